@@ -1,0 +1,94 @@
+//! What an image is to hold.
+
+use std::path::PathBuf;
+
+use crate::ModuleTree;
+
+/// What an image is to hold.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    pub(crate) init: PathBuf,
+    pub(crate) modules: Option<ModuleTree>,
+    pub(crate) names: Vec<String>,
+    pub(crate) add: Vec<(PathBuf, PathBuf)>,
+    pub(crate) cmdline: Option<String>,
+    pub(crate) keep_compressed: bool,
+    pub(crate) mtime: u32,
+    pub(crate) replace: Vec<(PathBuf, Vec<u8>, u32)>,
+    pub(crate) omit: Vec<PathBuf>,
+}
+
+impl Spec {
+    /// An image with `init` as `/init` and the mount points, without modules.
+    #[must_use]
+    pub fn new(init: impl Into<PathBuf>) -> Self {
+        Self {
+            init: init.into(),
+            modules: None,
+            names: Vec::new(),
+            add: Vec::new(),
+            cmdline: None,
+            keep_compressed: false,
+            mtime: 0,
+            replace: Vec::new(),
+            omit: Vec::new(),
+        }
+    }
+
+    /// The kernel's modules, of which those named with [`Spec::load`] are taken.
+    #[must_use]
+    pub fn modules(mut self, tree: ModuleTree) -> Self {
+        self.modules = Some(tree);
+        self
+    }
+
+    /// Modules to load at boot, by name or alias: they go into `/etc/berth/modules` in this order, and into the image with all they need.
+    #[must_use]
+    pub fn load<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.names.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds a file or a whole directory of the build machine. A `dst` that ends in `/` is the directory to put a file in.
+    #[must_use]
+    pub fn add(mut self, src: impl Into<PathBuf>, dst: impl Into<PathBuf>) -> Self {
+        self.add.push((src.into(), dst.into()));
+        self
+    }
+
+    /// Defaults for the kernel command line, `/etc/berth/cmdline`.
+    #[must_use]
+    pub fn cmdline(mut self, words: impl Into<String>) -> Self {
+        self.cmdline = Some(words.into());
+        self
+    }
+
+    /// Stores module files compressed as they are. Plain ones, the default, load on any kernel and make a smaller compressed image.
+    #[must_use]
+    pub fn keep_compressed(mut self, keep: bool) -> Self {
+        self.keep_compressed = keep;
+        self
+    }
+
+    /// The time of all files, in seconds since 1970; 0 unless set.
+    #[must_use]
+    pub fn mtime(mut self, seconds: u32) -> Self {
+        self.mtime = seconds;
+        self
+    }
+
+    /// Puts a file with these permission bits (such as `0o644`) at `dst`, in place of whatever is there. This happens last and is not
+    /// checked: with [`Spec::omit`] it makes the broken images that tests need.
+    #[must_use]
+    pub fn replace(mut self, dst: impl Into<PathBuf>, data: impl Into<Vec<u8>>, mode: u32) -> Self {
+        self.replace.push((dst.into(), data.into(), mode));
+        self
+    }
+
+    /// Leaves out a file, or a directory with all that is in it. The indexes still name it.
+    #[must_use]
+    pub fn omit(mut self, dst: impl Into<PathBuf>) -> Self {
+        self.omit.push(dst.into());
+        self
+    }
+}

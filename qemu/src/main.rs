@@ -1,0 +1,176 @@
+//! `berth-qemu`: sets up the host, gets kernels, and boots the demo on the terminal. The work is the library's.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use berth_qemu::arch::Arch;
+use berth_qemu::kernel::{self, Kernel, Series};
+use berth_qemu::terminal::{self, RawMode};
+use berth_qemu::vm::{Ended, Vm};
+use berth_qemu::{demo, setup, target_dir};
+use clap::{Args, Parser, Subcommand};
+
+/// Kernels, disks and virtual machines to boot berth in.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install the packages that are missing on this machine
+    Setup {
+        /// The architecture of the guests
+        #[arg(long, default_value = "x86_64")]
+        arch: Arch,
+    },
+    /// Get a kernel, and print its image and its modules
+    Kernel {
+        /// The series; this machine's own, or BERTH_KERNEL=, unless named
+        series: Option<Series>,
+        /// The architecture of the guest
+        #[arg(long, default_value = "x86_64")]
+        arch: Arch,
+    },
+    /// Build the demo's initramfs
+    Image {
+        #[command(flatten)]
+        inputs: Inputs,
+        /// Where to leave it [default: target/initramfs.cpio]
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+    },
+    /// Boot the demo on this terminal
+    Run {
+        #[command(flatten)]
+        inputs: Inputs,
+        /// Memory in MiB
+        #[arg(long, default_value_t = 512)]
+        memory: u32,
+        /// Processors
+        #[arg(long, default_value_t = 1)]
+        cpus: u32,
+        /// More words for the kernel command line
+        #[arg(long, alias = "a", default_value = "", allow_hyphen_values = true)]
+        append: String,
+    },
+}
+
+#[derive(Args)]
+struct Inputs {
+    /// The kernel's series; this machine's own, or BERTH_KERNEL=, unless named
+    #[arg(long)]
+    kernel: Option<Series>,
+    /// The program that becomes /init [default: target/init]
+    #[arg(long)]
+    init: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    // QEMU's own options have one dash, and hands know them so.
+    let arguments = std::env::args().map(|word| match word.as_str() {
+        "-append" => "--append".to_owned(),
+        _ => word,
+    });
+    run(Cli::parse_from(arguments).command).unwrap_or_else(|error| {
+        eprintln!("berth-qemu: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Setup { arch } => setup::ensure_programs(arch)?,
+        Command::Kernel { series, arch } => {
+            let kernel = get(series, arch)?;
+            println!("{}\n{}", kernel.image.display(), kernel.modules.display());
+        }
+        Command::Image { inputs, output } => {
+            let kernel = get(inputs.kernel, Arch::X86_64)?;
+            let output = output.unwrap_or_else(|| target_dir().join("initramfs.cpio"));
+            image(&kernel, inputs.init, &output)?;
+        }
+        Command::Run {
+            inputs,
+            memory,
+            cpus,
+            append,
+        } => return boot(inputs, memory, cpus, &append),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn get(series: Option<Series>, arch: Arch) -> Result<Kernel> {
+    match series {
+        Some(series) => series.get(arch),
+        None => kernel::default(arch),
+    }
+}
+
+/// Builds the demo's initramfs and says so.
+fn image(kernel: &Kernel, init: Option<PathBuf>, output: &Path) -> Result<()> {
+    let init = init.unwrap_or_else(|| target_dir().join("init"));
+    let image = demo::image(kernel, &init).context("build the initramfs")?;
+    image.write(output)?;
+    let kib = image.bytes.len() / 1024;
+    eprintln!(
+        "image:  {}, {kib} KiB: {} and its modules",
+        output.display(),
+        init.display()
+    );
+    Ok(())
+}
+
+/// Boots the demo. The exit status is the guest's, or 1 where the machine failed.
+fn boot(inputs: Inputs, memory: u32, cpus: u32, append: &str) -> Result<ExitCode> {
+    setup::ensure_programs(Arch::X86_64)?;
+    let kernel = get(inputs.kernel, Arch::X86_64)?;
+    eprintln!("kernel: {} ({})", kernel.release, kernel.image.display());
+    let initramfs = target_dir().join("initramfs.cpio");
+    image(&kernel, inputs.init, &initramfs)?;
+    let [empty, root] = demo::disks()?;
+    eprintln!("disks:  sda, empty; sdb, MBR, with sdb1, vfat: /containers/{{hello,clock,shell}}");
+    let words = format!("{} {append}", demo::WORDS);
+    eprintln!("words:  {}", words.trim());
+
+    let vm = Vm::builder("run")
+        .kernel(&kernel)
+        .initrd(initramfs)
+        .append(words.trim())
+        .memory(memory)
+        .cpus(cpus)
+        .scsi(&empty)
+        .scsi(&root)
+        .patient()
+        .screen(io::stdout())
+        .start()?;
+    eprintln!(
+        "boot:   log in {}; Ctrl-A x switches the machine off\n",
+        vm.console_log().display()
+    );
+    let vm = Arc::new(vm);
+    let raw = RawMode::new()?;
+    terminal::pass_input(vm.clone(), demo::PROMPT);
+    let outcome = vm.wait();
+    drop(raw);
+    // The thread that reads the terminal holds the machine; one that failed or halted still runs.
+    let _ = vm.quit();
+    let outcome = outcome?;
+    if outcome.ended == Ended::Killed {
+        eprintln!("\nended:  switched off from outside");
+        return Ok(ExitCode::FAILURE);
+    }
+    let status = outcome
+        .status()
+        .context("the guest ended and did not report it")?;
+    eprintln!("\nended:  {:?}, status {status}", outcome.ended);
+    Ok(match (outcome.ended, u8::try_from(status)) {
+        (Ended::PowerOff, Ok(status)) => ExitCode::from(status),
+        _ => ExitCode::FAILURE,
+    })
+}

@@ -1,0 +1,114 @@
+//! Disks of a machine: there from the start, or plugged into it while it runs.
+//!
+//! Either way a disk is two objects, the storage and the device in front of it, and both are the same JSON on QEMU's command
+//! line and in QMP.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::disk::DiskImage;
+use crate::program::{command, run};
+
+/// What a disk is attached to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    /// The one virtio-scsi controller: `/dev/sda`, `/dev/sdb`, … in the order of the drives.
+    Scsi,
+    /// A virtio-blk device of its own: `/dev/vda`, …
+    Blk,
+}
+
+/// A disk image and how it is attached. The machine works on a copy; the image stays as it is.
+#[derive(Debug, Clone)]
+pub struct Drive {
+    pub(crate) image: PathBuf,
+    pub(crate) bus: Bus,
+    pub(crate) serial: Option<String>,
+    pub(crate) read_only: bool,
+}
+
+impl Drive {
+    /// A disk on the virtio-scsi controller.
+    pub fn scsi(image: &(impl AsRef<Path> + ?Sized)) -> Self {
+        Self::on(Bus::Scsi, image.as_ref())
+    }
+
+    /// A virtio-blk disk.
+    pub fn blk(image: &(impl AsRef<Path> + ?Sized)) -> Self {
+        Self::on(Bus::Blk, image.as_ref())
+    }
+
+    fn on(bus: Bus, image: &Path) -> Self {
+        Self {
+            image: image.to_owned(),
+            bus,
+            serial: None,
+            read_only: false,
+        }
+    }
+
+    /// The serial number that the guest sees. virtio-blk cuts it at 20 bytes.
+    pub fn serial(mut self, serial: impl Into<String>) -> Self {
+        self.serial = Some(serial.into());
+        self
+    }
+
+    /// The device refuses writes.
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// Copies the image, holes and all, to where a machine may write.
+    pub(crate) fn copy(&self, to: &Path) -> Result<PathBuf> {
+        let mut cp = command("cp");
+        cp.args(["--sparse=always", "--reflink=auto"])
+            .arg(&self.image)
+            .arg(to);
+        run(&mut cp).with_context(|| format!("copy the disk {}", self.image.display()))?;
+        Ok(to.to_owned())
+    }
+
+    /// Its place on its bus, behind those that came before it.
+    pub(crate) fn place(&self, before: &[Self]) -> usize {
+        before.iter().filter(|drive| drive.bus == self.bus).count()
+    }
+
+    /// QEMU's storage object for the copy of the image at `file`.
+    pub(crate) fn storage(&self, node: &str, file: &Path) -> Value {
+        json!({
+            "driver": "file",
+            "node-name": node,
+            "filename": file,
+            "read-only": self.read_only,
+            // The copy dies with the machine: nothing need reach the host's disk.
+            "cache": { "no-flush": true },
+        })
+    }
+
+    /// QEMU's device object in front of that storage, at that place on its bus.
+    pub(crate) fn device(&self, node: &str, place: usize, is_counted: bool) -> Value {
+        let mut device = match self.bus {
+            Bus::Scsi => json!({ "driver": "scsi-hd", "bus": "scsi.0", "scsi-id": place }),
+            Bus::Blk => json!({ "driver": "virtio-blk-pci" }),
+        };
+        device["id"] = format!("dev-{node}").into();
+        device["drive"] = node.into();
+        if let Some(serial) = &self.serial {
+            device["serial"] = serial.as_str().into();
+        }
+        if self.bus == Bus::Blk && is_counted {
+            device["ioeventfd"] = false.into();
+        }
+        device
+    }
+}
+
+/// A disk image is put on the virtio-scsi controller unless it is said otherwise.
+impl From<&DiskImage> for Drive {
+    fn from(image: &DiskImage) -> Self {
+        Self::scsi(image)
+    }
+}

@@ -1,0 +1,162 @@
+//! From a description to a running QEMU.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use qapi_qmp::qmp_capabilities;
+use serde_json::{Value, json};
+
+use super::Vm;
+use super::builder::Builder;
+use super::process::{self, Process, Sockets};
+use super::qmp::Qmp;
+use super::watch::{Limits, Watch};
+use crate::accel::{self, Accel};
+use crate::program::command;
+
+/// QEMU's arguments, and the sockets that they name.
+#[derive(Default)]
+struct CommandLine {
+    arguments: Vec<String>,
+    sockets: Sockets,
+}
+
+impl CommandLine {
+    fn option(&mut self, option: &str, value: impl Into<String>) {
+        self.arguments.extend([option.to_owned(), value.into()]);
+    }
+
+    /// A device. All are in JSON, because QEMU makes those behind all plain ones, and some need another.
+    fn device(&mut self, device: &Value) {
+        self.option("-device", device.to_string());
+    }
+
+    /// A character device that QEMU knows by `id`. Returns our end.
+    fn socket(&mut self, id: &str) -> Result<UnixStream> {
+        let (ours, fd) = self.sockets.add()?;
+        self.option("-chardev", format!("socket,id={id},fd={fd}"));
+        Ok(ours)
+    }
+}
+
+/// Starts the machine; all that it leaves behind goes to `dir`, which is there and empty.
+pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
+    let mut line = CommandLine::default();
+    add_machine(&mut line, &builder)?;
+    let qmp = line.socket("qmp")?;
+    line.option("-mon", "chardev=qmp,mode=control");
+    let console = line.socket("console")?;
+    line.option("-serial", "chardev:console");
+    let mut ports = Vec::new();
+    for (index, name) in builder.ports.iter().enumerate() {
+        let id = format!("port{index}");
+        ports.push((name.clone(), line.socket(&id)?));
+        line.device(&json!({ "driver": "virtserialport", "chardev": id, "name": name }));
+    }
+    for (index, drive) in builder.drives.iter().enumerate() {
+        let node = format!("disk{index}");
+        let file = drive.copy(&dir.join(format!("{node}.img")))?;
+        let place = drive.place(&builder.drives[..index]);
+        line.option("-blockdev", drive.storage(&node, &file).to_string());
+        line.device(&drive.device(&node, place, builder.is_counted));
+    }
+    line.arguments.append(&mut builder.arguments);
+
+    let create = |name: &str| {
+        File::create(dir.join(name)).with_context(|| format!("create {}/{name}", dir.display()))
+    };
+    let mut qemu = command(builder.arch.qemu());
+    qemu.args(&line.arguments);
+    writeln!(create("command")?, "{qemu:?}").context("write QEMU's command line")?;
+
+    let events = builder.has_events.then(|| ports.remove(0).1);
+    // The console, QMP, and the events.
+    let watch = Arc::new(Watch::new(2 + usize::from(events.is_some())));
+    let (qmp, answers) = Qmp::new(qmp, watch.clone())?;
+    process::follow(answers, watch.clone());
+    let (screen, log) = (builder.screen.take(), create("console.log")?);
+    process::follow_console(console.try_clone()?, log, screen, watch.clone());
+    if let Some(events) = events {
+        process::follow_events(events, create("events.jsonl")?, watch.clone());
+    }
+    let process = Process::start(qemu, line.sockets, &dir.join("qemu.log"), watch.clone())?;
+    let Builder {
+        name,
+        limits,
+        drives,
+        ..
+    } = builder;
+    let vm = Vm {
+        name,
+        dir,
+        limits,
+        watch,
+        process,
+        qmp,
+        console,
+        ports,
+        drives,
+    };
+    if vm.qmp.execute(qmp_capabilities { enable: None }).is_err() {
+        // QEMU is going down; its own words say more than the broken connection.
+        let limits = Limits {
+            silence: None,
+            ..vm.limits
+        };
+        vm.until(limits, "QEMU to take commands", |_| None::<()>)?;
+    }
+    Ok(vm)
+}
+
+/// The machine without its drives and what is connected to the host.
+fn add_machine(line: &mut CommandLine, builder: &Builder) -> Result<()> {
+    let kernel = builder
+        .kernel
+        .as_ref()
+        .context("the machine has no kernel")?;
+    // Counting instructions is TCG's.
+    let accel = match builder.is_counted {
+        true => Accel::Tcg,
+        false => accel::best(builder.arch, kernel)?,
+    };
+    line.option("-machine", builder.arch.machine());
+    line.option("-accel", accel.name());
+    let cpu = match accel {
+        Accel::Kvm => "host",
+        Accel::Tcg => builder.arch.tcg_cpu(),
+    };
+    line.option("-cpu", cpu);
+    if builder.is_counted {
+        line.option("-icount", "shift=0,sleep=off");
+        line.option("-seed", "1");
+    }
+    line.option("-smp", builder.cpus.to_string());
+    line.option("-m", format!("{}M", builder.memory_mib));
+    line.option("-display", "none");
+    line.arguments
+        .extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned));
+    line.option("-kernel", kernel.display().to_string());
+    if let Some(initrd) = &builder.initrd {
+        line.option("-initrd", initrd.display().to_string());
+    }
+    let words = builder.words.join(" ");
+    line.option(
+        "-append",
+        format!("console={} {words}", builder.arch.console()),
+    );
+
+    // An eventfd wakes QEMU by the host's clock, which no counted machine may depend on.
+    let ioeventfd = !builder.is_counted;
+    if !builder.ports.is_empty() {
+        line.device(
+            &json!({ "driver": "virtio-serial-pci", "id": "ports", "ioeventfd": ioeventfd }),
+        );
+    }
+    // There without drives too: some may be plugged in later.
+    line.device(&json!({ "driver": "virtio-scsi-pci", "id": "scsi", "ioeventfd": ioeventfd }));
+    Ok(())
+}

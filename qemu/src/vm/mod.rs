@@ -1,0 +1,287 @@
+//! Virtual machines for tests: boot one, follow it, say how it ended.
+//!
+//! A machine has one serial console, one virtio-scsi controller for its disks, and a virtio-serial port on which berth
+//! reports what it does ([`Event`]). Tests wait for events, or for words on the console where it is the console that is
+//! under test. All waiting ends at the machine's deadline at the latest, and earlier when the awaited thing can no longer
+//! come: the five ways in which a machine can fail are [`VmFailure`].
+//!
+//! Disks are copied before the machine sees them, so that tests may share images. What a machine leaves behind, the
+//! console's log, the events, QEMU's command line and messages, and the disks as they became, is in
+//! `target/vm/<name>/` until a machine of that name starts again. So names are unique: a test uses its own.
+//!
+//! ```no_run
+//! # fn test(image: &berth_qemu::disk::DiskImage, kernel: &berth_qemu::kernel::Kernel) -> anyhow::Result<()> {
+//! use berth_qemu::vm::{Ended, Vm};
+//! let vm = Vm::builder("web_is_started").kernel(kernel).initrd("target/initramfs.cpio").scsi(image).start()?;
+//! vm.expect("web to start", |event| event.is_container("web", "started"))?;
+//! vm.ctrl_alt_delete()?;
+//! vm.wait()?.assert(Ended::Reboot, 0)?;
+//! # Ok(()) }
+//! ```
+
+mod builder;
+mod drive;
+mod event;
+mod failure;
+mod launch;
+mod outcome;
+mod process;
+mod qmp;
+mod seen;
+mod watch;
+
+pub use builder::Builder;
+pub use drive::{Bus, Drive};
+pub use event::{Event, What};
+pub use failure::{Failure, VmFailure};
+pub use outcome::{Ended, Outcome};
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use qapi_qmp::{QKeyCode, blockdev_add, device_add, device_del, quit, send_key, system_powerdown};
+use qapi_spec::Dictionary;
+use serde_json::Value;
+
+use process::Process;
+use qmp::Qmp;
+use seen::Seen;
+use watch::{Limits, Watch};
+
+/// A running machine. Dropped, it is killed.
+pub struct Vm {
+    name: String,
+    dir: PathBuf,
+    limits: Limits,
+    watch: Arc<Watch>,
+    process: Process,
+    qmp: Qmp,
+    console: UnixStream,
+    ports: Vec<(String, UnixStream)>,
+    drives: Vec<Drive>,
+}
+
+impl Vm {
+    /// Begins the description of a machine. The name is that of its directory below `target/vm/`.
+    pub fn builder(name: &str) -> Builder {
+        Builder::new(name)
+    }
+
+    /// Waits for an event, which may have come already. `what` says in words which: `"web to start"`.
+    ///
+    /// # Errors
+    /// The machine's failure, or that it ended otherwise.
+    pub fn expect(
+        &self,
+        what: &str,
+        mut is_it: impl FnMut(&Event) -> bool,
+    ) -> Result<Event, Failure> {
+        self.expect_that(what, |events| {
+            events.iter().find(|event| is_it(event)).cloned()
+        })
+    }
+
+    /// Waits for the first event of that name.
+    ///
+    /// # Errors
+    /// As [`Vm::expect`].
+    pub fn expect_event(&self, name: &str) -> Result<Event, Failure> {
+        self.expect(&format!("an event `{name}`"), |event| event.name() == name)
+    }
+
+    /// Waits until something can be found in the events so far: two restarts, one thing before another.
+    ///
+    /// # Errors
+    /// As [`Vm::expect`].
+    pub fn expect_that<T>(
+        &self,
+        what: &str,
+        mut find: impl FnMut(&[Event]) -> Option<T>,
+    ) -> Result<T, Failure> {
+        self.until(self.limits, what, |seen| find(&seen.events))
+    }
+
+    /// Waits for a text on the console, which may have come already. Returns the offset of its end.
+    ///
+    /// # Errors
+    /// As [`Vm::expect`].
+    pub fn expect_console(&self, text: &str) -> Result<usize, Failure> {
+        self.expect_console_after(0, text)
+    }
+
+    /// Waits for a text on the console behind `offset`, where an earlier one ended. Returns the offset of its end.
+    ///
+    /// # Errors
+    /// As [`Vm::expect`].
+    pub fn expect_console_after(&self, offset: usize, text: &str) -> Result<usize, Failure> {
+        self.until(self.limits, &format!("{text:?} on the console"), |seen| {
+            let found = seen.console.get(offset..)?.find(text)?;
+            Some(offset + found + text.len())
+        })
+    }
+
+    /// Waits for the machine's end.
+    ///
+    /// # Errors
+    /// The machine's failure. A kernel that panics has failed, even when it reboots afterwards.
+    pub fn wait(&self) -> Result<Outcome, Failure> {
+        let ended = self.until(self.limits, "the machine's end", Seen::ended)?;
+        let seen = self.watch.look();
+        Ok(Outcome {
+            machine: self.name.clone(),
+            ended,
+            events: seen.events.clone(),
+            console: seen.console.clone(),
+            log: self.console_log(),
+        })
+    }
+
+    /// The events so far.
+    pub fn events(&self) -> Vec<Event> {
+        self.watch.look().events.clone()
+    }
+
+    /// The console's output so far, without carriage returns.
+    pub fn console(&self) -> String {
+        self.watch.look().console.clone()
+    }
+
+    /// Types on the console.
+    ///
+    /// # Errors
+    /// QEMU is gone.
+    pub fn send_console(&self, bytes: &[u8]) -> Result<()> {
+        (&self.console)
+            .write_all(bytes)
+            .context("write to the console")
+    }
+
+    /// The host's end of a port that was added with [`Builder::port`].
+    pub fn port(&self, name: &str) -> Option<&UnixStream> {
+        self.ports
+            .iter()
+            .find(|(port, _)| port == name)
+            .map(|(_, stream)| stream)
+    }
+
+    /// The copy of the drive that the machine works on, in the order in which drives were added.
+    pub fn disk(&self, index: usize) -> PathBuf {
+        self.dir.join(format!("disk{index}.img"))
+    }
+
+    /// Plugs a disk in. Returns the name that [`Vm::unplug`] takes.
+    ///
+    /// # Errors
+    /// QEMU's refusal.
+    pub fn plug(&mut self, drive: impl Into<Drive>) -> Result<String> {
+        let drive = drive.into();
+        let node = format!("disk{}", self.drives.len());
+        let file = drive.copy(&self.disk(self.drives.len()))?;
+        let place = drive.place(&self.drives);
+        let device = drive.device(&node, place, false);
+        let name = device["id"].as_str().unwrap_or_default().to_owned();
+        let storage: blockdev_add = serde_json::from_value(drive.storage(&node, &file))?;
+        self.qmp.execute(storage)?;
+        self.qmp.execute(device_of(device)?)?;
+        self.drives.push(drive);
+        Ok(name)
+    }
+
+    /// Pulls a device out. A virtio-blk disk goes when the guest has let go of it, a SCSI disk at once.
+    ///
+    /// # Errors
+    /// QEMU's refusal.
+    pub fn unplug(&self, name: &str) -> Result<()> {
+        self.qmp.execute(device_del {
+            id: name.to_owned(),
+        })?;
+        Ok(())
+    }
+
+    /// Presses the power button (ACPI).
+    ///
+    /// # Errors
+    /// QEMU's refusal.
+    pub fn power_button(&self) -> Result<()> {
+        self.qmp.execute(system_powerdown {})?;
+        Ok(())
+    }
+
+    /// Presses Ctrl-Alt-Delete: SIGINT for PID 1, where the kernel was told so, else a reboot.
+    ///
+    /// # Errors
+    /// QEMU's refusal.
+    pub fn ctrl_alt_delete(&self) -> Result<()> {
+        let keys = [QKeyCode::ctrl, QKeyCode::alt, QKeyCode::delete];
+        let keys = keys.map(|key| qapi_qmp::KeyValue::qcode(key.into())).into();
+        self.qmp.execute(send_key {
+            hold_time: None,
+            keys,
+        })?;
+        Ok(())
+    }
+
+    /// Switches the machine off on the host's side.
+    ///
+    /// # Errors
+    /// QEMU is gone already.
+    pub fn quit(&self) -> Result<()> {
+        self.qmp.execute(quit {})?;
+        Ok(())
+    }
+
+    /// A failure of the caller's making: the machine did something else than expected.
+    pub fn failure(&self, expected: impl Into<String>, found: impl Into<String>) -> Failure {
+        self.fail(VmFailure::Assertion {
+            expected: expected.into(),
+            found: found.into(),
+        })
+    }
+
+    /// Where the console's output is kept.
+    pub fn console_log(&self) -> PathBuf {
+        self.dir.join("console.log")
+    }
+
+    fn until<T>(
+        &self,
+        limits: Limits,
+        what: &str,
+        find: impl FnMut(&Seen) -> Option<T>,
+    ) -> Result<T, Failure> {
+        self.watch
+            .wait_for(limits, what, find)
+            .map_err(|why| self.fail(why))
+    }
+
+    fn fail(&self, why: VmFailure) -> Failure {
+        Failure {
+            machine: self.name.clone(),
+            why,
+            console: self.console(),
+            log: self.console_log(),
+        }
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        self.process.kill();
+        self.watch.wait_until_over();
+    }
+}
+
+/// QMP's form of a device.
+fn device_of(device: Value) -> Result<device_add> {
+    let mut arguments: Dictionary = serde_json::from_value(device)?;
+    let mut take = |key: &str| match arguments.remove(key) {
+        Some(Value::String(value)) => Some(value),
+        _ => None,
+    };
+    let driver = take("driver").context("a device without a driver")?;
+    let (id, bus) = (take("id"), take("bus"));
+    Ok(device_add::new(driver, id, bus, arguments))
+}

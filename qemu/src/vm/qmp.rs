@@ -1,0 +1,86 @@
+//! QEMU's machine protocol: commands out, answers and events in.
+//!
+//! The commands and events are the types of the `qapi-qmp` crate, generated from QEMU's own schema. What is here is the
+//! wire: one JSON object a line, answers in the order of the commands, events between them at any time. See QEMU's
+//! `docs/interop/qmp-spec`.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use qapi_qmp::{Event, QmpCommand};
+use qapi_spec::{Any, Execute, Response};
+use serde_json::Value;
+
+use super::watch::Watch;
+
+/// QEMU answers at once, unless its main loop hangs.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The harness' end of the protocol.
+pub(crate) struct Qmp {
+    /// Held from a command to its answer, since answers carry no name.
+    wire: Mutex<(UnixStream, Receiver<Response<Any>>)>,
+}
+
+impl Qmp {
+    /// The ends for a connected stream: one sends commands, the other is to be run in a thread and reads until QEMU
+    /// hangs up.
+    pub(crate) fn new(
+        stream: UnixStream,
+        watch: Arc<Watch>,
+    ) -> io::Result<(Self, impl FnOnce() + Send)> {
+        let (answers, receiver) = mpsc::channel();
+        let reader = BufReader::new(stream.try_clone()?);
+        let read = move || {
+            // QEMU that dies resets the connection: an end like another.
+            for line in reader.lines().map_while(io::Result::ok) {
+                take(&line, &answers, &watch);
+            }
+        };
+        Ok((
+            Self {
+                wire: Mutex::new((stream, receiver)),
+            },
+            read,
+        ))
+    }
+
+    /// Runs one command and returns its answer.
+    pub(crate) fn execute<C: QmpCommand>(&self, command: C) -> Result<C::Ok> {
+        let wire = self.wire.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut stream, answers) = (&wire.0, &wire.1);
+        let mut line = serde_json::to_vec(&Execute::<C>::with_command(command))?;
+        line.push(b'\n');
+        stream
+            .write_all(&line)
+            .with_context(|| format!("QMP {}", C::NAME))?;
+        let answer = answers
+            .recv_timeout(ANSWER)
+            .with_context(|| format!("QMP {}: QEMU does not answer", C::NAME))?;
+        let value = answer
+            .result()
+            .map_err(|e| anyhow!("QMP {}: {e}", C::NAME))?;
+        serde_json::from_value(value).with_context(|| format!("QMP {}: its answer", C::NAME))
+    }
+}
+
+/// One line from QEMU. The greeting, and events of a newer QEMU than the schema's, are no news.
+fn take(line: &str, answers: &Sender<Response<Any>>, watch: &Watch) {
+    let Ok(message) = serde_json::from_str::<Value>(line) else {
+        return;
+    };
+    if message.get("event").is_some() {
+        if let Ok(Event::SHUTDOWN { data, .. }) = serde_json::from_value(message) {
+            watch.add(|seen| seen.shutdown = Some(data.reason));
+        }
+    } else if message.get("QMP").is_none()
+        && let Ok(answer) = serde_json::from_value(message)
+    {
+        // Nobody waits any longer once the machine is being dropped.
+        let _ = answers.send(answer);
+    }
+}

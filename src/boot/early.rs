@@ -1,0 +1,273 @@
+//! The first stage: a log, the kernel's filesystems, the console, the command line.
+//!
+//! The kernel starts `/init` with nothing mounted but the initramfs, and, if the initramfs has a `/dev/console`, with it as
+//! standard input, output and error (Documentation/filesystems/ramfs-rootfs-initramfs.rst). Nothing may be taken for
+//! granted, so the log comes before all else.
+
+use core::ffi::CStr;
+
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::io::Errno;
+
+use super::Machine;
+use super::modules::Loaded;
+use crate::error::{At, Code, Error, Op, Stage};
+use crate::plan::{Plan, PlanError, Refusal, Source};
+use crate::sys::mount::{Flags, mount_new};
+use crate::sys::netlink::Uevents;
+use crate::sys::path::path;
+use crate::sys::{console, fs, kmsg, process};
+
+const DEFAULTS: &str = "/etc/berth/cmdline";
+const CMDLINE: &str = "/proc/cmdline";
+
+/// A mount of the first minute.
+struct Mount {
+    target: &'static str,
+    fstype: &'static str,
+    flags: Flags,
+    data: &'static CStr,
+    /// Whether the machine can do without it: a kernel may have been built without cgroups or pseudo-terminals.
+    optional: bool,
+}
+
+const GUARDED: Flags = Flags::NOSUID.union(Flags::NODEV).union(Flags::NOEXEC);
+
+/// What is mounted before anything else, in this order. `/dev` is missing here: see [`mount_dev`].
+const EARLY: &[Mount] = &[
+    Mount { target: "/proc", fstype: "proc", flags: GUARDED, data: c"", optional: false },
+    Mount { target: "/sys", fstype: "sysfs", flags: GUARDED, data: c"", optional: false },
+    Mount {
+        target: "/run",
+        fstype: "tmpfs",
+        flags: Flags::NOSUID.union(Flags::NODEV),
+        data: c"mode=0755",
+        optional: false,
+    },
+    Mount {
+        target: "/dev/pts",
+        fstype: "devpts",
+        flags: Flags::NOSUID.union(Flags::NOEXEC),
+        data: c"mode=0620,gid=5,ptmxmode=0666",
+        optional: true,
+    },
+    Mount {
+        target: "/dev/shm",
+        fstype: "tmpfs",
+        flags: Flags::NOSUID.union(Flags::NODEV),
+        data: c"mode=1777",
+        optional: false,
+    },
+    Mount {
+        target: "/sys/fs/cgroup",
+        fstype: "cgroup2",
+        flags: GUARDED,
+        data: c"nsdelegate",
+        optional: true,
+    },
+];
+
+/// The nodes without which programs do not run, where the kernel makes none: name, major, minor, mode
+/// (Documentation/admin-guide/devices.txt).
+const NODES: &[(&str, u32, u32, u32)] = &[
+    ("console", 5, 1, 0o600),
+    ("full", 1, 7, 0o666),
+    ("kmsg", 1, 11, 0o644),
+    ("null", 1, 3, 0o666),
+    ("random", 1, 8, 0o666),
+    ("tty", 5, 0, 0o666),
+    ("urandom", 1, 9, 0o666),
+    ("zero", 1, 5, 0o666),
+];
+
+/// PID 1, with a log and nothing else.
+pub struct Pid1<'m> {
+    machine: &'m mut Machine,
+}
+
+/// The kernel's filesystems are mounted, uevents are heard.
+pub struct Early<'m> {
+    machine: &'m mut Machine,
+}
+
+impl<'m> Pid1<'m> {
+    /// Makes sure that this process is PID 1 and can speak.
+    ///
+    /// # Errors
+    /// [`Code::NotPid1`]: nothing was touched.
+    pub fn claim(machine: &'m mut Machine) -> Result<Self, Error> {
+        if !process::is_pid_1() {
+            return Err(Error::new(
+                Stage::Early,
+                Code::NotPid1,
+                Op::Exec,
+                "berth",
+                "it is the first program of a machine: put it into an initramfs as /init",
+            ));
+        }
+        console::occupy_standard_descriptors();
+        kmsg::open_log();
+        Ok(Self { machine })
+    }
+
+    /// Mounts the kernel's filesystems and takes the console. What is mounted already stays as it is.
+    ///
+    /// # Errors
+    /// [`Code::EarlyMount`].
+    pub fn mount_early(self) -> Result<Early<'m>, Error> {
+        mount_dev().at(Stage::Early, Code::EarlyMount)?;
+        for mount in EARLY {
+            if let Err(fault) = mount_one(mount) {
+                let error = fault.at(Stage::Early, Code::EarlyMount);
+                if !mount.optional {
+                    return Err(error);
+                }
+                self.machine.warn_of(&error);
+            }
+        }
+        kmsg::lift_rate_limit();
+        if let Some(console) = console::open_console() {
+            // A console that cannot be used is no reason not to boot.
+            let _ = console::become_standard_descriptors(&console);
+        }
+        match Uevents::open() {
+            Ok(socket) => self.machine.uevents = Some(socket),
+            Err(fault) => return Err(fault.at(Stage::Early, Code::EventLoop)),
+        }
+        Ok(Early { machine: self.machine })
+    }
+}
+
+/// devtmpfs has all devices from the start. Without it (CONFIG_DEVTMPFS=n) the few nodes that programs need are made on a
+/// tmpfs.
+fn mount_dev() -> Result<(), crate::error::Fault> {
+    fs::make_directory("/dev")?;
+    let flags = Flags::NOSUID | Flags::NOEXEC;
+    match mount_new("devtmpfs", "devtmpfs", "/dev", flags, c"mode=0755") {
+        Err(fault) if fault.errno == Errno::BUSY => Ok(()),
+        Err(fault) if fault.errno == Errno::NODEV => {
+            mount_new("tmpfs", "tmpfs", "/dev", flags, c"mode=0755")?;
+            make_nodes();
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn make_nodes() {
+    for (name, major, minor, mode) in NODES {
+        if let Ok(node) = path(format_args!("/dev/{name}")) {
+            let kind = FileType::CharacterDevice;
+            // On an empty tmpfs this fails only without CAP_MKNOD, where nothing else would help.
+            let _ = mknodat(CWD, node.as_str(), kind, Mode::from_raw_mode(*mode), makedev(*major, *minor));
+        }
+    }
+}
+
+fn mount_one(mount: &Mount) -> Result<(), crate::error::Fault> {
+    // /sys/fs/cgroup belongs to sysfs, where nothing can be made.
+    if !fs::is_directory(mount.target) {
+        fs::make_directory(mount.target)?;
+    }
+    match mount_new(mount.fstype, mount.fstype, mount.target, mount.flags, mount.data) {
+        Err(fault) if fault.errno == Errno::BUSY => Ok(()),
+        result => result,
+    }
+}
+
+/// Room for what the plan borrows from: the image's defaults and the kernel's command line, 4 KiB each, which is the most
+/// that any architecture's kernel takes (COMMAND_LINE_SIZE).
+pub struct CommandLine {
+    defaults: [u8; Self::MAX],
+    line: [u8; Self::MAX],
+}
+
+impl CommandLine {
+    const MAX: usize = 4096 + 1;
+
+    /// Nothing read yet.
+    pub const fn new() -> Self {
+        Self { defaults: [0; Self::MAX], line: [0; Self::MAX] }
+    }
+}
+
+impl Default for CommandLine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'m> Early<'m> {
+    /// Reads what is asked for: the kernel command line over the defaults in the image.
+    ///
+    /// # Errors
+    /// [`Code::CommandLine`], [`Code::UnknownKey`], [`Code::BadValue`], [`Code::Unsupported`]. What the rest of the line
+    /// says about failures is honoured all the same.
+    pub fn read_plan<'t>(&mut self, text: &'t mut CommandLine) -> Result<Plan<'t>, Error> {
+        let defaults = match fs::read_file(CWD, DEFAULTS, &mut text.defaults) {
+            Err(fault) if fault.errno == Errno::NOENT => &[],
+            result => result.at(Stage::Early, Code::CommandLine)?,
+        };
+        let line = fs::read_file(CWD, CMDLINE, &mut text.line)
+            .at(Stage::Early, Code::CommandLine)?
+            .trim_ascii_end();
+        let plan = Plan::new(defaults, line).map_err(|error| {
+            // The name of a device that is too long is not what is wrong here.
+            let _ = self.machine.adopt(&Plan::salvage(defaults, line));
+            refusal(&error)
+        })?;
+        self.machine.adopt(&plan).at(Stage::Early, Code::BadValue)?;
+        if let Some(key) = plan.unsupported {
+            return Err(Error::new(
+                Stage::Early,
+                Code::Unsupported,
+                Op::Parse,
+                CMDLINE,
+                format_args!("`{key}` is not supported by this version"),
+            ));
+        }
+        Ok(plan)
+    }
+
+    /// Completes the stage and loads the modules that the image lists and `plan` adds.
+    ///
+    /// # Errors
+    /// Those of [`Loaded::load`].
+    pub fn load_modules(self, plan: &Plan<'_>) -> Result<Loaded<'m>, Error> {
+        self.machine.complete(Stage::Early, format_args!("proc, sysfs and devtmpfs are mounted"));
+        Loaded::load(self.machine, plan)
+    }
+}
+
+fn refusal(error: &PlanError<'_>) -> Error {
+    let code = match error.refusal {
+        Refusal::Text(_) => Code::CommandLine,
+        Refusal::Unknown { .. } => Code::UnknownKey,
+        Refusal::Value { .. } => Code::BadValue,
+    };
+    let file = match error.source {
+        Source::Defaults => DEFAULTS,
+        Source::Cmdline => CMDLINE,
+    };
+    Error::new(Stage::Early, code, Op::Parse, file, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_early_mount_lets_set_user_id_programs_in() {
+        for mount in EARLY {
+            assert!(mount.flags.contains(Flags::NOSUID), "{}", mount.target);
+        }
+    }
+
+    #[test]
+    fn a_mount_comes_after_the_one_it_lies_in() {
+        for (at, mount) in EARLY.iter().enumerate() {
+            let inside = |outer: &Mount| mount.target.starts_with(&format!("{}/", outer.target));
+            assert!(!EARLY[at..].iter().any(inside), "{}", mount.target);
+        }
+    }
+}

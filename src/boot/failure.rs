@@ -1,0 +1,180 @@
+//! The end of a boot that failed: the report, and what `berth.on_failure=` asks for.
+//!
+//! The report is one screen: what was tried and what came of it, what to do about it, and, if the root is what is missing,
+//! which block devices there are instead. It goes to the kernel's log, and so to every console, and to the event stream.
+
+use core::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::CWD;
+
+use super::Machine;
+use super::modules;
+use super::survey;
+use crate::error::{Code, Error, Stage};
+use crate::events::Event;
+use crate::hint::hint;
+use crate::parse::list::List;
+use crate::plan::OnFailure;
+use crate::supervise::policy::OWN_FAILURE;
+use crate::sys::clock;
+use crate::sys::netlink::{Received, UEVENT_MAX};
+use crate::sys::process::{self, End};
+use crate::sys::{fs, kmsg};
+use crate::text::Text;
+
+/// How long the report may take to reach the reader of the event stream, once its port is there.
+const DELIVERY: Duration = Duration::from_secs(2);
+
+/// Reports `error` and ends the boot as the plan, or what could be read of it, says.
+pub fn fail(machine: &mut Machine, error: &Error) -> ! {
+    if error.code == Code::NotPid1 {
+        complain_and_exit(error);
+    }
+    let action = machine.on_failure.action;
+    report(machine, error, action);
+    machine.events.emit(Event::End { status: OWN_FAILURE, action: name_of(action) });
+    deliver(machine);
+    rustix::fs::sync();
+    act(machine)
+}
+
+/// A program that was started by hand is no boot: it says what it is for and ends.
+fn complain_and_exit(error: &Error) -> ! {
+    let mut text = Text::<512>::EMPTY;
+    text.push(format_args!("berth: {error}\n  {}\n", hint(error)));
+    // SAFETY: standard error is open or it is not; nothing else is done with it.
+    let _ = rustix::io::write(unsafe { rustix::stdio::stderr() }, text.as_str().as_bytes());
+    crate::sys::raw::exit(OWN_FAILURE.into())
+}
+
+fn report(machine: &mut Machine, error: &Error, action: OnFailure) {
+    machine.report(error);
+    if error.stage == Stage::Early {
+        // The port of the event stream may need a driver; whether it can be loaded is not what the report is about.
+        let _ = modules::load_all(machine, List::default());
+    }
+    if error.stage == Stage::Root {
+        survey::log_block_devices();
+    }
+    kmsg::error(error.stage, format_args!("  the boot ends here: berth.on_failure={}", name_of(action)));
+}
+
+const fn name_of(action: OnFailure) -> &'static str {
+    match action {
+        OnFailure::PowerOff => "poweroff",
+        OnFailure::Reboot => "reboot",
+        OnFailure::Halt => "halt",
+        OnFailure::Panic => "panic",
+        OnFailure::Shell => "shell",
+    }
+}
+
+/// Waits until the event stream is written, if it has a device or may get one, but no longer than [`DELIVERY`].
+pub fn deliver(machine: &mut Machine) {
+    let deadline = clock::now() + DELIVERY;
+    loop {
+        machine.open_event_device();
+        machine.events.flush();
+        if !machine.events.is_pending() || !survey::has_virtio_console() || clock::now() >= deadline {
+            return;
+        }
+        wait_for_port(machine, deadline);
+    }
+}
+
+/// Sleeps until something changes that may let events out.
+fn wait_for_port(machine: &Machine, deadline: clock::Moment) {
+    let timeout = deadline.from_now();
+    match (machine.events.device(), &machine.uevents) {
+        (Some(device), _) => {
+            // POLLHUP alone would return at once for as long as nobody listens on the other side; there is nobody then.
+            let _ = poll(&mut [PollFd::new(&device, PollFlags::OUT)], Some(&timeout));
+        }
+        (None, Some(uevents)) => {
+            let _ = poll(&mut [PollFd::new(uevents, PollFlags::IN)], Some(&timeout));
+            let mut buffer = [0; UEVENT_MAX];
+            while !matches!(uevents.next(&mut buffer), Received::Nothing) {}
+        }
+        (None, None) => {
+            let _ = poll(&mut [], Some(&timeout));
+        }
+    }
+}
+
+fn act(machine: &Machine) -> ! {
+    match machine.on_failure.action {
+        OnFailure::PowerOff => end(End::PowerOff),
+        OnFailure::Halt => end(End::Halt),
+        OnFailure::Panic => panic_kernel(),
+        OnFailure::Reboot => reboot_after(machine.on_failure.timeout),
+        OnFailure::Shell => {
+            if !super::shell::run() {
+                kmsg::error(Stage::Early, format_args!("there is no shell at /bin/sh: rebooting instead"));
+            }
+            reboot_after(machine.on_failure.timeout)
+        }
+    }
+}
+
+/// `panic=` as the kernel has it (Documentation/admin-guide/kernel-parameters.txt): seconds to wait, 0 for ever, negative
+/// not at all. What was not given is the kernel's own.
+fn reboot_after(timeout: Option<i32>) -> ! {
+    let seconds = timeout.unwrap_or_else(kernel_panic_timeout);
+    if let Ok(seconds) = u64::try_from(seconds) {
+        if seconds == 0 {
+            kmsg::error(Stage::Early, format_args!("holding, as panic=0 asks: reset the machine"));
+            rest()
+        }
+        let until = clock::now() + Duration::from_secs(seconds);
+        while clock::now() < until {
+            let _ = poll(&mut [], Some(&until.from_now()));
+        }
+    }
+    end(End::Reboot)
+}
+
+fn kernel_panic_timeout() -> i32 {
+    let mut buffer = [0; 32];
+    fs::read_file(CWD, "/proc/sys/kernel/panic", &mut buffer)
+        .ok()
+        .and_then(|text| core::str::from_utf8(text.trim_ascii()).ok()?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// A panic of the kernel's own, for machines that collect its dumps.
+fn panic_kernel() -> ! {
+    // Without sysrq, the end of PID 1 is a panic as well.
+    let _ = fs::write_file(CWD, "/proc/sysrq-trigger", b"c");
+    crate::sys::raw::exit(OWN_FAILURE.into())
+}
+
+/// Ends the machine and rests until it does.
+pub fn end(end: End) -> ! {
+    if let Err(fault) = process::end_machine(end) {
+        kmsg::error(Stage::Shutdown, format_args!("{fault}"));
+    }
+    rest()
+}
+
+/// Waits for ever; children that end are collected meanwhile.
+pub fn rest() -> ! {
+    loop {
+        let _ = poll(&mut [], None);
+        while process::reap().is_some() {}
+    }
+}
+
+/// What the panic handler does: the report, without anything that could be the cause of the panic.
+pub fn panicked(place: core::fmt::Arguments<'_>) -> ! {
+    let error = Error::new(Stage::Early, Code::Panic, crate::error::Op::Exec, "berth", place);
+    kmsg::error(Stage::Early, format_args!("{error}"));
+    kmsg::error(Stage::Early, format_args!("  {}", hint(&error)));
+    rustix::fs::sync();
+    match super::machine::failure_action() {
+        OnFailure::PowerOff => end(End::PowerOff),
+        OnFailure::Halt => end(End::Halt),
+        OnFailure::Reboot | OnFailure::Shell => reboot_after(None),
+        OnFailure::Panic => panic_kernel(),
+    }
+}

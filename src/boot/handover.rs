@@ -1,0 +1,169 @@
+//! `init=`: the machine is handed to another program, which becomes PID 1 in our place.
+//!
+//! The program is proven before the switch, while the initramfs and its shell are still there: it exists on the new root,
+//! it is a regular file that may be executed, and the kernel will find it a format for it, be it a script whose interpreter
+//! exists or an ELF file (elf(5)) of this machine whose dynamic loader exists. Paths are resolved inside the new root, as
+//! they will be after the switch.
+
+use core::fmt;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::io::Errno;
+
+use super::Machine;
+use super::switch::open_new_root;
+use crate::error::{At, Code, During, Error, Op, Stage};
+use crate::parse::executable::{Executable, ExecutableError};
+use crate::plan::Plan;
+use crate::sys::arch;
+use crate::sys::fs::read_up_to;
+use crate::sys::process::Environment;
+use crate::sys::strings::Strings;
+use crate::sys::{process, signal};
+use crate::text::Text;
+
+/// How much of a program is read to recognise it: what the kernel reads for a script (BINPRM_BUF_SIZE), and enough for
+/// the program headers of an ELF file, which linkers put first.
+const HEAD: usize = 4096;
+
+/// How many scripts may name another script as interpreter (the kernel's limit, exec_binprm()).
+const DEPTH: usize = 5;
+
+/// The next PID 1, proven to be executable.
+pub(super) struct Successor {
+    program: heapless::String<255>,
+}
+
+/// Proves that `program` on the root filesystem at `new_root` can be executed.
+///
+/// # Errors
+/// [`Code::InitMissing`], [`Code::InitNotExecutable`], [`Code::InitFormat`], [`Code::InitInterpreter`].
+pub(super) fn prove(new_root: &str, program: &str) -> Result<Successor, Error> {
+    let root = open_new_root(new_root).at(Stage::Switch, Code::NewRoot)?;
+    let too_long = || {
+        Err(Errno::NAMETOOLONG)
+            .during(Op::Exec, format_args!("init={program}"))
+            .at(Stage::Switch, Code::InitMissing)
+    };
+    let Ok(name) = heapless::String::try_from(program) else { return too_long() };
+    let mut interpreter = Text::<255>::new(program);
+    for depth in 0..DEPTH {
+        let subject = Subject { program, interpreter: interpreter.as_str() };
+        let mut head = [0; HEAD];
+        let len = read_head(root.as_fd(), interpreter.as_str(), &mut head)
+            .map_err(|(code, errno)| subject.failed(code, depth, errno))?;
+        let head = head.get(..len).unwrap_or_default();
+        let executable = Executable::parse(head).map_err(|error| subject.unfit(error))?;
+        match executable {
+            Executable::Elf { machine, .. } if machine != arch::ELF_MACHINE => {
+                return Err(subject.unfit(format_args!(
+                    "it is for machine {machine} of elf(5), this one is {} ({})",
+                    arch::ELF_MACHINE,
+                    arch::NAME
+                )));
+            }
+            Executable::Elf { interpreter: None, .. } => return Ok(Successor { program: name }),
+            Executable::Elf { interpreter: Some(loader), .. } => {
+                let loader = Text::<255>::new(loader);
+                let subject = Subject { program, interpreter: loader.as_str() };
+                read_head(root.as_fd(), loader.as_str(), &mut [0; HEAD])
+                    .map_err(|(code, errno)| subject.failed(code, 1, errno))?;
+                return Ok(Successor { program: name });
+            }
+            Executable::Script { interpreter: next } => interpreter = Text::new(next),
+        }
+    }
+    Err(Subject { program, interpreter: interpreter.as_str() }
+        .unfit("scripts name each other as interpreters, more than five deep"))
+}
+
+/// What is being proven: the program, or what it needs.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    program: &'a str,
+    interpreter: &'a str,
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "init={}", self.program)?;
+        if self.interpreter != self.program {
+            write!(formatter, " (interpreter {})", self.interpreter)?;
+        }
+        Ok(())
+    }
+}
+
+impl Subject<'_> {
+    fn failed(&self, code: Code, depth: usize, errno: Errno) -> Error {
+        let code = if depth > 0 { Code::InitInterpreter } else { code };
+        let fault = crate::error::Fault { op: Op::Exec, subject: Text::new(self), errno };
+        let detail = match errno {
+            Errno::NOENT => "it is not on the new root",
+            Errno::ACCESS => "it is not a regular file with a permission to execute it",
+            _ => "",
+        };
+        fault.at(Stage::Switch, code).with_detail(detail)
+    }
+
+    fn unfit(&self, reason: impl fmt::Display) -> Error {
+        Error::new(Stage::Switch, Code::InitFormat, Op::Exec, self, reason)
+    }
+}
+
+impl From<ExecutableError> for Text<64> {
+    fn from(error: ExecutableError) -> Self {
+        Self::new(error)
+    }
+}
+
+/// The beginning of the regular, executable file that `path` names inside `root`.
+fn read_head(
+    root: BorrowedFd<'_>,
+    path: &str,
+    head: &mut [u8; HEAD],
+) -> Result<usize, (Code, Errno)> {
+    let missing = |errno| (Code::InitMissing, errno);
+    let unfit = |errno| (Code::InitNotExecutable, errno);
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    // Opening a FIFO or a device could block or act; O_PATH does neither.
+    let place: OwnedFd =
+        openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(missing)?;
+    let stat = fstat(&place).map_err(missing)?;
+    let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if !is_regular || stat.st_mode & 0o111 == 0 {
+        return Err(unfit(Errno::ACCESS));
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = openat2(root, path, flags, Mode::empty(), resolve).map_err(unfit)?;
+    read_up_to(&file, head).map_err(unfit)
+}
+
+impl Successor {
+    /// Executes the program, with the words after `--` as arguments and the environment that the kernel gave us. Returns
+    /// only if that fails.
+    pub(super) fn take_over(
+        &self,
+        machine: &mut Machine,
+        plan: &Plan<'_>,
+        environment: Environment<'_>,
+    ) -> Error {
+        let failed = |errno| {
+            let subject = Text::new(format_args!("init={}", self.program));
+            let fault = crate::error::Fault { op: Op::Exec, subject, errno };
+            fault.at(Stage::Switch, Code::InitExec)
+        };
+        let mut arguments = Strings::<4096, 64>::new();
+        let mut push = |word: &dyn fmt::Display| arguments.push(format_args!("{word}"));
+        let pushed = push(&self.program)
+            .and_then(|()| plan.init_args.clone().try_for_each(|word| push(&word)));
+        if let Err(errno) = pushed {
+            return failed(errno);
+        }
+        machine.events.flush();
+        signal::unblock_all();
+        let errno = arguments.with_list(|list| process::execute(&self.program, list, environment));
+        failed(errno)
+    }
+}

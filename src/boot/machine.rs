@@ -1,0 +1,202 @@
+//! What a boot carries from stage to stage: the event stream, the uevent socket, the times.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use rustix::fs::{Mode, OFlags, open};
+
+use crate::error::{During, Error, Op, SUBJECT_MAX, Stage};
+use crate::events::{Event, Events};
+use crate::hint::hint;
+use crate::plan::{OnFailure, Plan};
+use crate::sys::clock::{self, Moment};
+use crate::sys::netlink::Uevents;
+use crate::sys::path::Path;
+use crate::sys::process::Status;
+use crate::sys::{kmsg, virtio_port};
+use crate::text::Text;
+
+/// The name of the virtio port that carries events, unless `berth.events=` names a device.
+pub(super) const EVENT_PORT: &str = "org.berth.events";
+
+/// [`FailurePolicy::action`] for the panic handler, which has no machine to ask.
+static FAILURE_ACTION: AtomicU8 = AtomicU8::new(OnFailure::Reboot as u8);
+
+/// What `berth.on_failure=` asks for, as far as it is known.
+pub(super) fn failure_action() -> OnFailure {
+    const ALL: [OnFailure; 5] = [
+        OnFailure::PowerOff,
+        OnFailure::Reboot,
+        OnFailure::Halt,
+        OnFailure::Panic,
+        OnFailure::Shell,
+    ];
+    let stored = FAILURE_ACTION.load(Ordering::Relaxed);
+    ALL.into_iter().find(|action| *action as u8 == stored).unwrap_or(OnFailure::Reboot)
+}
+
+/// What becomes of a machine whose boot failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailurePolicy {
+    /// What is done after the report.
+    pub action: OnFailure,
+    /// The value of `panic=`; the kernel's own where it is not given.
+    pub timeout: Option<i32>,
+}
+
+/// The machine as far as it has come up. There is one; the stages hand it on.
+pub struct Machine {
+    /// The event stream.
+    pub events: Events,
+    /// The uevent socket, from the moment it could be opened.
+    pub uevents: Option<Uevents>,
+    /// What is done when the boot fails.
+    pub on_failure: FailurePolicy,
+    event_device: Option<Path>,
+    started: Moment,
+    stage_started: Moment,
+    times: heapless::Vec<(Stage, u64), 8>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Machine {
+    /// A machine that has just started this program.
+    pub fn new() -> Self {
+        let now = clock::now();
+        Self {
+            events: Events::new(),
+            uevents: None,
+            on_failure: FailurePolicy { action: OnFailure::Reboot, timeout: None },
+            event_device: None,
+            started: now,
+            stage_started: now,
+            times: heapless::Vec::new(),
+        }
+    }
+
+    /// Takes over from the plan what later stages, and the report of a failure, must know.
+    ///
+    /// # Errors
+    /// `ENAMETOOLONG` for a device path of `berth.events=` that is too long.
+    pub fn adopt(&mut self, plan: &Plan<'_>) -> Result<(), crate::error::Fault> {
+        FAILURE_ACTION.store(plan.on_failure as u8, Ordering::Relaxed);
+        self.on_failure = FailurePolicy { action: plan.on_failure, timeout: plan.panic_timeout };
+        if let Some(device) = plan.events {
+            let path = crate::sys::path::path(format_args!("{device}"));
+            self.event_device = Some(path.during(Op::Open, device)?);
+        }
+        Ok(())
+    }
+
+    /// Opens the event device if it is there by now. Called when something has appeared.
+    pub fn open_event_device(&mut self) {
+        if self.events.device().is_some() {
+            return;
+        }
+        let Some(path) = self.event_device.clone().or_else(|| virtio_port::find(EVENT_PORT)) else {
+            return;
+        };
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        // A port that was only just announced may not be ready; the next uevent brings us here again.
+        if let Ok(device) = open(path.as_str(), flags, Mode::empty()) {
+            self.events.attach(device);
+        }
+    }
+
+    /// Notes that `stage` is done, says so with `what` it did, and starts the clock of the next.
+    pub fn complete(&mut self, stage: Stage, what: core::fmt::Arguments<'_>) {
+        let now = clock::now();
+        let us = now - self.stage_started;
+        self.stage_started = now;
+        // There are fewer stages than places.
+        let _ = self.times.push((stage, us));
+        kmsg::notice(stage, format_args!("{what} ({} ms)", Millis(us)));
+        self.events.emit(Event::Stage { stage: stage.name(), us });
+    }
+
+    /// Says that something is not as it should be, in the log and in the event stream.
+    pub fn warn(&mut self, stage: Stage, text: core::fmt::Arguments<'_>) {
+        kmsg::warning(stage, text);
+        let text = Text::<{ 2 * SUBJECT_MAX }>::new(text);
+        self.events.emit(Event::Warning { stage: stage.name(), text: text.as_str() });
+    }
+
+    /// [`Self::warn`], for an error that does not end the boot.
+    pub fn warn_of(&mut self, error: &Error) {
+        self.warn(error.stage, format_args!("{error}"));
+    }
+
+    /// Says what could not be done, and what to do about it, in the log and in the event stream.
+    pub fn report(&mut self, error: &Error) {
+        kmsg::error(error.stage, format_args!("{error}"));
+        kmsg::error(error.stage, format_args!("  {}", hint(error)));
+        self.events.emit(Event::Failure {
+            code: Text::<8>::new(error.code).as_str(),
+            stage: error.stage.name(),
+            text: Text::<{ 3 * SUBJECT_MAX }>::new(error).as_str(),
+        });
+    }
+
+    /// Says that the program of the container `id` runs.
+    pub fn container_started(&mut self, id: &str, pid: i32) {
+        kmsg::info(Stage::Containers, format_args!("{id} started, process {pid}"));
+        self.events.emit(Event::Started { id, state: "started", pid });
+    }
+
+    /// Says that the container `id` has ended.
+    pub fn container_exited(&mut self, id: &str, status: Status, oom: bool) {
+        let (code, signal) = match status {
+            Status::Exited(code) => (Some(code), None),
+            Status::Killed(signal) => (None, Some(signal)),
+        };
+        let memory = if oom { ", out of memory" } else { "" };
+        kmsg::notice(Stage::Containers, format_args!("{id} {status}{memory}"));
+        self.events.emit(Event::Exited { id, state: "exited", code, signal, oom });
+    }
+
+    /// Says that the container `id` could not be started, and why.
+    pub fn container_failed(&mut self, id: &str, error: &Error) {
+        self.report(error);
+        self.events.emit(Event::Failed {
+            id,
+            state: "failed",
+            code: Text::<8>::new(error.code).as_str(),
+            text: Text::<{ 3 * SUBJECT_MAX }>::new(error).as_str(),
+        });
+    }
+
+    /// The time that each completed stage took, in microseconds.
+    pub fn times(&self) -> &[(Stage, u64)] {
+        &self.times
+    }
+
+    /// Microseconds since the program was started.
+    pub fn elapsed(&self) -> u64 {
+        clock::now() - self.started
+    }
+}
+
+/// Microseconds shown as milliseconds with one decimal.
+pub struct Millis(pub u64);
+
+impl core::fmt::Display for Millis {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(formatter, "{}.{}", self.0 / 1000, self.0 % 1000 / 100)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Millis;
+
+    #[test]
+    fn times_are_shown_in_milliseconds() {
+        assert_eq!(Millis(5120).to_string(), "5.1");
+        assert_eq!(Millis(99).to_string(), "0.0");
+        assert_eq!(Millis(1_234_567).to_string(), "1234.5");
+    }
+}

@@ -1,0 +1,110 @@
+//! A root of its own.
+//!
+//! # The rules that force the order (mount_namespaces(7), pivot_root(2))
+//!
+//! * In a new mount namespace every mount is a peer of the host's. Before anything is mounted, all are made slaves (or what
+//!   `linux.rootfsPropagation` asks for), or it would appear on the host.
+//! * pivot_root wants the new root to be a mount point, and no shared mount above it: so the rootfs is bound over itself,
+//!   and what is to be shared is made so afterwards.
+//! * The old root, which lies on top after `pivot_root(".", ".")`, is detached at once. MS_MOVE and chroot leave it below,
+//!   where a process with CAP_SYS_ADMIN could come back to it: those modes give that capability up.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+
+use crate::error::{During, Fault, Op};
+use crate::parse::config::{Propagation, RootSwitch};
+use crate::sys::mount::{self, Detached};
+use crate::sys::path::path;
+
+/// The rootfs of a container: a mount of its own, in the container's namespace.
+pub(super) struct Rootfs<'c> {
+    mount: OwnedFd,
+    path: crate::sys::path::Path,
+    propagation: Option<Propagation>,
+    switch: RootSwitch,
+    shown: &'c str,
+}
+
+impl<'c> Rootfs<'c> {
+    /// Cuts the namespace loose from the host's and binds the rootfs at `root` (relative to `bundle` unless absolute) over
+    /// itself.
+    pub(super) fn bind(
+        bundle: &str,
+        root: &'c str,
+        propagation: Option<Propagation>,
+        switch: RootSwitch,
+    ) -> Result<Self, Fault> {
+        let path = if root.starts_with('/') {
+            path(format_args!("{root}"))
+        } else {
+            path(format_args!("{bundle}/{root}"))
+        }
+        .during(Op::Open, root)?;
+        let shared = propagation == Some(Propagation::Shared);
+        // A copy of a shared mount is its peer, a copy of a slave another slave of the same master.
+        let copy = if shared { Some(copy_of(&path)?) } else { None };
+        let namespace = match propagation {
+            Some(Propagation::Private | Propagation::Unbindable) => Propagation::Private,
+            _ => Propagation::Slave,
+        };
+        mount::set_propagation_recursive("/", namespace)?;
+        let copy = match copy {
+            Some(copy) => copy,
+            None => copy_of(&path)?,
+        };
+        copy.attach(open_directory(&path)?.as_fd())
+            .during(Op::Mount, format_args!("{path} on itself"))?;
+        Ok(Self { mount: copy.into_root(), path, propagation, switch, shown: root })
+    }
+
+    /// The root of the mount.
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.mount.as_fd()
+    }
+
+    /// Makes it `/`, and gives it the propagation that was asked for.
+    pub(super) fn enter(&self) -> Result<(), Fault> {
+        rustix::process::fchdir(&self.mount).during(Op::Chdir, self.shown)?;
+        match self.switch {
+            RootSwitch::Pivot => {
+                mount::pivot_root_here().during(Op::PivotRoot, &self.path)?;
+                mount::unmount_detach(".")?;
+                mount::enter("/")?;
+            }
+            RootSwitch::Move => {
+                mount::mount_move(".", "/")?;
+                mount::chroot_here(&self.path)?;
+                give_up_mounting()?;
+            }
+            RootSwitch::Chroot => {
+                mount::chroot_here(&self.path)?;
+                give_up_mounting()?;
+            }
+        }
+        match self.propagation {
+            None => mount::set_propagation_recursive("/", Propagation::Shared),
+            Some(Propagation::Slave | Propagation::Private | Propagation::Shared) => Ok(()),
+            Some(Propagation::Unbindable) => {
+                mount::set_propagation_recursive("/", Propagation::Unbindable)
+            }
+        }
+    }
+}
+
+/// From the next execve on, no program of the container has CAP_SYS_ADMIN (capabilities(7), "bounding set").
+fn give_up_mounting() -> Result<(), Fault> {
+    remove_capability_from_bounding_set(CapabilitySet::SYS_ADMIN)
+        .during(Op::Create, "a bounding set without CAP_SYS_ADMIN")
+}
+
+fn open_directory(path: &str) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).during(Op::Open, path)
+}
+
+fn copy_of(path: &str) -> Result<Detached, Fault> {
+    Detached::copy_of(open_directory(path)?.as_fd(), true)
+        .during(Op::Mount, format_args!("{path} on itself"))
+}

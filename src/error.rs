@@ -1,0 +1,373 @@
+//! What can go wrong, as one kind of value.
+//!
+//! A failure gathers its facts on the way up. The system call gives an *errno*; the layer that made the call adds the
+//! *operation* and its *subject* and makes a [`Fault`]; the stage that wanted it done adds itself and a stable
+//! [`Code`] and makes an [`Error`]. The result reads
+//!
+//! ```text
+//! root: mount /dev/sdb1 as vfat: EINVAL: FAT-fs (sdb1): IO charset ascii not found  [B024]
+//! ```
+//!
+//! and is followed by a hint from [`crate::hint`]. All three types are `Copy` and own nothing.
+
+use core::fmt;
+
+use rustix::io::Errno;
+
+use crate::errno;
+use crate::text::Text;
+
+/// Room for the subject of a failure: a path, a device, a module, a key and its value.
+pub const SUBJECT_MAX: usize = 192;
+
+/// Room for what else is known about a failure.
+pub const DETAIL_MAX: usize = 384;
+
+/// Where in the life of the machine something happened: the stages of the event stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The first mounts, the console, the kernel command line.
+    Early,
+    /// Kernel modules.
+    Modules,
+    /// The root device and its filesystem.
+    Root,
+    /// The move onto the new root, and `init=`.
+    Switch,
+    /// Containers.
+    Containers,
+    /// The orderly end.
+    Shutdown,
+}
+
+impl Stage {
+    /// The name in the log and in the event stream.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Early => "early",
+            Self::Modules => "modules",
+            Self::Root => "root",
+            Self::Switch => "switch",
+            Self::Containers => "containers",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Declares an enum whose variants each have a text and that survives a trip through one byte.
+macro_rules! vocabulary {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// Every value, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// How it reads in a message.
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(self.text())
+            }
+        }
+    };
+}
+
+vocabulary! {
+    /// What was tried: the verb of a message, followed by its subject.
+    Op {
+        /// Creating a process.
+        Clone = "create a process for",
+        /// Changing the working directory.
+        Chdir = "enter directory",
+        /// Changing the root directory.
+        Chroot = "make the root directory of",
+        /// Making a directory, file or node.
+        Create = "create",
+        /// Executing a program.
+        Exec = "execute",
+        /// Handing a module to the kernel.
+        LoadModule = "load module",
+        /// Reading a directory.
+        List = "list",
+        /// Mapping a file.
+        Map = "map",
+        /// Mounting a filesystem.
+        Mount = "mount",
+        /// Moving a mount.
+        MoveMount = "move mount",
+        /// Opening a file.
+        Open = "open",
+        /// Parsing what was read.
+        Parse = "read",
+        /// Making a pipe.
+        Pipe = "make a pipe for",
+        /// Exchanging the root mount.
+        PivotRoot = "pivot_root to",
+        /// Changing how a mount propagates.
+        Propagation = "set propagation of",
+        /// Reading bytes.
+        Read = "read from",
+        /// Stopping the machine.
+        Reboot = "reboot(2)",
+        /// Removing files.
+        Remove = "remove",
+        /// Setting a name of the machine.
+        SetHostname = "set hostname",
+        /// Sending a signal.
+        Signal = "signal",
+        /// Opening a socket.
+        Socket = "open socket for",
+        /// Taking a terminal as the controlling one.
+        Terminal = "take as terminal",
+        /// Unmounting.
+        Unmount = "unmount",
+        /// Waiting for something to appear.
+        Wait = "wait for",
+        /// Watching a descriptor.
+        Watch = "watch",
+        /// Writing bytes.
+        Write = "write to",
+        /// Making namespaces.
+        Unshare = "make namespaces of",
+    }
+}
+
+/// A system call that failed: the operation, its subject, the error number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fault {
+    /// What was tried.
+    pub op: Op,
+    /// On what.
+    pub subject: Text<SUBJECT_MAX>,
+    /// What the kernel answered.
+    pub errno: Errno,
+}
+
+impl Fault {
+    /// Adds who wanted it, and under which code it is known.
+    pub const fn at(self, stage: Stage, code: Code) -> Error {
+        Error {
+            stage,
+            code,
+            op: self.op,
+            subject: self.subject,
+            errno: Some(self.errno),
+            detail: Text::EMPTY,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}: {}", self.op, self.subject, errno::Name(self.errno))
+    }
+}
+
+/// Adds operation and subject to a bare error number.
+pub trait During<T> {
+    /// Names what was tried, and on what.
+    ///
+    /// # Errors
+    /// Those of `self`, as a [`Fault`].
+    fn during(self, op: Op, subject: impl fmt::Display) -> Result<T, Fault>;
+}
+
+impl<T> During<T> for Result<T, Errno> {
+    fn during(self, op: Op, subject: impl fmt::Display) -> Result<T, Fault> {
+        self.map_err(|errno| Fault { op, subject: Text::new(subject), errno })
+    }
+}
+
+/// Adds stage and code to a [`Fault`].
+pub trait At<T> {
+    /// Names the stage that wanted it done and the code of this failure.
+    ///
+    /// # Errors
+    /// Those of `self`, as an [`Error`].
+    fn at(self, stage: Stage, code: Code) -> Result<T, Error>;
+}
+
+impl<T> At<T> for Result<T, Fault> {
+    fn at(self, stage: Stage, code: Code) -> Result<T, Error> {
+        self.map_err(|fault| fault.at(stage, code))
+    }
+}
+
+/// Why a stage could not do its work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Error {
+    /// The stage.
+    pub stage: Stage,
+    /// The stable code of this kind of failure.
+    pub code: Code,
+    /// What was tried.
+    pub op: Op,
+    /// On what.
+    pub subject: Text<SUBJECT_MAX>,
+    /// What the kernel answered, if it was asked.
+    pub errno: Option<Errno>,
+    /// What else is known: the kernel's own words, what a parser found.
+    pub detail: Text<DETAIL_MAX>,
+}
+
+impl Error {
+    /// A failure that no system call reported: `detail` says what is wrong with `subject`.
+    pub fn new(
+        stage: Stage,
+        code: Code,
+        op: Op,
+        subject: impl fmt::Display,
+        detail: impl fmt::Display,
+    ) -> Self {
+        Self {
+            stage,
+            code,
+            op,
+            subject: Text::new(subject),
+            errno: None,
+            detail: Text::new(detail),
+        }
+    }
+
+    /// The same with the kernel's own words.
+    #[must_use = "the error with the detail is returned, not changed in place"]
+    pub fn with_detail(mut self, detail: impl fmt::Display) -> Self {
+        self.detail = Text::new(detail);
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.op, self.subject)?;
+        if let Some(errno) = self.errno {
+            write!(formatter, ": {}", errno::Name(errno))?;
+        }
+        if !self.detail.is_empty() {
+            write!(formatter, ": {}", self.detail)?;
+        }
+        write!(formatter, "  [{}]", self.code)
+    }
+}
+
+/// Declares the codes, so that the enum, the numbers and the table of the README cannot disagree.
+macro_rules! codes {
+    ($($number:literal $variant:ident $meaning:literal,)*) => {
+        /// The stable name of a kind of failure: `B` and three digits. Numbers are never used again.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        pub enum Code { $(#[doc = $meaning] $variant = $number,)* }
+
+        impl Code {
+            /// Every code, in the order of the numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// What it means, in one line.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    1 CommandLine "the kernel command line cannot be read: too long, or not UTF-8",
+    2 UnknownKey "the kernel command line has an unknown `berth.` key",
+    3 BadValue "a key of the kernel command line has a value that does not parse",
+    4 Unsupported "the kernel command line asks for something that this version cannot do",
+    5 EarlyMount "one of the first mounts (proc, sysfs, devtmpfs, …) failed",
+    6 NotPid1 "the program was started, but not as PID 1",
+    7 Panic "PID 1 panicked: a defect of berth",
+    8 EventLoop "a descriptor that PID 1 waits on could not be made",
+    10 ModuleMissing "a module that modules.dep names is not in the image",
+    11 ModuleRelease "the modules in the image are of another kernel release",
+    12 ModuleRejected "the kernel refused a module",
+    13 ModuleIndex "modules.dep, modules.softdep or /etc/berth/modules cannot be read",
+    20 RootNotFound "the root device did not appear in time",
+    21 RootUnreadable "the root device cannot be opened or read",
+    22 RootUnknownType "no known filesystem was recognised on the root device",
+    23 RootNoDriver "the kernel does not know the filesystem of the root device",
+    24 RootMount "the root filesystem could not be mounted",
+    30 MountPoints "the new root lacks directories, and is read-only",
+    31 NewRoot "the new root cannot become `/`",
+    32 Switch "the move onto the new root failed halfway",
+    40 InitMissing "the program of `init=` does not exist on the new root",
+    41 InitNotExecutable "the program of `init=` is not a regular, executable file",
+    42 InitFormat "the program of `init=` cannot run on this machine",
+    43 InitInterpreter "the interpreter of the program of `init=` is missing",
+    44 InitExec "the kernel refused to execute the program of `init=`",
+    50 NoContainers "the directory of bundles cannot be read",
+    51 BundleConfig "a bundle's config.json cannot be read",
+    52 BundleRefused "a bundle asks for something that this version cannot enforce",
+    53 ContainerSetup "a container could not be set up",
+    54 ContainerExec "a container's program could not be executed",
+    55 ContainerLimit "there are more bundles than can be supervised",
+    60 Unmount "a filesystem could not be unmounted at the end",
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "B{:03}", *self as u16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_as_one_line() {
+        let error = Err::<(), _>(Errno::INVAL)
+            .during(Op::Mount, "/dev/sdb1 as vfat")
+            .at(Stage::Root, Code::RootMount)
+            .unwrap_err()
+            .with_detail("FAT-fs (sdb1): IO charset ascii not found");
+        assert_eq!(
+            error.to_string(),
+            "mount /dev/sdb1 as vfat: EINVAL: FAT-fs (sdb1): IO charset ascii not found  [B024]"
+        );
+    }
+
+    #[test]
+    fn an_error_without_a_system_call_reads_as_one_line() {
+        let error = Error::new(
+            Stage::Early,
+            Code::BadValue,
+            Op::Parse,
+            "rootwait=soon",
+            "accepted: seconds",
+        );
+        assert_eq!(error.to_string(), "read rootwait=soon: accepted: seconds  [B003]");
+    }
+
+    #[test]
+    fn codes_are_in_order_and_told_apart() {
+        assert!(Code::ALL.is_sorted_by(|a, b| (*a as u16) < (*b as u16)));
+    }
+
+    #[test]
+    fn operations_keep_their_place_in_the_list() {
+        for (number, op) in Op::ALL.iter().enumerate() {
+            assert_eq!(*op as usize, number);
+        }
+    }
+
+    #[test]
+    fn an_error_stays_small() {
+        assert!(size_of::<Error>() <= 128 + SUBJECT_MAX + DETAIL_MAX);
+    }
+}

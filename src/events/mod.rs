@@ -1,0 +1,304 @@
+//! The event stream: what happened, for programs to read.
+//!
+//! One JSON object a line, on a character device: `{"t":812345,"event":"stage","stage":"root","us":5120}`, where `t` is
+//! microseconds of CLOCK_BOOTTIME. The fields of an event never change their meaning; more fields and more events may
+//! come.
+//!
+//! # Nothing waits for a reader
+//!
+//! Lines are queued in a bounded [`queue::Queue`] and written when the device takes them. A reader that does not keep up
+//! loses lines of container output, never an event about the boot or about the life of a container: a part of the queue is
+//! kept free for those.
+
+pub mod queue;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::{Errno, write};
+use serde::Serialize;
+
+use crate::sys::clock::{self, Moment};
+pub use queue::Queue;
+
+/// The longest line, in bytes: a container's line of output with every byte escaped is shorter.
+const LINE_MAX: usize = 4096;
+
+/// The size of the queue, in bytes.
+const QUEUE: usize = 64 * 1024;
+
+/// What output may not use of it.
+const RESERVED: usize = 16 * 1024;
+
+/// Something that happened. The variants are the objects of the stream; see the README for their fields.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event<'a> {
+    /// A stage of the boot was completed.
+    Stage {
+        /// Its name.
+        stage: &'a str,
+        /// How long it took, in microseconds.
+        us: u64,
+    },
+    /// The root filesystem was mounted.
+    Root {
+        /// The device, as its node in `/dev`; empty for the initramfs.
+        device: &'a str,
+        /// The type of filesystem.
+        fstype: &'a str,
+        /// Whether it is read-only.
+        ro: bool,
+    },
+    /// `/` is the new root.
+    Switch {
+        /// `pivot_root`, `move` (MS_MOVE and chroot) or `bind` (the initramfs stays the root).
+        method: &'a str,
+        /// Files and directories of the initramfs that were removed.
+        removed: usize,
+    },
+    /// A container's program runs.
+    #[serde(rename = "container")]
+    Started {
+        /// The container.
+        id: &'a str,
+        /// `started`.
+        state: &'a str,
+        /// The PID of its first process, as PID 1 sees it.
+        pid: i32,
+    },
+    /// A container's first process has ended, and so has the container.
+    #[serde(rename = "container")]
+    Exited {
+        /// The container.
+        id: &'a str,
+        /// `exited`.
+        state: &'a str,
+        /// The status, if the process ended by itself.
+        code: Option<u8>,
+        /// The signal, if one ended it.
+        signal: Option<u8>,
+        /// Whether the kernel killed a process of it for want of memory.
+        oom: bool,
+    },
+    /// A container could not be started.
+    #[serde(rename = "container")]
+    Failed {
+        /// The container.
+        id: &'a str,
+        /// `failed`.
+        state: &'a str,
+        /// The code of the failure.
+        code: &'a str,
+        /// The failure in one line.
+        text: &'a str,
+    },
+    /// A container wrote a line.
+    Output {
+        /// The container.
+        id: &'a str,
+        /// `stdout` or `stderr`.
+        stream: &'a str,
+        /// The line; a longer one comes in pieces.
+        line: &'a str,
+    },
+    /// Lines of output that the reader of the stream was too slow for.
+    Dropped {
+        /// How many.
+        lines: u64,
+    },
+    /// Something is not as it should be; the boot goes on.
+    Warning {
+        /// The stage.
+        stage: &'a str,
+        /// What it is.
+        text: &'a str,
+    },
+    /// The boot, or what was asked of it, failed.
+    Failure {
+        /// The stable code.
+        code: &'a str,
+        /// The stage.
+        stage: &'a str,
+        /// The failure in one line.
+        text: &'a str,
+    },
+    /// The last event: the machine ends.
+    End {
+        /// 0 if all containers ended well; else the status of the first that did not; 125 for a failure of the boot.
+        status: u8,
+        /// How the machine ends.
+        action: &'a str,
+    },
+}
+
+/// The stream: lines on their way to the device.
+#[derive(Default)]
+pub struct Events {
+    queue: Queue<QUEUE>,
+    device: Option<OwnedFd>,
+    /// Nobody reads on the other side, as far as is known.
+    unread: bool,
+    dropped: u64,
+}
+
+impl Events {
+    /// A stream without a device: events wait for one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The device, once there is one.
+    pub fn device(&self) -> Option<BorrowedFd<'_>> {
+        self.device.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The device, if lines wait for it and a reader is there: a port without a reader is always "ready" (POLLHUP), and
+    /// waiting for it would be a busy loop.
+    pub fn device_to_watch(&self) -> Option<BorrowedFd<'_>> {
+        self.device().filter(|_| self.is_pending() && !self.unread)
+    }
+
+    /// Something happened to a port: a reader may have opened it.
+    pub const fn reader_may_have_come(&mut self) {
+        self.unread = false;
+    }
+
+    /// From now on lines go to `device`, which must be open non-blocking.
+    pub fn attach(&mut self, device: OwnedFd) {
+        self.device = Some(device);
+        self.flush();
+    }
+
+    /// Adds an event, at this moment, and writes what the device takes.
+    pub fn emit(&mut self, event: Event<'_>) {
+        self.note_dropped();
+        // Nothing but output comes often enough to fill what is reserved; were it to, the event would be lost.
+        let _ = self.enqueue(event, 0);
+        self.flush();
+    }
+
+    /// Adds a line of a container's output, or counts it as dropped if the reader does not keep up.
+    pub fn output(&mut self, id: &str, stream: &str, line: &str) {
+        self.note_dropped();
+        if self.dropped > 0 || !self.enqueue(Event::Output { id, stream, line }, RESERVED) {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        self.flush();
+    }
+
+    /// True while lines wait for the device.
+    pub fn is_pending(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Writes what the device takes without blocking.
+    pub fn flush(&mut self) {
+        let Some(device) = &self.device else { return };
+        while !self.queue.is_empty() {
+            match write(device, self.queue.front()) {
+                Ok(len) => self.queue.consume(len),
+                Err(Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        self.unread = !self.queue.is_empty() && !is_writable_later(device);
+    }
+
+    fn note_dropped(&mut self) {
+        if self.dropped > 0 && self.enqueue(Event::Dropped { lines: self.dropped }, RESERVED) {
+            self.dropped = 0;
+        }
+    }
+
+    fn enqueue(&mut self, event: Event<'_>, keep_free: usize) -> bool {
+        let mut line = [0; LINE_MAX];
+        let Some(len) = serialize(event, clock::now(), &mut line) else { return false };
+        line.get(..len).is_some_and(|line| self.queue.push(line, keep_free))
+    }
+}
+
+/// After a write that took nothing: whether the device is only slow (it is connected), or nobody is there (POLLHUP).
+fn is_writable_later(device: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(device, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // poll(2) reports a hang-up whether it was asked for or not.
+    poll(&mut polled, Some(&now)).is_ok() && !polled[0].revents().contains(PollFlags::HUP)
+}
+
+/// The event as a line, and its length in `line`; `None` if it does not fit.
+fn serialize(event: Event<'_>, at: Moment, line: &mut [u8; LINE_MAX]) -> Option<usize> {
+    // The time stands first in every object; serde would put the tag there.
+    let mut head = heapless::String::<32>::new();
+    core::fmt::Write::write_fmt(&mut head, format_args!("{{\"t\":{},", at.0)).ok()?;
+    // The object's own brace is overwritten by the comma of the head.
+    let body = head.len().checked_sub(1)?;
+    let len = serde_json_core::to_slice(&event, line.get_mut(body..)?).ok()?;
+    line.get_mut(..head.len())?.copy_from_slice(head.as_bytes());
+    let end = body.checked_add(len)?;
+    *line.get_mut(end)? = b'\n';
+    end.checked_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(event: Event<'_>) -> String {
+        let mut buffer = [0; LINE_MAX];
+        let len = serialize(event, Moment(812_345), &mut buffer).unwrap();
+        String::from_utf8(buffer[..len].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_stage_is_a_line_of_json() {
+        assert_eq!(
+            line(Event::Stage { stage: "root", us: 5120 }),
+            "{\"t\":812345,\"event\":\"stage\",\"stage\":\"root\",\"us\":5120}\n"
+        );
+    }
+
+    #[test]
+    fn a_container_that_exited_has_a_code_or_a_signal() {
+        let event =
+            Event::Exited { id: "web", state: "exited", code: Some(0), signal: None, oom: false };
+        assert_eq!(
+            line(event),
+            "{\"t\":812345,\"event\":\"container\",\"id\":\"web\",\"state\":\"exited\",\"code\":0,\
+             \"signal\":null,\"oom\":false}\n"
+        );
+    }
+
+    #[test]
+    fn output_is_escaped() {
+        let event = Event::Output { id: "a", stream: "stdout", line: "tab\t quote\" bell\u{7}" };
+        assert!(line(event).contains(r#""line":"tab\t quote\" bell\u0007""#), "{}", line(event));
+    }
+
+    #[test]
+    fn events_wait_for_a_device_and_keep_their_order() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let mut events = Events::new();
+        events.emit(Event::Stage { stage: "early", us: 1 });
+        events.emit(Event::Stage { stage: "modules", us: 2 });
+        assert!(events.is_pending());
+        events.attach(writer);
+        assert!(!events.is_pending());
+        let mut buffer = [0; 256];
+        let len = rustix::io::read(&reader, &mut buffer).unwrap();
+        let text = core::str::from_utf8(&buffer[..len]).unwrap();
+        assert!(text.find("early").unwrap() < text.find("modules").unwrap());
+    }
+
+    #[test]
+    fn a_flood_of_output_leaves_room_for_events_and_is_counted() {
+        let mut events = Events::new();
+        let line = "x".repeat(200);
+        for _ in 0..1000 {
+            events.output("noisy", "stdout", &line);
+        }
+        assert!(events.dropped > 0);
+        let before = events.queue.len();
+        events.emit(Event::End { status: 0, action: "poweroff" });
+        assert!(events.queue.len() > before);
+    }
+}

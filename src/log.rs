@@ -1,0 +1,51 @@
+//! The vocabulary of the log: levels, and how a record reads.
+//!
+//! A record is one line, `berth: <stage>: <text>`, written with its level in front as `/dev/kmsg` wants it
+//! (Documentation/ABI/testing/dev-kmsg). The kernel then shows it on every console whose log level lets it through, and
+//! keeps it for `dmesg`. The writing itself is in [`crate::sys::kmsg`].
+
+use core::fmt;
+
+use crate::error::Stage;
+use crate::text::Text;
+
+/// The largest record: the kernel refuses a write of more than LOG_LINE_MAX (1024 bytes less the prefix it adds).
+pub const RECORD_MAX: usize = 976;
+
+/// How much a record matters: the numbers of syslog(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Level {
+    /// What was asked for could not be done.
+    Error = 3,
+    /// What was asked for was done, but not all is as it should be.
+    Warning = 4,
+    /// What the one who boots wants to see: a stage was completed, a container came or went.
+    Notice = 5,
+    /// What helps to understand a boot afterwards.
+    Info = 6,
+}
+
+/// One record for `/dev/kmsg`, complete but for the write.
+pub fn record(level: Level, stage: Stage, text: fmt::Arguments<'_>) -> Text<RECORD_MAX> {
+    let mut line = Text::EMPTY;
+    line.push(format_args!("<{}>berth: {stage}: {text}", level as u8));
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_has_level_name_and_stage() {
+        let line = record(Level::Notice, Stage::Root, format_args!("/dev/sdb1 is vfat"));
+        assert_eq!(line.as_str(), "<5>berth: root: /dev/sdb1 is vfat");
+    }
+
+    #[test]
+    fn a_record_never_exceeds_what_the_kernel_takes() {
+        let long = "x".repeat(2000);
+        assert!(record(Level::Info, Stage::Early, format_args!("{long}")).as_str().len() <= RECORD_MAX);
+    }
+}

@@ -1,0 +1,34 @@
+//! PID 1. What each step does, and why in this order, is told in the library: `berth::boot`, `berth::supervise`.
+
+#![no_std]
+#![no_main]
+
+mod rt;
+
+use core::convert::Infallible;
+
+use berth::boot::{CommandLine, Machine, Pid1, failure};
+use berth::error::Error;
+use berth::supervise::supervise;
+use berth::sys::process::Environment;
+
+fn main(environment: Environment<'_>) -> ! {
+    let mut machine = Machine::new();
+    match boot(&mut machine, environment) {
+        Ok(never) => match never {},
+        Err(error) => failure::fail(&mut machine, &error),
+    }
+}
+
+fn boot(machine: &mut Machine, environment: Environment<'_>) -> Result<Infallible, Error> {
+    let mut text = CommandLine::new();
+    let mut early = Pid1::claim(machine)?.mount_early()?;
+    let plan = early.read_plan(&mut text)?;
+    let switched = early
+        .load_modules(&plan)?
+        .find_root(&plan)?
+        .mount_root(&plan)?
+        .switch_root(&plan)?
+        .hand_over(&plan, environment)?;
+    supervise(switched, &plan)
+}

@@ -1,0 +1,188 @@
+//! An OCI bundle's `config.json` (runtime-spec 1.x, `config.md` and `config-linux.md`).
+//!
+//! Three things can be with a field. What berth acts on is in [`Config`], validated as far as the
+//! text alone allows. What the specification knows and berth does not yet act on is in one of two
+//! tables of [`known`]: refused by name where a container would be less confined than its author
+//! believes, otherwise named in [`Config::warnings`]. What the specification does not know is
+//! ignored, as it demands; except for annotations that begin with `berth.`, which are ours.
+//!
+//! Text is borrowed from the file, or from a scratch buffer where it was escaped. Lists are bounded,
+//! and one that is longer is refused, never cut.
+
+use heapless::Vec;
+
+pub mod annotations;
+pub mod error;
+pub mod id;
+pub mod known;
+pub mod mount_options;
+pub mod mounts;
+pub mod namespaces;
+mod reader;
+
+pub use annotations::{Annotations, OnExit, RootSwitch};
+pub use error::{ConfigError, Field};
+pub use id::{IdError, container_id};
+pub use mount_options::{MountOptions, Propagation};
+pub use mounts::Mount;
+pub use namespaces::Namespaces;
+
+use crate::parse::json;
+use reader::{Reader, Use, boolean, object};
+
+/// Bytes that a `config.json` may have.
+pub const MAX_SIZE: usize = 64 * 1024;
+/// Items that `process.args` may have.
+pub const MAX_ARGS: usize = 64;
+/// Items that `process.env` may have.
+pub const MAX_ENV: usize = 128;
+/// Items that `mounts` may have.
+pub const MAX_MOUNTS: usize = 64;
+
+/// The kernel's limit for a host name (`__NEW_UTS_LEN`).
+const MAX_HOSTNAME: usize = 64;
+
+/// What a bundle asks for. About 9 KiB.
+#[derive(Clone, Debug)]
+pub struct Config<'a> {
+    /// `ociVersion`: 1.x.
+    pub oci_version: &'a str,
+    /// `process`
+    pub process: Process<'a>,
+    /// `root.path`: relative to the bundle unless it begins with `/`. Not empty.
+    pub root_path: &'a str,
+    /// `root.readonly`
+    pub root_readonly: bool,
+    /// `hostname`: at most 64 bytes, and only with a UTS namespace.
+    pub hostname: Option<&'a str>,
+    /// `mounts`, in the order in which they are made.
+    pub mounts: Vec<Mount<'a>, MAX_MOUNTS>,
+    /// `linux.namespaces`
+    pub namespaces: Namespaces,
+    /// `linux.rootfsPropagation`. `None`: a slave of the host and a peer group of its own.
+    pub rootfs_propagation: Option<Propagation>,
+    /// Those that begin with `berth.`
+    pub annotations: Annotations,
+    /// Fields that are known, not acted on, and no matter of security.
+    pub warnings: known::Warnings,
+}
+
+/// The program of a container.
+#[derive(Clone, Debug)]
+pub struct Process<'a> {
+    /// `args`: at least one, and the first is not empty.
+    pub args: Vec<&'a str, MAX_ARGS>,
+    /// `env`: each `NAME=value`.
+    pub env: Vec<&'a str, MAX_ENV>,
+    /// `cwd`: an absolute path in the container.
+    pub cwd: &'a str,
+    /// `terminal`
+    pub terminal: bool,
+}
+
+impl<'a> Config<'a> {
+    /// Reads a whole `config.json`.
+    ///
+    /// `scratch` takes strings that were escaped; as many bytes as the file has suffice always.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, by its place in the text or by its field.
+    pub fn parse(file: &'a [u8], scratch: &'a mut [u8]) -> Result<Self, ConfigError<'a>> {
+        if file.len() > MAX_SIZE {
+            return Err(ConfigError::TooLarge { size: file.len() });
+        }
+        let mut reader = Reader::new(scratch);
+        let config = json::check(file).map_err(ConfigError::Json)?;
+        let config = object(config, "config.json".into())?;
+        for section in ["process", "root", "linux", "annotations"] {
+            if let Some(value) = config.member(section) {
+                object(value, section.into())?;
+            }
+        }
+
+        let oci_version = reader.required(config, "ociVersion", Use::Name)?;
+        if !oci_version.starts_with("1.") {
+            let accepts = "1.x";
+            return Err(ConfigError::bad("ociVersion", oci_version, accepts));
+        }
+        let warnings = known::check(config)?;
+        let namespaces = Namespaces::read(&mut reader, config)?;
+        let hostname = reader.optional(config, "hostname", Use::Name)?;
+        if let Some(name) = hostname {
+            check_hostname(name, namespaces)?;
+        }
+        Ok(Self {
+            oci_version,
+            process: Process::read(&mut reader, config)?,
+            root_path: reader.required(config, "root.path", Use::Name)?,
+            root_readonly: boolean(config, "root.readonly")?,
+            hostname,
+            mounts: mounts::read(&mut reader, config)?,
+            namespaces,
+            rootfs_propagation: rootfs_propagation(&mut reader, config)?,
+            annotations: Annotations::read(&mut reader, config)?,
+            warnings,
+        })
+    }
+}
+
+impl<'a> Process<'a> {
+    fn read(reader: &mut Reader<'a>, config: json::Value<'a>) -> Result<Self, ConfigError<'a>> {
+        let args: Vec<_, MAX_ARGS> = reader.strings(config, "process.args[]")?;
+        match args.first() {
+            None => return Err(ConfigError::Missing("process.args".into())),
+            Some(&"") => return Err(ConfigError::bad("process.args", "", "a program first")),
+            Some(_) => {}
+        }
+        let env = reader.strings(config, "process.env[]")?;
+        for (index, variable) in env.iter().enumerate() {
+            if !matches!(variable.split_once('='), Some((name, _)) if !name.is_empty()) {
+                let field = Field::item("process.env[]", index);
+                return Err(ConfigError::bad(field, variable, "NAME=value"));
+            }
+        }
+        let cwd = reader.required(config, "process.cwd", Use::Name)?;
+        if !cwd.starts_with('/') {
+            let accepts = "an absolute path";
+            return Err(ConfigError::bad("process.cwd", cwd, accepts));
+        }
+        Ok(Self {
+            args,
+            env,
+            cwd,
+            terminal: boolean(config, "process.terminal")?,
+        })
+    }
+}
+
+fn check_hostname(name: &str, namespaces: Namespaces) -> Result<(), ConfigError<'_>> {
+    if name.len() > MAX_HOSTNAME {
+        return Err(ConfigError::bad("hostname", name, "at most 64 bytes"));
+    }
+    if !namespaces.uts {
+        return Err(ConfigError::Needs {
+            field: "hostname".into(),
+            needs: "a namespace of type uts in linux.namespaces",
+        });
+    }
+    Ok(())
+}
+
+fn rootfs_propagation<'a>(
+    reader: &mut Reader<'a>,
+    config: json::Value<'a>,
+) -> Result<Option<Propagation>, ConfigError<'a>> {
+    const FIELD: &str = "linux.rootfsPropagation";
+    let Some(word) = reader.optional(config, FIELD, Use::Name)? else {
+        return Ok(None);
+    };
+    let propagation = Propagation::parse(word);
+    propagation.map(Some).ok_or(ConfigError::bad(
+        FIELD,
+        word,
+        "slave, private, shared or unbindable",
+    ))
+}
+
+#[cfg(test)]
+mod tests;

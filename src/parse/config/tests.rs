@@ -1,0 +1,378 @@
+//! The demo's configuration, and everything that may be wrong with one.
+
+use super::*;
+
+const MINIMAL: &str = r#"{
+    "ociVersion": "1.0.2",
+    "process": {"args": ["/bin/true"], "cwd": "/"},
+    "root": {"path": "rootfs"},
+    "linux": {"namespaces": [{"type": "mount"}]}
+}"#;
+
+/// Reads a configuration and hands the result out; the buffers end here.
+fn with<T>(file: &[u8], use_result: impl FnOnce(Result<Config<'_>, ConfigError<'_>>) -> T) -> T {
+    let mut scratch = vec![0; file.len()];
+    use_result(Config::parse(file, &mut scratch))
+}
+
+fn refusal(file: impl AsRef<[u8]>) -> String {
+    with(file.as_ref(), |result| result.unwrap_err().to_string())
+}
+
+/// [`MINIMAL`] with a part replaced.
+fn changed(from: &str, to: &str) -> String {
+    assert!(MINIMAL.contains(from), "{from}");
+    MINIMAL.replacen(from, to, 1)
+}
+
+/// [`MINIMAL`] with more members in an object: `linux`, `process`, `root` or, for "", the whole.
+fn extended(object: &str, members: &str) -> String {
+    let open = match object {
+        "" => "{".to_string(),
+        name => format!("\"{name}\": {{"),
+    };
+    changed(&open, &format!("{open}{members}, "))
+}
+
+#[test]
+fn a_whole_configuration_is_read() {
+    let file = br#"{
+        "ociVersion": "1.2.0",
+        "process": {
+            "terminal": true,
+            "user": {"uid": 0, "gid": 0, "additionalGids": []},
+            "args": ["/bin/sh", "-c", "echo \"a\u003cb\"\n\ttrue"],
+            "env": ["PATH=/bin", "EMPTY="],
+            "cwd": "/tmp",
+            "noNewPrivileges": false,
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}]
+        },
+        "root": {"path": "rootfs", "readonly": true},
+        "hostname": "web",
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid"]},
+            {"destination": "/data", "type": "none", "source": "/srv/data", "options": ["rbind", "ro"]},
+            {"destination": "run", "type": "tmpfs", "options": ["size=64k", "mode=755"]}
+        ],
+        "linux": {
+            "namespaces": [{"type": "mount"}, {"type": "pid", "path": ""}, {"type": "uts"}],
+            "rootfsPropagation": "shared",
+            "resources": {"devices": []},
+            "maskedPaths": null,
+            "cgroupsPath": "/web"
+        },
+        "annotations": {"org.example.note": "x", "berth.console": "true", "berth.restart": "no",
+                        "berth.on-exit": "shutdown", "berth.root-switch": "move", "berth.stop-timeout": "3"},
+        "unknown": [{"a": [1, 2, {"b": null}]}]
+    }"#;
+    with(file, |result| {
+        let config = result.unwrap();
+        assert_eq!(config.oci_version, "1.2.0");
+        let process = &config.process;
+        assert_eq!(process.args, ["/bin/sh", "-c", "echo \"a<b\"\n\ttrue"]);
+        assert_eq!(process.env, ["PATH=/bin", "EMPTY="]);
+        assert_eq!((process.cwd, process.terminal), ("/tmp", true));
+        assert_eq!((config.root_path, config.root_readonly), ("rootfs", true));
+        assert_eq!(config.hostname, Some("web"));
+        assert_eq!(config.mounts.len(), 3);
+        assert_eq!(config.mounts[0].fstype, Some("proc"));
+        assert!(config.mounts[1].options.is_bind());
+        assert_eq!(config.mounts[1].source, Some("/srv/data"));
+        assert_eq!(config.mounts[2].destination, "run");
+        assert_eq!(config.mounts[2].source, None);
+        assert_eq!(config.mounts[2].options.data, "size=64k,mode=755");
+        let namespaces = Namespaces {
+            pid: true,
+            uts: true,
+            ..Namespaces::default()
+        };
+        assert_eq!(config.namespaces, namespaces);
+        assert_eq!(config.rootfs_propagation, Some(Propagation::Shared));
+        let annotations = Annotations {
+            root_switch: RootSwitch::Move,
+            console: true,
+            on_exit: OnExit::Shutdown,
+            stop_timeout: Some(core::time::Duration::from_secs(3)),
+        };
+        assert_eq!(config.annotations, annotations);
+        assert_eq!(config.warnings, ["linux.cgroupsPath", "process.rlimits"]);
+    });
+}
+
+#[test]
+fn the_least_configuration_has_the_documented_defaults() {
+    with(MINIMAL.as_bytes(), |result| {
+        let config = result.unwrap();
+        assert_eq!(config.process.env.len(), 0);
+        assert!(!config.root_readonly && !config.process.terminal);
+        assert_eq!(config.hostname, None);
+        assert_eq!(config.rootfs_propagation, None);
+        assert_eq!(config.annotations, Annotations::default());
+        assert!(config.mounts.is_empty() && config.warnings.is_empty());
+    });
+}
+
+#[test]
+fn what_is_no_configuration_at_all_is_refused_in_one_line() {
+    let large = " ".repeat(1 << 20);
+    assert_eq!(
+        refusal(large),
+        "config.json is 1048576 bytes; the limit is 65536"
+    );
+    let cut = &MINIMAL[..100];
+    assert_eq!(
+        refusal(cut),
+        "line 4 column 20: the file ends in the middle of a value"
+    );
+    assert_eq!(
+        refusal(r#"{"a":"#.repeat(10_000)),
+        "line 1 column 161: nested deeper than 32"
+    );
+    assert_eq!(
+        refusal(b"{\"a\": \"\xc3\x28\"}"),
+        "line 1 column 8: not UTF-8"
+    );
+    assert_eq!(refusal("[]"), "config.json is not an object");
+    let twice = changed(r#""cwd": "/""#, r#""cwd": "/", "\u0061rgs": []"#);
+    assert_eq!(
+        refusal(twice),
+        r#"line 3 column 52: the key "\u0061rgs" comes twice"#
+    );
+}
+
+#[test]
+fn a_missing_field_is_named() {
+    let without = |part| refusal(changed(part, ""));
+    assert_eq!(
+        without(r#""ociVersion": "1.0.2","#),
+        "ociVersion is missing or empty"
+    );
+    assert_eq!(
+        without(r#""args": ["/bin/true"], "#),
+        "process.args is missing or empty"
+    );
+    assert_eq!(
+        without(r#", "cwd": "/""#),
+        "process.cwd is missing or empty"
+    );
+    assert_eq!(
+        without(r#""path": "rootfs""#),
+        "root.path is missing or empty"
+    );
+    assert_eq!(
+        refusal(changed("rootfs", "")),
+        "root.path is missing or empty"
+    );
+    assert_eq!(
+        refusal(changed(r#""/bin/true""#, "")),
+        "process.args is missing or empty"
+    );
+    let mount = |mount| refusal(extended("", &format!(r#""mounts": [{mount}]"#)));
+    assert_eq!(mount("{}"), "mounts[0].destination is missing or empty");
+    assert_eq!(
+        mount(r#"{"destination": "/a"}"#),
+        "mounts[0].type is missing or empty"
+    );
+    let bind = mount(r#"{"destination": "/a", "options": ["bind"]}"#);
+    assert_eq!(bind, "mounts[0].source is missing or empty");
+    let namespaces = refusal(changed(r#"{"type": "mount"}"#, "{}"));
+    assert_eq!(namespaces, "linux.namespaces[0].type is missing or empty");
+}
+
+#[test]
+fn a_field_of_another_type_is_named_with_what_it_should_be() {
+    let with = |from, to| refusal(changed(from, to));
+    assert_eq!(with(r#"["/bin/true"]"#, "5"), "process.args is not a list");
+    assert_eq!(
+        with(r#""/bin/true""#, "\"a\", 5"),
+        "process.args[1] is not a string"
+    );
+    assert_eq!(with(r#"{"path": "rootfs"}"#, "[]"), "root is not an object");
+    assert_eq!(with(r#""1.0.2""#, "1.0"), "ociVersion is not a string");
+    let readonly = refusal(extended("root", r#""readonly": "yes""#));
+    assert_eq!(readonly, "root.readonly is not true or false");
+    assert_eq!(
+        refusal(extended("", r#""mounts": {}"#)),
+        "mounts is not a list"
+    );
+    assert_eq!(
+        refusal(extended("", r#""mounts": [7]"#)),
+        "mounts[0] is not an object"
+    );
+    let annotation = refusal(extended("", r#""annotations": {"berth.console": true}"#));
+    assert_eq!(annotation, "berth.console is not a string");
+}
+
+#[test]
+fn a_value_that_is_not_taken_is_answered_with_what_is() {
+    let with = |from, to| refusal(changed(from, to));
+    assert_eq!(
+        with("1.0.2", "2.0.0"),
+        r#"ociVersion is "2.0.0"; it takes 1.x"#
+    );
+    let cwd = with(r#""cwd": "/""#, r#""cwd": "tmp""#);
+    assert_eq!(cwd, r#"process.cwd is "tmp"; it takes an absolute path"#);
+    let env = refusal(extended("process", r#""env": ["A=1", "=x"]"#));
+    assert_eq!(env, r#"process.env[1] is "=x"; it takes NAME=value"#);
+    let program = with("/bin/true", "");
+    assert_eq!(program, r#"process.args is ""; it takes a program first"#);
+    let propagation = refusal(extended("linux", r#""rootfsPropagation": "rslave""#));
+    assert_eq!(
+        propagation,
+        r#"linux.rootfsPropagation is "rslave"; it takes slave, private, shared or unbindable"#
+    );
+    let kind = with(r#""mount"}"#, r#""mnt"}"#);
+    assert_eq!(
+        kind,
+        r#"linux.namespaces[0].type is "mnt"; it takes mount, pid, network, ipc, uts or cgroup"#
+    );
+    let twice = with(
+        r#"{"type": "mount"}"#,
+        r#"{"type": "mount"}, {"type": "mount"}"#,
+    );
+    assert_eq!(
+        twice,
+        r#"linux.namespaces[1].type is "mount"; it takes each type once"#
+    );
+    let console = refusal(extended("", r#""annotations": {"berth.console": "yes"}"#));
+    assert_eq!(console, r#"berth.console is "yes"; it takes true or false"#);
+    let long = refusal(extended(
+        "",
+        &format!(r#""hostname": "{}""#, "h".repeat(65)),
+    ));
+    assert!(long.ends_with("it takes at most 64 bytes"), "{long}");
+}
+
+#[test]
+fn what_needs_a_namespace_says_so() {
+    let hostname = refusal(extended("", r#""hostname": "web""#));
+    assert_eq!(
+        hostname,
+        "hostname needs a namespace of type uts in linux.namespaces"
+    );
+    let none = refusal(changed(r#"{"type": "mount"}"#, r#"{"type": "pid"}"#));
+    assert_eq!(
+        none,
+        "linux.namespaces needs the type mount: a container has a mount namespace of its own"
+    );
+}
+
+#[test]
+fn nul_is_refused_everywhere_and_control_characters_where_a_name_is_asked_for() {
+    let with = |from, to| refusal(changed(from, to));
+    assert_eq!(
+        with("/bin/true", r"a\u0000b"),
+        "process.args[0] holds NUL or a control character"
+    );
+    assert_eq!(
+        with("rootfs", r"root\nfs"),
+        "root.path holds NUL or a control character"
+    );
+}
+
+#[test]
+fn a_list_that_is_too_long_is_refused_and_not_cut() {
+    let list = |item: &str, count| vec![item; count].join(",");
+    let args = refusal(changed(r#""/bin/true""#, &list(r#""a""#, MAX_ARGS + 1)));
+    assert_eq!(args, "process.args has more than 64 items");
+    let env = extended(
+        "process",
+        &format!(r#""env": [{}]"#, list(r#""A=1""#, MAX_ENV + 1)),
+    );
+    assert_eq!(refusal(env), "process.env has more than 128 items");
+    let mount = r#"{"destination": "/a", "type": "tmpfs"}"#;
+    let mounts = extended(
+        "",
+        &format!(r#""mounts": [{}]"#, list(mount, MAX_MOUNTS + 1)),
+    );
+    assert_eq!(refusal(mounts), "mounts has more than 64 items");
+}
+
+#[test]
+fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
+    for (object, member, name) in [
+        ("process", r#""capabilities": {}"#, "process.capabilities"),
+        (
+            "process",
+            r#""noNewPrivileges": true"#,
+            "process.noNewPrivileges",
+        ),
+        (
+            "process",
+            r#""user": {"uid": 1000, "gid": 0}"#,
+            "process.user",
+        ),
+        (
+            "process",
+            r#""user": {"additionalGids": [5]}"#,
+            "process.user",
+        ),
+        (
+            "linux",
+            r#""seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}"#,
+            "linux.seccomp",
+        ),
+        (
+            "linux",
+            r#""maskedPaths": ["/proc/kcore"]"#,
+            "linux.maskedPaths",
+        ),
+        (
+            "linux",
+            r#""resources": {"devices": [{"allow": false}]}"#,
+            "linux.resources",
+        ),
+        (
+            "linux",
+            r#""sysctl": {"net.ipv4.ip_forward": "1"}"#,
+            "linux.sysctl",
+        ),
+        (
+            "",
+            r#""hooks": {"createRuntime": [{"path": "/x"}]}"#,
+            "hooks",
+        ),
+        (
+            "",
+            r#""annotations": {"berth.verity": "00"}"#,
+            "berth.verity",
+        ),
+        (
+            "",
+            r#""annotations": {"berth.restart": "always"}"#,
+            "berth.restart",
+        ),
+        (
+            "",
+            r#""mounts": [{"uidMappings": [{}]}]"#,
+            "mounts[0].uidMappings",
+        ),
+    ] {
+        let expected = format!("{name} is not supported yet");
+        assert_eq!(refusal(extended(object, member)), expected);
+    }
+    let user = refusal(changed(
+        r#"{"type": "mount"}"#,
+        r#"{"type": "mount"}, {"type": "user"}"#,
+    ));
+    assert_eq!(
+        user,
+        r#"linux.namespaces[1].type: "user" is not supported yet"#
+    );
+    let join = refusal(changed(
+        r#"{"type": "mount"}"#,
+        r#"{"type": "mount", "path": "/x"}"#,
+    ));
+    assert_eq!(join, "linux.namespaces[0].path is not supported yet");
+}
+
+#[test]
+fn an_unknown_annotation_of_ours_is_refused_with_the_nearest() {
+    let annotation = |key| refusal(extended("", &format!(r#""annotations": {{"{key}": ""}}"#)));
+    let near = "there is no annotation berth.root_switch, perhaps berth.root-switch";
+    assert_eq!(annotation("berth.root_switch"), near);
+    assert_eq!(
+        annotation(r"berth\u002ex"),
+        "there is no annotation berth.x"
+    );
+}

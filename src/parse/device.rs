@@ -1,0 +1,284 @@
+//! Every way to name the device that holds a filesystem.
+//!
+//! The forms are those of the kernel's `root=` (`Documentation/admin-guide/kernel-parameters.txt`
+//! and `block/early-lookup.c`), those that udev made usual (`UUID=`, `LABEL=`), and the filesystems
+//! that have no block device. One type serves `root=` and every other key that asks for a device.
+//!
+//! A [`DeviceRef`] is what was asked for, not a promise that it exists. It borrows the text that
+//! somebody typed, and `Display` gives that text back, so that a report shows what to search for.
+
+use core::fmt;
+
+use crate::parse::superblock::Label;
+use crate::parse::uuid::Uuid;
+
+/// What [`DeviceRef::parse`] takes, for messages.
+pub const ACCEPTED: &str = "/dev/NAME, UUID=, LABEL=, PARTUUID=, PARTLABEL=, MAJOR:MINOR, \
+                            virtiofs:TAG, 9p:TAG or tmpfs";
+
+const PART_OFFSET: &str = "/PARTNROFF=";
+
+/// A device as somebody named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceRef<'a> {
+    /// `/dev/sdb1`: the node's path, whole.
+    Path(&'a str),
+    /// `UUID=`: compare with [`DeviceRef::matches_uuid`].
+    Uuid(&'a str),
+    /// `LABEL=`: the filesystem's label, compared byte by byte.
+    Label(&'a str),
+    /// `PARTUUID=`: a GPT partition's GUID, or an MBR disk's signature and the partition's number
+    /// (`0a1b2c3d-01`). Compare with [`DeviceRef::matches_partuuid`].
+    PartUuid {
+        /// The text before `/PARTNROFF=`.
+        uuid: &'a str,
+        /// `/PARTNROFF=N`: take the partition whose number is N higher than that of `uuid`.
+        offset: Option<i32>,
+    },
+    /// `PARTLABEL=`: a GPT partition's name, compared byte by byte.
+    PartLabel(&'a str),
+    /// `8:17`: a device number.
+    Number {
+        /// Major number, 12 bits in the kernel.
+        major: u32,
+        /// Minor number, 20 bits in the kernel.
+        minor: u32,
+    },
+    /// `virtiofs:TAG`: a directory of the hypervisor's host.
+    Virtiofs(&'a str),
+    /// `9p:TAG`: the same over 9p on virtio.
+    NineP(&'a str),
+    /// `tmpfs`: an empty filesystem in memory.
+    Tmpfs,
+}
+
+impl<'a> DeviceRef<'a> {
+    /// Reads one of the forms. The text is a value from the command line, quotes already removed.
+    ///
+    /// # Errors
+    /// [`DeviceError`], which says what is wrong with the form that the text begins with.
+    pub fn parse(text: &'a str) -> Result<Self, DeviceError<'a>> {
+        if text == "tmpfs" {
+            return Ok(Self::Tmpfs);
+        }
+        let refuse = |fault| Err(DeviceError { text, fault });
+        if let Some(name) = text.strip_prefix("/dev/") {
+            return match name {
+                "" => refuse(Fault::Empty),
+                _ => Ok(Self::Path(text)),
+            };
+        }
+        let Some((kind, name)) = text.split_once(['=', ':']) else {
+            return refuse(Fault::Form);
+        };
+        let name = strip_quotes(name);
+        let make = match text.get(..kind.len().saturating_add(1)).unwrap_or_default() {
+            "UUID=" => Self::Uuid,
+            "LABEL=" => Self::Label,
+            "PARTLABEL=" => Self::PartLabel,
+            "virtiofs:" => Self::Virtiofs,
+            "9p:" => Self::NineP,
+            "PARTUUID=" => return part_uuid(name).or_else(refuse),
+            _ => return device_number(text).or_else(refuse),
+        };
+        match name {
+            "" => refuse(Fault::Empty),
+            _ => Ok(make(name)),
+        }
+    }
+
+    /// Whether this asks for the filesystem with the given UUID.
+    #[must_use]
+    pub fn matches_uuid(&self, found: &Uuid) -> bool {
+        matches!(self, Self::Uuid(typed) if found.matches(typed))
+    }
+
+    /// Whether this asks for the filesystem with the given label.
+    #[must_use]
+    pub fn matches_label(&self, found: &Label<'_>) -> bool {
+        matches!(self, Self::Label(typed) if found.bytes() == typed.as_bytes())
+    }
+
+    /// Whether this names the partition that the kernel calls `found`, before any `PARTNROFF`.
+    #[must_use]
+    pub fn matches_partuuid(&self, found: &str) -> bool {
+        matches!(self, Self::PartUuid { uuid, .. } if uuid.eq_ignore_ascii_case(found))
+    }
+
+    /// Whether a block device of this machine is meant: one that can appear late.
+    #[must_use]
+    pub fn is_block(&self) -> bool {
+        !matches!(self, Self::Virtiofs(_) | Self::NineP(_) | Self::Tmpfs)
+    }
+}
+
+impl fmt::Display for DeviceRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => f.write_str(path),
+            Self::Uuid(uuid) => write!(f, "UUID={uuid}"),
+            Self::Label(label) => write!(f, "LABEL={label}"),
+            Self::PartUuid { uuid, offset: None } => write!(f, "PARTUUID={uuid}"),
+            Self::PartUuid {
+                uuid,
+                offset: Some(offset),
+            } => write!(f, "PARTUUID={uuid}{PART_OFFSET}{offset}"),
+            Self::PartLabel(label) => write!(f, "PARTLABEL={label}"),
+            Self::Number { major, minor } => write!(f, "{major}:{minor}"),
+            Self::Virtiofs(tag) => write!(f, "virtiofs:{tag}"),
+            Self::NineP(tag) => write!(f, "9p:{tag}"),
+            Self::Tmpfs => f.write_str("tmpfs"),
+        }
+    }
+}
+
+fn part_uuid(text: &str) -> Result<DeviceRef<'_>, Fault> {
+    let (uuid, offset) = match text.split_once(PART_OFFSET) {
+        Some((uuid, offset)) => (uuid, Some(offset.parse().map_err(|_| Fault::Offset)?)),
+        None if text.contains('/') => return Err(Fault::Offset),
+        None => (text, None),
+    };
+    match uuid {
+        "" => Err(Fault::Empty),
+        _ => Ok(DeviceRef::PartUuid { uuid, offset }),
+    }
+}
+
+fn device_number(text: &str) -> Result<DeviceRef<'_>, Fault> {
+    let (major, minor) = text.split_once(':').ok_or(Fault::Form)?;
+    match (number(major, 0xfff), number(minor, 0xf_ffff)) {
+        (Some(major), Some(minor)) => Ok(DeviceRef::Number { major, minor }),
+        _ => Err(Fault::Number),
+    }
+}
+
+/// `LABEL="a b"`: the quotes of a value that stood inside a quoted word survive the tokeniser.
+fn strip_quotes(text: &str) -> &str {
+    text.strip_prefix('"')
+        .and_then(|inner| inner.strip_suffix('"'))
+        .unwrap_or(text)
+}
+
+/// Decimal digits only: `str::parse` would also take a sign.
+fn number(digits: &str, limit: u32) -> Option<u32> {
+    let only_digits = digits.bytes().all(|b| b.is_ascii_digit());
+    let value = digits.parse().ok().filter(|_| only_digits)?;
+    (value <= limit).then_some(value)
+}
+
+/// A text that names no device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceError<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What is wrong with the name of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// None of the forms.
+    Form,
+    /// A form, and nothing after it.
+    Empty,
+    /// `a:b` that is not two numbers, or numbers too high for the kernel's `dev_t`.
+    Number,
+    /// Something after the UUID that is not `/PARTNROFF=` and a number.
+    Offset,
+}
+
+impl fmt::Display for DeviceError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.text;
+        match self.fault {
+            Fault::Form => write!(f, "{text:?} names no device: accepted are {ACCEPTED}"),
+            Fault::Empty => write!(f, "{text:?} ends where a name should follow"),
+            Fault::Number => write!(
+                f,
+                "{text:?} is no device number: MAJOR:MINOR, at most 4095:1048575"
+            ),
+            Fault::Offset => write!(f, "{text:?}: only {PART_OFFSET}NUMBER may follow the UUID"),
+        }
+    }
+}
+
+impl core::error::Error for DeviceError<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_read_and_written_back_as_typed() {
+        let part_uuid = |uuid, offset| DeviceRef::PartUuid { uuid, offset };
+        let table = [
+            ("/dev/sdb1", DeviceRef::Path("/dev/sdb1")),
+            ("UUID=ABCD-1234", DeviceRef::Uuid("ABCD-1234")),
+            ("LABEL=my disk", DeviceRef::Label("my disk")),
+            ("PARTUUID=0a1b2c3d-01", part_uuid("0a1b2c3d-01", None)),
+            ("PARTUUID=0a1b/PARTNROFF=-1", part_uuid("0a1b", Some(-1))),
+            ("PARTLABEL=root", DeviceRef::PartLabel("root")),
+            (
+                "8:17",
+                DeviceRef::Number {
+                    major: 8,
+                    minor: 17,
+                },
+            ),
+            ("virtiofs:share", DeviceRef::Virtiofs("share")),
+            ("9p:share", DeviceRef::NineP("share")),
+            ("tmpfs", DeviceRef::Tmpfs),
+        ];
+        for (text, expected) in table {
+            let device = DeviceRef::parse(text).unwrap();
+            assert_eq!(device, expected);
+            assert_eq!(device.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn quotes_around_a_label_are_removed() {
+        let label = DeviceRef::parse(r#"LABEL="my disk""#);
+        assert_eq!(label, Ok(DeviceRef::Label("my disk")));
+    }
+
+    #[test]
+    fn what_names_no_device_is_refused_by_its_fault() {
+        let table = [
+            ("", Fault::Form),
+            ("sdb1", Fault::Form),
+            ("uuid=ABCD-1234", Fault::Form),
+            ("/dev/", Fault::Empty),
+            ("UUID=", Fault::Empty),
+            ("9p:", Fault::Empty),
+            ("PARTUUID=", Fault::Empty),
+            ("PARTUUID=/PARTNROFF=1", Fault::Empty),
+            ("PARTUUID=a/PARTNROFF=x", Fault::Offset),
+            ("PARTUUID=a/b", Fault::Offset),
+            ("8:", Fault::Number),
+            ("+8:1", Fault::Number),
+            ("4096:1", Fault::Number),
+            ("nfs:tag", Fault::Number),
+        ];
+        for (text, fault) in table {
+            assert_eq!(DeviceRef::parse(text), Err(DeviceError { text, fault }));
+        }
+    }
+
+    #[test]
+    fn a_uuid_is_compared_without_case_in_both_shapes() {
+        let fat = DeviceRef::Uuid("abcd-1234");
+        assert!(fat.matches_uuid(&Uuid::Serial(0xabcd_1234)));
+        assert!(!fat.matches_uuid(&Uuid::Serial(0xabcd_1235)));
+        assert!(!DeviceRef::Label("ABCD-1234").matches_uuid(&Uuid::Serial(0xabcd_1234)));
+        let part = DeviceRef::parse("PARTUUID=0A1B2C3D-01/PARTNROFF=2").unwrap();
+        assert!(part.matches_partuuid("0a1b2c3d-01"));
+    }
+
+    #[test]
+    fn an_unknown_form_is_answered_with_all_forms() {
+        let error = DeviceRef::parse("sdb1").unwrap_err().to_string();
+        assert!(error.starts_with("\"sdb1\" names no device: accepted are /dev/NAME, UUID="));
+    }
+}

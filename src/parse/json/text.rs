@@ -1,0 +1,170 @@
+//! Strings: escape sequences, and a place for what they stand for.
+
+use core::fmt::{self, Write as _};
+use core::mem;
+
+/// A string of a checked document, as it is written between its quotes.
+#[derive(Clone, Copy, Eq)]
+pub struct Text<'a>(pub(super) &'a str);
+
+impl<'a> Text<'a> {
+    /// The characters that are meant.
+    pub fn chars(&self) -> impl Iterator<Item = char> + Clone + use<'a> {
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            let (c, after) = character(rest)?;
+            rest = after;
+            Some(c)
+        })
+    }
+
+    /// Whether this text is meant.
+    #[must_use]
+    pub fn is(&self, text: &str) -> bool {
+        self.chars().eq(text.chars())
+    }
+
+    /// Whether the text that is meant begins so.
+    #[must_use]
+    pub fn starts_with(&self, prefix: &str) -> bool {
+        let mut chars = self.chars();
+        prefix.chars().all(|c| chars.next() == Some(c))
+    }
+
+    /// The text that is meant: the document's own bytes when there is nothing to unescape, else
+    /// stored in `scratch`. `None` when that is full.
+    pub fn read(&self, scratch: &mut Scratch<'a>) -> Option<&'a str> {
+        match self.0.contains('\\') {
+            true => scratch.store(self.chars()),
+            false => Some(self.0),
+        }
+    }
+}
+
+/// Two spellings of one text are equal.
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.chars().eq(other.chars())
+    }
+}
+
+/// As written in the document. What JSON does not force to be escaped (DEL, and the terminal controls
+/// above it) is escaped here: this is for messages.
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            c if c.is_control() => write!(f, "\\u{:04x}", u32::from(c)),
+            c => f.write_char(c),
+        })
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// The first character that is meant, and the text behind what it is written as. `None` at the end
+/// and for what is no escape sequence.
+pub(super) fn character(text: &str) -> Option<(char, &str)> {
+    let mut chars = text.chars();
+    let c = match chars.next()? {
+        '\\' => match chars.next()? {
+            c @ ('"' | '\\' | '/') => c,
+            'b' => '\x08',
+            'f' => '\x0c',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'u' => return unicode(chars.as_str()),
+            _ => return None,
+        },
+        c => c,
+    };
+    Some((c, chars.as_str()))
+}
+
+/// What follows `\u`: four digits, or a surrogate pair with the second `\u` between (RFC 8259, 7).
+fn unicode(text: &str) -> Option<(char, &str)> {
+    let (first, rest) = unit(text)?;
+    if !(0xd800..0xdc00).contains(&first) {
+        return Some((char::from_u32(first.into())?, rest));
+    }
+    let (second, rest) = unit(rest.strip_prefix("\\u")?)?;
+    let c = char::decode_utf16([first, second]).next()?.ok()?;
+    Some((c, rest))
+}
+
+fn unit(text: &str) -> Option<(u16, &str)> {
+    let (digits, rest) = text.split_at_checked(4)?;
+    let only_digits = digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let value = u16::from_str_radix(digits, 16).ok();
+    Some((value.filter(|_| only_digits)?, rest))
+}
+
+/// Bytes that unescaped strings are stored in. A document needs at most as many as it is long:
+/// every escape sequence is longer than what it stands for.
+#[derive(Debug)]
+pub struct Scratch<'a> {
+    free: &'a mut [u8],
+}
+
+impl<'a> Scratch<'a> {
+    /// Takes the bytes.
+    pub fn new(bytes: &'a mut [u8]) -> Self {
+        Self { free: bytes }
+    }
+
+    /// Stores a text. `None` when it does not fit, and from then on.
+    pub fn store(&mut self, chars: impl Iterator<Item = char>) -> Option<&'a str> {
+        let free = mem::take(&mut self.free);
+        let mut used = 0usize;
+        for c in chars {
+            let end = used.checked_add(c.len_utf8())?;
+            c.encode_utf8(free.get_mut(used..end)?);
+            used = end;
+        }
+        let (text, free) = free.split_at_mut_checked(used)?;
+        self.free = free;
+        core::str::from_utf8(text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_stand_for_their_characters() {
+        let text = Text(r#"\"\\\/\b\f\n\r\t\u0041\u00e9\ud83d\ude00x"#);
+        assert!(text.is("\"\\/\x08\x0c\n\r\tAé😀x"));
+        assert_eq!(Text(r"\u0061"), Text("a"));
+    }
+
+    #[test]
+    fn what_is_no_escape_has_no_character() {
+        for text in [
+            r"\x",
+            r"\u12",
+            r"\u+123",
+            r"\ud83d",
+            r"\ud83dx",
+            r"\ud83d\u0041",
+            r"\ude00",
+            "\\",
+        ] {
+            assert_eq!(character(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_escaped_text_takes_scratch() {
+        let mut bytes = [0; 3];
+        let mut scratch = Scratch::new(&mut bytes);
+        assert_eq!(Text("plain text").read(&mut scratch), Some("plain text"));
+        assert_eq!(Text(r"\n\t").read(&mut scratch), Some("\n\t"));
+        assert_eq!(Text(r"\n\t").read(&mut scratch), None);
+        assert_eq!(Text(r"\n").read(&mut scratch), None);
+    }
+}

@@ -1,0 +1,54 @@
+//! Bytes and text become values here, and nothing else happens.
+//!
+//! Everything in this directory reads what somebody else wrote: a boot loader's command line, a disk
+//! of unknown origin, a bundle from the network. So the rules are strict: no `unsafe`, no allocation,
+//! no I/O, no logging, no panic on any input. A parser borrows from its input and returns a value or
+//! a small `Copy` error whose `Display` is one clear line; the caller knows the file's name and the
+//! stage, and adds them.
+//!
+//! One file per format:
+//!
+//! | module | reads | written by |
+//! |---|---|---|
+//! | [`cmdline`] | `/proc/cmdline` and `/etc/berth/cmdline`: words | boot loaders, people |
+//! | [`device`] | `root=` and its like: every way to name a device | people |
+//! | [`list`], [`choice`], [`verity`] | the shapes of other values | people |
+//! | [`uuid`] | the two shapes of a filesystem's UUID | mkfs |
+//! | [`superblock`] | the first 64 KiB of a block device | mkfs, or an attacker |
+//! | [`mountinfo`] | `/proc/self/mountinfo` | the kernel |
+//! | [`uevent`] | netlink datagrams and sysfs `uevent` files | the kernel |
+//! | [`modules`] | `modules.dep`, `.softdep`, `.alias`, `.builtin` | depmod |
+//! | [`executable`] | the beginning of a program's file | linkers, script authors |
+//! | [`json`], and on it [`config`] | an OCI bundle's `config.json` | container tools |
+//!
+//! [`nearest`] finds the word that a mistyped one was meant to be, for messages.
+//!
+//! What the command line *means* is one floor up, in [`crate::plan`].
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod choice;
+pub mod cmdline;
+pub mod config;
+pub mod device;
+pub mod executable;
+pub mod json;
+pub mod list;
+pub mod modules;
+pub mod mountinfo;
+pub mod nearest;
+pub mod superblock;
+pub mod uevent;
+pub mod uuid;
+pub mod verity;

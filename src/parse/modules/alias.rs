@@ -1,0 +1,66 @@
+//! `modules.alias`: patterns of names, and the modules behind them.
+//!
+//! A device's `MODALIAS`, a filesystem (`fs-vfat`) or a cipher (`crypto-md5`) is asked for by a name
+//! that several modules may answer to: a line is `alias <pattern> <module>`.
+
+use super::{IndexError, check, glob, lines};
+
+/// A checked `modules.alias`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alias<'a> {
+    text: &'a str,
+}
+
+impl<'a> Alias<'a> {
+    /// Checks the whole file.
+    ///
+    /// # Errors
+    /// The first line that is not `alias <pattern> <module>`.
+    pub fn new(file: &'a [u8]) -> Result<Self, IndexError> {
+        let text = check("modules.alias", file, |line| pair(line).is_some())?;
+        Ok(Self { text })
+    }
+
+    /// The modules that answer to `name`, in the file's order; one may come twice.
+    pub fn lookup<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
+        lines(self.text)
+            .filter_map(pair)
+            .filter(move |(pattern, _)| glob::matches(pattern, name))
+            .map(|(_, module)| module)
+    }
+}
+
+/// The module is the last word: a pattern may contain spaces.
+fn pair(line: &str) -> Option<(&str, &str)> {
+    let (pattern, module) = line.strip_prefix("alias ")?.rsplit_once(' ')?;
+    (!pattern.is_empty() && !module.is_empty()).then_some((pattern, module))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_modalias_finds_every_module_that_answers_to_it() {
+        let file = b"# Aliases\nalias virtio:d00000002v* virtio_blk\nalias fs-vfat vfat\n\
+                     alias virtio:d0000000[2-8]v* other\n";
+        let alias = Alias::new(file).unwrap();
+        let found = |name| alias.lookup(name).collect::<Vec<_>>();
+        assert_eq!(found("virtio:d00000002v00001AF4"), ["virtio_blk", "other"]);
+        assert_eq!(found("virtio:d00000008v00001AF4"), ["other"]);
+        assert_eq!(found("fs-vfat"), ["vfat"]);
+        assert_eq!(found("fs-ext4"), [""; 0]);
+    }
+
+    #[test]
+    fn a_line_of_another_form_is_refused() {
+        for file in [
+            &b"options x y\n"[..],
+            b"alias x\n",
+            b"alias  x\n",
+            b"alias x \n",
+        ] {
+            assert_eq!(Alias::new(file).unwrap_err().line, 1);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The containers that run, and what is watched for each of them.
+
+use core::time::Duration;
+
+use rustix::fd::OwnedFd;
+use rustix::io::{Errno, read};
+use rustix::process::Pid;
+
+use super::lines::Lines;
+use crate::container::report::{REPORT_MAX, decode};
+use crate::container::{BUNDLES_MAX, Child, Groups, Id, setup_error};
+use crate::error::{At, Code, Error, Stage};
+use crate::parse::config::OnExit;
+use crate::sys::epoll::{Epoll, Interest};
+
+/// How much output is read at once, in bytes. Others get their turn in between.
+const READ: usize = 4096;
+
+/// The names of a container's two streams.
+const STREAMS: [&str; 2] = ["stdout", "stderr"];
+
+/// Numbers below are taken by what is no container's.
+const FIRST_NUMBER: u64 = 16;
+
+/// What is watched for a container, by the container's place in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The end of its set-up.
+    Setup(usize),
+    /// One of its streams.
+    Output(usize, usize),
+}
+
+impl Source {
+    const PER_CHILD: u64 = 3;
+
+    const fn number(self) -> u64 {
+        match self {
+            Self::Setup(index) => FIRST_NUMBER + index as u64 * Self::PER_CHILD,
+            Self::Output(index, stream) => {
+                FIRST_NUMBER + index as u64 * Self::PER_CHILD + 1 + stream as u64
+            }
+        }
+    }
+
+    /// The source that is watched under `number`.
+    pub(super) const fn from_number(number: u64) -> Self {
+        let number = number.saturating_sub(FIRST_NUMBER);
+        let index = (number / Self::PER_CHILD) as usize;
+        match number % Self::PER_CHILD {
+            0 => Self::Setup(index),
+            stream => Self::Output(index, stream as usize - 1),
+        }
+    }
+
+    /// All sources of the container at `index`; its set-up comes first.
+    pub(super) fn all_of(index: usize) -> impl Iterator<Item = Self> {
+        (0..Self::PER_CHILD).map(move |at| {
+            Self::from_number(FIRST_NUMBER + index as u64 * Self::PER_CHILD + at)
+        })
+    }
+}
+
+struct Stream {
+    pipe: Option<OwnedFd>,
+    lines: Lines,
+}
+
+struct Running {
+    id: Id,
+    child: Child,
+    /// The program runs; until then it is not known whether it will.
+    was_started: bool,
+    /// The set-up failed, which was reported.
+    has_failed: bool,
+    streams: [Stream; 2],
+}
+
+/// A container that has ended.
+pub(super) struct Ended {
+    pub(super) id: Id,
+    pub(super) was_started: bool,
+    pub(super) out_of_memory: bool,
+    pub(super) on_exit: OnExit,
+}
+
+/// The containers. A place, once taken, is not given to another: a number that epoll has yet to deliver stays true.
+pub(super) struct Children {
+    places: heapless::Vec<Option<Running>, BUNDLES_MAX>,
+    listens: bool,
+}
+
+impl Children {
+    pub(super) const fn new() -> Self {
+        Self { places: heapless::Vec::new(), listens: true }
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Running> {
+        self.places.iter().flatten()
+    }
+
+    fn get(&mut self, source: Source) -> Option<&mut Running> {
+        let (Source::Setup(index) | Source::Output(index, _)) = source;
+        self.places.get_mut(index)?.as_mut()
+    }
+
+    /// How many run.
+    pub(super) fn len(&self) -> usize {
+        self.running().count()
+    }
+
+    /// True if none runs.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The container's name; empty if it has ended.
+    pub(super) fn id(&mut self, source: Source) -> Id {
+        self.get(source).map(|running| running.id.clone()).unwrap_or_default()
+    }
+
+    /// Takes a new child in, and watches it.
+    pub(super) fn add(&mut self, epoll: &Epoll, id: &Id, mut child: Child) -> Result<(), Error> {
+        let index = self.places.len();
+        let watched = |result: Result<(), crate::error::Fault>| {
+            result.at(Stage::Containers, Code::EventLoop)
+        };
+        watched(epoll.add(&child.setup, Source::Setup(index).number(), Interest::IN))?;
+        let streams = child.output.take().map_or([None, None], |[stdout, stderr]| {
+            [Some(stdout), Some(stderr)]
+        });
+        for (stream, pipe) in streams.iter().enumerate() {
+            if let Some(pipe) = pipe {
+                let number = Source::Output(index, stream).number();
+                watched(epoll.add(pipe, number, interest(self.listens)))?;
+            }
+        }
+        let running = Running {
+            id: id.clone(),
+            child,
+            was_started: false,
+            has_failed: false,
+            streams: streams.map(|pipe| Stream { pipe, lines: Lines::default() }),
+        };
+        // There are as many places as bundles.
+        let _ = self.places.push(Some(running));
+        Ok(())
+    }
+
+    /// Reads the containers' output from now on, or lets it wait in their pipes.
+    pub(super) fn listen(&mut self, epoll: &Epoll, wanted: bool) {
+        if self.listens == wanted {
+            return;
+        }
+        self.listens = wanted;
+        for (index, place) in self.places.iter().enumerate() {
+            for (stream, pipe) in place.iter().flat_map(|running| running.streams.iter().enumerate()) {
+                if let Some(pipe) = &pipe.pipe {
+                    // It is watched already; what was added can be changed.
+                    let _ = epoll.change(pipe, Source::Output(index, stream).number(), interest(wanted));
+                }
+            }
+        }
+    }
+
+    /// The set-up's pipe has something to say: the program runs, with this PID, or this is why it does not. `None` if it
+    /// was said before.
+    pub(super) fn setup_ended(
+        &mut self,
+        epoll: &Epoll,
+        source: Source,
+    ) -> Option<Result<i32, Error>> {
+        let running = self.get(source)?;
+        if running.was_started || running.has_failed {
+            return None;
+        }
+        let mut report = [0; REPORT_MAX];
+        let len = match read(&running.child.setup, &mut report) {
+            Err(Errno::AGAIN | Errno::INTR) => return None,
+            result => result.unwrap_or(0),
+        };
+        epoll.remove(&running.child.setup);
+        match decode(report.get(..len).unwrap_or_default()) {
+            None => {
+                running.was_started = true;
+                Some(Ok(running.child.pid.as_raw_nonzero().get()))
+            }
+            Some(fault) => {
+                running.has_failed = true;
+                Some(Err(setup_error(&running.id, fault)))
+            }
+        }
+    }
+
+    /// Reads once from a stream, and calls `line` with the stream's name and each line that is complete.
+    pub(super) fn read_output(
+        &mut self,
+        epoll: &Epoll,
+        source: Source,
+        mut line: impl FnMut(&str, &[u8]),
+    ) {
+        let Source::Output(_, number) = source else { return };
+        let Some(running) = self.get(source) else { return };
+        let (Some(stream), Some(name)) = (running.streams.get_mut(number), STREAMS.get(number))
+        else {
+            return;
+        };
+        let Some(pipe) = &stream.pipe else { return };
+        let mut buffer = [0; READ];
+        match read(pipe, &mut buffer) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Ok(len) if len > 0 => {
+                stream.lines.take(buffer.get(..len).unwrap_or_default(), |text| line(name, text));
+            }
+            _ => {
+                epoll.remove(pipe);
+                stream.pipe = None;
+                stream.lines.finish(|text| line(name, text));
+            }
+        }
+    }
+
+    /// Reads what is left in the pipes of the container at `index`, up to what a pipe can hold.
+    pub(super) fn finish_lines(&mut self, index: usize, mut line: impl FnMut(&str, &[u8])) {
+        /// The kernel's default capacity of a pipe (pipe(7)), in reads.
+        const READS: usize = 64 * 1024 / READ;
+        let Some(Some(running)) = self.places.get_mut(index) else { return };
+        for (stream, name) in running.streams.iter_mut().zip(STREAMS) {
+            let Some(pipe) = &stream.pipe else { continue };
+            let mut buffer = [0; READ];
+            for _ in 0..READS {
+                match read(pipe, &mut buffer) {
+                    Ok(len) if len > 0 => {
+                        let bytes = buffer.get(..len).unwrap_or_default();
+                        stream.lines.take(bytes, |text| line(name, text));
+                    }
+                    Err(Errno::INTR) => {}
+                    _ => break,
+                }
+            }
+            stream.lines.finish(|text| line(name, text));
+        }
+    }
+
+    /// The place of the container whose first process is `pid`.
+    pub(super) fn index_of(&self, pid: Pid) -> Option<usize> {
+        let is_it = |place: &Option<Running>| {
+            place.as_ref().is_some_and(|running| running.child.pid == pid)
+        };
+        self.places.iter().position(is_it)
+    }
+
+    /// Forgets the container at `index`, and kills what is left of it.
+    pub(super) fn remove(&mut self, epoll: &Epoll, index: usize, groups: Option<&Groups>) -> Ended {
+        let Some(running) = self.places.get_mut(index).and_then(Option::take) else {
+            return Ended {
+                id: Id::new(),
+                was_started: false,
+                out_of_memory: false,
+                on_exit: OnExit::Continue,
+            };
+        };
+        // A process that left the container alive may still hold the other end, and the watch with it.
+        epoll.remove(&running.child.setup);
+        for pipe in running.streams.iter().filter_map(|stream| stream.pipe.as_ref()) {
+            epoll.remove(pipe);
+        }
+        let group = running.child.group.as_ref();
+        let out_of_memory = group.is_some_and(|group| group.was_out_of_memory());
+        if let Some(group) = group {
+            // Without a PID namespace its children outlive the first process.
+            let _ = group.kill();
+        }
+        if let Some(groups) = groups {
+            // Killed processes may still be on their way out; the empty group costs little.
+            let _ = groups.remove(&running.id);
+        }
+        Ended {
+            id: running.id,
+            was_started: running.was_started,
+            out_of_memory,
+            on_exit: running.child.annotations.on_exit,
+        }
+    }
+
+    /// Asks every container to end.
+    pub(super) fn ask_all(&self) {
+        self.running().for_each(|running| running.child.ask_to_end());
+    }
+
+    /// Kills every container.
+    pub(super) fn kill_all(&self) {
+        self.running().for_each(|running| running.child.kill());
+    }
+
+    /// The longest time that any container has to end.
+    pub(super) fn longest_stop_timeout(&self, default: Duration) -> Duration {
+        let timeouts = self.running().map(|running| running.child.annotations.stop_timeout);
+        timeouts.map(|timeout| timeout.unwrap_or(default)).max().unwrap_or(default)
+    }
+}
+
+const fn interest(listens: bool) -> Interest {
+    if listens { Interest::IN } else { Interest::empty() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Source;
+
+    #[test]
+    fn every_source_has_a_number_of_its_own() {
+        for index in [0, 1, 63] {
+            for source in Source::all_of(index) {
+                assert_eq!(Source::from_number(source.number()), source);
+            }
+            assert_eq!(Source::all_of(index).count(), 3);
+        }
+    }
+}

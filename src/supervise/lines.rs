@@ -1,0 +1,83 @@
+//! Bytes to lines.
+
+/// The longest line that is kept together, in bytes; a longer one comes in pieces.
+pub(super) const LINE_MAX: usize = 512;
+
+/// The part of a line that has come so far.
+#[derive(Default)]
+pub(super) struct Lines {
+    pending: heapless::Vec<u8, LINE_MAX>,
+}
+
+impl Lines {
+    /// Takes `bytes` and calls `line` with each line that they complete, without its end.
+    pub(super) fn take(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8])) {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let (head, tail) = bytes.split_at(end);
+            self.keep(head, &mut line);
+            // A terminal's programs end lines in CR LF.
+            line(self.pending.strip_suffix(b"\r").unwrap_or(&self.pending));
+            self.pending.clear();
+            bytes = tail.get(1..).unwrap_or_default();
+        }
+        self.keep(bytes, &mut line);
+    }
+
+    /// Calls `line` with what is left of a last line that had no end.
+    pub(super) fn finish(&mut self, mut line: impl FnMut(&[u8])) {
+        if !self.pending.is_empty() {
+            line(&self.pending);
+            self.pending.clear();
+        }
+    }
+
+    fn keep(&mut self, mut bytes: &[u8], line: &mut impl FnMut(&[u8])) {
+        while !bytes.is_empty() {
+            if self.pending.is_full() {
+                line(&self.pending);
+                self.pending.clear();
+            }
+            let room = LINE_MAX.saturating_sub(self.pending.len());
+            let (head, tail) = bytes.split_at(room.min(bytes.len()));
+            // It is no longer than the room.
+            let _ = self.pending.extend_from_slice(head);
+            bytes = tail;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(chunks: &[&[u8]]) -> Vec<String> {
+        let mut lines = Lines::default();
+        let mut seen = Vec::new();
+        for chunk in chunks {
+            lines.take(chunk, |line| seen.push(String::from_utf8_lossy(line).into_owned()));
+        }
+        lines.finish(|line| seen.push(String::from_utf8_lossy(line).into_owned()));
+        seen
+    }
+
+    #[test]
+    fn lines_are_whole_however_they_arrive() {
+        assert_eq!(lines(&[b"one\ntw", b"o\n", b"three"]), ["one", "two", "three"]);
+        assert_eq!(lines(&[b"\n\na\r\n"]), ["", "", "a"]);
+        assert!(lines(&[b""]).is_empty());
+    }
+
+    #[test]
+    fn a_line_without_end_comes_in_pieces() {
+        let long = vec![b'x'; 2 * LINE_MAX + 3];
+        let lengths: Vec<_> = lines(&[&long, b"\n"]).iter().map(String::len).collect();
+        assert_eq!(lengths, [LINE_MAX, LINE_MAX, 3]);
+    }
+
+    #[test]
+    fn a_line_of_just_the_limit_is_one_line() {
+        let mut line = vec![b'x'; LINE_MAX];
+        line.push(b'\n');
+        assert_eq!(lines(&[&line]).len(), 1);
+    }
+}

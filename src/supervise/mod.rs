@@ -1,0 +1,323 @@
+//! The supervisor: one loop, from the first container to the end of the machine.
+//!
+//! PID 1 sleeps in epoll_wait(2) until there is something to do: a signal, a uevent, output of a container, the end of a
+//! set-up, room on the console or on the event device, or a deadline. When none of these comes, it does not wake up.
+//!
+//! What is decided stands in [`policy`]; here it is carried out.
+
+mod children;
+mod lines;
+mod output;
+pub mod policy;
+mod report;
+mod shutdown;
+
+use core::convert::Infallible;
+use core::time::Duration;
+
+use rustix::fd::AsFd;
+
+use crate::boot::{Machine, Switched};
+use crate::container::{Groups, each_bundle, spawn};
+use crate::error::{At, Code, Error, Stage};
+use crate::parse::config::OnExit;
+use crate::parse::uevent::Uevent;
+use crate::plan::Plan;
+use crate::sys::clock::{self, Moment};
+use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::netlink::{Received, UEVENT_MAX};
+use crate::sys::process::{self, End};
+use crate::sys::signal::{self, Signals};
+use crate::sys::kmsg;
+use children::{Children, Source};
+use output::Output;
+use policy::{Action, EndStatus, Input, Phase};
+
+/// How long containers have to end before they are killed, unless `berth.stop-timeout` says otherwise.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long killed processes have to disappear.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the descriptors that are no container's are watched under.
+const SIGNALS: u64 = 0;
+const UEVENTS: u64 = 1;
+const EVENT_DEVICE: u64 = 2;
+const CONSOLE: u64 = 3;
+
+/// Starts the containers and supervises them until the machine ends.
+///
+/// # Errors
+/// [`Code::EventLoop`], [`Code::NoContainers`]. After the first container was started there are none.
+pub fn supervise(switched: Switched<'_>, plan: &Plan<'_>) -> Result<Infallible, Error> {
+    let machine = switched.into_machine();
+    let mut supervisor = Supervisor::new(machine, plan)?;
+    supervisor.start_all(plan)?;
+    loop {
+        supervisor.turn();
+    }
+}
+
+struct Supervisor<'m, 'p> {
+    machine: &'m mut Machine,
+    plan: &'p Plan<'p>,
+    epoll: Epoll,
+    signals: Signals,
+    children: Children,
+    output: Output,
+    groups: Option<Groups>,
+    phase: Phase,
+    deadline: Option<Moment>,
+    status: EndStatus,
+    watches_console: bool,
+    watches_event_device: bool,
+}
+
+impl<'m, 'p> Supervisor<'m, 'p> {
+    fn new(machine: &'m mut Machine, plan: &'p Plan<'p>) -> Result<Self, Error> {
+        let wanted = signal::Set::of(&[signal::CHLD, signal::TERM, signal::INT, signal::PWR]);
+        let signals = Signals::open(wanted).at(Stage::Containers, Code::EventLoop)?;
+        let epoll = Epoll::new().at(Stage::Containers, Code::EventLoop)?;
+        epoll
+            .add(&signals.0, SIGNALS, Interest::IN)
+            .at(Stage::Containers, Code::EventLoop)?;
+        if let Some(uevents) = &machine.uevents {
+            epoll.add(uevents, UEVENTS, Interest::IN).at(Stage::Containers, Code::EventLoop)?;
+        }
+        process::take_ctrl_alt_del();
+        let groups = match Groups::open() {
+            Ok(groups) => groups,
+            Err(fault) => {
+                machine.warn(Stage::Containers, format_args!("no control groups: {fault}"));
+                None
+            }
+        };
+        Ok(Self {
+            machine,
+            plan,
+            epoll,
+            signals,
+            children: Children::new(),
+            output: Output::new(),
+            groups,
+            phase: Phase::Running,
+            deadline: None,
+            status: EndStatus::default(),
+            watches_console: false,
+            watches_event_device: false,
+        })
+    }
+
+    fn start_all(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
+        let bundles = each_bundle(plan.containers)?;
+        for id in &bundles.ids {
+            let machine = &mut *self.machine;
+            let warn = |text: core::fmt::Arguments<'_>| machine.warn(Stage::Containers, text);
+            let started = spawn(plan.containers, id, self.groups.as_ref(), warn)
+                .and_then(|child| self.children.add(&self.epoll, id, child));
+            if let Err(error) = started {
+                self.could_not_start(id, &error);
+            }
+        }
+        if bundles.excess > 0 {
+            self.status.note_failure();
+            let error = Error::new(
+                Stage::Containers,
+                Code::ContainerLimit,
+                crate::error::Op::List,
+                plan.containers,
+                format_args!("{} bundles more than can be supervised are not started", bundles.excess),
+            );
+            self.report(&error);
+        }
+        let count = self.children.len();
+        self.machine.complete(Stage::Containers, format_args!("{count} containers started"));
+        report::write(self.machine);
+        if count == 0 {
+            self.decide(Input::NothingLeft);
+        }
+        Ok(())
+    }
+
+    /// Waits for something to happen, and deals with it.
+    fn turn(&mut self) {
+        self.watch_for_room();
+        let deadline = [self.deadline, self.output.deadline()].into_iter().flatten().min();
+        let ready = match self.epoll.wait(deadline) {
+            Ok(ready) => ready,
+            Err(fault) => {
+                // Without it nothing can be supervised any more.
+                let error = fault.at(Stage::Containers, Code::EventLoop);
+                crate::boot::failure::fail(self.machine, &error)
+            }
+        };
+        for (number, _) in &ready {
+            match *number {
+                SIGNALS => self.take_signals(),
+                UEVENTS => self.take_uevents(),
+                EVENT_DEVICE => self.machine.events.flush(),
+                CONSOLE => self.output.flush(),
+                number => self.take_child(Source::from_number(number)),
+            }
+        }
+        if self.output.deadline().is_some_and(|deadline| clock::now() >= deadline) {
+            self.output.flush();
+        }
+        if self.deadline.is_some_and(|deadline| clock::now() >= deadline) {
+            self.deadline = None;
+            self.decide(Input::DeadlinePassed);
+        }
+    }
+
+    /// Watches console and event device while something waits for them, and containers' output while there is room for it.
+    fn watch_for_room(&mut self) {
+        self.output.flush();
+        let console = self.output.console().filter(|_| self.output.is_pending());
+        watch(&self.epoll, &mut self.watches_console, self.output.console(), console.is_some(), CONSOLE);
+        let wanted = self.machine.events.device_to_watch().is_some();
+        let device = self.machine.events.device();
+        watch(&self.epoll, &mut self.watches_event_device, device, wanted, EVENT_DEVICE);
+        self.children.listen(&self.epoll, self.output.has_room());
+    }
+
+    fn take_signals(&mut self) {
+        while let Some(number) = self.signals.next() {
+            match number {
+                signal::CHLD => self.reap(),
+                signal::INT => self.end_requested(End::Reboot, "Ctrl-Alt-Del"),
+                signal::PWR => self.end_requested(End::PowerOff, "SIGPWR"),
+                _ => self.end_requested(End::PowerOff, "SIGTERM"),
+            }
+        }
+    }
+
+    fn end_requested(&mut self, end: End, why: &str) {
+        kmsg::notice(Stage::Shutdown, format_args!("{why}: the machine ends"));
+        self.decide(Input::EndRequested(end));
+    }
+
+    fn take_uevents(&mut self) {
+        let mut buffer = [0; UEVENT_MAX];
+        loop {
+            let Some(socket) = &self.machine.uevents else { return };
+            let message = match socket.next(&mut buffer) {
+                Received::Message(message) => message,
+                // What is looked for here, the event device, is looked up afresh below in any case.
+                Received::Overflow => continue,
+                Received::Nothing => return,
+            };
+            if Uevent::parse(message).is_ok_and(|uevent| uevent.subsystem == "virtio-ports") {
+                self.machine.events.reader_may_have_come();
+                self.machine.open_event_device();
+            }
+        }
+    }
+
+    fn take_child(&mut self, source: Source) {
+        let id = self.children.id(source);
+        match source {
+            Source::Setup(_) => match self.children.setup_ended(&self.epoll, source) {
+                Some(Ok(pid)) => self.machine.container_started(&id, pid),
+                Some(Err(error)) => self.could_not_start(&id, &error),
+                None => {}
+            },
+            Source::Output(..) => {
+                self.children.read_output(&self.epoll, source, |stream, line| {
+                    print(&mut self.output, self.machine, &id, stream, line);
+                });
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some((pid, status)) = process::reap() {
+            let Some(index) = self.children.index_of(pid) else { continue };
+            self.drain(index);
+            let ended = self.children.remove(&self.epoll, index, self.groups.as_ref());
+            if ended.was_started {
+                self.status.note(status, self.phase);
+                self.machine.container_exited(&ended.id, status, ended.out_of_memory);
+            }
+            if ended.on_exit == OnExit::Shutdown {
+                self.decide(Input::EndRequested(End::PowerOff));
+            }
+        }
+        if self.children.is_empty() {
+            self.decide(Input::NothingLeft);
+        }
+    }
+
+    /// Takes what an ended container has left in its pipes: its last words come before its end.
+    fn drain(&mut self, index: usize) {
+        for source in Source::all_of(index) {
+            self.take_child(source);
+        }
+        let id = self.children.id(Source::Setup(index));
+        self.children.finish_lines(index, |stream, line| {
+            print(&mut self.output, self.machine, &id, stream, line);
+        });
+    }
+
+    fn could_not_start(&mut self, id: &str, error: &Error) {
+        self.status.note_failure();
+        self.machine.container_failed(id, error);
+    }
+
+    fn report(&mut self, error: &Error) {
+        self.machine.report(error);
+    }
+
+    fn decide(&mut self, input: Input) {
+        let (phase, action) = policy::next(self.phase, input, self.plan.on_idle);
+        self.phase = phase;
+        match action {
+            Action::Wait => {}
+            Action::AskAll => {
+                self.children.ask_all();
+                let timeout = self.children.longest_stop_timeout(STOP_TIMEOUT);
+                self.deadline = Some(clock::now() + timeout);
+                if self.children.is_empty() {
+                    self.decide(Input::NothingLeft);
+                }
+            }
+            Action::KillAll => {
+                kmsg::warning(Stage::Shutdown, format_args!("containers that did not end are killed"));
+                self.children.kill_all();
+                self.deadline = Some(clock::now() + KILL_TIMEOUT);
+            }
+            Action::EndMachine(end) => {
+                self.output.flush();
+                shutdown::end(self.machine, end, self.status.value())
+            }
+        }
+    }
+}
+
+fn print(output: &mut Output, machine: &mut Machine, id: &str, stream: &str, line: &[u8]) {
+    output.line(id, line);
+    machine.events.output(id, stream, crate::text::Text::<1024>::from_bytes(line).as_str());
+}
+
+/// Watches `descriptor` for room if `wanted`, and keeps in `watched` whether it does.
+fn watch(
+    epoll: &Epoll,
+    watched: &mut bool,
+    descriptor: Option<impl AsFd>,
+    wanted: bool,
+    number: u64,
+) {
+    if *watched == wanted {
+        return;
+    }
+    let Some(descriptor) = descriptor else {
+        *watched = false;
+        return;
+    };
+    if wanted {
+        // A descriptor that cannot be watched (a regular file as event device) is written at the next turn.
+        *watched = epoll.add(descriptor, number, Interest::OUT).is_ok();
+    } else {
+        epoll.remove(descriptor);
+        *watched = false;
+    }
+}

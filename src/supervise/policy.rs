@@ -1,0 +1,163 @@
+//! What the supervisor does when: a pure function, tested as a table.
+//!
+//! The machine runs; then containers are asked to end; then they are made to; then the machine ends. [`next`] knows nothing
+//! of processes or clocks. The loop in [`super`] tells it what happened and does what it answers.
+
+use crate::plan::OnIdle;
+use crate::sys::process::{End, Status};
+
+/// How far the life of the machine has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Containers run, or are waited for.
+    Running,
+    /// Containers were asked to end; the machine ends so afterwards.
+    Stopping(End),
+    /// Containers were killed; the machine ends so when the last is reaped.
+    Killing(End),
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The machine shall end: a signal, or a container with `berth.on-exit` = `shutdown` has ended.
+    EndRequested(End),
+    /// No container is left.
+    NothingLeft,
+    /// The time that containers had to end is over.
+    DeadlinePassed,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing.
+    Wait,
+    /// Ask every container to end (SIGTERM), and start the clock.
+    AskAll,
+    /// Kill every container.
+    KillAll,
+    /// End the machine.
+    EndMachine(End),
+}
+
+/// Decides. `on_idle` is what shall be when nothing is left to run.
+pub const fn next(phase: Phase, input: Input, on_idle: OnIdle) -> (Phase, Action) {
+    match (phase, input) {
+        (Phase::Running, Input::EndRequested(end)) => (Phase::Stopping(end), Action::AskAll),
+        (Phase::Running, Input::NothingLeft) => match idle_end(on_idle) {
+            Some(end) => (Phase::Stopping(end), Action::EndMachine(end)),
+            None => (Phase::Running, Action::Wait),
+        },
+        (Phase::Running, Input::DeadlinePassed) => (Phase::Running, Action::Wait),
+        // The last word counts: whoever asks for a reboot during a power-off means it.
+        (Phase::Stopping(_), Input::EndRequested(end)) => (Phase::Stopping(end), Action::Wait),
+        (Phase::Stopping(end), Input::DeadlinePassed) => (Phase::Killing(end), Action::KillAll),
+        (Phase::Killing(_), Input::EndRequested(end)) => (Phase::Killing(end), Action::Wait),
+        (Phase::Stopping(end) | Phase::Killing(end), Input::NothingLeft) => {
+            (phase, Action::EndMachine(end))
+        }
+        // What cannot be killed (a process in uninterruptible sleep) does not keep the machine up.
+        (Phase::Killing(end), Input::DeadlinePassed) => (phase, Action::EndMachine(end)),
+    }
+}
+
+const fn idle_end(on_idle: OnIdle) -> Option<End> {
+    match on_idle {
+        OnIdle::PowerOff => Some(End::PowerOff),
+        OnIdle::Reboot => Some(End::Reboot),
+        OnIdle::Halt => Some(End::Halt),
+        OnIdle::Wait => None,
+    }
+}
+
+/// The status with which the machine ends: that of the first container that did not end well, else 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndStatus(u8);
+
+/// The status of a failure of berth's own, in [`EndStatus`] and in the event stream.
+pub const OWN_FAILURE: u8 = 125;
+
+impl EndStatus {
+    /// Takes note of how a container ended. What ends because the machine does says nothing about the container.
+    pub const fn note(&mut self, status: Status, phase: Phase) {
+        if self.0 == 0 && matches!(phase, Phase::Running) {
+            self.0 = status.as_shell();
+        }
+    }
+
+    /// Takes note of a container that could not be started.
+    pub const fn note_failure(&mut self) {
+        if self.0 == 0 {
+            self.0 = OWN_FAILURE;
+        }
+    }
+
+    /// The status.
+    pub const fn value(self) -> u8 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFF: End = End::PowerOff;
+    const BOOT: End = End::Reboot;
+
+    #[test]
+    fn the_table_of_decisions() {
+        use Action::*;
+        use Input::*;
+        use Phase::*;
+        let table = [
+            (Running, EndRequested(BOOT), Stopping(BOOT), AskAll),
+            (Running, NothingLeft, Stopping(OFF), EndMachine(OFF)),
+            (Running, DeadlinePassed, Running, Wait),
+            (Stopping(OFF), EndRequested(BOOT), Stopping(BOOT), Wait),
+            (Stopping(OFF), DeadlinePassed, Killing(OFF), KillAll),
+            (Stopping(BOOT), NothingLeft, Stopping(BOOT), EndMachine(BOOT)),
+            (Killing(OFF), EndRequested(BOOT), Killing(BOOT), Wait),
+            (Killing(OFF), DeadlinePassed, Killing(OFF), EndMachine(OFF)),
+            (Killing(BOOT), NothingLeft, Killing(BOOT), EndMachine(BOOT)),
+        ];
+        for (phase, input, then, action) in table {
+            assert_eq!(next(phase, input, OnIdle::PowerOff), (then, action), "{phase:?} {input:?}");
+        }
+    }
+
+    #[test]
+    fn an_idle_machine_does_what_was_asked_for() {
+        let idle = |on_idle| next(Phase::Running, Input::NothingLeft, on_idle).1;
+        assert_eq!(idle(OnIdle::Wait), Action::Wait);
+        assert_eq!(idle(OnIdle::Halt), Action::EndMachine(End::Halt));
+        assert_eq!(idle(OnIdle::Reboot), Action::EndMachine(End::Reboot));
+    }
+
+    #[test]
+    fn waiting_does_not_keep_a_machine_that_was_told_to_end() {
+        let (phase, _) = next(Phase::Running, Input::EndRequested(OFF), OnIdle::Wait);
+        assert_eq!(next(phase, Input::NothingLeft, OnIdle::Wait).1, Action::EndMachine(OFF));
+    }
+
+    #[test]
+    fn the_first_failure_is_the_status() {
+        let mut status = EndStatus::default();
+        status.note(Status::Exited(0), Phase::Running);
+        assert_eq!(status.value(), 0);
+        status.note(Status::Killed(9), Phase::Running);
+        status.note(Status::Exited(1), Phase::Running);
+        status.note_failure();
+        assert_eq!(status.value(), 137);
+    }
+
+    #[test]
+    fn a_container_that_is_stopped_with_the_machine_did_not_fail() {
+        let mut status = EndStatus::default();
+        status.note(Status::Killed(15), Phase::Stopping(OFF));
+        assert_eq!(status.value(), 0);
+        status.note_failure();
+        assert_eq!(status.value(), OWN_FAILURE);
+    }
+}

@@ -1,0 +1,88 @@
+//! The orderly end: processes, filesystems, the machine.
+//!
+//! What is mounted is unmounted in the reverse order of mounting. The root cannot be: it is made read-only, which writes
+//! out what is pending and marks the filesystem clean (mount(2), MS_REMOUNT).
+
+use rustix::fs::CWD;
+
+use crate::boot::{Machine, failure};
+use crate::error::{At, Code, Stage};
+use crate::events::Event;
+use crate::parse::mountinfo::Mounts;
+use crate::sys::buffer::Buffer;
+use crate::sys::process::{self, End};
+use crate::sys::{fs, mount};
+
+/// What is needed until the last moment, or holds nothing to lose.
+const KEPT: &[&[u8]] = &[b"/", b"/proc", b"/dev"];
+
+/// The size of the list of mounts, in bytes, beyond which the first ones are not unmounted.
+const MOUNTS: usize = 64 * 1024;
+
+/// How often the list is gone through: a mount that holds another goes in a later round.
+const ROUNDS: usize = 3;
+
+/// Ends the machine with `status` in the last event.
+pub(super) fn end(machine: &mut Machine, end: End, status: u8) -> ! {
+    // Containers are gone; what is left are orphans and what ran beside them.
+    process::kill_all();
+    while process::reap().is_some() {}
+    rustix::fs::sync();
+    unmount_all(machine);
+    machine.complete(Stage::Shutdown, format_args!("filesystems are synchronised"));
+    machine.events.emit(Event::End { status, action: name(end) });
+    failure::deliver(machine);
+    failure::end(end)
+}
+
+const fn name(end: End) -> &'static str {
+    match end {
+        End::PowerOff => "poweroff",
+        End::Reboot => "reboot",
+        End::Halt => "halt",
+    }
+}
+
+fn unmount_all(machine: &mut Machine) {
+    for round in 1..=ROUNDS {
+        let (unmounted, failed) = unmount_round(machine, round == ROUNDS);
+        if failed == 0 || unmounted == 0 {
+            break;
+        }
+    }
+    if let Err(fault) = mount::remount_read_only("/").at(Stage::Shutdown, Code::Unmount) {
+        machine.warn_of(&fault);
+    }
+}
+
+/// Unmounts what can be, last mounted first; how many were, and how many could not be.
+fn unmount_round(machine: &mut Machine, is_last: bool) -> (usize, usize) {
+    let mut buffer = Buffer::<MOUNTS>::new();
+    let Ok(text) = fs::open_file(CWD, "/proc/self/mountinfo")
+        .map_err(drop)
+        .and_then(|file| buffer.fill_from(&file).map_err(drop))
+    else {
+        return (0, 0);
+    };
+    let mut counts = (0, 0);
+    for line in text.trim_ascii_end().rsplit(|byte| *byte == b'\n') {
+        let Some(Ok(entry)) = Mounts::new(line).next() else { continue };
+        let mut path = [0; crate::sys::path::PATH_MAX];
+        let Some(path) = entry.mount_point.decode(&mut path) else { continue };
+        let below_dev = path.starts_with(b"/dev/");
+        if KEPT.contains(&&*path) || below_dev {
+            continue;
+        }
+        let Ok(path) = core::str::from_utf8(path) else { continue };
+        match mount::unmount_now(path).at(Stage::Shutdown, Code::Unmount) {
+            Ok(()) => counts.0 += 1,
+            Err(error) => {
+                counts.1 += 1;
+                if is_last {
+                    machine.warn_of(&error);
+                }
+            }
+        }
+    }
+    counts
+}

@@ -1,0 +1,65 @@
+//! The clock of the event stream: CLOCK_BOOTTIME (clock_gettime(2)), which no one sets and which suspends do not stop.
+
+use core::ops::{Add, Sub};
+use core::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::time::{DynamicClockId, clock_gettime_dynamic};
+
+/// A moment, in microseconds since the kernel started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub u64);
+
+/// Now.
+pub fn now() -> Moment {
+    // The clock exists since Linux 2.6.39; a kernel without it has no use for times.
+    clock_gettime_dynamic(DynamicClockId::Boottime).map_or(Moment(0), |time| {
+        Moment(time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000)
+    })
+}
+
+impl Moment {
+    /// How long it is from now until this moment, as poll(2) and its kin take it; zero if it has passed.
+    pub fn from_now(self) -> Timespec {
+        let left = self.0.saturating_sub(now().0);
+        Timespec {
+            tv_sec: (left / 1_000_000) as i64,
+            // Rounded up: waking a moment early would mean another round with nothing to do.
+            tv_nsec: ((left % 1_000_000) * 1000 + 999).min(999_999_999) as i64,
+        }
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub for Moment {
+    type Output = u64;
+
+    /// Microseconds from `earlier` to `self`.
+    fn sub(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_that_has_passed_is_waited_for_no_longer() {
+        let left = Moment(0).from_now();
+        assert_eq!((left.tv_sec, left.tv_nsec), (0, 999));
+    }
+
+    #[test]
+    fn far_moments_do_not_overflow() {
+        assert_eq!(Moment(5) + Duration::MAX, Moment(u64::MAX));
+        assert_eq!(Moment(5) - Moment(7), 0);
+    }
+}

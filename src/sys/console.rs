@@ -1,0 +1,78 @@
+//! The console, and the three standard descriptors.
+//!
+//! The kernel opens `/dev/console` for PID 1 before it starts it, if the initramfs has the node and the console works. Neither
+//! is certain, and a machine without a console must boot all the same.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, open, unlink};
+use rustix::io::{dup, fcntl_getfd};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
+
+/// Where programs find the console.
+pub const PATH: &str = "/dev/console";
+
+/// Makes sure that descriptors 0, 1 and 2 are open, so that no file that is opened later is taken for one of them.
+pub fn occupy_standard_descriptors() {
+    // SAFETY: the descriptors are only asked whether they are open, not read or closed.
+    let standard = unsafe { [stdin(), stdout(), stderr()] };
+    let open_already = standard.iter().all(|descriptor| fcntl_getfd(descriptor).is_ok());
+    if open_already {
+        return;
+    }
+    let Some(null) = open_own_null() else { return };
+    // Descriptors are given out from the lowest free number on.
+    while let Ok(copy) = dup(&null) {
+        if rustix::fd::AsRawFd::as_raw_fd(&copy) > 2 {
+            break;
+        }
+        core::mem::forget(copy);
+    }
+}
+
+/// Makes the three the standard descriptors, in their order.
+///
+/// # Errors
+/// Those of dup3(2).
+pub fn set_standard_descriptors(
+    input: BorrowedFd<'_>,
+    output: BorrowedFd<'_>,
+    error: BorrowedFd<'_>,
+) -> rustix::io::Result<()> {
+    dup2_stdin(input)?;
+    dup2_stdout(output)?;
+    dup2_stderr(error)
+}
+
+/// Opens `/dev/null`.
+pub fn open_null() -> Option<OwnedFd> {
+    open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+/// `/dev/null`, from a node of our own: `/dev` may be empty, or somebody else's.
+fn open_own_null() -> Option<OwnedFd> {
+    const NODE: &str = "/.berth-null";
+    mknodat(CWD, NODE, FileType::CharacterDevice, Mode::from_raw_mode(0o600), makedev(1, 3)).ok()?;
+    let null = open(NODE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    let _ = unlink(NODE);
+    null.ok()
+}
+
+/// Opens the console without taking it as controlling terminal, if there is a working one.
+pub fn open_console() -> Option<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    open(PATH, flags, Mode::empty()).ok()
+}
+
+/// Opens the console for a program that shall use it as its terminal.
+pub fn open_terminal() -> Option<OwnedFd> {
+    open(PATH, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+/// Makes `terminal` descriptors 0, 1 and 2.
+///
+/// # Errors
+/// Those of dup3(2).
+pub fn become_standard_descriptors(terminal: &OwnedFd) -> rustix::io::Result<()> {
+    let terminal = terminal.as_fd();
+    set_standard_descriptors(terminal, terminal, terminal)
+}

@@ -1,0 +1,144 @@
+//! The kernel's log: where berth speaks, and where the kernel says why a mount failed.
+//!
+//! `/dev/kmsg` (Documentation/ABI/testing/dev-kmsg): one write is one record, one read is one record. The descriptor is
+//! the only global of the program, because the panic handler needs it too.
+
+use core::fmt;
+use core::sync::atomic::{AtomicI32, Ordering};
+
+use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom, makedev, mknodat, open, seek};
+use rustix::io::{Errno, read, write};
+
+use crate::error::{SUBJECT_MAX, Stage};
+use crate::log::{self, Level};
+use crate::text::Text;
+
+const PATH: &str = "/dev/kmsg";
+
+/// Standard error until the log is open.
+static DESCRIPTOR: AtomicI32 = AtomicI32::new(2);
+
+/// Opens the log. Before `/dev` is mounted there may be no node, so one is made: the initramfs is ours to write to.
+/// If all fails, records go to standard error.
+pub fn open_log() {
+    if let Ok(log) = open_node(OFlags::WRONLY) {
+        DESCRIPTOR.store(log.into_raw_fd(), Ordering::Relaxed);
+    }
+}
+
+fn open_node(access: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = access | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    open(PATH, flags, Mode::empty()).or_else(|_| {
+        // Both may exist already; the second open tells.
+        let _ = rustix::fs::mkdir("/dev", Mode::from_raw_mode(0o755));
+        let _ = mknodat(
+            CWD,
+            PATH,
+            FileType::CharacterDevice,
+            Mode::from_raw_mode(0o600),
+            makedev(1, 11),
+        );
+        open(PATH, flags, Mode::empty())
+    })
+}
+
+/// Lifts the kernel's limit of ten records in five seconds for each writer (Documentation/admin-guide/sysctl/kernel.rst,
+/// `printk_devkmsg`): a failure report is longer. Needs `/proc`; a kernel that locked the setting keeps its limit.
+pub fn lift_rate_limit() {
+    if let Ok(file) =
+        open("/proc/sys/kernel/printk_devkmsg", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+    {
+        let _ = write(&file, b"on\n");
+    }
+}
+
+/// Writes one record. There is nobody to tell when that fails.
+pub fn say(level: Level, stage: Stage, text: fmt::Arguments<'_>) {
+    let record = log::record(level, stage, text);
+    // SAFETY: the descriptor is standard error or was opened by `open_log`, which never closes it.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(DESCRIPTOR.load(Ordering::Relaxed)) };
+    let _ = write(descriptor, record.as_str().as_bytes());
+}
+
+/// Says what was asked for and could not be done.
+pub fn error(stage: Stage, text: fmt::Arguments<'_>) {
+    say(Level::Error, stage, text);
+}
+
+/// Says what is not as it should be.
+pub fn warning(stage: Stage, text: fmt::Arguments<'_>) {
+    say(Level::Warning, stage, text);
+}
+
+/// Says what whoever boots wants to see.
+pub fn notice(stage: Stage, text: fmt::Arguments<'_>) {
+    say(Level::Notice, stage, text);
+}
+
+/// Says what helps to understand the boot afterwards.
+pub fn info(stage: Stage, text: fmt::Arguments<'_>) {
+    say(Level::Info, stage, text);
+}
+
+/// A place in the kernel's log, from which on it can be read.
+pub struct Mark(Option<OwnedFd>);
+
+impl Mark {
+    /// The end of the log as it is now.
+    pub fn here() -> Self {
+        let log = open_node(OFlags::RDONLY)
+            .and_then(|log| seek(&log, SeekFrom::End(0)).map(|_| log));
+        Self(log.ok())
+    }
+
+    /// The last warning or error that the kernel has logged since, without its header.
+    pub fn last_complaint(&self) -> Text<SUBJECT_MAX> {
+        let mut last = Text::EMPTY;
+        let mut buffer = [0; 1024];
+        while let Some(log) = &self.0 {
+            match read(log, &mut buffer) {
+                Ok(len) if len > 0 => {
+                    if let Some(text) = buffer.get(..len).and_then(complaint) {
+                        last = Text::from_bytes(text);
+                    }
+                }
+                // EPIPE: records were overwritten before we came; the next read goes on behind them.
+                Err(Errno::PIPE | Errno::INTR) => {}
+                _ => break,
+            }
+        }
+        last
+    }
+}
+
+/// The text of a record that the kernel, not a program, wrote at level warning or above.
+fn complaint(record: &[u8]) -> Option<&[u8]> {
+    const WARNING: u32 = Level::Warning as u32;
+    let header_end = record.iter().position(|byte| *byte == b';')?;
+    let (header, text) = record.split_at_checked(header_end)?;
+    let priority = core::str::from_utf8(header.split(|byte| *byte == b',').next()?).ok()?;
+    // The lower three bits are the level, the others the facility: 0 is the kernel.
+    let from_kernel_and_serious = priority.parse::<u32>().ok()? <= WARNING;
+    let line = text.get(1..)?.split(|byte| *byte == b'\n').next()?;
+    from_kernel_and_serious.then_some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::complaint;
+
+    #[test]
+    fn a_kernel_error_is_a_complaint() {
+        let record = b"3,401,1202000,-;FAT-fs (sdb1): IO charset ascii not found\n SUBSYSTEM=block\n";
+        assert_eq!(complaint(record), Some(&b"FAT-fs (sdb1): IO charset ascii not found"[..]));
+    }
+
+    #[test]
+    fn what_programs_or_the_kernel_merely_mention_is_not() {
+        assert_eq!(complaint(b"6,401,1202000,-;sd 0:0:0:0: [sda] Attached SCSI disk\n"), None);
+        assert_eq!(complaint(b"11,402,1202000,-;berth: root: mount failed\n"), None);
+        assert_eq!(complaint(b"garbage"), None);
+        assert_eq!(complaint(b""), None);
+    }
+}

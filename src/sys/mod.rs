@@ -1,0 +1,23 @@
+//! How things are done: thin calls over rustix, and the few that rustix lacks.
+//!
+//! A function here makes one system call, or the few that make up one step, and adds the operation and its subject to
+//! the error number. What is done, and in which order, is decided above. Together with the binary's `rt.rs` this is the
+//! only place with `unsafe`.
+
+pub mod arch;
+pub mod block;
+pub mod buffer;
+pub mod clock;
+pub mod console;
+pub mod epoll;
+pub mod fs;
+pub mod kmsg;
+pub mod module;
+pub mod mount;
+pub mod netlink;
+pub mod path;
+pub mod process;
+pub mod raw;
+pub mod signal;
+pub mod strings;
+pub mod virtio_port;

@@ -1,0 +1,313 @@
+//! Mounts, by path and by descriptor.
+//!
+//! By path, with mount(2), for the first mounts and for the root: nobody else runs yet, so a path means the same to us and
+//! to the kernel. By descriptor, with the calls of Linux 5.2 (fsopen(2), open_tree(2), move_mount(2)), for containers:
+//! their trees are not ours, and a path that was checked may mean something else when it is used.
+
+use core::ffi::CStr;
+
+use linux_raw_sys::general as linux;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::{Errno, read};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    mount_change, move_mount, open_tree, unmount,
+};
+
+pub use rustix::mount::MountFlags as Flags;
+
+use super::raw;
+use crate::error::{During, Fault, Op};
+pub use crate::parse::config::Propagation;
+use crate::text::Text;
+
+const fn flag(propagation: Propagation) -> MountPropagationFlags {
+    match propagation {
+        Propagation::Shared => MountPropagationFlags::SHARED,
+        // rustix's word for MS_SLAVE.
+        Propagation::Slave => MountPropagationFlags::DOWNSTREAM,
+        Propagation::Private => MountPropagationFlags::PRIVATE,
+        Propagation::Unbindable => MountPropagationFlags::UNBINDABLE,
+    }
+}
+
+/// Its name in mount(8).
+const fn name_of(propagation: Propagation) -> &'static str {
+    match propagation {
+        Propagation::Shared => "shared",
+        Propagation::Slave => "slave",
+        Propagation::Private => "private",
+        Propagation::Unbindable => "unbindable",
+    }
+}
+
+/// `mount(source, target, fstype, flags, data)`.
+///
+/// # Errors
+/// Those of mount(2).
+pub fn mount_new(
+    fstype: &str,
+    source: &str,
+    target: &str,
+    flags: Flags,
+    data: &CStr,
+) -> Result<(), Fault> {
+    let data = (!data.is_empty()).then_some(data);
+    rustix::mount::mount(source, target, fstype, flags, data)
+        .during(Op::Mount, format_args!("{source} as {fstype} on {target}"))
+}
+
+/// Moves the mount at `source` to `target` (MS_MOVE). The kernel refuses with EINVAL when the mount that `source` is in is
+/// shared.
+///
+/// # Errors
+/// Those of mount(2).
+pub fn mount_move(source: &str, target: &str) -> Result<(), Fault> {
+    rustix::mount::mount_move(source, target)
+        .during(Op::MoveMount, format_args!("{source} to {target}"))
+}
+
+/// Binds the tree at `source`, with the mounts in it, to `target` (MS_BIND | MS_REC).
+///
+/// # Errors
+/// Those of mount(2).
+pub fn mount_bind_recursive(source: &str, target: &str) -> Result<(), Fault> {
+    rustix::mount::mount_bind_recursive(source, target)
+        .during(Op::Mount, format_args!("{source} on {target}"))
+}
+
+/// Sets how the mount at `target`, and all below it, pass on mounts.
+///
+/// # Errors
+/// Those of mount(2).
+pub fn set_propagation_recursive(target: &str, propagation: Propagation) -> Result<(), Fault> {
+    mount_change(target, flag(propagation) | MountPropagationFlags::REC)
+        .during(Op::Propagation, format_args!("{target}: {}", name_of(propagation)))
+}
+
+/// Sets how the one mount at `target` passes on mounts.
+///
+/// # Errors
+/// Those of mount(2).
+pub fn set_propagation(target: &str, propagation: Propagation) -> Result<(), Fault> {
+    mount_change(target, flag(propagation))
+        .during(Op::Propagation, format_args!("{target}: {}", name_of(propagation)))
+}
+
+/// Makes the mount at `target` read-only, leaving its other flags: what is left to do for a root that cannot be unmounted.
+///
+/// # Errors
+/// Those of mount(2); `EBUSY` while a file is open for writing.
+pub fn remount_read_only(target: &str) -> Result<(), Fault> {
+    rustix::mount::mount_remount(target, Flags::RDONLY, c"")
+        .during(Op::Mount, format_args!("{target} read-only"))
+}
+
+/// Makes the mount that `root` is the root of read-only, not the filesystem (mount_setattr(2)).
+///
+/// # Errors
+/// Those of mount_setattr(2).
+pub fn make_read_only(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    let attributes = linux::mount_attr {
+        attr_set: linux::MOUNT_ATTR_RDONLY.into(),
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    raw::mount_setattr(root, 0, &attributes)
+}
+
+/// Takes the mount at `target` out of the tree; it ends when its last user does (MNT_DETACH).
+///
+/// # Errors
+/// Those of umount2(2).
+pub fn unmount_detach(target: &str) -> Result<(), Fault> {
+    unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).during(Op::Unmount, target)
+}
+
+/// Unmounts `target`, if nothing uses it.
+///
+/// # Errors
+/// Those of umount2(2).
+pub fn unmount_now(target: &str) -> Result<(), Fault> {
+    unmount(target, UnmountFlags::NOFOLLOW).during(Op::Unmount, target)
+}
+
+/// Opens what `path` names inside `root`, where `..` and symbolic links cannot lead out of it (openat2(2),
+/// RESOLVE_IN_ROOT), for use as a mount source or target.
+///
+/// # Errors
+/// Those of openat2(2).
+pub fn resolve_in_root(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Fault> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+        .during(Op::Open, path)
+}
+
+/// A mount that is in no tree yet: it can be configured before anyone sees it.
+#[derive(Debug)]
+pub struct Detached(OwnedFd);
+
+impl Detached {
+    /// A new instance of a filesystem: fsopen(2), one fsconfig(2) for each option, fsmount(2).
+    ///
+    /// `flags` are options without a value; `options` is a comma list as mount(8) has it. The subject of an error is the option that the kernel refused, with the
+    /// kernel's own words where it left any in the context.
+    ///
+    /// # Errors
+    /// Those of the three calls.
+    pub fn new(
+        fstype: &str,
+        source: &str,
+        flags: &[&str],
+        options: &str,
+        attributes: MountAttrFlags,
+    ) -> Result<Self, Fault> {
+        let context =
+            fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).during(Op::Mount, format_args!("a {fstype}"))?;
+        let complain = |errno, what: &str| {
+            let words = context_message(context.as_fd());
+            let separator = if words.is_empty() { "" } else { ": " };
+            Err(errno).during(Op::Mount, format_args!("{source} as {fstype}: {what}{separator}{words}"))
+        };
+        if let Err(errno) = fsconfig_set_string(&context, "source", source) {
+            return complain(errno, "source");
+        }
+        let options = options.split(',').filter(|option| !option.is_empty());
+        for option in flags.iter().copied().chain(options) {
+            let result = match option.split_once('=') {
+                Some((key, value)) => fsconfig_set_string(&context, key, value),
+                None => fsconfig_set_flag(&context, option),
+            };
+            if let Err(errno) = result {
+                return complain(errno, option);
+            }
+        }
+        if let Err(errno) = fsconfig_create(&context) {
+            return complain(errno, "the filesystem");
+        }
+        match fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes) {
+            Ok(mount) => Ok(Self(mount)),
+            Err(errno) => complain(errno, "the mount"),
+        }
+    }
+
+    /// A copy of the mount that `source` is in, from `source` down (open_tree(2), OPEN_TREE_CLONE); with the mounts below it
+    /// if `recursive`.
+    ///
+    /// The copy of a shared mount is its *peer*: what is mounted in one appears in the other. Use
+    /// [`Self::set_propagation`] before [`Self::attach`] where that is not wanted.
+    ///
+    /// # Errors
+    /// Those of open_tree(2).
+    pub fn copy_of(source: BorrowedFd<'_>, recursive: bool) -> Result<Self, Errno> {
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH;
+        flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+        open_tree(source, "", flags).map(Self)
+    }
+
+    /// Sets how it, and with `recursive` all below it, pass on mounts: mount_setattr(2).
+    ///
+    /// # Errors
+    /// Those of mount_setattr(2).
+    pub fn set_propagation(&self, propagation: Propagation, recursive: bool) -> Result<(), Errno> {
+        self.set_attributes(0, 0, flag(propagation).bits().into(), recursive)
+    }
+
+    /// Sets and clears attributes (`MOUNT_ATTR_*`) of it, and with `recursive` of all below it: mount_setattr(2).
+    ///
+    /// # Errors
+    /// Those of mount_setattr(2).
+    pub fn change_attributes(
+        &self,
+        set: MountAttrFlags,
+        clear: MountAttrFlags,
+        recursive: bool,
+    ) -> Result<(), Errno> {
+        self.set_attributes(set.bits().into(), clear.bits().into(), 0, recursive)
+    }
+
+    fn set_attributes(
+        &self,
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        recursive: bool,
+    ) -> Result<(), Errno> {
+        let attributes =
+            linux::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+        let flags = if recursive { linux::AT_RECURSIVE } else { 0 };
+        raw::mount_setattr(self.0.as_fd(), flags, &attributes)
+    }
+
+    /// Attaches it on the file or directory `target`: move_mount(2).
+    ///
+    /// # Errors
+    /// Those of move_mount(2).
+    pub fn attach(&self, target: BorrowedFd<'_>) -> Result<(), Errno> {
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(&self.0, "", target, "", flags)
+    }
+
+    /// The root of the mount, which stays usable when it is attached.
+    pub fn into_root(self) -> OwnedFd {
+        self.0
+    }
+
+    /// The root of the mount.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What the kernel has to say about the last call on a filesystem context (fsopen(2), "Message retrieval"), without the
+/// letter that gives its kind.
+fn context_message(context: BorrowedFd<'_>) -> Text<128> {
+    let mut last = Text::EMPTY;
+    let mut message = [0; 256];
+    while let Ok(len) = read(context, &mut message) {
+        let text = message.get(2..len).unwrap_or_default();
+        if message[0] == b'e' || last.is_empty() {
+            last = Text::from_bytes(text.strip_suffix(b"\n").unwrap_or(text));
+        }
+    }
+    last
+}
+
+/// `pivot_root(".", ".")` with the new root as the working directory, then the old root, which now lies on top of it, is
+/// taken away (pivot_root(2), "NOTES").
+///
+/// # Errors
+/// Those of pivot_root(2); `EINVAL` where the current root is the initramfs of a kernel before 7.0.
+pub fn pivot_root_here() -> Result<(), Errno> {
+    rustix::process::pivot_root(".", ".")
+}
+
+/// Makes the working directory the root directory.
+///
+/// # Errors
+/// Those of chroot(2) and chdir(2).
+pub fn chroot_here(shown: &str) -> Result<(), Fault> {
+    rustix::process::chroot(".").during(Op::Chroot, shown)?;
+    rustix::process::chdir("/").during(Op::Chdir, "/")
+}
+
+/// Changes the working directory.
+///
+/// # Errors
+/// Those of chdir(2).
+pub fn enter(path: &str) -> Result<(), Fault> {
+    rustix::process::chdir(path).during(Op::Chdir, path)
+}
+
+/// Opens `/` as a directory, to come back to it when the name means something else.
+///
+/// # Errors
+/// Those of openat(2).
+pub fn open_root() -> Result<OwnedFd, Fault> {
+    super::fs::open_directory(CWD, "/")
+}

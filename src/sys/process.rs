@@ -1,0 +1,138 @@
+//! Processes: the calling one, its children, and the end of the machine.
+
+use rustix::io::Errno;
+use rustix::path::Arg;
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, wait,
+};
+use rustix::system::RebootCommand;
+
+use super::raw::{self, Forked, StringList};
+use crate::error::{During, Fault, Op};
+
+/// The variables that a program is started with.
+#[derive(Clone, Copy)]
+pub struct Environment<'a>(StringList<'a>);
+
+impl<'a> Environment<'a> {
+    /// The variables in `list`.
+    pub const fn from_list(list: StringList<'a>) -> Self {
+        Self(list)
+    }
+
+    pub(super) const fn list(self) -> StringList<'a> {
+        self.0
+    }
+}
+
+/// Replaces this process by the program at `path`; returns only on failure.
+pub fn execute(path: &str, arguments: StringList<'_>, environment: Environment<'_>) -> Errno {
+    let result = path.into_with_c_str(|path| Ok(raw::execute(path, arguments, environment.list())));
+    result.unwrap_or_else(|errno| errno)
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// By itself, with this status.
+    Exited(u8),
+    /// By this signal.
+    Killed(u8),
+}
+
+impl Status {
+    /// The status as a shell has it: 128 + n for signal n.
+    pub const fn as_shell(self) -> u8 {
+        match self {
+            Self::Exited(status) => status,
+            Self::Killed(signal) => signal.saturating_add(128),
+        }
+    }
+}
+
+impl core::fmt::Display for Status {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Exited(status) => write!(formatter, "ended with status {status}"),
+            Self::Killed(signal) => write!(formatter, "was ended by signal {signal}"),
+        }
+    }
+}
+
+/// True if this process is the first one of its PID namespace.
+pub fn is_pid_1() -> bool {
+    getpid() == Pid::INIT
+}
+
+/// Collects one child that has ended, if there is one. Call it until there is none: the kernel does not count SIGCHLD.
+pub fn reap() -> Option<(Pid, Status)> {
+    loop {
+        let (pid, status) = match wait(WaitOptions::NOHANG) {
+            Ok(ended) => ended?,
+            Err(Errno::INTR) => continue,
+            Err(_) => return None,
+        };
+        if let Some(code) = status.exit_status() {
+            return Some((pid, Status::Exited(code as u8)));
+        }
+        if let Some(signal) = status.terminating_signal() {
+            return Some((pid, Status::Killed(signal as u8)));
+        }
+    }
+}
+
+/// Sends `signal` to `pid`, which must be a child that was not reaped yet: only then is the number still its own.
+///
+/// # Errors
+/// Those of kill(2).
+pub fn signal(pid: Pid, signal: u32) -> Result<(), Fault> {
+    let shown = pid.as_raw_nonzero();
+    Signal::from_named_raw(signal as i32)
+        .ok_or(Errno::INVAL)
+        .and_then(|signal| kill_process(pid, signal))
+        .during(Op::Signal, format_args!("process {shown}"))
+}
+
+/// Kills every process but this one.
+pub fn kill_all() {
+    // kill(2): "If pid equals -1, then sig is sent to every process [...] except for process 1"; rustix spells a negative
+    // PID as a process group. That nobody is left to kill is what is wanted.
+    let _ = kill_process_group(Pid::INIT, Signal::KILL);
+}
+
+/// How the machine ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Power off.
+    PowerOff,
+    /// Start again.
+    Reboot,
+    /// Stop, with the power on.
+    Halt,
+}
+
+/// Ends the machine: reboot(2), from a child, because a kernel that does not support the command returns to the caller or
+/// ends it, and the end of PID 1 is a panic.
+///
+/// # Errors
+/// Those of clone3(2).
+pub fn end_machine(end: End) -> Result<(), Fault> {
+    let command = match end {
+        End::PowerOff => RebootCommand::PowerOff,
+        End::Reboot => RebootCommand::Restart,
+        End::Halt => RebootCommand::Halt,
+    };
+    match raw::fork(0, None).during(Op::Clone, "the end of the machine")? {
+        Forked::Child => {
+            let _ = rustix::system::reboot(command);
+            raw::exit(1)
+        }
+        Forked::Parent(_) => Ok(()),
+    }
+}
+
+/// Tells the kernel to send SIGINT on Ctrl-Alt-Del instead of rebooting at once (reboot(2), LINUX_REBOOT_CMD_CAD_OFF).
+pub fn take_ctrl_alt_del() {
+    // Fails in a PID namespace that is not the first, where there is no keyboard either.
+    let _ = rustix::system::reboot(RebootCommand::CadOff);
+}

@@ -1,0 +1,245 @@
+//! The few system calls that rustix does not have.
+//!
+//! Numbers and structures come from linux-raw-sys; the instruction that enters the kernel is in [`super::arch`]. Each
+//! function here is the C call of its manual page with the errors as [`Errno`].
+
+use core::ffi::{CStr, c_char};
+use core::mem::size_of;
+
+use linux_raw_sys::general as linux;
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use super::arch::syscall5;
+
+/// A set of signals as the kernel has it: bit `n - 1` is signal `n`.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct SignalSet(u64);
+
+const SIGNAL_SET_SIZE: usize = size_of::<SignalSet>();
+
+impl SignalSet {
+    /// No signal.
+    pub const EMPTY: Self = Self(0);
+    /// Every signal that can be blocked.
+    pub const FULL: Self = Self(!0);
+
+    /// The signals of `numbers`.
+    pub const fn of(numbers: &[u32]) -> Self {
+        let mut bits = 0;
+        let mut at = 0;
+        while at < numbers.len() {
+            bits |= 1 << (numbers[at] - 1);
+            at += 1;
+        }
+        Self(bits)
+    }
+}
+
+fn check(result: isize) -> Result<usize, Errno> {
+    // The kernel returns errors as -4095..=-1 (include/linux/err.h).
+    if (-4095..0).contains(&result) {
+        return Err(Errno::from_raw_os_error(-result as i32));
+    }
+    Ok(result as usize)
+}
+
+/// Takes the descriptor that a system call returned.
+fn owned(result: isize) -> Result<OwnedFd, Errno> {
+    let number = check(result)? as i32;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Who returns from [`fork`].
+pub enum Forked {
+    /// The new process.
+    Child,
+    /// The caller, with the new process's PID.
+    Parent(Pid),
+}
+
+/// `clone3(2)` with `flags` (`CLONE_NEW*`, `CLONE_INTO_CGROUP` …) and a copy of the address space, as `fork(2)` has it.
+///
+/// # Errors
+/// Those of `clone3(2)`. `EINVAL` if `flags` asks for shared memory, which this function is not made for.
+pub fn fork(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked, Errno> {
+    if flags & u64::from(linux::CLONE_VM | linux::CLONE_THREAD | linux::CLONE_VFORK) != 0 {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: all fields are integers, for which zero is a value.
+    let mut arguments: linux::clone_args = unsafe { core::mem::zeroed() };
+    arguments.flags = flags;
+    arguments.exit_signal = u64::from(linux::SIGCHLD);
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= linux::CLONE_INTO_CGROUP as u64;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: `arguments` outlives the call. Memory is copied, not shared, and there is one thread, so both returns see a
+    // consistent process.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_clone3,
+            (&raw const arguments).expose_provenance(),
+            size_of::<linux::clone_args>(),
+            0,
+            0,
+            0,
+        )
+    };
+    match check(result)? {
+        0 => Ok(Forked::Child),
+        pid => Pid::from_raw(pid as i32).map(Forked::Parent).ok_or(Errno::INVAL),
+    }
+}
+
+/// A list of C strings that ends in null, as `execve(2)` takes its arguments and environment.
+///
+/// # Safety
+/// `pointers` ends in a null pointer, and every other pointer is a C string that outlives the list.
+#[derive(Clone, Copy)]
+pub struct StringList<'a>(&'a [*const c_char]);
+
+impl<'a> StringList<'a> {
+    /// The list that `pointers` holds.
+    ///
+    /// # Safety
+    /// `pointers` ends in a null pointer; all before it point to C strings that outlive `'a`.
+    pub const unsafe fn new(pointers: &'a [*const c_char]) -> Self {
+        Self(pointers)
+    }
+}
+
+/// `execveat(2)`: replaces this process by the program in `file`; returns only on failure.
+///
+/// # Errors
+/// Those of `execveat(2)`.
+pub fn execute_descriptor(
+    file: BorrowedFd<'_>,
+    arguments: StringList<'_>,
+    environment: StringList<'_>,
+) -> Errno {
+    // SAFETY: `StringList` promises null-terminated lists of C strings; the path is the empty C string.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_execveat,
+            file.as_raw_fd() as usize,
+            c"".as_ptr().expose_provenance(),
+            arguments.0.as_ptr().expose_provenance(),
+            environment.0.as_ptr().expose_provenance(),
+            linux::AT_EMPTY_PATH as usize,
+        )
+    };
+    Errno::from_raw_os_error(-result as i32)
+}
+
+/// `execve(2)`: replaces this process by the program at `path`; returns only on failure.
+///
+/// # Errors
+/// Those of `execve(2)`.
+pub fn execute(path: &CStr, arguments: StringList<'_>, environment: StringList<'_>) -> Errno {
+    // SAFETY: `StringList` promises null-terminated lists of C strings; `path` is one.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_execve,
+            path.as_ptr().expose_provenance(),
+            arguments.0.as_ptr().expose_provenance(),
+            environment.0.as_ptr().expose_provenance(),
+            0,
+            0,
+        )
+    };
+    Errno::from_raw_os_error(-result as i32)
+}
+
+/// `exit_group(2)`: ends this process. A child of PID 1 calls it; PID 1 never does.
+pub fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: the call takes no pointers.
+        unsafe { syscall5(linux::__NR_exit_group, status as usize, 0, 0, 0, 0) };
+    }
+}
+
+/// `rt_sigprocmask(2)`, `SIG_SETMASK`: exactly the signals of `set` are blocked from now on.
+///
+/// # Errors
+/// None with a set of the right size; kept for the signature of the call.
+pub fn set_signal_mask(set: SignalSet) -> Result<(), Errno> {
+    // SAFETY: `set` is a kernel signal set of the size given, and outlives the call.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_rt_sigprocmask,
+            linux::SIG_SETMASK as usize,
+            (&raw const set).expose_provenance(),
+            0,
+            SIGNAL_SET_SIZE,
+            0,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// `signalfd4(2)`: a descriptor from which the signals of `set`, which must be blocked, are read.
+///
+/// # Errors
+/// Those of `signalfd(2)`.
+pub fn signal_descriptor(set: SignalSet) -> Result<OwnedFd, Errno> {
+    // SAFETY: `set` is a kernel signal set of the size given, and outlives the call.
+    owned(unsafe {
+        syscall5(
+            linux::__NR_signalfd4,
+            usize::MAX,
+            (&raw const set).expose_provenance(),
+            SIGNAL_SET_SIZE,
+            (linux::O_CLOEXEC | linux::O_NONBLOCK) as usize,
+            0,
+        )
+    })
+}
+
+/// `mount_setattr(2)` on the mount that `mount` is the root of.
+///
+/// # Errors
+/// Those of `mount_setattr(2)`; `ENOSYS` before Linux 5.12.
+pub fn mount_setattr(
+    mount: BorrowedFd<'_>,
+    flags: u32,
+    attributes: &linux::mount_attr,
+) -> Result<(), Errno> {
+    // SAFETY: the path is the empty C string; `attributes` has the size given and outlives the call.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_mount_setattr,
+            mount.as_raw_fd() as usize,
+            c"".as_ptr().expose_provenance(),
+            (flags | linux::AT_EMPTY_PATH) as usize,
+            core::ptr::from_ref(attributes).expose_provenance(),
+            size_of::<linux::mount_attr>(),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// include/uapi/linux/close_range.h
+const CLOSE_RANGE_CLOEXEC: usize = 4;
+
+/// `close_range(2)`, marking every descriptor from `first` on to be closed by the next execve.
+///
+/// # Errors
+/// Those of `close_range(2)`; `ENOSYS` before Linux 5.9, `EINVAL` before 5.11.
+pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: the call takes no pointers.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_close_range,
+            first as usize,
+            u32::MAX as usize,
+            CLOSE_RANGE_CLOEXEC,
+            0,
+            0,
+        )
+    };
+    check(result).map(drop)
+}

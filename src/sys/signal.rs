@@ -1,0 +1,63 @@
+//! Signals as something to read: sigprocmask(2) and signalfd(2).
+
+use linux_raw_sys::general as linux;
+use rustix::fd::OwnedFd;
+use rustix::io::{Errno, read};
+
+use super::raw::{self, SignalSet};
+use crate::error::{During, Fault, Op};
+
+pub use super::raw::SignalSet as Set;
+
+/// A child changed its state.
+pub const CHLD: u32 = linux::SIGCHLD;
+/// Stop the machine (`poweroff` of busybox sends SIGUSR2 to PID 1; this is what everybody else means by it).
+pub const TERM: u32 = linux::SIGTERM;
+/// The end of a process, whether it likes it or not.
+pub const KILL: u32 = linux::SIGKILL;
+/// Ctrl-Alt-Del, once the kernel was told to send it (reboot(2), LINUX_REBOOT_CMD_CAD_OFF).
+pub const INT: u32 = linux::SIGINT;
+/// The power fails, or the hypervisor asks for power-off.
+pub const PWR: u32 = linux::SIGPWR;
+
+/// The size of a `struct signalfd_siginfo` (signalfd(2)).
+const RECORD: usize = 128;
+
+/// The signals that arrive, as a descriptor.
+pub struct Signals(pub OwnedFd);
+
+impl Signals {
+    /// Blocks all signals and makes those of `wanted` readable. The kernel sends PID 1 no signal that it neither waits for
+    /// nor handles, so what is not wanted is lost for good, as it should be.
+    ///
+    /// # Errors
+    /// Those of signalfd(2).
+    pub fn open(wanted: SignalSet) -> Result<Self, Fault> {
+        raw::set_signal_mask(SignalSet::FULL)
+            .and_then(|()| raw::signal_descriptor(wanted))
+            .map(Self)
+            .during(Op::Watch, "signals")
+    }
+
+    /// The next signal that has arrived.
+    pub fn next(&self) -> Option<u32> {
+        let mut record = [0; RECORD];
+        loop {
+            match read(&self.0, &mut record) {
+                Ok(RECORD) => {
+                    // `ssi_signo` is the first field.
+                    let number = record.first_chunk::<4>()?;
+                    return Some(u32::from_ne_bytes(*number));
+                }
+                Err(Errno::INTR) => {}
+                _ => return None,
+            }
+        }
+    }
+}
+
+/// Blocks nothing any more: programs expect to be started so.
+pub fn unblock_all() {
+    // The call cannot fail with a set of the right size.
+    let _ = raw::set_signal_mask(SignalSet::EMPTY);
+}

@@ -1,0 +1,94 @@
+//! Lists of C strings for execve(2), without an allocator.
+
+use core::ffi::{CStr, c_char};
+use core::fmt;
+use core::ptr;
+
+use rustix::io::Errno;
+
+use super::raw::StringList;
+
+/// Up to `COUNT` C strings of `BYTES` bytes in all, their NULs included.
+pub struct Strings<const BYTES: usize, const COUNT: usize> {
+    bytes: heapless::Vec<u8, BYTES>,
+    starts: heapless::Vec<usize, COUNT>,
+}
+
+impl<const BYTES: usize, const COUNT: usize> Default for Strings<BYTES, COUNT> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
+    /// No strings.
+    pub const fn new() -> Self {
+        Self { bytes: heapless::Vec::new(), starts: heapless::Vec::new() }
+    }
+
+    /// Appends what `text` formats to.
+    ///
+    /// # Errors
+    /// `E2BIG` if there are too many or they are too long, `EINVAL` for one with a NUL in it. The list is then unfit for
+    /// use: what is left of the string stands in it.
+    pub fn push(&mut self, text: fmt::Arguments<'_>) -> Result<(), Errno> {
+        let start = self.bytes.len();
+        self.starts.push(start).map_err(|_| Errno::TOOBIG)?;
+        fmt::Write::write_fmt(&mut Writer(&mut self.bytes), text).map_err(|_| Errno::TOOBIG)?;
+        if self.bytes[start..].contains(&0) {
+            return Err(Errno::INVAL);
+        }
+        self.bytes.push(0).map_err(|_| Errno::TOOBIG)
+    }
+
+    /// The strings, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &CStr> {
+        self.starts.iter().filter_map(|start| CStr::from_bytes_until_nul(self.bytes.get(*start..)?).ok())
+    }
+
+    /// Calls `user` with the list as execve(2) takes it.
+    pub fn with_list<R>(&self, user: impl FnOnce(StringList<'_>) -> R) -> R {
+        // The list ends in a null pointer, for which there is always room: see `pointers`.
+        let mut pointers = [ptr::null::<c_char>(); POINTERS_MAX];
+        let room = pointers.len() - 1;
+        for (pointer, text) in pointers[..room].iter_mut().zip(self.iter()) {
+            *pointer = text.as_ptr();
+        }
+        // SAFETY: the last pointer is null, those before point to C strings in `self.bytes`, which is borrowed meanwhile.
+        user(unsafe { StringList::new(&pointers) })
+    }
+}
+
+/// The most strings in any list, and the null pointer behind them.
+const POINTERS_MAX: usize = 257;
+
+struct Writer<'v, const BYTES: usize>(&'v mut heapless::Vec<u8, BYTES>);
+
+impl<const BYTES: usize> fmt::Write for Writer<'_, BYTES> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes()).map_err(|_| fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_keep_their_order_and_end_in_nul() {
+        let mut strings = Strings::<64, 4>::new();
+        strings.push(format_args!("{}={}", "PATH", "/bin")).unwrap();
+        strings.push(format_args!("")).unwrap();
+        assert_eq!(strings.iter().collect::<Vec<_>>(), [c"PATH=/bin", c""]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut strings = Strings::<8, 2>::new();
+        assert_eq!(strings.push(format_args!("12345678")), Err(Errno::TOOBIG));
+        let mut strings = Strings::<8, 1>::new();
+        strings.push(format_args!("a")).unwrap();
+        assert_eq!(strings.push(format_args!("b")), Err(Errno::TOOBIG));
+        assert_eq!(Strings::<8, 1>::new().push(format_args!("a\0b")), Err(Errno::INVAL));
+    }
+}

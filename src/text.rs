@@ -1,0 +1,144 @@
+//! Bounded text without an allocator.
+//!
+//! Diagnostics carry the names of things whose length is not ours to choose: paths, module names, what the kernel said.
+//! [`Text`] holds at most `N` bytes of UTF-8 and is `Copy`, so that an error can be returned, stored and sent through a
+//! pipe without owning anything. What does not fit is cut on a character boundary and ends in `…`: this is for reading
+//! only. Data that decides anything is refused when it is too long, never cut.
+
+use core::fmt;
+
+const ELLIPSIS: &str = "…";
+
+/// At most `N` bytes of UTF-8 text for people to read. Longer text is cut and marked with `…`.
+#[derive(Clone, Copy)]
+pub struct Text<const N: usize> {
+    len: u16,
+    bytes: [u8; N],
+}
+
+impl<const N: usize> Text<N> {
+    /// No text.
+    pub const EMPTY: Self = Self { len: 0, bytes: [0; N] };
+
+    /// What `value` displays as, cut to `N` bytes.
+    pub fn new(value: impl fmt::Display) -> Self {
+        let mut text = Self::EMPTY;
+        text.push(format_args!("{value}"));
+        text
+    }
+
+    /// Bytes that are meant to be text: what is not UTF-8 is shown as `\xNN`.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut text = Self::EMPTY;
+        for chunk in bytes.utf8_chunks() {
+            text.push(format_args!("{}", chunk.valid()));
+            for byte in chunk.invalid() {
+                text.push(format_args!("\\x{byte:02x}"));
+            }
+        }
+        text
+    }
+
+    /// Appends formatted text, as far as it fits.
+    pub fn push(&mut self, arguments: fmt::Arguments<'_>) {
+        // The error means that the text is full, which is what this type is for.
+        let _ = fmt::Write::write_fmt(self, arguments);
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        core::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// True if there is no text.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn append(&mut self, text: &str) -> bool {
+        let start = usize::from(self.len);
+        let end = start.saturating_add(text.len());
+        let (Some(free), Ok(len)) = (self.bytes.get_mut(start..end), u16::try_from(end)) else { return false };
+        free.copy_from_slice(text.as_bytes());
+        self.len = len;
+        true
+    }
+
+    fn cut(&mut self, text: &str) {
+        let room = N.saturating_sub(ELLIPSIS.len());
+        let kept = usize::from(self.len);
+        if kept <= room {
+            self.append(&text[..text.floor_char_boundary(room - kept)]);
+        } else {
+            self.len = self.as_str().floor_char_boundary(room) as u16;
+        }
+        self.append(ELLIPSIS);
+    }
+}
+
+impl<const N: usize> fmt::Write for Text<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.append(text) {
+            return Ok(());
+        }
+        if !self.as_str().ends_with(ELLIPSIS) {
+            self.cut(text);
+        }
+        Err(fmt::Error)
+    }
+}
+
+impl<const N: usize> fmt::Display for Text<N> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl<const N: usize> fmt::Debug for Text<N> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), formatter)
+    }
+}
+
+impl<const N: usize> PartialEq for Text<N> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Text;
+
+    #[test]
+    fn text_that_fits_is_kept() {
+        assert_eq!(Text::<16>::new("mount /dev/sdb1").as_str(), "mount /dev/sdb1");
+    }
+
+    #[test]
+    fn long_text_is_cut_on_a_character_boundary() {
+        assert_eq!(Text::<8>::new("äöüäöü").as_str(), "äö…");
+        assert_eq!(Text::<8>::new("12345678").as_str(), "12345678");
+        assert_eq!(Text::<8>::new("123456789").as_str(), "12345…");
+    }
+
+    #[test]
+    fn nothing_follows_the_mark_of_a_cut() {
+        let mut text = Text::<8>::new("123456789");
+        text.push(format_args!("x"));
+        assert_eq!(text.as_str(), "12345…");
+    }
+
+    #[test]
+    fn cutting_takes_back_what_was_there_before() {
+        let mut text = Text::<8>::new("1234567");
+        text.push(format_args!("89"));
+        assert_eq!(text.as_str(), "12345…");
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_stay_visible() {
+        assert_eq!(Text::<16>::from_bytes(b"a\xffb").as_str(), "a\\xffb");
+    }
+}

@@ -1,0 +1,28 @@
+//! A bundle's configuration: any bytes give a valid value or one line that says why not.
+#![no_main]
+
+use berth::parse::config::{Config, ConfigError, container_id};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|file: &[u8]| {
+    let _ = container_id(file);
+    // As many bytes as the file has: that they suffice is a promise.
+    let mut scratch = vec![0; file.len()];
+    match Config::parse(file, &mut scratch) {
+        Ok(config) => {
+            let process = &config.process;
+            let strings = process.args.iter().chain(&process.env);
+            assert!(strings.into_iter().all(|text| !text.contains('\0')));
+            assert!(!process.args.is_empty() && process.cwd.starts_with('/'));
+            for mount in &config.mounts {
+                assert!(!mount.destination.is_empty());
+                assert_eq!(mount.options.set & mount.options.clear, 0);
+                assert!(mount.options.is_bind() || mount.fstype.is_some());
+            }
+        }
+        Err(error) => {
+            assert_ne!(error, ConfigError::ScratchFull);
+            assert!(!error.to_string().contains(char::is_control));
+        }
+    }
+});
