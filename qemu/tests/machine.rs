@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use berth_initramfs::{Compression, ModuleTree, Spec};
 use berth_qemu::arch::Arch;
 use berth_qemu::disk::{Disk, Fs};
-use berth_qemu::kernel;
+use berth_qemu::kernel::{self, Kernel, Series};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Builder, Drive, Ended, Failure, Vm, VmFailure};
 
@@ -29,7 +29,10 @@ end() { echo '{"t":3,"event":"end","status":0,"action":"poweroff"}' > $EVENTS; p
 
 /// A machine whose PID 1 is this script, behind the prologue.
 fn guest(name: &str, script: &str) -> Result<Builder> {
-    let kernel = kernel::default(Arch::X86_64)?;
+    guest_of(&kernel::default(Arch::X86_64)?, name, script)
+}
+
+fn guest_of(kernel: &Kernel, name: &str, script: &str) -> Result<Builder> {
     let image = Spec::new("/bin/busybox")
         .modules(ModuleTree::open(&kernel.modules, None)?)
         .load([
@@ -43,7 +46,7 @@ fn guest(name: &str, script: &str) -> Result<Builder> {
         .add("/bin/busybox", "/bin/busybox")
         .replace("/init", format!("{PROLOGUE}{script}"), 0o755)
         .build(Compression::None)?;
-    Ok(Vm::builder(name).kernel(&kernel).initrd_bytes(image.bytes))
+    Ok(Vm::builder(name).kernel(kernel).initrd_bytes(image.bytes))
 }
 
 fn why<T>(result: Result<T, Failure>) -> Result<VmFailure> {
@@ -216,10 +219,10 @@ fn disks_are_read_by_the_guest_as_they_were_made() -> Result<()> {
         )
         .build()?;
     let script = "
-        mkdir /a /b
+        mkdir /a /b; until [ -b /dev/sdb1 ]; do sleep 0.1; done
         mount -t vfat /dev/sdb1 /a && cat /a/containers/web/config.json
         mount -t ext4 /dev/vda2 /b && cat /b/link
-        blkid /dev/sdb1 /dev/vda2; cat /sys/class/block/vda/serial; echo
+        cat /sys/class/block/vda/serial; echo
         grep PARTNAME /sys/class/block/vda2/uevent; end";
     let vm = guest("disks_are_read", script)?
         .scsi(&Disk::empty(1).build()?)
@@ -233,15 +236,38 @@ fn disks_are_read_by_the_guest_as_they_were_made() -> Result<()> {
         "{}",
         outcome.console
     );
-    for text in [
-        r#"LABEL="BERTH" UUID="B0A7-0002""#,
-        r#"LABEL="DATA" UUID="00000000-0000-0000-0000-00000000b0a7""#,
-        "berth-serial",
-        "PARTNAME=data",
-    ] {
+    for text in ["berth-serial", "PARTNAME=data"] {
         ensure!(
             outcome.console.contains(text),
             "no {text} in {}",
+            outcome.console
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn scsi_disks_are_named_in_order_on_every_kernel() -> Result<()> {
+    let script = "
+        until [ -b /dev/sdc ]; do sleep 0.1; done
+        echo sizes: $(cat /sys/block/sda/size /sys/block/sdb/size /sys/block/sdc/size); end";
+    for series in Series::ALL {
+        let name = format!("scsi_disks_are_named_in_order_on_{}", series.name());
+        let vm = guest_of(&series.get(Arch::X86_64)?, &name, script)?
+            .scsi(&Disk::empty(1).build()?)
+            .scsi(&Disk::empty(2).build()?)
+            .scsi(&Disk::empty(3).build()?)
+            .start()?;
+        let outcome = vm.wait()?;
+        outcome.assert(Ended::PowerOff, 0)?;
+        ensure!(
+            outcome.console.contains("sizes: 2048 4096 6144"),
+            "{}",
+            outcome.console
+        );
+        ensure!(
+            !outcome.console.contains("I/O error"),
+            "{}",
             outcome.console
         );
     }

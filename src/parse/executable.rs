@@ -99,11 +99,14 @@ impl<'a> Executable<'a> {
     }
 }
 
-fn script(line: &[u8]) -> Result<Executable<'_>, ExecutableError> {
-    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    core::str::from_utf8(line)
-        .ok()
-        .and_then(|line| line.split_ascii_whitespace().next())
+/// As `fs/binfmt_script.c` has it: spaces and tabs separate, line feed and NUL end. A carriage return is
+/// part of the name, which is why a script with DOS line ends does not run.
+fn script(text: &[u8]) -> Result<Executable<'_>, ExecutableError> {
+    let line = text.split(|byte| matches!(byte, b'\n' | 0)).next();
+    let mut words = line.unwrap_or_default().split(|byte| matches!(byte, b' ' | b'\t'));
+    words
+        .find(|word| !word.is_empty())
+        .and_then(|name| core::str::from_utf8(name).ok())
         .map(|interpreter| Executable::Script { interpreter })
         .ok_or(ExecutableError::Interpreter)
 }
@@ -128,7 +131,12 @@ fn elf(head: &[u8]) -> Result<Executable<'_>, ExecutableError> {
         let from = offset(u64_at(header, P_OFFSET).ok_or(CUT)?, 0).ok_or(CUT)?;
         let len = offset(u64_at(header, P_FILESZ).ok_or(CUT)?, 0).ok_or(CUT)?;
         let name = head.get(from..).and_then(|rest| rest.get(..len)).ok_or(CUT)?;
+        // The kernel wants a NUL at the end and then reads up to the first one.
         let name = name.strip_suffix(b"\0").ok_or(CUT)?;
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        if name.is_empty() {
+            return Err(CUT);
+        }
         let interpreter = core::str::from_utf8(name).map_err(|_| CUT)?;
         return Ok(Executable::Elf { machine, interpreter: Some(interpreter) });
     }
@@ -157,6 +165,8 @@ mod tests {
             (&b"#!/bin/sh\necho"[..], "/bin/sh"),
             (b"#! /usr/bin/env -S perl\n", "/usr/bin/env"),
             (b"#!/bin/sh", "/bin/sh"),
+            (b"#!/bin/sh\r\n", "/bin/sh\r"),
+            (b"#!\t/bin/sh\0\xff", "/bin/sh"),
         ] {
             assert_eq!(Executable::parse(head), Ok(Executable::Script { interpreter }));
         }

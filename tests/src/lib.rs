@@ -1,1 +1,34 @@
-//! Placeholder
+//! What the VM tests share: a [`Lab`] with a kernel and the programs under test, and [`Bundle`]s to put on disks.
+//!
+//! A test is a function that takes a [`Lab`], boots one machine, looks at its events, and asks how it ended:
+//!
+//! ```no_run
+//! # use berth_tests::{Bundle, Lab, disk};
+//! # use berth_qemu::vm::Ended;
+//! fn a_container_runs(lab: &Lab) -> anyhow::Result<()> {
+//!     let root = disk::vfat([Bundle::new("hello").runs(["/bin/guest", "say", "hello"])])?;
+//!     let vm = lab.machine("a_container_runs")?.append("root=/dev/sda1").scsi(&root).start()?;
+//!     vm.expect("hello says so", |event| berth_tests::line(event) == Some(("hello", "hello")))?;
+//!     Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
+//! }
+//! ```
+
+mod bundle;
+pub mod disk;
+mod lab;
+
+pub use bundle::Bundle;
+pub use lab::{Lab, guest};
+
+use berth_qemu::vm::Event;
+
+/// The container and the text of a line of output, if `event` is one.
+pub fn line(event: &Event) -> Option<(&str, &str)> {
+    let field = |name| event.raw.get(name).and_then(serde_json::Value::as_str);
+    (field("event")? == "output").then_some((field("id")?, field("line")?))
+}
+
+/// The text field `name` of `event`.
+pub fn field<'e>(event: &'e Event, name: &str) -> Option<&'e str> {
+    event.raw.get(name).and_then(serde_json::Value::as_str)
+}

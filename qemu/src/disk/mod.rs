@@ -207,6 +207,7 @@ impl DiskImage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Tree;
 
     fn tree() -> Tree {
         Tree::new()

@@ -33,6 +33,7 @@ pub struct Builder {
     pub(crate) ports: Vec<String>,
     pub(crate) screen: Option<Box<dyn Write + Send>>,
     pub(crate) is_counted: bool,
+    pub(crate) are_at_once: bool,
     pub(crate) has_events: bool,
     pub(crate) kernel: Option<PathBuf>,
     pub(crate) initrd: Option<PathBuf>,
@@ -56,6 +57,7 @@ impl Builder {
             ports: Vec::new(),
             screen: None,
             is_counted: false,
+            are_at_once: false,
             has_events: true,
             kernel: None,
             initrd: None,
@@ -120,9 +122,16 @@ impl Builder {
         self
     }
 
-    /// A disk on the virtio-scsi controller: the first is `sda` where the kernel keeps the order.
+    /// A disk on the virtio-scsi controller. The first is `sda`, the second `sdb`, on every kernel: each appears when the guest
+    /// has read from the one before.
     pub fn scsi(self, image: &(impl AsRef<Path> + ?Sized)) -> Self {
         self.drive(Drive::scsi(image))
+    }
+
+    /// All SCSI disks are there from the start, and any of them may become `sda`.
+    pub fn at_once(mut self) -> Self {
+        self.are_at_once = true;
+        self
     }
 
     /// A virtio-blk disk.

@@ -3,15 +3,17 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
 
 use anyhow::{Context, Result};
 use qapi_qmp::qmp_capabilities;
 use serde_json::{Value, json};
 
 use super::Vm;
+use super::arrival::{self, Disk};
 use super::builder::Builder;
+use super::drive::Bus;
 use super::process::{self, Process, Sockets};
 use super::qmp::Qmp;
 use super::watch::{Limits, Watch};
@@ -57,12 +59,14 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
         ports.push((name.clone(), line.socket(&id)?));
         line.device(&json!({ "driver": "virtserialport", "chardev": id, "name": name }));
     }
-    for (index, drive) in builder.drives.iter().enumerate() {
-        let node = format!("disk{index}");
-        let file = drive.copy(&dir.join(format!("{node}.img")))?;
-        let place = drive.place(&builder.drives[..index]);
-        line.option("-blockdev", drive.storage(&node, &file).to_string());
-        line.device(&drive.device(&node, place, builder.is_counted));
+    let mut arriving = Vec::new();
+    for (disk, is_first) in disks(&builder, &dir)? {
+        if is_first {
+            line.option("-blockdev", disk.storage.to_string());
+            line.device(&disk.device);
+        } else {
+            arriving.push(disk);
+        }
     }
     line.arguments.append(&mut builder.arguments);
 
@@ -76,8 +80,11 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
     let events = builder.has_events.then(|| ports.remove(0).1);
     // The console, QMP, and the events.
     let watch = Arc::new(Watch::new(2 + usize::from(events.is_some())));
-    let (qmp, answers) = Qmp::new(qmp, watch.clone())?;
+    let (stopped, stops) = mpsc::channel();
+    let (qmp, answers) = Qmp::new(qmp, watch.clone(), stopped)?;
+    let qmp = Arc::new(qmp);
     process::follow(answers, watch.clone());
+    arrival::follow(arriving, stops, qmp.clone(), watch.clone());
     let (screen, log) = (builder.screen.take(), create("console.log")?);
     process::follow_console(console.try_clone()?, log, screen, watch.clone());
     if let Some(events) = events {
@@ -110,6 +117,33 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
         vm.until(limits, "QEMU to take commands", |_| None::<()>)?;
     }
     Ok(vm)
+}
+
+/// The drives on copies of their images, and whether they are there from the start. Of the SCSI disks that is the first,
+/// unless all are wanted at once.
+fn disks(builder: &Builder, dir: &Path) -> Result<Vec<(Disk, bool)>> {
+    let drives = &builder.drives;
+    let mut disks = Vec::new();
+    for (index, drive) in drives.iter().enumerate() {
+        let node = format!("disk{index}");
+        let file = drive.copy(&dir.join(format!("{node}.img")))?;
+        let place = drive.place(&drives[..index]);
+        let disk = Disk {
+            storage: drive.storage(&node, &file),
+            device: drive.device(&node, place, builder.is_counted),
+        };
+        let is_one_by_one = drive.bus == Bus::Scsi && !builder.are_at_once;
+        let is_last = !drives[index + 1..]
+            .iter()
+            .any(|other| other.bus == drive.bus);
+        let disk = if is_one_by_one && !is_last {
+            disk.with_tripwire()
+        } else {
+            disk
+        };
+        disks.push((disk, !is_one_by_one || place == 0));
+    }
+    Ok(disks)
 }
 
 /// The machine without its drives and what is connected to the host.

@@ -19,6 +19,7 @@
 //! # Ok(()) }
 //! ```
 
+mod arrival;
 mod builder;
 mod drive;
 mod event;
@@ -42,9 +43,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use qapi_qmp::{QKeyCode, blockdev_add, device_add, device_del, quit, send_key, system_powerdown};
-use qapi_spec::Dictionary;
-use serde_json::Value;
+use qapi_qmp::{QKeyCode, device_del, quit, send_key, system_powerdown};
 
 use process::Process;
 use qmp::Qmp;
@@ -58,7 +57,7 @@ pub struct Vm {
     limits: Limits,
     watch: Arc<Watch>,
     process: Process,
-    qmp: Qmp,
+    qmp: Arc<Qmp>,
     console: UnixStream,
     ports: Vec<(String, UnixStream)>,
     drives: Vec<Drive>,
@@ -183,9 +182,7 @@ impl Vm {
         let place = drive.place(&self.drives);
         let device = drive.device(&node, place, false);
         let name = device["id"].as_str().unwrap_or_default().to_owned();
-        let storage: blockdev_add = serde_json::from_value(drive.storage(&node, &file))?;
-        self.qmp.execute(storage)?;
-        self.qmp.execute(device_of(device)?)?;
+        self.qmp.plug(drive.storage(&node, &file), device)?;
         self.drives.push(drive);
         Ok(name)
     }
@@ -272,16 +269,4 @@ impl Drop for Vm {
         self.process.kill();
         self.watch.wait_until_over();
     }
-}
-
-/// QMP's form of a device.
-fn device_of(device: Value) -> Result<device_add> {
-    let mut arguments: Dictionary = serde_json::from_value(device)?;
-    let mut take = |key: &str| match arguments.remove(key) {
-        Some(Value::String(value)) => Some(value),
-        _ => None,
-    };
-    let driver = take("driver").context("a device without a driver")?;
-    let (id, bus) = (take("id"), take("bus"));
-    Ok(device_add::new(driver, id, bus, arguments))
 }

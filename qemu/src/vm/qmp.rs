@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use qapi_qmp::{Event, QmpCommand};
-use qapi_spec::{Any, Execute, Response};
+use qapi_qmp::{Event, QmpCommand, blockdev_add, device_add};
+use qapi_spec::{Any, Dictionary, Execute, Response};
 use serde_json::Value;
 
 use super::watch::Watch;
@@ -28,17 +28,18 @@ pub(crate) struct Qmp {
 
 impl Qmp {
     /// The ends for a connected stream: one sends commands, the other is to be run in a thread and reads until QEMU
-    /// hangs up.
+    /// hangs up. It tells `stops` each time the machine has been stopped from within.
     pub(crate) fn new(
         stream: UnixStream,
         watch: Arc<Watch>,
+        stops: Sender<()>,
     ) -> io::Result<(Self, impl FnOnce() + Send)> {
         let (answers, receiver) = mpsc::channel();
         let reader = BufReader::new(stream.try_clone()?);
         let read = move || {
             // QEMU that dies resets the connection: an end like another.
             for line in reader.lines().map_while(io::Result::ok) {
-                take(&line, &answers, &watch);
+                take(&line, &answers, &watch, &stops);
             }
         };
         Ok((
@@ -66,16 +67,39 @@ impl Qmp {
             .map_err(|e| anyhow!("QMP {}: {e}", C::NAME))?;
         serde_json::from_value(value).with_context(|| format!("QMP {}: its answer", C::NAME))
     }
+
+    /// Plugs a disk in: its storage, and the device in front of it.
+    pub(crate) fn plug(&self, storage: Value, device: Value) -> Result<()> {
+        let storage: blockdev_add = serde_json::from_value(storage)?;
+        self.execute(storage)?;
+        self.execute(device_of(device)?)?;
+        Ok(())
+    }
+}
+
+/// QMP's form of a device.
+fn device_of(device: Value) -> Result<device_add> {
+    let mut arguments: Dictionary = serde_json::from_value(device)?;
+    let mut take = |key: &str| match arguments.remove(key) {
+        Some(Value::String(value)) => Some(value),
+        _ => None,
+    };
+    let driver = take("driver").context("a device without a driver")?;
+    let (id, bus) = (take("id"), take("bus"));
+    Ok(device_add::new(driver, id, bus, arguments))
 }
 
 /// One line from QEMU. The greeting, and events of a newer QEMU than the schema's, are no news.
-fn take(line: &str, answers: &Sender<Response<Any>>, watch: &Watch) {
+fn take(line: &str, answers: &Sender<Response<Any>>, watch: &Watch, stops: &Sender<()>) {
     let Ok(message) = serde_json::from_str::<Value>(line) else {
         return;
     };
     if message.get("event").is_some() {
-        if let Ok(Event::SHUTDOWN { data, .. }) = serde_json::from_value(message) {
-            watch.add(|seen| seen.shutdown = Some(data.reason));
+        match serde_json::from_value(message) {
+            Ok(Event::SHUTDOWN { data, .. }) => watch.add(|seen| seen.shutdown = Some(data.reason)),
+            // Nobody waits once all disks are there.
+            Ok(Event::STOP { .. }) => drop(stops.send(())),
+            _ => (),
         }
     } else if message.get("QMP").is_none()
         && let Ok(answer) = serde_json::from_value(message)

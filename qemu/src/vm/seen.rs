@@ -24,6 +24,8 @@ pub(crate) struct Seen {
     pub(crate) events: Vec<Event>,
     /// A line on the event port that is no event, and why.
     garbled: Option<String>,
+    /// What the harness could not make QEMU do.
+    broken: Option<String>,
     /// Why the hypervisor says that the machine stopped.
     pub(crate) shutdown: Option<ShutdownCause>,
     /// How QEMU ended.
@@ -43,6 +45,7 @@ impl Seen {
             console: String::new(),
             events: Vec::new(),
             garbled: None,
+            broken: None,
             shutdown: None,
             exit: None,
             complaint: String::new(),
@@ -71,7 +74,7 @@ impl Seen {
 
     /// How the machine ended, if it has, and nothing went wrong.
     pub(crate) fn ended(&self) -> Option<Ended> {
-        if self.panic().is_some() || self.garbled.is_some() {
+        if self.panic().is_some() || self.garbled.is_some() || self.broken.is_some() {
             return None;
         }
         if self.is_halted() {
@@ -98,6 +101,9 @@ impl Seen {
                 expected: expected(),
                 found,
             });
+        }
+        if let Some(what) = &self.broken {
+            return Some(VmFailure::BrokeDown(what.clone()));
         }
         if self.is_halted() {
             return Some(VmFailure::Assertion {
@@ -145,6 +151,11 @@ impl Seen {
             Err(e) => self.garbled = Some(format!("{line:?} ({e})")),
         }
         self.last_sign = Instant::now();
+    }
+
+    /// QEMU has refused what the machine needs to go on.
+    pub(crate) fn set_broken(&mut self, what: String) {
+        self.broken = Some(what);
     }
 
     /// One stream is at its end.

@@ -1,0 +1,83 @@
+//! The VM tests: every test boots a machine, or several.
+//!
+//! `BERTH_TEST_KERNELS=6.1,6.12,7` runs those marked for the matrix on these kernels; without it, all run on the default
+//! one. A kernel that cannot be fetched fails all its tests.
+
+mod boot;
+
+use std::env;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result};
+use berth_qemu::kernel::Series;
+use berth_tests::Lab;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test: its name, whether it belongs to the matrix, and what it does.
+pub(crate) struct Case {
+    name: &'static str,
+    in_matrix: bool,
+    run: fn(&Lab) -> Result<()>,
+}
+
+/// A test that runs on the default kernel.
+pub(crate) const fn once(name: &'static str, run: fn(&Lab) -> Result<()>) -> Case {
+    Case { name, in_matrix: false, run }
+}
+
+/// A test that runs on every kernel of the matrix.
+pub(crate) const fn everywhere(name: &'static str, run: fn(&Lab) -> Result<()>) -> Case {
+    Case { name, in_matrix: true, run }
+}
+
+/// Names tests after their functions.
+macro_rules! cases {
+    ($($kind:ident $name:ident),* $(,)?) => {
+        &[$(crate::$kind(concat!(module_path!(), "::", stringify!($name)), $name)),*]
+    };
+}
+pub(crate) use cases;
+
+const ALL: &[&[Case]] = &[boot::CASES];
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    // Two machines at a time: an emulated one keeps a core busy.
+    arguments.test_threads.get_or_insert(2);
+    let matrix = env::var("BERTH_TEST_KERNELS").ok();
+    let series = match &matrix {
+        Some(list) => list.split(',').map(series).collect::<Result<Vec<_>>>()?,
+        None => vec![Series::of_machine()],
+    };
+    let trials = series
+        .into_iter()
+        .flat_map(|series| trials(series, matrix.is_some()))
+        .collect();
+    Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+fn series(name: &str) -> Result<Series> {
+    Series::ALL
+        .into_iter()
+        .find(|series| series.name() == name)
+        .with_context(|| format!("BERTH_TEST_KERNELS: there is no kernel {name}"))
+}
+
+fn trials(series: Series, matrix_only: bool) -> Vec<Trial> {
+    // The kernel is fetched once, by the first test that needs it.
+    let lab: Arc<OnceLock<Result<Lab, String>>> = Arc::default();
+    let chosen = ALL.iter().copied().flatten().filter(|case| case.in_matrix || !matrix_only);
+    chosen
+        .map(|case| {
+            let lab = Arc::clone(&lab);
+            let name = case.name.strip_prefix("vm::").unwrap_or(case.name);
+            let run = case.run;
+            Trial::test(format!("{}::{name}", series.name()), move || {
+                let lab = lab.get_or_init(|| Lab::new(series).map_err(|error| format!("{error:#}")));
+                let lab = lab.as_ref().map_err(|error| Failed::from(error.clone()))?;
+                run(lab).map_err(|error| Failed::from(format!("{error:#}")))
+            })
+        })
+        .collect()
+}
