@@ -1,8 +1,27 @@
 //! Link arguments for the PID 1 binary only: in `.cargo/config.toml` they would reach the test programs too.
 
+use std::env;
+
+/// What the linker is told, in its own words.
+const LINKER: [&str; 3] = ["--build-id=none", "-znoexecstack", "-Tsrc/discard.ld"];
+
+/// What a C compiler is told besides, when it calls the linker.
+const DRIVER: [&str; 4] = ["-nostartfiles", "-nostdlib", "-static", "-no-pie"];
+
 fn main() {
-    for argument in ["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,-z,noexecstack", "-Wl,--no-eh-frame-hdr"] {
-        println!("cargo::rustc-link-arg-bins={argument}");
+    // For another architecture the linker is called directly: it is one for all, a C compiler is not.
+    let is_native = env::var("HOST") == env::var("TARGET");
+    if is_native {
+        DRIVER.iter().for_each(|argument| link(argument));
+        LINKER.iter().for_each(|argument| link(&format!("-Wl,{argument}")));
+    } else {
+        link("-static");
+        LINKER.iter().for_each(|argument| link(argument));
     }
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=src/discard.ld");
+}
+
+fn link(argument: &str) {
+    println!("cargo::rustc-link-arg-bins={argument}");
 }

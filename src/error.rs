@@ -158,7 +158,16 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Out of line and for any subject: the way of failure is taken once, and stands in many places.
+    #[cold]
+    #[inline(never)]
+    fn new(op: Op, subject: &dyn fmt::Display, errno: Errno) -> Self {
+        Self { op, subject: Text::new(subject), errno }
+    }
+
     /// Adds who wanted it, and under which code it is known.
+    #[cold]
+    #[inline(never)]
     pub const fn at(self, stage: Stage, code: Code) -> Error {
         Error {
             stage,
@@ -188,7 +197,10 @@ pub trait During<T> {
 
 impl<T> During<T> for Result<T, Errno> {
     fn during(self, op: Op, subject: impl fmt::Display) -> Result<T, Fault> {
-        self.map_err(|errno| Fault { op, subject: Text::new(subject), errno })
+        match self {
+            Ok(value) => Ok(value),
+            Err(errno) => Err(Fault::new(op, &subject, errno)),
+        }
     }
 }
 
@@ -232,6 +244,18 @@ impl Error {
         op: Op,
         subject: impl fmt::Display,
         detail: impl fmt::Display,
+    ) -> Self {
+        Self::found(stage, code, op, &subject, &detail)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn found(
+        stage: Stage,
+        code: Code,
+        op: Op,
+        subject: &dyn fmt::Display,
+        detail: &dyn fmt::Display,
     ) -> Self {
         Self {
             stage,

@@ -383,12 +383,12 @@ impl fmt::Display for PlanError<'_> {
                 write!(f, "{} needs a value: {}", key.name, key.accepts)
             }
             Refusal::Value { key, value } => {
-                let (name, value) = (key.name, value.unwrap_or_default().escape_debug());
+                let (name, value) = (key.name, value.unwrap_or_default().escape_default());
                 write!(f, "{name}={value} is refused; {name} takes {}", key.accepts)
             }
             Refusal::Unknown { key } => {
                 let mut known = KEYS.iter().map(|key| key.name).filter(|name| is_own(name));
-                write!(f, "there is no key {}", key.escape_debug())?;
+                write!(f, "there is no key {}", key.escape_default())?;
                 if let Some(name) = nearest(key, known.clone()) {
                     write!(f, ", perhaps {name}")?;
                 }

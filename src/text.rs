@@ -22,6 +22,12 @@ impl<const N: usize> Text<N> {
 
     /// What `value` displays as, cut to `N` bytes.
     pub fn new(value: impl fmt::Display) -> Self {
+        Self::of(&value)
+    }
+
+    /// [`Self::new`] without a copy of the code for each type.
+    #[inline(never)]
+    fn of(value: &dyn fmt::Display) -> Self {
         let mut text = Self::EMPTY;
         text.push(format_args!("{value}"));
         text
@@ -41,48 +47,62 @@ impl<const N: usize> Text<N> {
 
     /// Appends formatted text, as far as it fits.
     pub fn push(&mut self, arguments: fmt::Arguments<'_>) {
+        let mut room = Room { bytes: &mut self.bytes, len: self.len.into() };
         // The error means that the text is full, which is what this type is for.
-        let _ = fmt::Write::write_fmt(self, arguments);
+        let _ = fmt::Write::write_fmt(&mut room, arguments);
+        self.len = room.len as u16;
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
-        core::str::from_utf8(bytes).unwrap_or_default()
+        valid(&self.bytes, self.len.into())
     }
 
     /// True if there is no text.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
+}
 
+/// The first `len` of `bytes`, which are whole characters.
+fn valid(bytes: &[u8], len: usize) -> &str {
+    core::str::from_utf8(bytes.get(..len).unwrap_or_default()).unwrap_or_default()
+}
+
+/// A [`Text`] of any size, while it is written to.
+struct Room<'t> {
+    bytes: &'t mut [u8],
+    len: usize,
+}
+
+impl Room<'_> {
     fn append(&mut self, text: &str) -> bool {
-        let start = usize::from(self.len);
-        let end = start.saturating_add(text.len());
-        let (Some(free), Ok(len)) = (self.bytes.get_mut(start..end), u16::try_from(end)) else { return false };
+        let end = self.len.saturating_add(text.len());
+        let Some(free) = self.bytes.get_mut(self.len..end) else { return false };
         free.copy_from_slice(text.as_bytes());
-        self.len = len;
+        self.len = end;
         true
     }
 
     fn cut(&mut self, text: &str) {
-        let room = N.saturating_sub(ELLIPSIS.len());
-        let kept = usize::from(self.len);
-        if kept <= room {
-            self.append(&text[..text.floor_char_boundary(room - kept)]);
-        } else {
-            self.len = self.as_str().floor_char_boundary(room) as u16;
+        let room = self.bytes.len().saturating_sub(ELLIPSIS.len());
+        match room.checked_sub(self.len) {
+            Some(left) => {
+                let (head, _) = text.split_at(text.floor_char_boundary(left));
+                self.append(head);
+            }
+            None => self.len = valid(self.bytes, self.len).floor_char_boundary(room),
         }
         self.append(ELLIPSIS);
     }
 }
 
-impl<const N: usize> fmt::Write for Text<N> {
+impl fmt::Write for Room<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if self.append(text) {
             return Ok(());
         }
-        if !self.as_str().ends_with(ELLIPSIS) {
+        if !valid(self.bytes, self.len).ends_with(ELLIPSIS) {
             self.cut(text);
         }
         Err(fmt::Error)

@@ -31,13 +31,13 @@ pub fn each_bundle(directory: &str) -> Result<Bundles, Error> {
         let has_config = path(format_args!("{directory}/{name}/config.json"))
             .is_ok_and(|file| rustix::fs::statat(CWD, file.as_str(), rustix::fs::AtFlags::empty()).is_ok());
         if has_config && container_id(name.as_bytes()).is_ok() && let Ok(id) = Id::try_from(name) {
-            if bundles.ids.push(id).is_err() {
+            let place = bundles.ids.partition_point(|other| *other < id);
+            if bundles.ids.insert(place, id).is_err() {
                 bundles.excess += 1;
             }
         }
         true
     })
     .at(Stage::Containers, Code::NoContainers)?;
-    bundles.ids.sort_unstable();
     Ok(bundles)
 }

@@ -136,7 +136,7 @@ impl fmt::Display for ConfigError<'_> {
                 write!(f, "{field}: {value:?} is not supported yet")
             }
             Self::UnknownAnnotation { key, nearest } => {
-                write!(f, "there is no annotation {}", key.escape_debug())?;
+                write!(f, "there is no annotation {}", key.escape_default())?;
                 match nearest {
                     Some(name) => write!(f, ", perhaps {name}"),
                     None => Ok(()),
