@@ -13,7 +13,9 @@ fn main() {
     let is_native = env::var("HOST") == env::var("TARGET");
     if is_native {
         DRIVER.iter().for_each(|argument| link(argument));
-        LINKER.iter().for_each(|argument| link(&format!("-Wl,{argument}")));
+        LINKER
+            .iter()
+            .for_each(|argument| link(&format!("-Wl,{argument}")));
     } else {
         link("-static");
         LINKER.iter().for_each(|argument| link(argument));

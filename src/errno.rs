@@ -15,7 +15,11 @@ pub struct Name(pub Errno);
 impl fmt::Display for Name {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.0.raw_os_error();
-        match NAMES.binary_search_by_key(&number, |row| row.0).ok().and_then(|at| NAMES.get(at)) {
+        match NAMES
+            .binary_search_by_key(&number, |row| row.0)
+            .ok()
+            .and_then(|at| NAMES.get(at))
+        {
             Some((_, name)) => formatter.write_str(name),
             None => write!(formatter, "errno {number}"),
         }
@@ -108,6 +112,9 @@ mod tests {
 
     #[test]
     fn an_unknown_number_is_shown_as_a_number() {
-        assert_eq!(format!("{}", Name(Errno::from_raw_os_error(400))), "errno 400");
+        assert_eq!(
+            format!("{}", Name(Errno::from_raw_os_error(400))),
+            "errno 400"
+        );
     }
 }

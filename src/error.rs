@@ -162,7 +162,11 @@ impl Fault {
     #[cold]
     #[inline(never)]
     fn new(op: Op, subject: &dyn fmt::Display, errno: Errno) -> Self {
-        Self { op, subject: Text::new(subject), errno }
+        Self {
+            op,
+            subject: Text::new(subject),
+            errno,
+        }
     }
 
     /// Adds who wanted it, and under which code it is known.
@@ -182,7 +186,13 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}: {}", self.op, self.subject, errno::Name(self.errno))
+        write!(
+            formatter,
+            "{} {}: {}",
+            self.op,
+            self.subject,
+            errno::Name(self.errno)
+        )
     }
 }
 
@@ -375,7 +385,10 @@ mod tests {
             "rootwait=soon",
             "accepted: seconds",
         );
-        assert_eq!(error.to_string(), "read rootwait=soon: accepted: seconds  [B003]");
+        assert_eq!(
+            error.to_string(),
+            "read rootwait=soon: accepted: seconds  [B003]"
+        );
     }
 
     #[test]

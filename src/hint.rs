@@ -12,52 +12,104 @@ pub fn hint(error: &Error) -> &'static str {
         return hint;
     }
     match (error.code, error.errno) {
-        (Code::CommandLine, _) => "at most 4096 bytes of UTF-8 can be given to the kernel as its command line",
-        (Code::UnknownKey, _) => "correct the key, or remove it: the README lists all that there are",
+        (Code::CommandLine, _) => {
+            "at most 4096 bytes of UTF-8 can be given to the kernel as its command line"
+        }
+        (Code::UnknownKey, _) => {
+            "correct the key, or remove it: the README lists all that there are"
+        }
         (Code::BadValue, _) => "correct the value: the README lists what each key accepts",
         (Code::Unsupported, _) => "remove it, or use a version of berth that supports it",
         (Code::EarlyMount, Some(Errno::NODEV)) => "build the kernel with this filesystem",
-        (Code::EarlyMount, _) => "the initramfs must be writable and hold nothing in the way of /proc, /sys, /dev and /run",
-        (Code::NotPid1, _) => "boot it: `berth-qemu run`, or a kernel with this program as /init of its initramfs",
-        (Code::Panic, _) => "report it, with the text above and the version of berth and of the kernel",
-        (Code::EventLoop, _) => "build the kernel with CONFIG_NET, CONFIG_EPOLL and CONFIG_SIGNALFD",
-        (Code::ModuleMissing, _) => "build the image again: modules.dep in it is of another set of modules",
-        (Code::ModuleRelease, _) => "build the image for the kernel that is booted, with --kernel-release",
+        (Code::EarlyMount, _) => {
+            "the initramfs must be writable and hold nothing in the way of /proc, /sys, /dev and /run"
+        }
+        (Code::NotPid1, _) => {
+            "boot it: `berth-qemu run`, or a kernel with this program as /init of its initramfs"
+        }
+        (Code::Panic, _) => {
+            "report it, with the text above and the version of berth and of the kernel"
+        }
+        (Code::EventLoop, _) => {
+            "build the kernel with CONFIG_NET, CONFIG_EPOLL and CONFIG_SIGNALFD"
+        }
+        (Code::ModuleMissing, _) => {
+            "build the image again: modules.dep in it is of another set of modules"
+        }
+        (Code::ModuleRelease, _) => {
+            "build the image for the kernel that is booted, with --kernel-release"
+        }
         (Code::ModuleRejected, Some(Errno::KEYREJECTED | Errno::PERM)) => {
             "this kernel loads signed modules only: do not strip their signatures"
         }
         (Code::ModuleRejected, Some(Errno::INVAL | Errno::OPNOTSUPP)) => {
             "if the file is compressed, this kernel may lack CONFIG_MODULE_DECOMPRESS: store it as plain .ko"
         }
-        (Code::ModuleRejected, _) => "check the file with modinfo, and the kernel's own words above",
-        (Code::ModuleIndex, _) => "make the index again with depmod, or the image with berth-initramfs",
-        (Code::RootNotFound, _) => "compare root= with the devices below; a driver may be missing (berth.modules=), or time (rootwait=30)",
+        (Code::ModuleRejected, _) => {
+            "check the file with modinfo, and the kernel's own words above"
+        }
+        (Code::ModuleIndex, _) => {
+            "make the index again with depmod, or the image with berth-initramfs"
+        }
+        (Code::RootNotFound, _) => {
+            "compare root= with the devices below; a driver may be missing (berth.modules=), or time (rootwait=30)"
+        }
         (Code::RootUnreadable, Some(Errno::NOMEDIUM)) => "the drive has no medium",
         (Code::RootUnreadable, _) => "the disk may be failing: see the kernel's own words",
-        (Code::RootUnknownType, _) => "name the type with rootfstype=, or make a filesystem on the device",
-        (Code::RootNoDriver, _) => "add the filesystem's module to the image: `--module vfat`, or /etc/berth/modules",
-        (Code::RootMount, Some(Errno::INVAL)) => "check rootflags= and rootfstype= against what the kernel says",
-        (Code::RootMount, Some(Errno::ROFS | Errno::ACCESS)) => "the device is read-only: boot with ro",
+        (Code::RootUnknownType, _) => {
+            "name the type with rootfstype=, or make a filesystem on the device"
+        }
+        (Code::RootNoDriver, _) => {
+            "add the filesystem's module to the image: `--module vfat`, or /etc/berth/modules"
+        }
+        (Code::RootMount, Some(Errno::INVAL)) => {
+            "check rootflags= and rootfstype= against what the kernel says"
+        }
+        (Code::RootMount, Some(Errno::ROFS | Errno::ACCESS)) => {
+            "the device is read-only: boot with ro"
+        }
         (Code::RootMount, _) => "check the filesystem with fsck",
         (Code::MountPoints, _) => "make these directories on the root filesystem, or boot with rw",
         (Code::NewRoot, _) => "root= must name another filesystem than the initramfs",
         (Code::Switch, _) => "this should not happen: report it, with the text above",
-        (Code::InitMissing, _) => "correct init=, or leave it away to have berth supervise containers",
+        (Code::InitMissing, _) => {
+            "correct init=, or leave it away to have berth supervise containers"
+        }
         (Code::InitNotExecutable, _) => "correct init=, or make the file executable (chmod +x)",
         (Code::InitFormat, _) => "install a program for this machine",
-        (Code::InitInterpreter, _) => "install the interpreter on the root filesystem, or use a static program",
+        (Code::InitInterpreter, _) => {
+            "install the interpreter on the root filesystem, or use a static program"
+        }
         (Code::InitExec, _) => "see the kernel's own words",
-        (Code::NoContainers, _) => "make the directory on the root, or name another with berth.containers=",
-        (Code::BundleConfig, _) => "correct config.json; the runtime specification says what belongs there",
-        (Code::BundleRefused, _) => "remove the field, if the container may run without what it asks for",
-        (Code::ContainerSetup, Some(Errno::NOENT)) => "make the file or directory, or correct the path in config.json",
-        (Code::ContainerSetup, Some(Errno::ROFS)) => "make the mount point in the rootfs: it is on a read-only filesystem",
-        (Code::ContainerSetup, _) => "correct config.json, or build the kernel with what it asks for",
-        (Code::ContainerExec, Some(Errno::NOENT)) => "the program, or the interpreter that it wants, is not in the rootfs",
+        (Code::NoContainers, _) => {
+            "make the directory on the root, or name another with berth.containers="
+        }
+        (Code::BundleConfig, _) => {
+            "correct config.json; the runtime specification says what belongs there"
+        }
+        (Code::BundleRefused, _) => {
+            "remove the field, if the container may run without what it asks for"
+        }
+        (Code::ContainerSetup, Some(Errno::NOENT)) => {
+            "make the file or directory, or correct the path in config.json"
+        }
+        (Code::ContainerSetup, Some(Errno::ROFS)) => {
+            "make the mount point in the rootfs: it is on a read-only filesystem"
+        }
+        (Code::ContainerSetup, _) => {
+            "correct config.json, or build the kernel with what it asks for"
+        }
+        (Code::ContainerExec, Some(Errno::NOENT)) => {
+            "the program, or the interpreter that it wants, is not in the rootfs"
+        }
         (Code::ContainerExec, Some(Errno::NOEXEC)) => "it is no program for this machine",
-        (Code::ContainerExec, _) => "the file must be executable, and its filesystem not mounted noexec",
+        (Code::ContainerExec, _) => {
+            "the file must be executable, and its filesystem not mounted noexec"
+        }
         (Code::ContainerLimit, _) => "use fewer bundles, or several machines",
-        (Code::Unmount, _) => "something still uses it; what was written is safe, it was synchronised",
+        (Code::Unmount, _) => {
+            "something still uses it; what was written is safe, it was synchronised"
+        }
     }
 }
 
@@ -68,12 +120,21 @@ fn from_kernel_words(words: &str) -> Option<&'static str> {
             "IO charset",
             "the image lacks the module of this character set: add it with `--module nls_…`, or boot with rootflags=iocharset=utf8",
         ),
-        ("codepage", "the image lacks the module nls_cp437: add it with `--module nls_cp437`"),
-        ("version magic", "the image is for another kernel: build it with this kernel's --modules-dir"),
+        (
+            "codepage",
+            "the image lacks the module nls_cp437: add it with `--module nls_cp437`",
+        ),
+        (
+            "version magic",
+            "the image is for another kernel: build it with this kernel's --modules-dir",
+        ),
         ("Unknown parameter", "correct rootflags="),
         ("Unrecognized mount option", "correct rootflags="),
     ];
-    KNOWN.iter().find(|(known, _)| words.contains(known)).map(|(_, hint)| *hint)
+    KNOWN
+        .iter()
+        .find(|(known, _)| words.contains(known))
+        .map(|(_, hint)| *hint)
 }
 
 #[cfg(test)]
@@ -82,14 +143,23 @@ mod tests {
     use crate::error::{Op, Stage};
 
     fn hint_for(code: Code, detail: &str) -> &'static str {
-        hint(&Error::new(Stage::Root, code, Op::Mount, "/dev/sdb1 as vfat", detail))
+        hint(&Error::new(
+            Stage::Root,
+            code,
+            Op::Mount,
+            "/dev/sdb1 as vfat",
+            detail,
+        ))
     }
 
     #[test]
     fn every_code_has_advice_of_one_line() {
         for code in Code::ALL {
             let hint = hint_for(*code, "");
-            assert!((10..160).contains(&hint.len()) && !hint.contains('\n'), "{code}: {hint}");
+            assert!(
+                (10..160).contains(&hint.len()) && !hint.contains('\n'),
+                "{code}: {hint}"
+            );
         }
     }
 

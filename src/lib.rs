@@ -1,5 +1,53 @@
 //! berth: PID 1 for booting into an isolated root.
+//!
+//! Packed into an initramfs as `/init`, it brings the machine up, finds and mounts the root device, moves onto it, and
+//! from then on starts, isolates, supervises and finally stops containers. The same library is used by the binary and by
+//! its tests on the host.
+//!
+//! # The way through the code
+//!
+//! ```text
+//!  kernel command line ─► parse ─► Plan ──────────────┐  pure, borrowed, nothing global
+//!                                                     ▼
+//!  _start ─► Pid1 ─► Early ─► Loaded ─► Found ─► Rooted ─► Switched ─► Supervisor ─► reboot(2)
+//!            claim   proc sys  modules  root     /sysroot  switch_root  containers
+//!                    dev run            device   mounted   / is shared  + reaping
+//!  any Err ─► one report on kmsg, every console and the event stream ─► berth.on_failure=
+//! ```
+//!
+//! Data goes one way: text, plan, effects. [`plan::Plan`] is everything that was asked for; no later stage reads the
+//! command line. [`boot`] is a chain of types in which each stage consumes the proof that the last one returned, so that a
+//! wrong order does not compile. [`supervise`] is a loop around a table of decisions. [`container`] is the engine: bundles
+//! in, isolated processes out.
+//!
+//! # Layers
+//!
+//! | layer | modules | rules |
+//! |---|---|---|
+//! | 3: what happens, in order | [`boot`], [`container`], [`supervise`], [`events`] | no system calls but through `sys` and rustix; adds the *stage* to a failure |
+//! | 2: how | [`sys`] | thin calls; adds *operation* and *subject* to an errno; the only home of `unsafe` in the library |
+//! | 1: text and bytes to values | [`parse`], [`plan`] | no I/O, no `unsafe`, cannot panic; each parser has a fuzz target |
+//! | 0: words for all | [`error`], [`errno`], [`hint`], [`log`], [`text`] | no I/O |
+//!
+//! A module names only modules of its own layer and below.
+//!
+//! # What PID 1 never does
+//!
+//! *Panic, or return*: the end of PID 1 is a kernel panic. Lints forbid what could panic on input; the panic handler is for
+//! defects. *Allocate*: there is no allocator. Buffers are bounded and on the stack; what does not fit is refused by name.
+//! *Poll*: it sleeps until there is something to do. *Wait for others*: a slow console, an event stream without a reader, a
+//! container that does not read or does not end hold up nobody else.
+
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
 
 pub mod boot;
 pub mod container;

@@ -39,13 +39,22 @@ mod tests {
 
     #[test]
     fn a_record_has_level_name_and_stage() {
-        let line = record(Level::Notice, Stage::Root, format_args!("/dev/sdb1 is vfat"));
+        let line = record(
+            Level::Notice,
+            Stage::Root,
+            format_args!("/dev/sdb1 is vfat"),
+        );
         assert_eq!(line.as_str(), "<5>berth: root: /dev/sdb1 is vfat");
     }
 
     #[test]
     fn a_record_never_exceeds_what_the_kernel_takes() {
         let long = "x".repeat(2000);
-        assert!(record(Level::Info, Stage::Early, format_args!("{long}")).as_str().len() <= RECORD_MAX);
+        assert!(
+            record(Level::Info, Stage::Early, format_args!("{long}"))
+                .as_str()
+                .len()
+                <= RECORD_MAX
+        );
     }
 }

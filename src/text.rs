@@ -18,7 +18,10 @@ pub struct Text<const N: usize> {
 
 impl<const N: usize> Text<N> {
     /// No text.
-    pub const EMPTY: Self = Self { len: 0, bytes: [0; N] };
+    pub const EMPTY: Self = Self {
+        len: 0,
+        bytes: [0; N],
+    };
 
     /// What `value` displays as, cut to `N` bytes.
     pub fn new(value: impl fmt::Display) -> Self {
@@ -47,7 +50,10 @@ impl<const N: usize> Text<N> {
 
     /// Appends formatted text, as far as it fits.
     pub fn push(&mut self, arguments: fmt::Arguments<'_>) {
-        let mut room = Room { bytes: &mut self.bytes, len: self.len.into() };
+        let mut room = Room {
+            bytes: &mut self.bytes,
+            len: self.len.into(),
+        };
         // The error means that the text is full, which is what this type is for.
         let _ = fmt::Write::write_fmt(&mut room, arguments);
         self.len = room.len as u16;
@@ -78,7 +84,9 @@ struct Room<'t> {
 impl Room<'_> {
     fn append(&mut self, text: &str) -> bool {
         let end = self.len.saturating_add(text.len());
-        let Some(free) = self.bytes.get_mut(self.len..end) else { return false };
+        let Some(free) = self.bytes.get_mut(self.len..end) else {
+            return false;
+        };
         free.copy_from_slice(text.as_bytes());
         self.len = end;
         true
@@ -133,7 +141,10 @@ mod tests {
 
     #[test]
     fn text_that_fits_is_kept() {
-        assert_eq!(Text::<16>::new("mount /dev/sdb1").as_str(), "mount /dev/sdb1");
+        assert_eq!(
+            Text::<16>::new("mount /dev/sdb1").as_str(),
+            "mount /dev/sdb1"
+        );
     }
 
     #[test]

@@ -35,8 +35,20 @@ const GUARDED: Flags = Flags::NOSUID.union(Flags::NODEV).union(Flags::NOEXEC);
 
 /// What is mounted before anything else, in this order. `/dev` is missing here: see [`mount_dev`].
 const EARLY: &[Mount] = &[
-    Mount { target: "/proc", fstype: "proc", flags: GUARDED, data: c"", optional: false },
-    Mount { target: "/sys", fstype: "sysfs", flags: GUARDED, data: c"", optional: false },
+    Mount {
+        target: "/proc",
+        fstype: "proc",
+        flags: GUARDED,
+        data: c"",
+        optional: false,
+    },
+    Mount {
+        target: "/sys",
+        fstype: "sysfs",
+        flags: GUARDED,
+        data: c"",
+        optional: false,
+    },
     Mount {
         target: "/run",
         fstype: "tmpfs",
@@ -134,7 +146,9 @@ impl<'m> Pid1<'m> {
             Ok(socket) => self.machine.uevents = Some(socket),
             Err(fault) => return Err(fault.at(Stage::Early, Code::EventLoop)),
         }
-        Ok(Early { machine: self.machine })
+        Ok(Early {
+            machine: self.machine,
+        })
     }
 }
 
@@ -159,7 +173,13 @@ fn make_nodes() {
         if let Ok(node) = path(format_args!("/dev/{name}")) {
             let kind = FileType::CharacterDevice;
             // On an empty tmpfs this fails only without CAP_MKNOD, where nothing else would help.
-            let _ = mknodat(CWD, node.as_str(), kind, Mode::from_raw_mode(*mode), makedev(*major, *minor));
+            let _ = mknodat(
+                CWD,
+                node.as_str(),
+                kind,
+                Mode::from_raw_mode(*mode),
+                makedev(*major, *minor),
+            );
         }
     }
 }
@@ -169,7 +189,13 @@ fn mount_one(mount: &Mount) -> Result<(), crate::error::Fault> {
     if !fs::is_directory(mount.target) {
         fs::make_directory(mount.target)?;
     }
-    match mount_new(mount.fstype, mount.fstype, mount.target, mount.flags, mount.data) {
+    match mount_new(
+        mount.fstype,
+        mount.fstype,
+        mount.target,
+        mount.flags,
+        mount.data,
+    ) {
         Err(fault) if fault.errno == Errno::BUSY => Ok(()),
         result => result,
     }
@@ -187,7 +213,10 @@ impl CommandLine {
 
     /// Nothing read yet.
     pub const fn new() -> Self {
-        Self { defaults: [0; Self::MAX], line: [0; Self::MAX] }
+        Self {
+            defaults: [0; Self::MAX],
+            line: [0; Self::MAX],
+        }
     }
 }
 
@@ -234,7 +263,10 @@ impl<'m> Early<'m> {
     /// # Errors
     /// Those of [`Loaded::load`].
     pub fn load_modules(self, plan: &Plan<'_>) -> Result<Loaded<'m>, Error> {
-        self.machine.complete(Stage::Early, format_args!("proc, sysfs and devtmpfs are mounted"));
+        self.machine.complete(
+            Stage::Early,
+            format_args!("proc, sysfs and devtmpfs are mounted"),
+        );
         Loaded::load(self.machine, plan)
     }
 }

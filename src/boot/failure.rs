@@ -33,7 +33,10 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
     }
     let action = machine.on_failure.action;
     report(machine, error, action);
-    machine.events.emit(Event::End { status: OWN_FAILURE, action: name_of(action) });
+    machine.events.emit(Event::End {
+        status: OWN_FAILURE,
+        action: name_of(action),
+    });
     deliver(machine);
     rustix::fs::sync();
     act(machine)
@@ -57,7 +60,10 @@ fn report(machine: &mut Machine, error: &Error, action: OnFailure) {
     if error.stage == Stage::Root {
         survey::log_block_devices();
     }
-    kmsg::error(error.stage, format_args!("  the boot ends here: berth.on_failure={}", name_of(action)));
+    kmsg::error(
+        error.stage,
+        format_args!("  the boot ends here: berth.on_failure={}", name_of(action)),
+    );
 }
 
 const fn name_of(action: OnFailure) -> &'static str {
@@ -76,7 +82,8 @@ pub fn deliver(machine: &mut Machine) {
     loop {
         machine.open_event_device();
         machine.events.flush();
-        if !machine.events.is_pending() || !survey::has_virtio_console() || clock::now() >= deadline {
+        if !machine.events.is_pending() || !survey::has_virtio_console() || clock::now() >= deadline
+        {
             return;
         }
         wait_for_port(machine, deadline);
@@ -110,7 +117,10 @@ fn act(machine: &Machine) -> ! {
         OnFailure::Reboot => reboot_after(machine.on_failure.timeout),
         OnFailure::Shell => {
             if !super::shell::run() {
-                kmsg::error(Stage::Early, format_args!("there is no shell at /bin/sh: rebooting instead"));
+                kmsg::error(
+                    Stage::Early,
+                    format_args!("there is no shell at /bin/sh: rebooting instead"),
+                );
             }
             reboot_after(machine.on_failure.timeout)
         }
@@ -123,7 +133,10 @@ fn reboot_after(timeout: Option<i32>) -> ! {
     let seconds = timeout.unwrap_or_else(kernel_panic_timeout);
     if let Ok(seconds) = u64::try_from(seconds) {
         if seconds == 0 {
-            kmsg::error(Stage::Early, format_args!("holding, as panic=0 asks: reset the machine"));
+            kmsg::error(
+                Stage::Early,
+                format_args!("holding, as panic=0 asks: reset the machine"),
+            );
             rest()
         }
         let until = clock::now() + Duration::from_secs(seconds);
@@ -167,7 +180,13 @@ pub fn rest() -> ! {
 
 /// What the panic handler does: the report, without anything that could be the cause of the panic.
 pub fn panicked(place: core::fmt::Arguments<'_>) -> ! {
-    let error = Error::new(Stage::Early, Code::Panic, crate::error::Op::Exec, "berth", place);
+    let error = Error::new(
+        Stage::Early,
+        Code::Panic,
+        crate::error::Op::Exec,
+        "berth",
+        place,
+    );
     kmsg::error(Stage::Early, format_args!("{error}"));
     kmsg::error(Stage::Early, format_args!("  {}", hint(&error)));
     rustix::fs::sync();

@@ -46,10 +46,15 @@ pub(super) fn prove(new_root: &str, program: &str) -> Result<Successor, Error> {
             .during(Op::Exec, format_args!("init={program}"))
             .at(Stage::Switch, Code::InitMissing)
     };
-    let Ok(name) = heapless::String::try_from(program) else { return too_long() };
+    let Ok(name) = heapless::String::try_from(program) else {
+        return too_long();
+    };
     let mut interpreter = Text::<255>::new(program);
     for depth in 0..DEPTH {
-        let subject = Subject { program, interpreter: interpreter.as_str() };
+        let subject = Subject {
+            program,
+            interpreter: interpreter.as_str(),
+        };
         let mut head = [0; HEAD];
         let len = read_head(root.as_fd(), interpreter.as_str(), &mut head)
             .map_err(|(code, errno)| subject.failed(code, depth, errno))?;
@@ -63,10 +68,18 @@ pub(super) fn prove(new_root: &str, program: &str) -> Result<Successor, Error> {
                     arch::NAME
                 )));
             }
-            Executable::Elf { interpreter: None, .. } => return Ok(Successor { program: name }),
-            Executable::Elf { interpreter: Some(loader), .. } => {
+            Executable::Elf {
+                interpreter: None, ..
+            } => return Ok(Successor { program: name }),
+            Executable::Elf {
+                interpreter: Some(loader),
+                ..
+            } => {
                 let loader = Text::<255>::new(loader);
-                let subject = Subject { program, interpreter: loader.as_str() };
+                let subject = Subject {
+                    program,
+                    interpreter: loader.as_str(),
+                };
                 read_head(root.as_fd(), loader.as_str(), &mut [0; HEAD])
                     .map_err(|(code, errno)| subject.failed(code, 1, errno))?;
                 return Ok(Successor { program: name });
@@ -74,8 +87,11 @@ pub(super) fn prove(new_root: &str, program: &str) -> Result<Successor, Error> {
             Executable::Script { interpreter: next } => interpreter = Text::new(next),
         }
     }
-    Err(Subject { program, interpreter: interpreter.as_str() }
-        .unfit("scripts name each other as interpreters, more than five deep"))
+    Err(Subject {
+        program,
+        interpreter: interpreter.as_str(),
+    }
+    .unfit("scripts name each other as interpreters, more than five deep"))
 }
 
 /// What is being proven: the program, or what it needs.
@@ -97,8 +113,16 @@ impl fmt::Display for Subject<'_> {
 
 impl Subject<'_> {
     fn failed(&self, code: Code, depth: usize, errno: Errno) -> Error {
-        let code = if depth > 0 { Code::InitInterpreter } else { code };
-        let fault = crate::error::Fault { op: Op::Exec, subject: Text::new(self), errno };
+        let code = if depth > 0 {
+            Code::InitInterpreter
+        } else {
+            code
+        };
+        let fault = crate::error::Fault {
+            op: Op::Exec,
+            subject: Text::new(self),
+            errno,
+        };
         let detail = match errno {
             Errno::NOENT => "it is not on the new root",
             Errno::ACCESS => "it is not a regular file with a permission to execute it",
@@ -128,8 +152,14 @@ fn read_head(
     let unfit = |errno| (Code::InitNotExecutable, errno);
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     // Opening a FIFO or a device could block or act; O_PATH does neither.
-    let place: OwnedFd =
-        openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(missing)?;
+    let place: OwnedFd = openat2(
+        root,
+        path,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        resolve,
+    )
+    .map_err(missing)?;
     let stat = fstat(&place).map_err(missing)?;
     let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     if !is_regular || stat.st_mode & 0o111 == 0 {
@@ -151,7 +181,11 @@ impl Successor {
     ) -> Error {
         let failed = |errno| {
             let subject = Text::new(format_args!("init={}", self.program));
-            let fault = crate::error::Fault { op: Op::Exec, subject, errno };
+            let fault = crate::error::Fault {
+                op: Op::Exec,
+                subject,
+                errno,
+            };
             fault.at(Stage::Switch, Code::InitExec)
         };
         let mut arguments = Strings::<4096, 64>::new();

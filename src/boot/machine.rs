@@ -31,7 +31,9 @@ pub(super) fn failure_action() -> OnFailure {
         OnFailure::Shell,
     ];
     let stored = FAILURE_ACTION.load(Ordering::Relaxed);
-    ALL.into_iter().find(|action| *action as u8 == stored).unwrap_or(OnFailure::Reboot)
+    ALL.into_iter()
+        .find(|action| *action as u8 == stored)
+        .unwrap_or(OnFailure::Reboot)
 }
 
 /// What becomes of a machine whose boot failed.
@@ -70,7 +72,10 @@ impl Machine {
         Self {
             events: Events::new(),
             uevents: None,
-            on_failure: FailurePolicy { action: OnFailure::Reboot, timeout: None },
+            on_failure: FailurePolicy {
+                action: OnFailure::Reboot,
+                timeout: None,
+            },
             event_device: None,
             started: now,
             stage_started: now,
@@ -84,7 +89,10 @@ impl Machine {
     /// `ENAMETOOLONG` for a device path of `berth.events=` that is too long.
     pub fn adopt(&mut self, plan: &Plan<'_>) -> Result<(), crate::error::Fault> {
         FAILURE_ACTION.store(plan.on_failure as u8, Ordering::Relaxed);
-        self.on_failure = FailurePolicy { action: plan.on_failure, timeout: plan.panic_timeout };
+        self.on_failure = FailurePolicy {
+            action: plan.on_failure,
+            timeout: plan.panic_timeout,
+        };
         if let Some(device) = plan.events {
             let path = crate::sys::path::path(format_args!("{device}"));
             self.event_device = Some(path.during(Op::Open, device)?);
@@ -97,7 +105,11 @@ impl Machine {
         if self.events.device().is_some() {
             return;
         }
-        let Some(path) = self.event_device.clone().or_else(|| virtio_port::find(EVENT_PORT)) else {
+        let Some(path) = self
+            .event_device
+            .clone()
+            .or_else(|| virtio_port::find(EVENT_PORT))
+        else {
             return;
         };
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
@@ -115,14 +127,20 @@ impl Machine {
         // There are fewer stages than places.
         let _ = self.times.push((stage, us));
         kmsg::notice(stage, format_args!("{what} ({} ms)", Millis(us)));
-        self.events.emit(Event::Stage { stage: stage.name(), us });
+        self.events.emit(Event::Stage {
+            stage: stage.name(),
+            us,
+        });
     }
 
     /// Says that something is not as it should be, in the log and in the event stream.
     pub fn warn(&mut self, stage: Stage, text: core::fmt::Arguments<'_>) {
         kmsg::warning(stage, text);
         let text = Text::<{ 2 * SUBJECT_MAX }>::new(text);
-        self.events.emit(Event::Warning { stage: stage.name(), text: text.as_str() });
+        self.events.emit(Event::Warning {
+            stage: stage.name(),
+            text: text.as_str(),
+        });
     }
 
     /// [`Self::warn`], for an error that does not end the boot.
@@ -143,8 +161,15 @@ impl Machine {
 
     /// Says that the program of the container `id` runs.
     pub fn container_started(&mut self, id: &str, pid: i32) {
-        kmsg::info(Stage::Containers, format_args!("{id} started, process {pid}"));
-        self.events.emit(Event::Started { id, state: "started", pid });
+        kmsg::info(
+            Stage::Containers,
+            format_args!("{id} started, process {pid}"),
+        );
+        self.events.emit(Event::Started {
+            id,
+            state: "started",
+            pid,
+        });
     }
 
     /// Says that the container `id` has ended.
@@ -155,7 +180,13 @@ impl Machine {
         };
         let memory = if oom { ", out of memory" } else { "" };
         kmsg::notice(Stage::Containers, format_args!("{id} {status}{memory}"));
-        self.events.emit(Event::Exited { id, state: "exited", code, signal, oom });
+        self.events.emit(Event::Exited {
+            id,
+            state: "exited",
+            code,
+            signal,
+            oom,
+        });
     }
 
     /// Says that the container `id` could not be started, and why.

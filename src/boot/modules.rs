@@ -74,13 +74,21 @@ pub(super) fn load_all(machine: &mut Machine, more: List<'_>) -> Result<usize, E
 
     let names = uname();
     let release = names.release().to_str().unwrap_or("?");
-    let Some(trees) = Trees::open(machine, release)? else { return Ok(0) };
+    let Some(trees) = Trees::open(machine, release)? else {
+        return Ok(0);
+    };
     let indexes = trees.indexes()?;
 
     let mut files = heapless::Vec::<&str, FILES_MAX>::new();
     for name in wanted.names().chain(more.iter()) {
         let outcome = indexes.load_order(name, &mut files).map_err(|error| {
-            Error::new(Stage::Modules, Code::ModuleIndex, Op::LoadModule, name, error)
+            Error::new(
+                Stage::Modules,
+                Code::ModuleIndex,
+                Op::LoadModule,
+                name,
+                error,
+            )
         })?;
         match outcome {
             Outcome::Listed => {}
@@ -100,12 +108,18 @@ pub(super) fn load_all(machine: &mut Machine, more: List<'_>) -> Result<usize, E
 fn load_one(machine: &mut Machine, release: &str, file: &str) -> Result<(), Error> {
     let path = index_path(release, file)?;
     let mark = kmsg::Mark::here();
-    let Err(fault) = module::load(&path) else { return Ok(()) };
+    let Err(fault) = module::load(&path) else {
+        return Ok(());
+    };
     let words = mark.last_complaint();
     let error = match (fault.op, fault.errno) {
         // The driver found nothing to drive (kvm_intel on an AMD machine).
         (Op::LoadModule, Errno::NODEV) => {
-            machine.warn_of(&fault.at(Stage::Modules, Code::ModuleRejected).with_detail(words));
+            machine.warn_of(
+                &fault
+                    .at(Stage::Modules, Code::ModuleRejected)
+                    .with_detail(words),
+            );
             return Ok(());
         }
         (Op::Open, Errno::NOENT) => fault.at(Stage::Modules, Code::ModuleMissing),
@@ -119,7 +133,11 @@ fn load_one(machine: &mut Machine, release: &str, file: &str) -> Result<(), Erro
 
 fn index_path(release: &str, file: &str) -> Result<Path, Error> {
     path(format_args!("{MODULES}/{release}/{file}")).map_err(|errno| {
-        let fault = Fault { op: Op::Open, subject: Text::new(file), errno };
+        let fault = Fault {
+            op: Op::Open,
+            subject: Text::new(file),
+            errno,
+        };
         fault.at(Stage::Modules, Code::ModuleIndex)
     })
 }

@@ -63,11 +63,17 @@ impl<'m> Found<'m> {
     /// [`Code::RootNotFound`] after the deadline of `rootwait`, [`Code::RootUnreadable`], [`Code::Unsupported`].
     pub(super) fn wait(machine: &'m mut Machine, plan: &Plan<'_>) -> Result<Self, Error> {
         let Some(wanted) = plan.root else {
-            return Ok(Self { machine, device: None });
+            return Ok(Self {
+                machine,
+                device: None,
+            });
         };
         if !matches!(
             wanted,
-            DeviceRef::Path(_) | DeviceRef::Uuid(_) | DeviceRef::Label(_) | DeviceRef::Number { .. }
+            DeviceRef::Path(_)
+                | DeviceRef::Uuid(_)
+                | DeviceRef::Label(_)
+                | DeviceRef::Number { .. }
         ) {
             return Err(Error::new(
                 Stage::Root,
@@ -81,9 +87,16 @@ impl<'m> Found<'m> {
             pause(plan.rootdelay);
         }
         let deadline = plan.rootwait.limit().map(|limit| clock::now() + limit);
-        let mut search = Search { wanted, window: Buffer::new(), unreadable: None };
+        let mut search = Search {
+            wanted,
+            window: Buffer::new(),
+            unreadable: None,
+        };
         match search.run(machine, deadline)? {
-            Some(device) => Ok(Self { machine, device: Some(device) }),
+            Some(device) => Ok(Self {
+                machine,
+                device: Some(device),
+            }),
             None => Err(search.gave_up(plan)),
         }
     }
@@ -94,17 +107,37 @@ impl<'m> Found<'m> {
     /// [`Code::RootUnknownType`], [`Code::RootNoDriver`], [`Code::RootMount`].
     pub fn mount_root(self, plan: &Plan<'_>) -> Result<Rooted<'m>, Error> {
         let Some(device) = self.device else {
-            self.machine.events.emit(Event::Root { device: "", fstype: "initramfs", ro: false });
-            self.machine.complete(Stage::Root, format_args!("no root=: staying on the initramfs"));
-            return Ok(Rooted { machine: self.machine, has_device: false });
+            self.machine.events.emit(Event::Root {
+                device: "",
+                fstype: "initramfs",
+                ro: false,
+            });
+            self.machine.complete(
+                Stage::Root,
+                format_args!("no root=: staying on the initramfs"),
+            );
+            return Ok(Rooted {
+                machine: self.machine,
+                has_device: false,
+            });
         };
         fs::make_directory(SYSROOT).at(Stage::Root, Code::RootMount)?;
         let fstype = device.mount(self.machine, plan)?;
         let access = if plan.read_only { "ro" } else { "rw" };
         let node = device.node.as_str();
-        self.machine.events.emit(Event::Root { device: node, fstype, ro: plan.read_only });
-        self.machine.complete(Stage::Root, format_args!("{node} is mounted, {fstype}, {access}"));
-        Ok(Rooted { machine: self.machine, has_device: true })
+        self.machine.events.emit(Event::Root {
+            device: node,
+            fstype,
+            ro: plan.read_only,
+        });
+        self.machine.complete(
+            Stage::Root,
+            format_args!("{node} is mounted, {fstype}, {access}"),
+        );
+        Ok(Rooted {
+            machine: self.machine,
+            has_device: true,
+        })
     }
 }
 
@@ -124,7 +157,10 @@ impl Device {
         match self.state {
             State::Dirty => machine.warn(
                 Stage::Root,
-                format_args!("{} was not unmounted cleanly: check it with fsck", self.node),
+                format_args!(
+                    "{} was not unmounted cleanly: check it with fsck",
+                    self.node
+                ),
             ),
             State::NeedsRecovery => kmsg::info(
                 Stage::Root,
@@ -156,7 +192,11 @@ impl Device {
 
     fn mount_as(&self, fstype: &str, plan: &Plan<'_>) -> Result<(), Error> {
         let subject = format_args!("{} as {fstype}", self.node);
-        let flags = if plan.read_only { Flags::RDONLY } else { Flags::empty() };
+        let flags = if plan.read_only {
+            Flags::RDONLY
+        } else {
+            Flags::empty()
+        };
         let mut buffer = [0; OPTIONS_MAX];
         let data = c_string(plan.rootflags.unwrap_or_default(), &mut buffer)
             .during(Op::Mount, subject)
@@ -167,15 +207,21 @@ impl Device {
                 Errno::NODEV => Code::RootNoDriver,
                 _ => Code::RootMount,
             };
-            Error { subject: crate::text::Text::new(subject), ..fault.at(Stage::Root, code) }
-                .with_detail(mark.last_complaint())
+            Error {
+                subject: crate::text::Text::new(subject),
+                ..fault.at(Stage::Root, code)
+            }
+            .with_detail(mark.last_complaint())
         })
     }
 }
 
 /// `text` as a C string in `buffer`.
 fn c_string<'b>(text: &str, buffer: &'b mut [u8; OPTIONS_MAX]) -> Result<&'b CStr, Errno> {
-    buffer.get_mut(..text.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(text.as_bytes());
+    buffer
+        .get_mut(..text.len())
+        .ok_or(Errno::NAMETOOLONG)?
+        .copy_from_slice(text.as_bytes());
     CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::NAMETOOLONG)
 }
 
@@ -204,7 +250,10 @@ impl Search<'_> {
         if let Some(device) = self.look_at_all()? {
             return Ok(Some(device));
         }
-        kmsg::info(Stage::Root, format_args!("waiting for root={}", self.wanted));
+        kmsg::info(
+            Stage::Root,
+            format_args!("waiting for root={}", self.wanted),
+        );
         loop {
             let time_is_up = !wait_for_uevent(machine, deadline)?;
             if let Some(device) = self.take_uevents(machine)? {
@@ -220,11 +269,16 @@ impl Search<'_> {
     fn take_uevents(&mut self, machine: &mut Machine) -> Result<Option<Device>, Error> {
         let mut buffer = [0; UEVENT_MAX];
         loop {
-            let Some(socket) = &machine.uevents else { return Ok(None) };
+            let Some(socket) = &machine.uevents else {
+                return Ok(None);
+            };
             let message = match socket.next(&mut buffer) {
                 Received::Message(message) => message,
                 Received::Overflow => {
-                    kmsg::info(Stage::Root, format_args!("uevents were lost: looking at all devices"));
+                    kmsg::info(
+                        Stage::Root,
+                        format_args!("uevents were lost: looking at all devices"),
+                    );
                     if let Some(device) = self.look_at_all()? {
                         return Ok(Some(device));
                     }
@@ -232,7 +286,9 @@ impl Search<'_> {
                 }
                 Received::Nothing => return Ok(None),
             };
-            let Ok(uevent) = Uevent::parse(message) else { continue };
+            let Ok(uevent) = Uevent::parse(message) else {
+                continue;
+            };
             if uevent.subsystem == "virtio-ports" {
                 machine.events.reader_may_have_come();
                 machine.open_event_device();
@@ -241,7 +297,9 @@ impl Search<'_> {
             if uevent.subsystem != "block" || !appeared {
                 continue;
             }
-            let Some(name) = uevent.properties.devname else { continue };
+            let Some(name) = uevent.properties.devname else {
+                continue;
+            };
             let number = (uevent.properties.major, uevent.properties.minor);
             if let (Some(major), Some(minor)) = number
                 && let Some(device) = self.look_at(name, (major, minor))
@@ -261,7 +319,13 @@ impl Search<'_> {
             found.is_none()
         })
         // A kernel without block devices has no such class.
-        .or_else(|fault| if fault.errno == Errno::NOENT { Ok(()) } else { Err(fault) })
+        .or_else(|fault| {
+            if fault.errno == Errno::NOENT {
+                Ok(())
+            } else {
+                Err(fault)
+            }
+        })
         .at(Stage::Root, Code::RootNotFound)?;
         Ok(found)
     }
@@ -327,7 +391,9 @@ impl Search<'_> {
 /// Sleeps until a uevent, or room in the event device, is there; `false` if `deadline` came first.
 fn wait_for_uevent(machine: &mut Machine, deadline: Option<Moment>) -> Result<bool, Error> {
     let timeout: Option<Timespec> = deadline.map(Moment::from_now);
-    let Some(uevents) = &machine.uevents else { return Ok(false) };
+    let Some(uevents) = &machine.uevents else {
+        return Ok(false);
+    };
     let uevents = uevents.as_fd();
     let ready = match machine.events.device_to_watch() {
         Some(device) => poll(
@@ -337,12 +403,17 @@ fn wait_for_uevent(machine: &mut Machine, deadline: Option<Moment>) -> Result<bo
             ],
             timeout.as_ref(),
         ),
-        None => poll(&mut [PollFd::new(&uevents, PollFlags::IN)], timeout.as_ref()),
+        None => poll(
+            &mut [PollFd::new(&uevents, PollFlags::IN)],
+            timeout.as_ref(),
+        ),
     };
     machine.events.flush();
     match ready {
         Ok(0) => Ok(false),
         Ok(_) | Err(Errno::INTR) => Ok(true),
-        Err(errno) => Err(errno).during(Op::Wait, "uevents").at(Stage::Root, Code::EventLoop),
+        Err(errno) => Err(errno)
+            .during(Op::Wait, "uevents")
+            .at(Stage::Root, Code::EventLoop),
     }
 }

@@ -13,15 +13,13 @@ pub(super) fn run() -> bool {
         return false;
     }
     match raw::fork(0, None) {
-        Ok(Forked::Parent(shell)) => {
-            loop {
-                match rustix::process::waitpid(None, rustix::process::WaitOptions::empty()) {
-                    Ok(Some((pid, _))) if pid == shell => return true,
-                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                    Err(_) => return true,
-                }
+        Ok(Forked::Parent(shell)) => loop {
+            match rustix::process::waitpid(None, rustix::process::WaitOptions::empty()) {
+                Ok(Some((pid, _))) if pid == shell => return true,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return true,
             }
-        }
+        },
         Ok(Forked::Child) => become_shell(),
         Err(_) => false,
     }

@@ -29,14 +29,24 @@ pub(super) fn log_block_devices() {
         true
     });
     match count {
-        0 => kmsg::error(Stage::Root, format_args!("  there are no block devices: is the disk's driver loaded?")),
+        0 => kmsg::error(
+            Stage::Root,
+            format_args!("  there are no block devices: is the disk's driver loaded?"),
+        ),
         1..=DEVICES => {}
-        _ => kmsg::error(Stage::Root, format_args!("  … and {} more block devices", count - DEVICES)),
+        _ => kmsg::error(
+            Stage::Root,
+            format_args!("  … and {} more block devices", count - DEVICES),
+        ),
     }
 }
 
 fn log_device(device: &block::Device, window: &mut Buffer<WINDOW>) {
-    let mut line = Text::<256>::new(format_args!("  /dev/{}: {}", device.name, Size(device.sectors)));
+    let mut line = Text::<256>::new(format_args!(
+        "  /dev/{}: {}",
+        device.name,
+        Size(device.sectors)
+    ));
     match device.node().map(|node| block::probe(&node, window)) {
         Ok(Ok(Some(superblock))) => {
             line.push(format_args!(", {}", superblock.fstype));
@@ -60,8 +70,9 @@ pub(super) fn has_virtio_console() -> bool {
     // Without virtio there is no such bus.
     let _ = each_name("/sys/bus/virtio/devices", |name| {
         let mut buffer = [0; 16];
-        found = path(format_args!("/sys/bus/virtio/devices/{name}/device"))
-            .is_ok_and(|file| read_file(CWD, &file, &mut buffer).is_ok_and(|id| id.trim_ascii_end() == VIRTIO_CONSOLE));
+        found = path(format_args!("/sys/bus/virtio/devices/{name}/device")).is_ok_and(|file| {
+            read_file(CWD, &file, &mut buffer).is_ok_and(|id| id.trim_ascii_end() == VIRTIO_CONSOLE)
+        });
         !found
     });
     found
@@ -88,7 +99,12 @@ mod tests {
 
     #[test]
     fn sizes_are_shown_in_a_unit_that_fits() {
-        for (sectors, shown) in [(0, "0 KiB"), (2048, "1 MiB"), (4 << 21, "4 GiB"), (3 << 31, "3 TiB")] {
+        for (sectors, shown) in [
+            (0, "0 KiB"),
+            (2048, "1 MiB"),
+            (4 << 21, "4 GiB"),
+            (3 << 31, "3 TiB"),
+        ] {
             assert_eq!(Size(sectors).to_string(), shown);
         }
     }

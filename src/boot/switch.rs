@@ -76,10 +76,16 @@ impl<'m> Switched<'m> {
         };
         mount::set_propagation_recursive("/", Propagation::Shared)
             .at(Stage::Switch, Code::Switch)?;
-        machine.events.emit(Event::Switch { method: method.name(), removed });
+        machine.events.emit(Event::Switch {
+            method: method.name(),
+            removed,
+        });
         machine.complete(
             Stage::Switch,
-            format_args!("switched root ({}), {removed} files of the initramfs freed", method.name()),
+            format_args!(
+                "switched root ({}), {removed} files of the initramfs freed",
+                method.name()
+            ),
         );
         Ok(Self { machine, successor })
     }
@@ -93,11 +99,7 @@ impl<'m> Switched<'m> {
     ///
     /// # Errors
     /// [`Code::InitExec`].
-    pub fn hand_over(
-        self,
-        plan: &Plan<'_>,
-        environment: Environment<'_>,
-    ) -> Result<Self, Error> {
+    pub fn hand_over(self, plan: &Plan<'_>, environment: Environment<'_>) -> Result<Self, Error> {
         match &self.successor {
             Some(successor) => Err(successor.take_over(self.machine, plan, environment)),
             None => Ok(self),
@@ -126,7 +128,10 @@ impl Method {
 /// The new root must be another filesystem than the old one: emptying the old one would destroy it.
 fn check_new_root() -> Result<(), Error> {
     let device = |at: &'static str| {
-        stat(at).map(|stat| stat.st_dev).during(Op::Open, at).at(Stage::Switch, Code::NewRoot)
+        stat(at)
+            .map(|stat| stat.st_dev)
+            .during(Op::Open, at)
+            .at(Stage::Switch, Code::NewRoot)
     };
     if device("/")? == device(SYSROOT)? {
         return Err(Error::new(
@@ -166,17 +171,25 @@ fn prepare_mount_points(read_only: bool) -> Result<(), Error> {
     if missing.is_empty() {
         return Ok(());
     }
-    let fault = Fault { op: Op::Create, subject: missing, errno };
+    let fault = Fault {
+        op: Op::Create,
+        subject: missing,
+        errno,
+    };
     let detail = if read_only {
         "the new root is mounted read-only and lacks these directories"
     } else {
         "the new root lacks these directories"
     };
-    Err(fault.at(Stage::Switch, Code::MountPoints).with_detail(detail))
+    Err(fault
+        .at(Stage::Switch, Code::MountPoints)
+        .with_detail(detail))
 }
 
 fn sysroot_path(mount: &str) -> Result<crate::sys::path::Path, Error> {
-    path(format_args!("{SYSROOT}{mount}")).during(Op::Create, mount).at(Stage::Switch, Code::Switch)
+    path(format_args!("{SYSROOT}{mount}"))
+        .during(Op::Create, mount)
+        .at(Stage::Switch, Code::Switch)
 }
 
 /// The old root, if it is memory that may be freed: `/` could also be a disk that the kernel mounted.
@@ -208,7 +221,10 @@ fn empty(machine: &mut Machine, old_root: OwnedFd) -> usize {
     match fs::remove_contents(old_root.as_fd()) {
         Ok(removed) => removed,
         Err(fault) => {
-            machine.warn(Stage::Switch, format_args!("the initramfs is not freed whole: {fault}"));
+            machine.warn(
+                Stage::Switch,
+                format_args!("the initramfs is not freed whole: {fault}"),
+            );
             0
         }
     }

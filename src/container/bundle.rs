@@ -26,11 +26,18 @@ pub struct Bundles {
 /// # Errors
 /// [`Code::NoContainers`] if there is no such directory.
 pub fn each_bundle(directory: &str) -> Result<Bundles, Error> {
-    let mut bundles = Bundles { ids: heapless::Vec::new(), excess: 0 };
+    let mut bundles = Bundles {
+        ids: heapless::Vec::new(),
+        excess: 0,
+    };
     fs::each_name(directory, |name| {
-        let has_config = path(format_args!("{directory}/{name}/config.json"))
-            .is_ok_and(|file| rustix::fs::statat(CWD, file.as_str(), rustix::fs::AtFlags::empty()).is_ok());
-        if has_config && container_id(name.as_bytes()).is_ok() && let Ok(id) = Id::try_from(name) {
+        let has_config = path(format_args!("{directory}/{name}/config.json")).is_ok_and(|file| {
+            rustix::fs::statat(CWD, file.as_str(), rustix::fs::AtFlags::empty()).is_ok()
+        });
+        if has_config
+            && container_id(name.as_bytes()).is_ok()
+            && let Ok(id) = Id::try_from(name)
+        {
             let place = bundles.ids.partition_point(|other| *other < id);
             if bundles.ids.insert(place, id).is_err() {
                 bundles.excess += 1;

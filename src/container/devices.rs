@@ -8,8 +8,14 @@ use rustix::io::Errno;
 use crate::error::{During, Fault, Op};
 
 /// Name, major and minor number (Documentation/admin-guide/devices.txt). All are for everybody.
-const NODES: &[(&str, u32, u32)] =
-    &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const NODES: &[(&str, u32, u32)] = &[
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 /// Name and what it points to.
 const LINKS: &[(&str, &str)] = &[
@@ -29,8 +35,14 @@ const DIRECTORIES: &[&str] = &["pts", "shm", "mqueue"];
 pub(super) fn populate(dev: BorrowedFd<'_>) -> Result<(), Fault> {
     for (name, major, minor) in NODES {
         let mode = Mode::from_raw_mode(0o666);
-        mknodat(dev, *name, FileType::CharacterDevice, mode, makedev(*major, *minor))
-            .during(Op::Create, format_args!("/dev/{name}"))?;
+        mknodat(
+            dev,
+            *name,
+            FileType::CharacterDevice,
+            mode,
+            makedev(*major, *minor),
+        )
+        .during(Op::Create, format_args!("/dev/{name}"))?;
     }
     for (name, target) in LINKS {
         symlinkat(*target, dev, *name).during(Op::Create, format_args!("/dev/{name}"))?;

@@ -25,9 +25,15 @@ const ATTRIBUTES: &[(u32, MountAttrFlags)] = &[
     (linux::MS_NODEV, MountAttrFlags::MOUNT_ATTR_NODEV),
     (linux::MS_NOEXEC, MountAttrFlags::MOUNT_ATTR_NOEXEC),
     (linux::MS_NOATIME, MountAttrFlags::MOUNT_ATTR_NOATIME),
-    (linux::MS_STRICTATIME, MountAttrFlags::MOUNT_ATTR_STRICTATIME),
+    (
+        linux::MS_STRICTATIME,
+        MountAttrFlags::MOUNT_ATTR_STRICTATIME,
+    ),
     (linux::MS_NODIRATIME, MountAttrFlags::MOUNT_ATTR_NODIRATIME),
-    (linux::MS_NOSYMFOLLOW, MountAttrFlags::from_bits_retain(linux::MOUNT_ATTR_NOSYMFOLLOW)),
+    (
+        linux::MS_NOSYMFOLLOW,
+        MountAttrFlags::from_bits_retain(linux::MOUNT_ATTR_NOSYMFOLLOW),
+    ),
 ];
 
 /// Flags of mount(2) that belong to the filesystem, as fsconfig(2) names them.
@@ -39,12 +45,18 @@ const FILESYSTEM_FLAGS: &[(u32, &str)] = &[
 ];
 
 /// Mounts everything in `mounts` below `root`; sources of bind mounts are relative to `bundle` unless absolute.
-pub(super) fn mount_all(root: BorrowedFd<'_>, bundle: &str, mounts: &[Mount<'_>]) -> Result<(), Fault> {
+pub(super) fn mount_all(
+    root: BorrowedFd<'_>,
+    bundle: &str,
+    mounts: &[Mount<'_>],
+) -> Result<(), Fault> {
     for mount in mounts {
         let detached = make(bundle, mount)?;
         let kind = file_type(detached.root()).during(Op::Mount, mount.destination)?;
         let target = prepare_target(root, mount.destination, kind)?;
-        detached.attach(target.as_fd()).during(Op::Mount, mount.destination)?;
+        detached
+            .attach(target.as_fd())
+            .during(Op::Mount, mount.destination)?;
     }
     Ok(())
 }
@@ -53,7 +65,9 @@ pub(super) fn mount_all(root: BorrowedFd<'_>, bundle: &str, mounts: &[Mount<'_>]
 /// whole was set.
 pub(super) fn set_propagations(mounts: &[Mount<'_>]) -> Result<(), Fault> {
     for mount in mounts {
-        let Some((propagation, recursive)) = mount.options.propagation else { continue };
+        let Some((propagation, recursive)) = mount.options.propagation else {
+            continue;
+        };
         let path = absolute(mount.destination)?;
         match recursive {
             Recursive::Yes => mount::set_propagation_recursive(&path, propagation)?,
@@ -67,7 +81,9 @@ pub(super) fn set_propagations(mounts: &[Mount<'_>]) -> Result<(), Fault> {
 /// say what belongs there.
 pub(super) fn mount_proc(root: BorrowedFd<'_>, mounts: &[Mount<'_>]) -> Result<(), Fault> {
     let is_proc = |mount: &Mount<'_>| mount.destination.trim_matches('/') == "proc";
-    let Ok(target) = resolve_in_root(root, "proc") else { return Ok(()) };
+    let Ok(target) = resolve_in_root(root, "proc") else {
+        return Ok(());
+    };
     if mounts.iter().any(is_proc) {
         return Ok(());
     }
@@ -109,7 +125,13 @@ fn make(bundle: &str, mount: &Mount<'_>) -> Result<Detached, Fault> {
     if mount.options.set & linux::MS_RDONLY != 0 && source.starts_with('/') {
         let _ = flags.push("ro");
     }
-    let detached = Detached::new(fstype, source, &flags, mount.options.data, set(&mount.options))?;
+    let detached = Detached::new(
+        fstype,
+        source,
+        &flags,
+        mount.options.data,
+        set(&mount.options),
+    )?;
     if fstype == "tmpfs" && mount.destination.trim_matches('/') == "dev" {
         devices::populate(detached.root())?;
     }
@@ -154,7 +176,11 @@ fn clear(options: &MountOptions<'_>) -> MountAttrFlags {
 }
 
 fn attributes(bits: u32) -> MountAttrFlags {
-    ATTRIBUTES.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, attribute)| *attribute).collect()
+    ATTRIBUTES
+        .iter()
+        .filter(|(bit, _)| bits & bit != 0)
+        .map(|(_, attribute)| *attribute)
+        .collect()
 }
 
 fn open_source(path: &str) -> Result<OwnedFd, Fault> {
@@ -179,7 +205,10 @@ fn prepare_target(
         Err(fault) if fault.errno == Errno::NOENT => {}
         result => return result,
     }
-    for (at, _) in destination.match_indices('/').chain([(destination.len(), "")]) {
+    for (at, _) in destination
+        .match_indices('/')
+        .chain([(destination.len(), "")])
+    {
         let part = destination.get(..at).unwrap_or_default();
         if part.trim_matches('/').is_empty() {
             continue;
@@ -214,12 +243,19 @@ mod tests {
     use super::*;
 
     fn options(set: u32, clear: u32) -> MountOptions<'static> {
-        MountOptions { set, clear, ..MountOptions::default() }
+        MountOptions {
+            set,
+            clear,
+            ..MountOptions::default()
+        }
     }
 
     #[test]
     fn flags_become_attributes() {
-        let asked = options(linux::MS_RDONLY | linux::MS_NODEV | linux::MS_BIND | linux::MS_REC, 0);
+        let asked = options(
+            linux::MS_RDONLY | linux::MS_NODEV | linux::MS_BIND | linux::MS_REC,
+            0,
+        );
         let expected = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
         assert_eq!(set(&asked), expected);
         assert!(clear(&asked).is_empty());
@@ -227,7 +263,11 @@ mod tests {
 
     #[test]
     fn the_kind_of_access_times_is_cleared_as_a_whole() {
-        for asked in [options(linux::MS_NOATIME, 0), options(linux::MS_RELATIME, 0), options(0, linux::MS_NOATIME)] {
+        for asked in [
+            options(linux::MS_NOATIME, 0),
+            options(linux::MS_RELATIME, 0),
+            options(0, linux::MS_NOATIME),
+        ] {
             assert!(clear(&asked).contains(MountAttrFlags::MOUNT_ATTR__ATIME));
         }
         let exec = options(0, linux::MS_NOEXEC);

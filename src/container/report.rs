@@ -45,7 +45,11 @@ mod tests {
     #[test]
     fn a_fault_survives_the_pipe() {
         for op in Op::ALL {
-            let fault = Fault { op: *op, subject: Text::new("/proc in /containers/web"), errno: Errno::PERM };
+            let fault = Fault {
+                op: *op,
+                subject: Text::new("/proc in /containers/web"),
+                errno: Errno::PERM,
+            };
             assert_eq!(decode(&encode(&fault)), Some(fault));
         }
     }
@@ -53,7 +57,11 @@ mod tests {
     #[test]
     fn the_longest_subject_fits() {
         let subject = Text::new("x".repeat(2 * SUBJECT_MAX));
-        let fault = Fault { op: Op::Mount, subject, errno: Errno::INVAL };
+        let fault = Fault {
+            op: Op::Mount,
+            subject,
+            errno: Errno::INVAL,
+        };
         assert_eq!(decode(&encode(&fault)), Some(fault));
     }
 

@@ -56,7 +56,13 @@ impl<'c> Rootfs<'c> {
         };
         copy.attach(open_directory(&path)?.as_fd())
             .during(Op::Mount, format_args!("{path} on itself"))?;
-        Ok(Self { mount: copy.into_root(), path, propagation, switch, shown: root })
+        Ok(Self {
+            mount: copy.into_root(),
+            path,
+            propagation,
+            switch,
+            shown: root,
+        })
     }
 
     /// The root of the mount.

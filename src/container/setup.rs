@@ -72,7 +72,9 @@ fn prepare_and_execute(
 fn connect(streams: Streams) -> Result<(), Fault> {
     match streams {
         Streams::Pipes { stdout, stderr } => {
-            let null = console::open_null().ok_or(Errno::NODEV).during(Op::Open, "/dev/null")?;
+            let null = console::open_null()
+                .ok_or(Errno::NODEV)
+                .during(Op::Open, "/dev/null")?;
             console::set_standard_descriptors(null.as_fd(), stdout.as_fd(), stderr.as_fd())
                 .during(Op::Open, "standard output")
         }
@@ -89,10 +91,14 @@ fn execute(config: &Config<'_>) -> Result<Infallible, Fault> {
     let mut arguments = Strings::<STRINGS, { crate::parse::config::MAX_ARGS }>::new();
     let mut variables = Strings::<STRINGS, { crate::parse::config::MAX_ENV }>::new();
     for argument in &process.args {
-        arguments.push(format_args!("{argument}")).during(Op::Exec, program)?;
+        arguments
+            .push(format_args!("{argument}"))
+            .during(Op::Exec, program)?;
     }
     for variable in &process.env {
-        variables.push(format_args!("{variable}")).during(Op::Exec, program)?;
+        variables
+            .push(format_args!("{variable}"))
+            .during(Op::Exec, program)?;
     }
     // What the set-up has open, and forgot to mark, must not reach the program.
     raw::close_on_exec_from(3).during(Op::Exec, program)?;
@@ -106,9 +112,16 @@ fn execute(config: &Config<'_>) -> Result<Infallible, Fault> {
     if program.contains('/') {
         return Err(try_path(program)).during(Op::Exec, program);
     }
-    let search = process.env.iter().find_map(|variable| variable.strip_prefix("PATH="));
+    let search = process
+        .env
+        .iter()
+        .find_map(|variable| variable.strip_prefix("PATH="));
     let mut errno = Errno::NOENT;
-    for directory in search.unwrap_or(DEFAULT_PATH).split(':').filter(|part| !part.is_empty()) {
+    for directory in search
+        .unwrap_or(DEFAULT_PATH)
+        .split(':')
+        .filter(|part| !part.is_empty())
+    {
         let path = crate::sys::path::path(format_args!("{directory}/{program}"));
         match path.map_or_else(|errno| errno, |path| try_path(&path)) {
             Errno::NOENT | Errno::NOTDIR => {}
@@ -119,4 +132,3 @@ fn execute(config: &Config<'_>) -> Result<Infallible, Fault> {
     }
     Err(errno).during(Op::Exec, format_args!("{program} in PATH"))
 }
-

@@ -56,10 +56,11 @@ pub fn spawn(
         .at(Stage::Containers, Code::BundleConfig)?;
     let mut scratch = Buffer::<MAX_SIZE>::new();
     let scratch = scratch.zeroed(text.len());
-    let config =
-        Config::parse(text, scratch).map_err(|error| refusal(&file_path, &error))?;
+    let config = Config::parse(text, scratch).map_err(|error| refusal(&file_path, &error))?;
     for field in config.warnings.iter() {
-        warn(format_args!("{id}: {field} in config.json is not supported yet, and ignored"));
+        warn(format_args!(
+            "{id}: {field} in config.json is not supported yet, and ignored"
+        ));
     }
     start(&bundle, id, &config, groups).at(Stage::Containers, Code::ContainerSetup)
 }
@@ -93,7 +94,10 @@ fn start(
             // Only our end: the program would be surprised by EAGAIN on its standard output.
             rustix::io::ioctl_fionbio(reader, true).during(Op::Pipe, id)?;
         }
-        (Some([stdout_from, stderr_from]), Streams::Pipes { stdout, stderr })
+        (
+            Some([stdout_from, stderr_from]),
+            Streams::Pipes { stdout, stderr },
+        )
     };
     let flags = namespace_flags(config.namespaces);
     match raw::fork(flags, group.as_ref().map(AsFd::as_fd)).during(Op::Clone, id)? {
@@ -102,9 +106,13 @@ fn start(
             let _ = rustix::io::write(&report_to, &report::encode(&fault));
             raw::exit(127)
         }
-        Forked::Parent(pid) => {
-            Ok(Child { pid, setup, output, group, annotations: config.annotations })
-        }
+        Forked::Parent(pid) => Ok(Child {
+            pid,
+            setup,
+            output,
+            group,
+            annotations: config.annotations,
+        }),
     }
 }
 
@@ -117,7 +125,9 @@ fn namespace_flags(namespaces: Namespaces) -> u64 {
         (namespaces.cgroup, linux::CLONE_NEWCGROUP),
     ];
     let wanted = optional.iter().filter(|(wanted, _)| *wanted);
-    wanted.fold(u64::from(linux::CLONE_NEWNS), |flags, (_, flag)| flags | u64::from(*flag))
+    wanted.fold(u64::from(linux::CLONE_NEWNS), |flags, (_, flag)| {
+        flags | u64::from(*flag)
+    })
 }
 
 impl Child {
@@ -129,7 +139,11 @@ impl Child {
 
     /// Kills all its processes; without a control group, its first, whose PID namespace goes with it.
     pub fn kill(&self) {
-        if self.group.as_ref().is_none_or(|group| group.kill().is_err()) {
+        if self
+            .group
+            .as_ref()
+            .is_none_or(|group| group.kill().is_err())
+        {
             let _ = crate::sys::process::signal(self.pid, crate::sys::signal::KILL);
         }
     }

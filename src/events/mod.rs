@@ -205,22 +205,35 @@ impl Events {
     }
 
     fn note_dropped(&mut self) {
-        if self.dropped > 0 && self.enqueue(Event::Dropped { lines: self.dropped }, RESERVED) {
+        if self.dropped > 0
+            && self.enqueue(
+                Event::Dropped {
+                    lines: self.dropped,
+                },
+                RESERVED,
+            )
+        {
             self.dropped = 0;
         }
     }
 
     fn enqueue(&mut self, event: Event<'_>, keep_free: usize) -> bool {
         let mut line = [0; LINE_MAX];
-        let Some(len) = serialize(event, clock::now(), &mut line) else { return false };
-        line.get(..len).is_some_and(|line| self.queue.push(line, keep_free))
+        let Some(len) = serialize(event, clock::now(), &mut line) else {
+            return false;
+        };
+        line.get(..len)
+            .is_some_and(|line| self.queue.push(line, keep_free))
     }
 }
 
 /// After a write that took nothing: whether the device is only slow (it is connected), or nobody is there (POLLHUP).
 fn is_writable_later(device: &OwnedFd) -> bool {
     let mut polled = [PollFd::new(device, PollFlags::OUT)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // poll(2) reports a hang-up whether it was asked for or not.
     poll(&mut polled, Some(&now)).is_ok() && !polled[0].revents().contains(PollFlags::HUP)
 }
@@ -252,15 +265,23 @@ mod tests {
     #[test]
     fn a_stage_is_a_line_of_json() {
         assert_eq!(
-            line(Event::Stage { stage: "root", us: 5120 }),
+            line(Event::Stage {
+                stage: "root",
+                us: 5120
+            }),
             "{\"t\":812345,\"event\":\"stage\",\"stage\":\"root\",\"us\":5120}\n"
         );
     }
 
     #[test]
     fn a_container_that_exited_has_a_code_or_a_signal() {
-        let event =
-            Event::Exited { id: "web", state: "exited", code: Some(0), signal: None, oom: false };
+        let event = Event::Exited {
+            id: "web",
+            state: "exited",
+            code: Some(0),
+            signal: None,
+            oom: false,
+        };
         assert_eq!(
             line(event),
             "{\"t\":812345,\"event\":\"container\",\"id\":\"web\",\"state\":\"exited\",\"code\":0,\
@@ -270,16 +291,30 @@ mod tests {
 
     #[test]
     fn output_is_escaped() {
-        let event = Event::Output { id: "a", stream: "stdout", line: "tab\t quote\" bell\u{7}" };
-        assert!(line(event).contains(r#""line":"tab\t quote\" bell\u0007""#), "{}", line(event));
+        let event = Event::Output {
+            id: "a",
+            stream: "stdout",
+            line: "tab\t quote\" bell\u{7}",
+        };
+        assert!(
+            line(event).contains(r#""line":"tab\t quote\" bell\u0007""#),
+            "{}",
+            line(event)
+        );
     }
 
     #[test]
     fn events_wait_for_a_device_and_keep_their_order() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let mut events = Events::new();
-        events.emit(Event::Stage { stage: "early", us: 1 });
-        events.emit(Event::Stage { stage: "modules", us: 2 });
+        events.emit(Event::Stage {
+            stage: "early",
+            us: 1,
+        });
+        events.emit(Event::Stage {
+            stage: "modules",
+            us: 2,
+        });
         assert!(events.is_pending());
         events.attach(writer);
         assert!(!events.is_pending());
@@ -298,7 +333,10 @@ mod tests {
         }
         assert!(events.dropped > 0);
         let before = events.queue.len();
-        events.emit(Event::End { status: 0, action: "poweroff" });
+        events.emit(Event::End {
+            status: 0,
+            action: "poweroff",
+        });
         assert!(events.queue.len() > before);
     }
 }

@@ -10,7 +10,10 @@ impl<const N: usize> Queue<N> {
     /// Appends all of `line` if `keep_free` bytes are still free afterwards; else nothing.
     #[must_use = "a line that does not fit is not queued"]
     pub fn push(&mut self, line: &[u8], keep_free: usize) -> bool {
-        let wanted = self.len().saturating_add(line.len()).saturating_add(keep_free);
+        let wanted = self
+            .len()
+            .saturating_add(line.len())
+            .saturating_add(keep_free);
         if wanted > N {
             return false;
         }

@@ -103,7 +103,9 @@ impl<'a> Executable<'a> {
 /// part of the name, which is why a script with DOS line ends does not run.
 fn script(text: &[u8]) -> Result<Executable<'_>, ExecutableError> {
     let line = text.split(|byte| matches!(byte, b'\n' | 0)).next();
-    let mut words = line.unwrap_or_default().split(|byte| matches!(byte, b' ' | b'\t'));
+    let mut words = line
+        .unwrap_or_default()
+        .split(|byte| matches!(byte, b' ' | b'\t'));
     words
         .find(|word| !word.is_empty())
         .and_then(|name| core::str::from_utf8(name).ok())
@@ -123,14 +125,23 @@ fn elf(head: &[u8]) -> Result<Executable<'_>, ExecutableError> {
     let count = usize::from(u16_at(head, PHNUM).ok_or(CUT)?);
     for number in 0..count {
         let at = offset(start, number.saturating_mul(size) as u64).ok_or(CUT)?;
-        let header = head.get(at..).and_then(|rest| rest.get(..size)).ok_or(CUT)?;
-        let kind = header.get(P_TYPE).and_then(|bytes| bytes.first_chunk()).ok_or(CUT)?;
+        let header = head
+            .get(at..)
+            .and_then(|rest| rest.get(..size))
+            .ok_or(CUT)?;
+        let kind = header
+            .get(P_TYPE)
+            .and_then(|bytes| bytes.first_chunk())
+            .ok_or(CUT)?;
         if u32::from_le_bytes(*kind) != PT_INTERP {
             continue;
         }
         let from = offset(u64_at(header, P_OFFSET).ok_or(CUT)?, 0).ok_or(CUT)?;
         let len = offset(u64_at(header, P_FILESZ).ok_or(CUT)?, 0).ok_or(CUT)?;
-        let name = head.get(from..).and_then(|rest| rest.get(..len)).ok_or(CUT)?;
+        let name = head
+            .get(from..)
+            .and_then(|rest| rest.get(..len))
+            .ok_or(CUT)?;
         // The kernel wants a NUL at the end and then reads up to the first one.
         let name = name.strip_suffix(b"\0").ok_or(CUT)?;
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -138,9 +149,15 @@ fn elf(head: &[u8]) -> Result<Executable<'_>, ExecutableError> {
             return Err(CUT);
         }
         let interpreter = core::str::from_utf8(name).map_err(|_| CUT)?;
-        return Ok(Executable::Elf { machine, interpreter: Some(interpreter) });
+        return Ok(Executable::Elf {
+            machine,
+            interpreter: Some(interpreter),
+        });
     }
-    Ok(Executable::Elf { machine, interpreter: None })
+    Ok(Executable::Elf {
+        machine,
+        interpreter: None,
+    })
 }
 
 fn offset(start: u64, more: u64) -> Option<usize> {
@@ -168,25 +185,41 @@ mod tests {
             (b"#!/bin/sh\r\n", "/bin/sh\r"),
             (b"#!\t/bin/sh\0\xff", "/bin/sh"),
         ] {
-            assert_eq!(Executable::parse(head), Ok(Executable::Script { interpreter }));
+            assert_eq!(
+                Executable::parse(head),
+                Ok(Executable::Script { interpreter })
+            );
         }
-        assert_eq!(Executable::parse(b"#!\n/bin/sh"), Err(ExecutableError::Interpreter));
+        assert_eq!(
+            Executable::parse(b"#!\n/bin/sh"),
+            Err(ExecutableError::Interpreter)
+        );
     }
 
     #[test]
     fn a_dynamic_program_names_its_loader() {
         let head = std::fs::read("/proc/self/exe").unwrap();
-        let Ok(Executable::Elf { machine, interpreter }) = Executable::parse(&head[..4096]) else {
+        let Ok(Executable::Elf {
+            machine,
+            interpreter,
+        }) = Executable::parse(&head[..4096])
+        else {
             panic!("a test program is an ELF file");
         };
         assert_eq!(machine, crate::sys::arch::ELF_MACHINE);
-        assert!(interpreter.unwrap().contains("/ld-linux"), "{interpreter:?}");
+        assert!(
+            interpreter.unwrap().contains("/ld-linux"),
+            "{interpreter:?}"
+        );
     }
 
     #[test]
     fn what_the_kernel_cannot_execute_is_refused_with_the_reason() {
         let mut object = std::fs::read("/proc/self/exe").unwrap()[..4096].to_vec();
-        assert_eq!(Executable::parse(&object[..0x30]), Err(ExecutableError::Headers));
+        assert_eq!(
+            Executable::parse(&object[..0x30]),
+            Err(ExecutableError::Headers)
+        );
         object[0x10] = 1;
         assert_eq!(Executable::parse(&object), Err(ExecutableError::Type));
         object[CLASS] = 1;

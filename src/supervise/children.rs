@@ -55,9 +55,8 @@ impl Source {
 
     /// All sources of the container at `index`; its set-up comes first.
     pub(super) fn all_of(index: usize) -> impl Iterator<Item = Self> {
-        (0..Self::PER_CHILD).map(move |at| {
-            Self::from_number(FIRST_NUMBER + index as u64 * Self::PER_CHILD + at)
-        })
+        (0..Self::PER_CHILD)
+            .map(move |at| Self::from_number(FIRST_NUMBER + index as u64 * Self::PER_CHILD + at))
     }
 }
 
@@ -92,7 +91,10 @@ pub(super) struct Children {
 
 impl Children {
     pub(super) const fn new() -> Self {
-        Self { places: heapless::Vec::new(), listens: true }
+        Self {
+            places: heapless::Vec::new(),
+            listens: true,
+        }
     }
 
     fn running(&self) -> impl Iterator<Item = &Running> {
@@ -116,19 +118,23 @@ impl Children {
 
     /// The container's name; empty if it has ended.
     pub(super) fn id(&mut self, source: Source) -> Id {
-        self.get(source).map(|running| running.id.clone()).unwrap_or_default()
+        self.get(source)
+            .map(|running| running.id.clone())
+            .unwrap_or_default()
     }
 
     /// Takes a new child in, and watches it.
     pub(super) fn add(&mut self, epoll: &Epoll, id: &Id, mut child: Child) -> Result<(), Error> {
         let index = self.places.len();
-        let watched = |result: Result<(), crate::error::Fault>| {
-            result.at(Stage::Containers, Code::EventLoop)
-        };
+        let watched =
+            |result: Result<(), crate::error::Fault>| result.at(Stage::Containers, Code::EventLoop);
         watched(epoll.add(&child.setup, Source::Setup(index).number(), Interest::IN))?;
-        let streams = child.output.take().map_or([None, None], |[stdout, stderr]| {
-            [Some(stdout), Some(stderr)]
-        });
+        let streams = child
+            .output
+            .take()
+            .map_or([None, None], |[stdout, stderr]| {
+                [Some(stdout), Some(stderr)]
+            });
         for (stream, pipe) in streams.iter().enumerate() {
             if let Some(pipe) = pipe {
                 let number = Source::Output(index, stream).number();
@@ -140,7 +146,10 @@ impl Children {
             child,
             was_started: false,
             has_failed: false,
-            streams: streams.map(|pipe| Stream { pipe, lines: Lines::default() }),
+            streams: streams.map(|pipe| Stream {
+                pipe,
+                lines: Lines::default(),
+            }),
         };
         // There are as many places as bundles.
         let _ = self.places.push(Some(running));
@@ -154,10 +163,17 @@ impl Children {
         }
         self.listens = wanted;
         for (index, place) in self.places.iter().enumerate() {
-            for (stream, pipe) in place.iter().flat_map(|running| running.streams.iter().enumerate()) {
+            for (stream, pipe) in place
+                .iter()
+                .flat_map(|running| running.streams.iter().enumerate())
+            {
                 if let Some(pipe) = &pipe.pipe {
                     // It is watched already; what was added can be changed.
-                    let _ = epoll.change(pipe, Source::Output(index, stream).number(), interest(wanted));
+                    let _ = epoll.change(
+                        pipe,
+                        Source::Output(index, stream).number(),
+                        interest(wanted),
+                    );
                 }
             }
         }
@@ -199,8 +215,12 @@ impl Children {
         source: Source,
         mut line: impl FnMut(&str, &[u8]),
     ) {
-        let Source::Output(_, number) = source else { return };
-        let Some(running) = self.get(source) else { return };
+        let Source::Output(_, number) = source else {
+            return;
+        };
+        let Some(running) = self.get(source) else {
+            return;
+        };
         let (Some(stream), Some(name)) = (running.streams.get_mut(number), STREAMS.get(number))
         else {
             return;
@@ -210,7 +230,11 @@ impl Children {
         match read(pipe, &mut buffer) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             Ok(len) if len > 0 => {
-                stream.lines.take(buffer.get(..len).unwrap_or_default(), |text| line(name, text));
+                stream
+                    .lines
+                    .take(buffer.get(..len).unwrap_or_default(), |text| {
+                        line(name, text)
+                    });
             }
             _ => {
                 epoll.remove(pipe);
@@ -224,7 +248,9 @@ impl Children {
     pub(super) fn finish_lines(&mut self, index: usize, mut line: impl FnMut(&str, &[u8])) {
         /// The kernel's default capacity of a pipe (pipe(7)), in reads.
         const READS: usize = 64 * 1024 / READ;
-        let Some(Some(running)) = self.places.get_mut(index) else { return };
+        let Some(Some(running)) = self.places.get_mut(index) else {
+            return;
+        };
         for (stream, name) in running.streams.iter_mut().zip(STREAMS) {
             let Some(pipe) = &stream.pipe else { continue };
             let mut buffer = [0; READ];
@@ -245,7 +271,9 @@ impl Children {
     /// The place of the container whose first process is `pid`.
     pub(super) fn index_of(&self, pid: Pid) -> Option<usize> {
         let is_it = |place: &Option<Running>| {
-            place.as_ref().is_some_and(|running| running.child.pid == pid)
+            place
+                .as_ref()
+                .is_some_and(|running| running.child.pid == pid)
         };
         self.places.iter().position(is_it)
     }
@@ -262,7 +290,11 @@ impl Children {
         };
         // A process that left the container alive may still hold the other end, and the watch with it.
         epoll.remove(&running.child.setup);
-        for pipe in running.streams.iter().filter_map(|stream| stream.pipe.as_ref()) {
+        for pipe in running
+            .streams
+            .iter()
+            .filter_map(|stream| stream.pipe.as_ref())
+        {
             epoll.remove(pipe);
         }
         let group = running.child.group.as_ref();
@@ -285,7 +317,8 @@ impl Children {
 
     /// Asks every container to end.
     pub(super) fn ask_all(&self) {
-        self.running().for_each(|running| running.child.ask_to_end());
+        self.running()
+            .for_each(|running| running.child.ask_to_end());
     }
 
     /// Kills every container.
@@ -295,13 +328,22 @@ impl Children {
 
     /// The longest time that any container has to end.
     pub(super) fn longest_stop_timeout(&self, default: Duration) -> Duration {
-        let timeouts = self.running().map(|running| running.child.annotations.stop_timeout);
-        timeouts.map(|timeout| timeout.unwrap_or(default)).max().unwrap_or(default)
+        let timeouts = self
+            .running()
+            .map(|running| running.child.annotations.stop_timeout);
+        timeouts
+            .map(|timeout| timeout.unwrap_or(default))
+            .max()
+            .unwrap_or(default)
     }
 }
 
 const fn interest(listens: bool) -> Interest {
-    if listens { Interest::IN } else { Interest::empty() }
+    if listens {
+        Interest::IN
+    } else {
+        Interest::empty()
+    }
 }
 
 #[cfg(test)]

@@ -54,7 +54,9 @@ mod tests {
         let mut lines = Lines::default();
         let mut seen = Vec::new();
         for chunk in chunks {
-            lines.take(chunk, |line| seen.push(String::from_utf8_lossy(line).into_owned()));
+            lines.take(chunk, |line| {
+                seen.push(String::from_utf8_lossy(line).into_owned())
+            });
         }
         lines.finish(|line| seen.push(String::from_utf8_lossy(line).into_owned()));
         seen
@@ -62,7 +64,10 @@ mod tests {
 
     #[test]
     fn lines_are_whole_however_they_arrive() {
-        assert_eq!(lines(&[b"one\ntw", b"o\n", b"three"]), ["one", "two", "three"]);
+        assert_eq!(
+            lines(&[b"one\ntw", b"o\n", b"three"]),
+            ["one", "two", "three"]
+        );
         assert_eq!(lines(&[b"\n\na\r\n"]), ["", "", "a"]);
         assert!(lines(&[b""]).is_empty());
     }

@@ -25,10 +25,10 @@ use crate::parse::uevent::Uevent;
 use crate::plan::Plan;
 use crate::sys::clock::{self, Moment};
 use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::kmsg;
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::process::{self, End};
 use crate::sys::signal::{self, Signals};
-use crate::sys::kmsg;
 use children::{Children, Source};
 use output::Output;
 use policy::{Action, EndStatus, Input, Phase};
@@ -82,13 +82,18 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             .add(&signals.0, SIGNALS, Interest::IN)
             .at(Stage::Containers, Code::EventLoop)?;
         if let Some(uevents) = &machine.uevents {
-            epoll.add(uevents, UEVENTS, Interest::IN).at(Stage::Containers, Code::EventLoop)?;
+            epoll
+                .add(uevents, UEVENTS, Interest::IN)
+                .at(Stage::Containers, Code::EventLoop)?;
         }
         process::take_ctrl_alt_del();
         let groups = match Groups::open() {
             Ok(groups) => groups,
             Err(fault) => {
-                machine.warn(Stage::Containers, format_args!("no control groups: {fault}"));
+                machine.warn(
+                    Stage::Containers,
+                    format_args!("no control groups: {fault}"),
+                );
                 None
             }
         };
@@ -126,12 +131,18 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 Code::ContainerLimit,
                 crate::error::Op::List,
                 plan.containers,
-                format_args!("{} bundles more than can be supervised are not started", bundles.excess),
+                format_args!(
+                    "{} bundles more than can be supervised are not started",
+                    bundles.excess
+                ),
             );
             self.report(&error);
         }
         let count = self.children.len();
-        self.machine.complete(Stage::Containers, format_args!("{count} containers started"));
+        self.machine.complete(
+            Stage::Containers,
+            format_args!("{count} containers started"),
+        );
         report::write(self.machine);
         if count == 0 {
             self.decide(Input::NothingLeft);
@@ -142,7 +153,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     /// Waits for something to happen, and deals with it.
     fn turn(&mut self) {
         self.watch_for_room();
-        let deadline = [self.deadline, self.output.deadline()].into_iter().flatten().min();
+        let deadline = [self.deadline, self.output.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
         let ready = match self.epoll.wait(deadline) {
             Ok(ready) => ready,
             Err(fault) => {
@@ -160,10 +174,17 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 number => self.take_child(Source::from_number(number)),
             }
         }
-        if self.output.deadline().is_some_and(|deadline| clock::now() >= deadline) {
+        if self
+            .output
+            .deadline()
+            .is_some_and(|deadline| clock::now() >= deadline)
+        {
             self.output.flush();
         }
-        if self.deadline.is_some_and(|deadline| clock::now() >= deadline) {
+        if self
+            .deadline
+            .is_some_and(|deadline| clock::now() >= deadline)
+        {
             self.deadline = None;
             self.decide(Input::DeadlinePassed);
         }
@@ -173,10 +194,22 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     fn watch_for_room(&mut self) {
         self.output.flush();
         let console = self.output.console().filter(|_| self.output.is_pending());
-        watch(&self.epoll, &mut self.watches_console, self.output.console(), console.is_some(), CONSOLE);
+        watch(
+            &self.epoll,
+            &mut self.watches_console,
+            self.output.console(),
+            console.is_some(),
+            CONSOLE,
+        );
         let wanted = self.machine.events.device_to_watch().is_some();
         let device = self.machine.events.device();
-        watch(&self.epoll, &mut self.watches_event_device, device, wanted, EVENT_DEVICE);
+        watch(
+            &self.epoll,
+            &mut self.watches_event_device,
+            device,
+            wanted,
+            EVENT_DEVICE,
+        );
         self.children.listen(&self.epoll, self.output.has_room());
     }
 
@@ -199,7 +232,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     fn take_uevents(&mut self) {
         let mut buffer = [0; UEVENT_MAX];
         loop {
-            let Some(socket) = &self.machine.uevents else { return };
+            let Some(socket) = &self.machine.uevents else {
+                return;
+            };
             let message = match socket.next(&mut buffer) {
                 Received::Message(message) => message,
                 // What is looked for here, the event device, is looked up afresh below in any case.
@@ -222,21 +257,27 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 None => {}
             },
             Source::Output(..) => {
-                self.children.read_output(&self.epoll, source, |stream, line| {
-                    print(&mut self.output, self.machine, &id, stream, line);
-                });
+                self.children
+                    .read_output(&self.epoll, source, |stream, line| {
+                        print(&mut self.output, self.machine, &id, stream, line);
+                    });
             }
         }
     }
 
     fn reap(&mut self) {
         while let Some((pid, status)) = process::reap() {
-            let Some(index) = self.children.index_of(pid) else { continue };
+            let Some(index) = self.children.index_of(pid) else {
+                continue;
+            };
             self.drain(index);
-            let ended = self.children.remove(&self.epoll, index, self.groups.as_ref());
+            let ended = self
+                .children
+                .remove(&self.epoll, index, self.groups.as_ref());
             if ended.was_started {
                 self.status.note(status, self.phase);
-                self.machine.container_exited(&ended.id, status, ended.out_of_memory);
+                self.machine
+                    .container_exited(&ended.id, status, ended.out_of_memory);
             }
             if ended.on_exit == OnExit::Shutdown {
                 self.decide(Input::EndRequested(End::PowerOff));
@@ -281,7 +322,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 }
             }
             Action::KillAll => {
-                kmsg::warning(Stage::Shutdown, format_args!("containers that did not end are killed"));
+                kmsg::warning(
+                    Stage::Shutdown,
+                    format_args!("containers that did not end are killed"),
+                );
                 self.children.kill_all();
                 self.deadline = Some(clock::now() + KILL_TIMEOUT);
             }
@@ -295,7 +339,11 @@ impl<'m, 'p> Supervisor<'m, 'p> {
 
 fn print(output: &mut Output, machine: &mut Machine, id: &str, stream: &str, line: &[u8]) {
     output.line(id, line);
-    machine.events.output(id, stream, crate::text::Text::<1024>::from_bytes(line).as_str());
+    machine.events.output(
+        id,
+        stream,
+        crate::text::Text::<1024>::from_bytes(line).as_str(),
+    );
 }
 
 /// Watches `descriptor` for room if `wanted`, and keeps in `watched` whether it does.

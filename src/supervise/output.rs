@@ -58,7 +58,9 @@ impl Output {
 
     /// When the console is given up, if it goes on taking nothing.
     pub(super) fn deadline(&self) -> Option<Moment> {
-        self.stuck_since.filter(|_| self.is_pending()).map(|since| since + PATIENCE)
+        self.stuck_since
+            .filter(|_| self.is_pending())
+            .map(|since| since + PATIENCE)
     }
 
     const fn is_given_up(&self) -> bool {
@@ -112,7 +114,9 @@ impl Output {
         if self.dropped > 0 {
             let dropped = core::mem::take(&mut self.dropped);
             let mut line = crate::text::Text::<64>::EMPTY;
-            line.push(format_args!("{dropped} lines dropped: the console was too slow"));
+            line.push(format_args!(
+                "{dropped} lines dropped: the console was too slow"
+            ));
             self.line("berth", line.as_str().as_bytes());
         }
     }

@@ -117,13 +117,22 @@ mod tests {
             (Running, DeadlinePassed, Running, Wait),
             (Stopping(OFF), EndRequested(BOOT), Stopping(BOOT), Wait),
             (Stopping(OFF), DeadlinePassed, Killing(OFF), KillAll),
-            (Stopping(BOOT), NothingLeft, Stopping(BOOT), EndMachine(BOOT)),
+            (
+                Stopping(BOOT),
+                NothingLeft,
+                Stopping(BOOT),
+                EndMachine(BOOT),
+            ),
             (Killing(OFF), EndRequested(BOOT), Killing(BOOT), Wait),
             (Killing(OFF), DeadlinePassed, Killing(OFF), EndMachine(OFF)),
             (Killing(BOOT), NothingLeft, Killing(BOOT), EndMachine(BOOT)),
         ];
         for (phase, input, then, action) in table {
-            assert_eq!(next(phase, input, OnIdle::PowerOff), (then, action), "{phase:?} {input:?}");
+            assert_eq!(
+                next(phase, input, OnIdle::PowerOff),
+                (then, action),
+                "{phase:?} {input:?}"
+            );
         }
     }
 
@@ -138,7 +147,10 @@ mod tests {
     #[test]
     fn waiting_does_not_keep_a_machine_that_was_told_to_end() {
         let (phase, _) = next(Phase::Running, Input::EndRequested(OFF), OnIdle::Wait);
-        assert_eq!(next(phase, Input::NothingLeft, OnIdle::Wait).1, Action::EndMachine(OFF));
+        assert_eq!(
+            next(phase, Input::NothingLeft, OnIdle::Wait).1,
+            Action::EndMachine(OFF)
+        );
     }
 
     #[test]

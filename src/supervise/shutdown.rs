@@ -29,8 +29,14 @@ pub(super) fn end(machine: &mut Machine, end: End, status: u8) -> ! {
     while process::reap().is_some() {}
     rustix::fs::sync();
     unmount_all(machine);
-    machine.complete(Stage::Shutdown, format_args!("filesystems are synchronised"));
-    machine.events.emit(Event::End { status, action: name(end) });
+    machine.complete(
+        Stage::Shutdown,
+        format_args!("filesystems are synchronised"),
+    );
+    machine.events.emit(Event::End {
+        status,
+        action: name(end),
+    });
     failure::deliver(machine);
     failure::end(end)
 }
@@ -66,14 +72,20 @@ fn unmount_round(machine: &mut Machine, is_last: bool) -> (usize, usize) {
     };
     let mut counts = (0, 0);
     for line in text.trim_ascii_end().rsplit(|byte| *byte == b'\n') {
-        let Some(Ok(entry)) = Mounts::new(line).next() else { continue };
+        let Some(Ok(entry)) = Mounts::new(line).next() else {
+            continue;
+        };
         let mut path = [0; crate::sys::path::PATH_MAX];
-        let Some(path) = entry.mount_point.decode(&mut path) else { continue };
+        let Some(path) = entry.mount_point.decode(&mut path) else {
+            continue;
+        };
         let below_dev = path.starts_with(b"/dev/");
-        if KEPT.contains(&&*path) || below_dev {
+        if KEPT.contains(&path) || below_dev {
             continue;
         }
-        let Ok(path) = core::str::from_utf8(path) else { continue };
+        let Ok(path) = core::str::from_utf8(path) else {
+            continue;
+        };
         match mount::unmount_now(path).at(Stage::Shutdown, Code::Unmount) {
             Ok(()) => counts.0 += 1,
             Err(error) => {

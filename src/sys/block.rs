@@ -40,7 +40,9 @@ impl Device {
 /// # Errors
 /// Those of reading the class directory. A device that vanishes while it is looked at is not visited.
 pub fn each_device(mut visit: impl FnMut(&Device) -> bool) -> Result<(), Fault> {
-    each_name(CLASS, |name| device(name).is_none_or(|device| visit(&device)))
+    each_name(CLASS, |name| {
+        device(name).is_none_or(|device| visit(&device))
+    })
 }
 
 fn device(sysfs_name: &str) -> Option<Device> {
@@ -52,7 +54,11 @@ fn device(sysfs_name: &str) -> Option<Device> {
     let number = (properties.major?, properties.minor?);
     let size = read_file(CWD, &attribute("size")?, &mut buffer).ok()?;
     let sectors = core::str::from_utf8(size.trim_ascii()).ok()?.parse().ok()?;
-    Some(Device { name, number, sectors })
+    Some(Device {
+        name,
+        number,
+        sectors,
+    })
 }
 
 /// The device number of the block device node at `path`.

@@ -29,21 +29,22 @@ impl<const N: usize> Buffer<N> {
     /// Those of read(2) but `EINTR`.
     pub fn fill_from(&mut self, file: impl AsFd) -> Result<&mut [u8], Errno> {
         let mut filled = 0;
-        loop {
-            match read(&file, &mut self.0[filled..]) {
+        while let Some(room) = self.0.get_mut(filled..) {
+            match read(&file, room) {
                 Ok(([], _)) => break,
                 Ok((bytes, _)) => filled += bytes.len(),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
             }
         }
-        // SAFETY: the kernel has written the first `filled` bytes, as `read` reported.
-        Ok(unsafe { self.0[..filled].assume_init_mut() })
+        let bytes = self.0.get_mut(..filled).unwrap_or_default();
+        // SAFETY: the kernel has written these, as `read` reported.
+        Ok(unsafe { bytes.assume_init_mut() })
     }
 
     /// The first `len` bytes, or all if there are fewer, as zeroes.
     pub fn zeroed(&mut self, len: usize) -> &mut [u8] {
-        let bytes = &mut self.0[..len.min(N)];
+        let bytes = self.0.get_mut(..len.min(N)).unwrap_or_default();
         for byte in &mut *bytes {
             byte.write(0);
         }

@@ -15,7 +15,9 @@ pub const PATH: &str = "/dev/console";
 pub fn occupy_standard_descriptors() {
     // SAFETY: the descriptors are only asked whether they are open, not read or closed.
     let standard = unsafe { [stdin(), stdout(), stderr()] };
-    let open_already = standard.iter().all(|descriptor| fcntl_getfd(descriptor).is_ok());
+    let open_already = standard
+        .iter()
+        .all(|descriptor| fcntl_getfd(descriptor).is_ok());
     if open_already {
         return;
     }
@@ -51,7 +53,14 @@ pub fn open_null() -> Option<OwnedFd> {
 /// `/dev/null`, from a node of our own: `/dev` may be empty, or somebody else's.
 fn open_own_null() -> Option<OwnedFd> {
     const NODE: &str = "/.berth-null";
-    mknodat(CWD, NODE, FileType::CharacterDevice, Mode::from_raw_mode(0o600), makedev(1, 3)).ok()?;
+    mknodat(
+        CWD,
+        NODE,
+        FileType::CharacterDevice,
+        Mode::from_raw_mode(0o600),
+        makedev(1, 3),
+    )
+    .ok()?;
     let null = open(NODE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let _ = unlink(NODE);
     null.ok()
@@ -65,7 +74,12 @@ pub fn open_console() -> Option<OwnedFd> {
 
 /// Opens the console for a program that shall use it as its terminal.
 pub fn open_terminal() -> Option<OwnedFd> {
-    open(PATH, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()
+    open(
+        PATH,
+        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .ok()
 }
 
 /// Makes `terminal` descriptors 0, 1 and 2.

@@ -35,14 +35,14 @@ impl Epoll {
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
-    pub fn add(
-        &self,
-        descriptor: impl AsFd,
-        number: u64,
-        interest: Interest,
-    ) -> Result<(), Fault> {
-        epoll::add(&self.0, descriptor, epoll::EventData::new_u64(number), interest)
-            .during(Op::Watch, "a descriptor")
+    pub fn add(&self, descriptor: impl AsFd, number: u64, interest: Interest) -> Result<(), Fault> {
+        epoll::add(
+            &self.0,
+            descriptor,
+            epoll::EventData::new_u64(number),
+            interest,
+        )
+        .during(Op::Watch, "a descriptor")
     }
 
     /// Changes what `descriptor` is watched for.
@@ -55,8 +55,13 @@ impl Epoll {
         number: u64,
         interest: Interest,
     ) -> Result<(), Fault> {
-        epoll::modify(&self.0, descriptor, epoll::EventData::new_u64(number), interest)
-            .during(Op::Watch, "a descriptor")
+        epoll::modify(
+            &self.0,
+            descriptor,
+            epoll::EventData::new_u64(number),
+            interest,
+        )
+        .during(Op::Watch, "a descriptor")
     }
 
     /// Stops watching `descriptor`. Needed where a copy of it lives on in another process: closing ours is not enough then.
@@ -70,13 +75,17 @@ impl Epoll {
     /// # Errors
     /// Those of epoll_pwait2(2) other than `EINTR`.
     pub fn wait(&self, deadline: Option<Moment>) -> Result<Ready, Fault> {
-        let mut events: [MaybeUninit<epoll::Event>; ROUND] = [const { MaybeUninit::uninit() }; ROUND];
+        let mut events: [MaybeUninit<epoll::Event>; ROUND] =
+            [const { MaybeUninit::uninit() }; ROUND];
         let timeout: Option<Timespec> = deadline.map(Moment::from_now);
         let (events, _) = match epoll::wait(&self.0, &mut events[..], timeout.as_ref()) {
             Ok(events) => events,
             Err(Errno::INTR) => return Ok(Ready::new()),
             Err(errno) => return Err(errno).during(Op::Wait, "events"),
         };
-        Ok(events.iter().map(|event| (event.data.u64(), event.flags)).collect())
+        Ok(events
+            .iter()
+            .map(|event| (event.data.u64(), event.flags))
+            .collect())
     }
 }

@@ -24,8 +24,13 @@ const ENTRIES: usize = 2048;
 /// # Errors
 /// Those of openat(2).
 pub fn open_file(directory: impl AsFd, path: &str) -> Result<OwnedFd, Fault> {
-    openat(directory, path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
-        .during(Op::Open, path)
+    openat(
+        directory,
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY,
+        Mode::empty(),
+    )
+    .during(Op::Open, path)
 }
 
 /// Opens the directory at `path`.
@@ -39,7 +44,8 @@ pub fn open_directory(directory: impl AsFd, path: impl Arg + Copy) -> Result<Own
 
 /// `path` for a message.
 fn shown(path: impl Arg) -> Text<256> {
-    path.into_with_c_str(|path| Ok(Text::from_bytes(path.to_bytes()))).unwrap_or(Text::EMPTY)
+    path.into_with_c_str(|path| Ok(Text::from_bytes(path.to_bytes())))
+        .unwrap_or(Text::EMPTY)
 }
 
 /// Reads from `file` until `buffer` is full or the file ends; the number of bytes read.
@@ -48,8 +54,8 @@ fn shown(path: impl Arg) -> Text<256> {
 /// Those of read(2) but `EINTR`.
 pub fn read_up_to(file: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     let mut filled = 0;
-    while filled < buffer.len() {
-        match read(&file, &mut buffer[filled..]) {
+    while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match read(&file, room) {
             Ok(0) => break,
             Ok(len) => filled += len,
             Err(Errno::INTR) => {}
@@ -70,10 +76,10 @@ pub fn read_file<'b>(
 ) -> Result<&'b [u8], Fault> {
     let file = open_file(directory, path)?;
     let len = read_up_to(&file, buffer).during(Op::Read, path)?;
-    if len == buffer.len() {
-        return Err(Errno::FBIG).during(Op::Read, path);
+    match buffer.split_at_checked(len) {
+        Some((bytes, [_, ..])) => Ok(bytes),
+        _ => Err(Errno::FBIG).during(Op::Read, path),
     }
-    Ok(&buffer[..len])
 }
 
 /// Writes `bytes` to the existing file at `path` in one call, as sysfs, procfs and cgroupfs want it.
@@ -96,7 +102,13 @@ pub fn create_file(path: &str, bytes: &[u8]) -> Result<(), Fault> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::from_raw_mode(0o644))
         .and_then(|file| rustix::io::write(file, bytes))
-        .and_then(|len| if len == bytes.len() { Ok(()) } else { Err(Errno::NOSPC) })
+        .and_then(|len| {
+            if len == bytes.len() {
+                Ok(())
+            } else {
+                Err(Errno::NOSPC)
+            }
+        })
         .during(Op::Write, path)
 }
 
@@ -144,14 +156,21 @@ pub fn each_entry(
 /// Those of openat(2) and getdents64(2).
 pub fn each_name(path: &str, mut visit: impl FnMut(&str) -> bool) -> Result<(), Fault> {
     let directory = open_directory(CWD, path)?;
-    each_entry(directory.as_fd(), |name, _| name.to_str().is_ok_and(|name| !visit(name)).eq(&false))
-        .during(Op::List, path)
+    each_entry(directory.as_fd(), |name, _| {
+        name.to_str().is_ok_and(|name| !visit(name)).eq(&false)
+    })
+    .during(Op::List, path)
 }
 
 /// The identity of the mount that `file` is on (`stx_mnt_id`, Linux 5.8); zero on older kernels.
 fn mount_id(file: impl AsFd, path: &CStr) -> Result<u64, Errno> {
     const MOUNT_ID: StatxFlags = StatxFlags::MNT_ID;
-    let stat: Statx = statx(file, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH, MOUNT_ID)?;
+    let stat: Statx = statx(
+        file,
+        path,
+        AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH,
+        MOUNT_ID,
+    )?;
     Ok(stat.stx_mnt_id)
 }
 
@@ -178,11 +197,13 @@ fn remove_level(
         return Err(Errno::LOOP).during(Op::Remove, "a tree of more than 128 levels");
     }
     let mut failed = None;
-    each_entry(directory, |name, _| match remove_entry(directory, name, home, depth, removed) {
-        Ok(()) => true,
-        Err(fault) => {
-            failed = Some(fault);
-            false
+    each_entry(directory, |name, _| {
+        match remove_entry(directory, name, home, depth, removed) {
+            Ok(()) => true,
+            Err(fault) => {
+                failed = Some(fault);
+                false
+            }
         }
     })
     .during(Op::List, "old root")?;
@@ -260,7 +281,10 @@ mod tests {
         fs::write(scratch.path("f"), b"12345678").unwrap();
         let path = scratch.path("f");
         assert_eq!(read_file(CWD, &path, &mut [0; 9]).unwrap(), b"12345678");
-        assert_eq!(read_file(CWD, &path, &mut [0; 8]).unwrap_err().errno, Errno::FBIG);
+        assert_eq!(
+            read_file(CWD, &path, &mut [0; 8]).unwrap_err().errno,
+            Errno::FBIG
+        );
     }
 
     #[test]

@@ -46,9 +46,11 @@ fn open_node(access: OFlags) -> Result<OwnedFd, Errno> {
 /// Lifts the kernel's limit of ten records in five seconds for each writer (Documentation/admin-guide/sysctl/kernel.rst,
 /// `printk_devkmsg`): a failure report is longer. Needs `/proc`; a kernel that locked the setting keeps its limit.
 pub fn lift_rate_limit() {
-    if let Ok(file) =
-        open("/proc/sys/kernel/printk_devkmsg", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-    {
+    if let Ok(file) = open(
+        "/proc/sys/kernel/printk_devkmsg",
+        OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
         let _ = write(&file, b"on\n");
     }
 }
@@ -87,8 +89,8 @@ pub struct Mark(Option<OwnedFd>);
 impl Mark {
     /// The end of the log as it is now.
     pub fn here() -> Self {
-        let log = open_node(OFlags::RDONLY)
-            .and_then(|log| seek(&log, SeekFrom::End(0)).map(|_| log));
+        let log =
+            open_node(OFlags::RDONLY).and_then(|log| seek(&log, SeekFrom::End(0)).map(|_| log));
         Self(log.ok())
     }
 
@@ -130,14 +132,24 @@ mod tests {
 
     #[test]
     fn a_kernel_error_is_a_complaint() {
-        let record = b"3,401,1202000,-;FAT-fs (sdb1): IO charset ascii not found\n SUBSYSTEM=block\n";
-        assert_eq!(complaint(record), Some(&b"FAT-fs (sdb1): IO charset ascii not found"[..]));
+        let record =
+            b"3,401,1202000,-;FAT-fs (sdb1): IO charset ascii not found\n SUBSYSTEM=block\n";
+        assert_eq!(
+            complaint(record),
+            Some(&b"FAT-fs (sdb1): IO charset ascii not found"[..])
+        );
     }
 
     #[test]
     fn what_programs_or_the_kernel_merely_mention_is_not() {
-        assert_eq!(complaint(b"6,401,1202000,-;sd 0:0:0:0: [sda] Attached SCSI disk\n"), None);
-        assert_eq!(complaint(b"11,402,1202000,-;berth: root: mount failed\n"), None);
+        assert_eq!(
+            complaint(b"6,401,1202000,-;sd 0:0:0:0: [sda] Attached SCSI disk\n"),
+            None
+        );
+        assert_eq!(
+            complaint(b"11,402,1202000,-;berth: root: mount failed\n"),
+            None
+        );
         assert_eq!(complaint(b"garbage"), None);
         assert_eq!(complaint(b""), None);
     }

@@ -21,7 +21,11 @@ const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 /// Those of finit_module(2) but `EEXIST`.
 pub fn load(path: &str) -> Result<(), Fault> {
     let file = open_file(CWD, path)?;
-    let flags = if path.ends_with(".ko") { 0 } else { MODULE_INIT_COMPRESSED_FILE };
+    let flags = if path.ends_with(".ko") {
+        0
+    } else {
+        MODULE_INIT_COMPRESSED_FILE
+    };
     match finit_module(&file, c"", flags) {
         Err(Errno::EXIST) => Ok(()),
         result => result.during(Op::LoadModule, path),
@@ -43,11 +47,23 @@ impl Mapped {
         let file = open_file(CWD, path)?;
         let len = fstat(&file).during(Op::Map, path)?.st_size as usize;
         if len == 0 {
-            return Ok(Self { start: ptr::null_mut(), len });
+            return Ok(Self {
+                start: ptr::null_mut(),
+                len,
+            });
         }
         // SAFETY: a new private mapping at an address of the kernel's choice overlaps nothing.
-        let start = unsafe { mmap(ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, &file, 0) }
-            .during(Op::Map, path)?;
+        let start = unsafe {
+            mmap(
+                ptr::null_mut(),
+                len,
+                ProtFlags::READ,
+                MapFlags::PRIVATE,
+                &file,
+                0,
+            )
+        }
+        .during(Op::Map, path)?;
         Ok(Self { start, len })
     }
 

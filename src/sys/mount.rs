@@ -11,9 +11,9 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{Errno, read};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
-    mount_change, move_mount, open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
+    fsopen, mount_change, move_mount, open_tree, unmount,
 };
 
 pub use rustix::mount::MountFlags as Flags;
@@ -83,8 +83,10 @@ pub fn mount_bind_recursive(source: &str, target: &str) -> Result<(), Fault> {
 /// # Errors
 /// Those of mount(2).
 pub fn set_propagation_recursive(target: &str, propagation: Propagation) -> Result<(), Fault> {
-    mount_change(target, flag(propagation) | MountPropagationFlags::REC)
-        .during(Op::Propagation, format_args!("{target}: {}", name_of(propagation)))
+    mount_change(target, flag(propagation) | MountPropagationFlags::REC).during(
+        Op::Propagation,
+        format_args!("{target}: {}", name_of(propagation)),
+    )
 }
 
 /// Sets how the one mount at `target` passes on mounts.
@@ -92,8 +94,10 @@ pub fn set_propagation_recursive(target: &str, propagation: Propagation) -> Resu
 /// # Errors
 /// Those of mount(2).
 pub fn set_propagation(target: &str, propagation: Propagation) -> Result<(), Fault> {
-    mount_change(target, flag(propagation))
-        .during(Op::Propagation, format_args!("{target}: {}", name_of(propagation)))
+    mount_change(target, flag(propagation)).during(
+        Op::Propagation,
+        format_args!("{target}: {}", name_of(propagation)),
+    )
 }
 
 /// Makes the mount at `target` read-only, leaving its other flags: what is left to do for a root that cannot be unmounted.
@@ -142,8 +146,14 @@ pub fn unmount_now(target: &str) -> Result<(), Fault> {
 /// Those of openat2(2).
 pub fn resolve_in_root(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Fault> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
-        .during(Op::Open, path)
+    openat2(
+        root,
+        path,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        resolve,
+    )
+    .during(Op::Open, path)
 }
 
 /// A mount that is in no tree yet: it can be configured before anyone sees it.
@@ -165,12 +175,15 @@ impl Detached {
         options: &str,
         attributes: MountAttrFlags,
     ) -> Result<Self, Fault> {
-        let context =
-            fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).during(Op::Mount, format_args!("a {fstype}"))?;
+        let context = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)
+            .during(Op::Mount, format_args!("a {fstype}"))?;
         let complain = |errno, what: &str| {
             let words = context_message(context.as_fd());
             let separator = if words.is_empty() { "" } else { ": " };
-            Err(errno).during(Op::Mount, format_args!("{source} as {fstype}: {what}{separator}{words}"))
+            Err(errno).during(
+                Op::Mount,
+                format_args!("{source} as {fstype}: {what}{separator}{words}"),
+            )
         };
         if let Err(errno) = fsconfig_set_string(&context, "source", source) {
             return complain(errno, "source");
@@ -238,8 +251,12 @@ impl Detached {
         propagation: u64,
         recursive: bool,
     ) -> Result<(), Errno> {
-        let attributes =
-            linux::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+        let attributes = linux::mount_attr {
+            attr_set: set,
+            attr_clr: clear,
+            propagation,
+            userns_fd: 0,
+        };
         let flags = if recursive { linux::AT_RECURSIVE } else { 0 };
         raw::mount_setattr(self.0.as_fd(), flags, &attributes)
     }
@@ -249,7 +266,8 @@ impl Detached {
     /// # Errors
     /// Those of move_mount(2).
     pub fn attach(&self, target: BorrowedFd<'_>) -> Result<(), Errno> {
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        let flags =
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         move_mount(&self.0, "", target, "", flags)
     }
 

@@ -42,9 +42,13 @@ impl Uevents {
     pub fn open() -> Result<Self, Fault> {
         const SUBJECT: &str = "uevents";
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(KOBJECT_UEVENT))
-                .during(Op::Socket, SUBJECT)?;
+        let socket = socket_with(
+            AddressFamily::NETLINK,
+            SocketType::DGRAM,
+            flags,
+            Some(KOBJECT_UEVENT),
+        )
+        .during(Op::Socket, SUBJECT)?;
         // A smaller buffer overflows sooner, which `Received::Overflow` handles.
         let _ = sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER);
         bind(&socket, &SocketAddrNetlink::new(0, KERNEL_GROUP)).during(Op::Socket, SUBJECT)?;
@@ -64,8 +68,7 @@ impl Uevents {
             match result {
                 // Any process with CAP_NET_ADMIN can send here; only the kernel's port number is zero.
                 Ok(message) if from_kernel(&message) => {
-                    let len = message.bytes.min(UEVENT_MAX);
-                    return Received::Message(&buffer[..len]);
+                    return Received::Message(buffer.get(..message.bytes).unwrap_or(buffer));
                 }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(Errno::NOBUFS) => return Received::Overflow,

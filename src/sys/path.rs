@@ -28,6 +28,9 @@ mod tests {
     fn a_path_that_is_too_long_is_refused() {
         let long = "x".repeat(PATH_MAX + 1);
         assert_eq!(path(format_args!("{long}")), Err(Errno::NAMETOOLONG));
-        assert_eq!(path(format_args!("/dev/{}", "sdb1")).as_deref(), Ok("/dev/sdb1"));
+        assert_eq!(
+            path(format_args!("/dev/{}", "sdb1")).as_deref(),
+            Ok("/dev/sdb1")
+        );
     }
 }

@@ -2,9 +2,7 @@
 
 use rustix::io::Errno;
 use rustix::path::Arg;
-use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, wait,
-};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, wait};
 use rustix::system::RebootCommand;
 
 use super::raw::{self, Forked, StringList};

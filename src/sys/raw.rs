@@ -27,14 +27,12 @@ impl SignalSet {
     pub const FULL: Self = Self(!0);
 
     /// The signals of `numbers`.
-    pub const fn of(numbers: &[u32]) -> Self {
-        let mut bits = 0;
-        let mut at = 0;
-        while at < numbers.len() {
-            bits |= 1 << (numbers[at] - 1);
-            at += 1;
-        }
-        Self(bits)
+    pub fn of(numbers: &[u32]) -> Self {
+        Self(
+            numbers
+                .iter()
+                .fold(0, |bits, number| bits | 1 << (number - 1)),
+        )
     }
 }
 
@@ -74,7 +72,7 @@ pub fn fork(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked, Errno>
     arguments.flags = flags;
     arguments.exit_signal = u64::from(linux::SIGCHLD);
     if let Some(cgroup) = cgroup {
-        arguments.flags |= linux::CLONE_INTO_CGROUP as u64;
+        arguments.flags |= linux::CLONE_INTO_CGROUP;
         arguments.cgroup = cgroup.as_raw_fd() as u64;
     }
     // SAFETY: `arguments` outlives the call. Memory is copied, not shared, and there is one thread, so both returns see a
@@ -91,7 +89,9 @@ pub fn fork(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked, Errno>
     };
     match check(result)? {
         0 => Ok(Forked::Child),
-        pid => Pid::from_raw(pid as i32).map(Forked::Parent).ok_or(Errno::INVAL),
+        pid => Pid::from_raw(pid as i32)
+            .map(Forked::Parent)
+            .ok_or(Errno::INVAL),
     }
 }
 

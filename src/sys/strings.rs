@@ -23,7 +23,10 @@ impl<const BYTES: usize, const COUNT: usize> Default for Strings<BYTES, COUNT> {
 impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     /// No strings.
     pub const fn new() -> Self {
-        Self { bytes: heapless::Vec::new(), starts: heapless::Vec::new() }
+        Self {
+            bytes: heapless::Vec::new(),
+            starts: heapless::Vec::new(),
+        }
     }
 
     /// Appends what `text` formats to.
@@ -35,7 +38,7 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         let start = self.bytes.len();
         self.starts.push(start).map_err(|_| Errno::TOOBIG)?;
         fmt::Write::write_fmt(&mut Writer(&mut self.bytes), text).map_err(|_| Errno::TOOBIG)?;
-        if self.bytes[start..].contains(&0) {
+        if self.bytes.iter().skip(start).any(|byte| *byte == 0) {
             return Err(Errno::INVAL);
         }
         self.bytes.push(0).map_err(|_| Errno::TOOBIG)
@@ -43,30 +46,34 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
 
     /// The strings, in order.
     pub fn iter(&self) -> impl Iterator<Item = &CStr> {
-        self.starts.iter().filter_map(|start| CStr::from_bytes_until_nul(self.bytes.get(*start..)?).ok())
+        self.starts
+            .iter()
+            .filter_map(|start| CStr::from_bytes_until_nul(self.bytes.get(*start..)?).ok())
     }
 
     /// Calls `user` with the list as execve(2) takes it.
     pub fn with_list<R>(&self, user: impl FnOnce(StringList<'_>) -> R) -> R {
-        // The list ends in a null pointer, for which there is always room: see `pointers`.
-        let mut pointers = [ptr::null::<c_char>(); POINTERS_MAX];
-        let room = pointers.len() - 1;
-        for (pointer, text) in pointers[..room].iter_mut().zip(self.iter()) {
+        const { assert!(COUNT <= STRINGS_MAX) };
+        let mut pointers = [ptr::null::<c_char>(); STRINGS_MAX + 1];
+        for (pointer, text) in pointers.iter_mut().zip(self.iter().take(STRINGS_MAX)) {
             *pointer = text.as_ptr();
         }
-        // SAFETY: the last pointer is null, those before point to C strings in `self.bytes`, which is borrowed meanwhile.
+        // SAFETY: the last pointer stayed null; those before are null or point to C strings in `self.bytes`, which is
+        // borrowed meanwhile.
         user(unsafe { StringList::new(&pointers) })
     }
 }
 
-/// The most strings in any list, and the null pointer behind them.
-const POINTERS_MAX: usize = 257;
+/// The most strings in any list.
+const STRINGS_MAX: usize = 256;
 
 struct Writer<'v, const BYTES: usize>(&'v mut heapless::Vec<u8, BYTES>);
 
 impl<const BYTES: usize> fmt::Write for Writer<'_, BYTES> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.extend_from_slice(text.as_bytes()).map_err(|_| fmt::Error)
+        self.0
+            .extend_from_slice(text.as_bytes())
+            .map_err(|_| fmt::Error)
     }
 }
 
@@ -89,6 +96,9 @@ mod tests {
         let mut strings = Strings::<8, 1>::new();
         strings.push(format_args!("a")).unwrap();
         assert_eq!(strings.push(format_args!("b")), Err(Errno::TOOBIG));
-        assert_eq!(Strings::<8, 1>::new().push(format_args!("a\0b")), Err(Errno::INVAL));
+        assert_eq!(
+            Strings::<8, 1>::new().push(format_args!("a\0b")),
+            Err(Errno::INVAL)
+        );
     }
 }

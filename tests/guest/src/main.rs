@@ -1,6 +1,9 @@
 //! Runs inside the virtual machines of the tests, as the program of a container or as `init=`, and prints what it sees.
 //! `guest <what> [arguments]`; it is linked statically, because there is nothing else where it runs.
 
+mod host;
+mod init;
+
 use std::env;
 use std::process::ExitCode;
 
@@ -22,6 +25,10 @@ fn run(words: &[&str]) -> Result<ExitCode> {
     match words {
         ["say", text @ ..] => println!("{}", text.join(" ")),
         ["exit", status] => return Ok(ExitCode::from(status.parse::<u8>()?)),
+        ["init", words @ ..] => init::run(words)?,
+        ["power-off"] => init::power_off()?,
+        ["describe-host"] => host::describe()?,
+        ["hold-a-mount"] => host::hold_a_mount()?,
         _ => bail!("there is no such check"),
     }
     Ok(ExitCode::SUCCESS)

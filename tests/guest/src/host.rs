@@ -1,0 +1,67 @@
+//! What a container without a PID namespace sees of the host: the move onto the new root, from the other side.
+//!
+//! The program joins the mount namespace of PID 1 (setns(2)) and prints what is there.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
+
+use anyhow::{Context, Result};
+use rustix::ioctl::{IntegerSetter, Opcode, ioctl};
+use rustix::mount::{MountFlags, mount};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// Joins the host's mount namespace.
+pub(crate) fn join() -> Result<()> {
+    let host = File::open("/proc/1/ns/mnt").context("open the host's mount namespace")?;
+    move_into_link_name_space(host.as_fd(), Some(LinkNameSpaceType::Mount))
+        .context("join the host's mount namespace")
+}
+
+/// Prints where `/` is, what PID 1 has open and mapped, with the device numbers, and the memory that files in memory take.
+pub(crate) fn describe() -> Result<()> {
+    let init = fs::read_to_string("/proc/1/maps")?;
+    join()?;
+    println!("root on {}", fs::metadata("/")?.dev());
+    for name in ["init", "etc", "lib", "sysroot"] {
+        println!("/{name} {}", if fs::symlink_metadata(format!("/{name}")).is_ok() { "exists" } else { "is gone" });
+    }
+    for line in init.lines().filter(|line| line.contains('/')) {
+        let mut fields = line.split_whitespace().skip(3);
+        let device = fields.next().unwrap_or_default();
+        println!("mapped {} from {device}", fields.skip(1).collect::<Vec<_>>().join(" "));
+    }
+    for entry in fs::read_dir("/proc/1/fd")? {
+        let path = entry?.path();
+        let (target, file) = (fs::read_link(&path)?, fs::metadata(&path)?);
+        println!("open {} on {}", target.display(), file.dev());
+    }
+    // Pages of a ramfs are unevictable, pages of a tmpfs are shared memory (Documentation/filesystems/proc.rst).
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    let kib = |name: &str| -> Option<u64> {
+        memory.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+    };
+    let files = kib("Unevictable:").unwrap_or(0) + kib("Shmem:").unwrap_or(0);
+    println!("files in memory {files}");
+    Ok(())
+}
+
+/// Mounts a filesystem on the host and puts a loop device on a file in it: it cannot be unmounted any more, and no process
+/// is to blame.
+pub(crate) fn hold_a_mount() -> Result<()> {
+    /// `LOOP_SET_FD` of `<linux/loop.h>`.
+    const LOOP_SET_FD: Opcode = 0x4c00;
+    join()?;
+    fs::create_dir("/held")?;
+    mount("tmpfs", "/held", "tmpfs", MountFlags::empty(), None).context("mount a tmpfs")?;
+    fs::write("/held/file", vec![0; 65536])?;
+    let open = |path| File::options().read(true).write(true).open(path).with_context(|| format!("open {path}"));
+    let (device, file) = (open("/dev/loop0")?, open("/held/file")?);
+    // SAFETY: loop(4): the argument is an open descriptor, of which the kernel takes a reference.
+    unsafe {
+        let request = IntegerSetter::<LOOP_SET_FD>::new_usize(file.as_raw_fd() as usize);
+        ioctl(&device, request).context("attach the loop device")?;
+    }
+    println!("held");
+    Ok(())
+}

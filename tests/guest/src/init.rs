@@ -1,0 +1,77 @@
+//! What runs as `init=`: it reports how it was started, line by line on the event port, and switches the machine off.
+//!
+//! Its lines are events of the kind `output`, as if a container `init` had written them, so that tests read them like any
+//! other. That the port can be opened shows something too: it takes one opener at a time, so berth has let go of it.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use rustix::system::{RebootCommand, reboot};
+use serde_json::json;
+
+/// Reports, and never returns. `words` are the arguments.
+pub(crate) fn run(words: &[&str]) -> Result<()> {
+    let mut port = File::options().write(true).open(event_port()?).context("open the event port")?;
+    let mut say = |line: String| -> Result<()> {
+        let event = json!({ "t": 0, "event": "output", "id": "init", "stream": "stdout", "line": line });
+        Ok(writeln!(port, "{event}")?)
+    };
+    say(format!("process {}", std::process::id()))?;
+    for (number, word) in words.iter().enumerate() {
+        say(format!("argument {number} {word}"))?;
+    }
+    for (name, value) in env::vars() {
+        say(format!("variable {name}={value}"))?;
+    }
+    say(format!("directory {}", env::current_dir()?.display()))?;
+    for line in fs::read_to_string("/proc/self/status")?.lines().filter(|line| line.starts_with("Sig")) {
+        say(line.replace(":\t", " "))?;
+    }
+    for line in descriptors()? {
+        say(line)?;
+    }
+    for line in fs::read_to_string("/proc/self/mountinfo")?.lines() {
+        say(format!("mount {line}"))?;
+    }
+    say("done".to_owned())?;
+    // Not from here: if reboot(2) came back before the power is off, PID 1 would end.
+    Command::new("/proc/self/exe").arg("power-off").spawn().context("start a child")?;
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Switches the machine off.
+pub(crate) fn power_off() -> Result<()> {
+    rustix::fs::sync();
+    Ok(reboot(RebootCommand::PowerOff)?)
+}
+
+/// The open descriptors and what they refer to, but for the port.
+fn descriptors() -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let entry = entry?;
+        // The descriptor that lists the directory is gone by now.
+        let Ok(target) = fs::read_link(entry.path()) else { continue };
+        let is_ours = target.starts_with("/proc") || target == event_port()?;
+        if !is_ours {
+            lines.push(format!("descriptor {} {}", entry.file_name().display(), target.display()));
+        }
+    }
+    Ok(lines)
+}
+
+fn event_port() -> Result<PathBuf> {
+    for entry in fs::read_dir("/sys/class/virtio-ports")? {
+        let entry = entry?;
+        if fs::read_to_string(entry.path().join("name"))?.trim() == "org.berth.events" {
+            return Ok(PathBuf::from("/dev").join(entry.file_name()));
+        }
+    }
+    anyhow::bail!("there is no port org.berth.events")
+}
