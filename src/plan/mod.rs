@@ -24,18 +24,20 @@
     )
 )]
 
-use core::fmt;
+mod error;
+mod keys;
+
 use core::time::Duration;
 
-pub use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
-use crate::parse::cmdline::{Cmdline, CmdlineError, Words, same_key};
-use crate::parse::device::{self, DeviceRef};
-use crate::parse::list::List;
-use crate::parse::modules::wanted::is_name;
-use crate::parse::nearest::nearest;
-use crate::parse::verity::Verity;
+pub use error::{PlanError, Refusal, Source};
+pub use keys::{KEYS, Key};
+use keys::{find, is_own};
 
-const OWN: &str = "berth.";
+pub use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
+use crate::parse::cmdline::{Cmdline, Words};
+use crate::parse::device::DeviceRef;
+use crate::parse::list::List;
+use crate::parse::verity::Verity;
 
 /// The console level that `quiet` sets: warnings and what is worse (`CONSOLE_LOGLEVEL_QUIET`).
 pub const QUIET: u8 = 4;
@@ -116,104 +118,6 @@ impl RootWait {
         }
     }
 }
-
-/// One key of the command line.
-pub struct Key {
-    /// The key, without `=`.
-    pub name: &'static str,
-    /// The values it takes, for people.
-    pub accepts: &'static str,
-    /// What holds without it, for people.
-    pub default: &'static str,
-    /// What it does, for people.
-    pub meaning: &'static str,
-    /// Whether this version acts on it, see [`Plan::unsupported`].
-    pub supported: bool,
-    /// Stores a value; `None` refuses it.
-    set: Set,
-}
-
-/// Higher-ranked, so that one table serves every lifetime of the text.
-type Set = for<'p, 'a> fn(&'p mut Plan<'a>, Option<&'a str>) -> Option<()>;
-
-const fn key(
-    name: &'static str,
-    accepts: &'static str,
-    default: &'static str,
-    meaning: &'static str,
-    set: Set,
-) -> Key {
-    Key {
-        name,
-        accepts,
-        default,
-        meaning,
-        supported: true,
-        set,
-    }
-}
-
-const fn later(key: Key) -> Key {
-    Key {
-        supported: false,
-        ..key
-    }
-}
-
-const NOTHING: &str = "no value";
-const SECONDS: &str = "seconds, 0 to 4294967295";
-const DIRECTORY: &str = "an absolute path";
-
-/// The whole grammar, in the order of the manual.
-#[rustfmt::skip]
-pub static KEYS: &[Key] = &[
-    key("root", device::ACCEPTED, "stay on the initramfs", "the root device",
-        |p, v| { p.root = Some(DeviceRef::parse(v?).ok()?); Some(()) }),
-    key("rootfstype", "a filesystem type, or a comma list of them", "probed from the superblock", "types to try, in order",
-        |p, v| { p.rootfstype = List::parse(v?, is_name)?; Some(()) }),
-    key("rootflags", "mount options", "none", "options handed to the filesystem",
-        |p, v| { p.rootflags = Some(v?); Some(()) }),
-    key("ro", NOTHING, "rw", "mount the root read-only; the last of ro and rw wins",
-        |p, v| { p.read_only = true; nothing(v) }),
-    key("rw", NOTHING, "rw", "mount the root writable",
-        |p, v| { p.read_only = false; nothing(v) }),
-    key("rootwait", "no value (for ever), or seconds, 0 to 4294967295", "10 s", "how long to wait for the root device",
-        |p, v| { p.rootwait = match v { None => RootWait::Forever, _ => RootWait::Seconds(seconds(v)?) }; Some(()) }),
-    key("rootdelay", SECONDS, "0", "sleep so long before looking for the root device",
-        |p, v| { p.rootdelay = Duration::from_secs(seconds(v)?.into()); Some(()) }),
-    key("init", "an absolute path", "supervise containers", "hand the machine to this program on the new root",
-        |p, v| { p.init = Some(absolute(v)?); Some(()) }),
-    key("quiet", NOTHING, "as the kernel has it", "only warnings and worse on the console",
-        |p, v| { p.loglevel = Some(QUIET); nothing(v) }),
-    key("loglevel", "0 to 15", "as the kernel has it", "show what is more urgent than this level on the console",
-        |p, v| { p.loglevel = Some(v?.parse().ok().filter(|level| *level <= 15)?); Some(()) }),
-    key("panic", "seconds; 0 holds, negative is at once", "the kernel's", "how long `reboot` waits after a failure",
-        |p, v| { p.panic_timeout = Some(v?.parse().ok()?); Some(()) }),
-    key("berth.modules", "module names, a comma list", "none", "modules to load besides those of the image",
-        |p, v| { p.modules = List::parse(v?, is_name)?; Some(()) }),
-    later(key("berth.overlay", "tmpfs or a device", "none", "writable layer above a read-only root",
-        |p, v| { p.overlay = Some(DeviceRef::parse(v?).ok()?); Some(()) })),
-    later(key("berth.root_fallback", "devices, a comma list", "none", "tried in order when root= fails",
-        |p, v| { p.root_fallback = List::parse(v?, |item| DeviceRef::parse(item).is_ok())?; Some(()) })),
-    later(key("berth.verity", "ROOT-HASH, or ROOT-HASH,DEVICE or ROOT-HASH,OFFSET", "none", "dm-verity below the root",
-        |p, v| { p.verity = Some(Verity::parse(v?)?); Some(()) })),
-    later(key("berth.automount", DIRECTORY, "off", "where disks that appear are mounted",
-        |p, v| { p.automount = Some(absolute(v)?); Some(()) })),
-    later(key("berth.log", DIRECTORY, "ring only", "directory on the root for the containers' output",
-        |p, v| { p.log = Some(absolute(v)?); Some(()) })),
-    later(key("berth.watchdog", "seconds, 1 to 4294967295", "off", "timeout of /dev/watchdog, which is then fed",
-        |p, v| { p.watchdog = Some(Duration::from_secs(seconds(v).filter(|s| *s > 0)?.into())); Some(()) })),
-    key("berth.containers", DIRECTORY, "/containers", "directory of bundles on the new root",
-        |p, v| { p.containers = absolute(v)?; Some(()) }),
-    key("berth.on_failure", "poweroff, reboot, halt, panic or shell", "reboot", "what ends a boot that failed",
-        |p, v| { p.on_failure = OnFailure::parse(v?)?; Some(()) }),
-    key("berth.on_idle", "poweroff, reboot, halt or wait", "poweroff", "what follows when nothing is left to run",
-        |p, v| { p.on_idle = OnIdle::parse(v?)?; Some(()) }),
-    key("berth.events", "the absolute path of a character device", "virtio port org.berth.events, if present", "where the event stream goes",
-        |p, v| { p.events = Some(absolute(v)?); Some(()) }),
-    key("berth.break", "mount-root, switch-root or containers", "none", "stop for a shell before this stage, if the image has one",
-        |p, v| { p.break_at = Some(BreakAt::parse(v?)?); Some(()) }),
-];
 
 impl<'a> Plan<'a> {
     /// Reads the defaults (`/etc/berth/cmdline`, or nothing) and then the kernel command line.
@@ -309,104 +213,6 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 }
-
-fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| same_key(key.name, name))
-}
-
-fn is_own(name: &str) -> bool {
-    name.starts_with(OWN)
-}
-
-fn nothing(value: Option<&str>) -> Option<()> {
-    value.is_none().then_some(())
-}
-
-/// Decimal digits only: `str::parse` would also take a plus sign.
-fn seconds(value: Option<&str>) -> Option<u32> {
-    value?
-        .parse()
-        .ok()
-        .filter(|_| value.is_some_and(|v| !v.starts_with('+')))
-}
-
-fn absolute(value: Option<&str>) -> Option<&str> {
-    value.filter(|path| path.starts_with('/'))
-}
-
-/// Which text a refused word stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// `/etc/berth/cmdline` of the image.
-    Defaults,
-    /// The kernel command line.
-    Cmdline,
-}
-
-/// A command line that cannot be followed.
-#[derive(Clone, Copy)]
-pub struct PlanError<'a> {
-    /// Where.
-    pub source: Source,
-    /// What.
-    pub refusal: Refusal<'a>,
-}
-
-/// Why a command line cannot be followed.
-#[derive(Clone, Copy)]
-pub enum Refusal<'a> {
-    /// It is not text.
-    Text(CmdlineError),
-    /// A `berth.*` key that does not exist.
-    Unknown {
-        /// The key as typed.
-        key: &'a str,
-    },
-    /// A value that its key does not take.
-    Value {
-        /// The key's row in [`KEYS`].
-        key: &'static Key,
-        /// The value; `None` if there is none.
-        value: Option<&'a str>,
-    },
-}
-
-impl fmt::Display for PlanError<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.source {
-            Source::Defaults => "/etc/berth/cmdline: ",
-            Source::Cmdline => "command line: ",
-        })?;
-        match self.refusal {
-            Refusal::Text(error) => write!(f, "{error}"),
-            Refusal::Value { key, value: None } => {
-                write!(f, "{} needs a value: {}", key.name, key.accepts)
-            }
-            Refusal::Value { key, value } => {
-                let (name, value) = (key.name, value.unwrap_or_default().escape_default());
-                write!(f, "{name}={value} is refused; {name} takes {}", key.accepts)
-            }
-            Refusal::Unknown { key } => {
-                let mut known = KEYS.iter().map(|key| key.name).filter(|name| is_own(name));
-                write!(f, "there is no key {}", key.escape_default())?;
-                if let Some(name) = nearest(key, known.clone()) {
-                    write!(f, ", perhaps {name}")?;
-                }
-                write!(f, "; known are {}", known.next().unwrap_or_default())?;
-                known.try_for_each(|name| write!(f, ", {name}"))
-            }
-        }
-    }
-}
-
-/// As `Display`: the row of a key holds a function, which says nothing.
-impl fmt::Debug for PlanError<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl core::error::Error for PlanError<'_> {}
 
 #[cfg(test)]
 mod tests {

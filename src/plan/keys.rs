@@ -1,0 +1,135 @@
+//! The grammar of the command line: every key, what it takes and what it means.
+
+use core::time::Duration;
+
+use super::{Plan, QUIET, RootWait};
+use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
+use crate::parse::cmdline::same_key;
+use crate::parse::device::{self, DeviceRef};
+use crate::parse::list::List;
+use crate::parse::modules::wanted::is_name;
+use crate::parse::verity::Verity;
+
+const OWN: &str = "berth.";
+
+/// One key of the command line.
+pub struct Key {
+    /// The key, without `=`.
+    pub name: &'static str,
+    /// The values it takes, for people.
+    pub accepts: &'static str,
+    /// What holds without it, for people.
+    pub default: &'static str,
+    /// What it does, for people.
+    pub meaning: &'static str,
+    /// Whether this version acts on it, see [`Plan::unsupported`].
+    pub supported: bool,
+    /// Stores a value; `None` refuses it.
+    pub(super) set: Set,
+}
+
+/// Higher-ranked, so that one table serves every lifetime of the text.
+type Set = for<'p, 'a> fn(&'p mut Plan<'a>, Option<&'a str>) -> Option<()>;
+
+const fn key(
+    name: &'static str,
+    accepts: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+    set: Set,
+) -> Key {
+    Key {
+        name,
+        accepts,
+        default,
+        meaning,
+        supported: true,
+        set,
+    }
+}
+
+const fn later(key: Key) -> Key {
+    Key {
+        supported: false,
+        ..key
+    }
+}
+
+const NOTHING: &str = "no value";
+const SECONDS: &str = "seconds, 0 to 4294967295";
+const DIRECTORY: &str = "an absolute path";
+
+/// The whole grammar, in the order of the manual.
+#[rustfmt::skip]
+pub static KEYS: &[Key] = &[
+    key("root", device::ACCEPTED, "stay on the initramfs", "the root device",
+        |p, v| { p.root = Some(DeviceRef::parse(v?).ok()?); Some(()) }),
+    key("rootfstype", "a filesystem type, or a comma list of them", "probed from the superblock", "types to try, in order",
+        |p, v| { p.rootfstype = List::parse(v?, is_name)?; Some(()) }),
+    key("rootflags", "mount options", "none", "options handed to the filesystem",
+        |p, v| { p.rootflags = Some(v?); Some(()) }),
+    key("ro", NOTHING, "rw", "mount the root read-only; the last of ro and rw wins",
+        |p, v| { p.read_only = true; nothing(v) }),
+    key("rw", NOTHING, "rw", "mount the root writable",
+        |p, v| { p.read_only = false; nothing(v) }),
+    key("rootwait", "no value (for ever), or seconds, 0 to 4294967295", "10 s", "how long to wait for the root device",
+        |p, v| { p.rootwait = match v { None => RootWait::Forever, _ => RootWait::Seconds(seconds(v)?) }; Some(()) }),
+    key("rootdelay", SECONDS, "0", "sleep so long before looking for the root device",
+        |p, v| { p.rootdelay = Duration::from_secs(seconds(v)?.into()); Some(()) }),
+    key("init", "an absolute path", "supervise containers", "hand the machine to this program on the new root",
+        |p, v| { p.init = Some(absolute(v)?); Some(()) }),
+    key("quiet", NOTHING, "as the kernel has it", "only warnings and worse on the console",
+        |p, v| { p.loglevel = Some(QUIET); nothing(v) }),
+    key("loglevel", "0 to 15", "as the kernel has it", "show what is more urgent than this level on the console",
+        |p, v| { p.loglevel = Some(v?.parse().ok().filter(|level| *level <= 15)?); Some(()) }),
+    key("panic", "seconds; 0 holds, negative is at once", "the kernel's", "how long `reboot` waits after a failure",
+        |p, v| { p.panic_timeout = Some(v?.parse().ok()?); Some(()) }),
+    key("berth.modules", "module names, a comma list", "none", "modules to load besides those of the image",
+        |p, v| { p.modules = List::parse(v?, is_name)?; Some(()) }),
+    later(key("berth.overlay", "tmpfs or a device", "none", "writable layer above a read-only root",
+        |p, v| { p.overlay = Some(DeviceRef::parse(v?).ok()?); Some(()) })),
+    later(key("berth.root_fallback", "devices, a comma list", "none", "tried in order when root= fails",
+        |p, v| { p.root_fallback = List::parse(v?, |item| DeviceRef::parse(item).is_ok())?; Some(()) })),
+    later(key("berth.verity", "ROOT-HASH, or ROOT-HASH,DEVICE or ROOT-HASH,OFFSET", "none", "dm-verity below the root",
+        |p, v| { p.verity = Some(Verity::parse(v?)?); Some(()) })),
+    later(key("berth.automount", DIRECTORY, "off", "where disks that appear are mounted",
+        |p, v| { p.automount = Some(absolute(v)?); Some(()) })),
+    later(key("berth.log", DIRECTORY, "ring only", "directory on the root for the containers' output",
+        |p, v| { p.log = Some(absolute(v)?); Some(()) })),
+    later(key("berth.watchdog", "seconds, 1 to 4294967295", "off", "timeout of /dev/watchdog, which is then fed",
+        |p, v| { p.watchdog = Some(Duration::from_secs(seconds(v).filter(|s| *s > 0)?.into())); Some(()) })),
+    key("berth.containers", DIRECTORY, "/containers", "directory of bundles on the new root",
+        |p, v| { p.containers = absolute(v)?; Some(()) }),
+    key("berth.on_failure", "poweroff, reboot, halt, panic or shell", "reboot", "what ends a boot that failed",
+        |p, v| { p.on_failure = OnFailure::parse(v?)?; Some(()) }),
+    key("berth.on_idle", "poweroff, reboot, halt or wait", "poweroff", "what follows when nothing is left to run",
+        |p, v| { p.on_idle = OnIdle::parse(v?)?; Some(()) }),
+    key("berth.events", "the absolute path of a character device", "virtio port org.berth.events, if present", "where the event stream goes",
+        |p, v| { p.events = Some(absolute(v)?); Some(()) }),
+    key("berth.break", "mount-root, switch-root or containers", "none", "stop for a shell before this stage, if the image has one",
+        |p, v| { p.break_at = Some(BreakAt::parse(v?)?); Some(()) }),
+];
+
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| same_key(key.name, name))
+}
+
+pub(super) fn is_own(name: &str) -> bool {
+    name.starts_with(OWN)
+}
+
+fn nothing(value: Option<&str>) -> Option<()> {
+    value.is_none().then_some(())
+}
+
+/// Decimal digits only: `str::parse` would also take a plus sign.
+fn seconds(value: Option<&str>) -> Option<u32> {
+    value?
+        .parse()
+        .ok()
+        .filter(|_| value.is_some_and(|v| !v.starts_with('+')))
+}
+
+fn absolute(value: Option<&str>) -> Option<&str> {
+    value.filter(|path| path.starts_with('/'))
+}
