@@ -97,6 +97,8 @@ vocabulary! {
         Chroot = "make the root directory of",
         /// Making a directory, file or node.
         Create = "create",
+        /// Giving up capabilities.
+        Drop = "give up",
         /// Executing a program.
         Exec = "execute",
         /// Handing a module to the kernel.

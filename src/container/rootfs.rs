@@ -7,7 +7,7 @@
 //! * pivot_root wants the new root to be a mount point, and no shared mount above it: so the rootfs is bound over itself,
 //!   and what is to be shared is made so afterwards.
 //! * The old root, which lies on top after `pivot_root(".", ".")`, is detached at once. MS_MOVE and chroot leave it below,
-//!   where a process with CAP_SYS_ADMIN could come back to it: those modes give that capability up.
+//!   where a process with CAP_SYS_ADMIN or CAP_SYS_CHROOT could come back to it: those modes give both up.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -42,18 +42,15 @@ impl<'c> Rootfs<'c> {
             path(format_args!("{bundle}/{root}"))
         }
         .during(Op::Open, root)?;
-        let shared = propagation == Some(Propagation::Shared);
-        // A copy of a shared mount is its peer, a copy of a slave another slave of the same master.
-        let copy = if shared { Some(copy_of(&path)?) } else { None };
         let namespace = match propagation {
-            Some(Propagation::Private | Propagation::Unbindable) => Propagation::Private,
-            _ => Propagation::Slave,
+            None | Some(Propagation::Slave) => Propagation::Slave,
+            // "shared" is a peer group of the container's own, not the host's (config-linux.md, "Rootfs Mount Propagation").
+            Some(Propagation::Shared | Propagation::Private | Propagation::Unbindable) => {
+                Propagation::Private
+            }
         };
         mount::set_propagation_recursive("/", namespace)?;
-        let copy = match copy {
-            Some(copy) => copy,
-            None => copy_of(&path)?,
-        };
+        let copy = copy_of(&path)?;
         copy.attach(open_directory(&path)?.as_fd())
             .during(Op::Mount, format_args!("{path} on itself"))?;
         Ok(Self {
@@ -82,16 +79,18 @@ impl<'c> Rootfs<'c> {
             RootSwitch::Move => {
                 mount::mount_move(".", "/")?;
                 mount::chroot_here(&self.path)?;
-                give_up_mounting()?;
+                give_up_the_way_back()?;
             }
             RootSwitch::Chroot => {
                 mount::chroot_here(&self.path)?;
-                give_up_mounting()?;
+                give_up_the_way_back()?;
             }
         }
         match self.propagation {
-            None => mount::set_propagation_recursive("/", Propagation::Shared),
-            Some(Propagation::Slave | Propagation::Private | Propagation::Shared) => Ok(()),
+            None | Some(Propagation::Shared) => {
+                mount::set_propagation_recursive("/", Propagation::Shared)
+            }
+            Some(Propagation::Slave | Propagation::Private) => Ok(()),
             Some(Propagation::Unbindable) => {
                 mount::set_propagation_recursive("/", Propagation::Unbindable)
             }
@@ -99,10 +98,14 @@ impl<'c> Rootfs<'c> {
     }
 }
 
-/// From the next execve on, no program of the container has CAP_SYS_ADMIN (capabilities(7), "bounding set").
-fn give_up_mounting() -> Result<(), Fault> {
-    remove_capability_from_bounding_set(CapabilitySet::SYS_ADMIN)
-        .during(Op::Create, "a bounding set without CAP_SYS_ADMIN")
+/// From the next execve on, no program of the container has these (capabilities(7), "bounding set"): CAP_SYS_ADMIN could
+/// unmount what lies on top of the host's root, and with CAP_SYS_CHROOT a second chroot leads out of the first (chroot(2)).
+fn give_up_the_way_back() -> Result<(), Fault> {
+    for capability in [CapabilitySet::SYS_ADMIN, CapabilitySet::SYS_CHROOT] {
+        remove_capability_from_bounding_set(capability)
+            .during(Op::Drop, "CAP_SYS_ADMIN and CAP_SYS_CHROOT")?;
+    }
+    Ok(())
 }
 
 fn open_directory(path: &str) -> Result<OwnedFd, Fault> {
