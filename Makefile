@@ -1,32 +1,75 @@
 # The commands; what they do is in the packages.
 
 CARGO ?= cargo
-TARGET := x86_64-unknown-linux-gnu
-BERTH_QEMU := $(CARGO) run --quiet -p berth-qemu --
+CARGO_TARGET_DIR ?= target
+HOST := x86_64-unknown-linux-gnu
+QEMU := $(CARGO) run --quiet -p berth-qemu --
+GATES := $(CARGO) run --quiet -p berth-tests --bin gates --
+TOOLS := -p berth-initramfs -p berth-qemu -p berth-guest -p berth-tests
+MATRIX := 6.1,6.12,7
 
-.PHONY: run init guest image test qemu-test qemu-matrix setup
+.PHONY: run init image test qemu-test qemu-matrix bench lint size readme help
+.PHONY: cc setup guest
 
-run: init
-	@$(BERTH_QEMU) setup
-	@$(BERTH_QEMU) run $(ARGS)
+run: setup init ## boot the demo on this terminal; `ARGS='-append "…"'` adds kernel words
+	@$(QEMU) run $(ARGS)
 
-init:
+init: cc ## build the release binary: `target/init`
 	$(CARGO) build --release -p berth --bin berth
-	@install -D -m 0755 target/release/berth target/init
+	@install -D -m 0755 $(CARGO_TARGET_DIR)/release/berth target/init
 	@echo "target/init: $$(stat -c %s target/init) bytes"
 
-guest:
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --target $(TARGET) -p berth-guest
-	@install -D -m 0755 target/$(TARGET)/debug/guest target/guest
+image: init ## build the demo's initramfs: `target/initramfs.cpio`
+	@$(QEMU) image
 
-image: init
-	$(BERTH_QEMU) image
+test: setup ## run the tests that need no virtual machine
+	$(CARGO) test -p berth --lib
+	$(CARGO) test -p berth --doc
+	$(CARGO) test -p berth-initramfs
+	$(CARGO) test -p berth-qemu --lib --bins
+	$(CARGO) test -p berth-tests --lib --bins
 
-setup:
-	@$(BERTH_QEMU) setup
+qemu-test: setup init guest ## boot all virtual machines of the tests; `ARGS=name` only those
+	$(CARGO) test -p berth-qemu --test machine
+	$(CARGO) test -p berth-tests --test vm -- $(ARGS)
 
-qemu-test: setup init guest
-	$(CARGO) test -p berth-tests
+qemu-matrix: setup init guest ## boot those of the matrix on the kernels 6.1, 6.12 and 7
+	BERTH_TEST_KERNELS=$(MATRIX) $(CARGO) test -p berth-tests --test vm -- $(ARGS)
 
-qemu-matrix: setup init guest
-	BERTH_TEST_KERNELS=6.1,6.12,7 $(CARGO) test -p berth-tests
+bench: setup init guest ## count instructions, beside a C program that does the same: `target/bench.md`
+	$(CARGO) bench -p berth-tests --bench boot
+
+lint: cc init ## check format, lints, layers, the binary, documentation, fuzz targets, aarch64
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
+	$(CARGO) clippy -p berth --bin berth -- -D warnings
+	$(CARGO) clippy -p berth --lib --tests -- -D warnings
+	$(CARGO) clippy $(TOOLS) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps -p berth --lib
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps -p berth-initramfs -p berth-qemu -p berth-tests --lib
+	$(CARGO) test --quiet -p berth --lib readme
+	@$(GATES) layers
+	@$(GATES) binary target/init
+	@$(GATES) aarch64
+	@$(GATES) fuzz
+
+size: image ## show the sizes of the binary and of the image
+	@$(GATES) size target/init target/initramfs.cpio
+
+readme: ## put the tables of commands, keys and codes into the README
+	BERTH_WRITE_README=1 $(CARGO) test --quiet -p berth --lib readme
+
+help: ## list these commands
+	@sed -n 's/^\([a-z-]*\):.* ## /  \1\t/p' Makefile | expand -t 16
+
+# What the builds themselves rely on: a C compiler links, makes the reference programs, and builds libFuzzer.
+cc:
+	@command -v cc >/dev/null && command -v c++ >/dev/null || \
+	    { echo "this machine lacks a C compiler: install the packages gcc, g++ and libc6-dev" >&2; exit 1; }
+
+setup: cc
+	@$(QEMU) setup
+
+guest: cc
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --target $(HOST) -p berth-guest
+	@install -D -m 0755 $(CARGO_TARGET_DIR)/$(HOST)/debug/guest target/guest

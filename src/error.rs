@@ -89,6 +89,8 @@ macro_rules! vocabulary {
 vocabulary! {
     /// What was tried: the verb of a message, followed by its subject.
     Op {
+        /// Setting up a device.
+        Configure = "set up",
         /// Creating a process.
         Clone = "create a process for",
         /// Changing the working directory.
@@ -143,8 +145,8 @@ vocabulary! {
         Watch = "watch",
         /// Writing bytes.
         Write = "write to",
-        /// Making namespaces.
-        Unshare = "make namespaces of",
+        /// Making a namespace.
+        Unshare = "make",
     }
 }
 

@@ -61,3 +61,7 @@ pub mod plan;
 pub mod supervise;
 pub mod sys;
 pub mod text;
+
+#[cfg(test)]
+#[path = "../tests/gates/readme.rs"]
+mod readme;

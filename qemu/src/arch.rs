@@ -23,6 +23,14 @@ impl Arch {
         }
     }
 
+    /// The compiler's name for it.
+    pub(crate) fn rust_target(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64-unknown-linux-gnu",
+            Self::Aarch64 => "aarch64-unknown-linux-gnu",
+        }
+    }
+
     /// The program that emulates it.
     pub fn qemu(self) -> &'static str {
         match self {

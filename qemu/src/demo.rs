@@ -4,8 +4,8 @@
 //! prints a few lines and ends, `clock` runs until it is stopped, and `shell` has the console; when it exits the machine
 //! shuts down. What they run is the host's static busybox; their configurations are in `qemu/demo/`.
 //!
-//! vfat has no links and no modes, so a rootfs is busybox itself and empty directories to mount on, and each container
-//! links busybox' applets into a tmpfs before it does anything else.
+//! vfat has no links and no modes, so a rootfs is busybox itself and empty directories to mount on. The shell links busybox'
+//! applets into a tmpfs before it does anything else; the other two make do with what a shell can by itself.
 
 use std::path::Path;
 
@@ -23,8 +23,7 @@ pub const PROMPT: &str = "shell# ";
 /// The kernel command line, before what the user adds.
 pub const WORDS: &str = "quiet root=/dev/sdb1";
 
-/// What is loaded at boot: the way to the disk and to the event port, and the file system. The disk driver comes before the
-/// controller, so that each disk gets its name when it is found, and not all at once.
+/// What is loaded at boot: the way to the event port and to the disks, and the file system.
 pub const MODULES: [&str; 5] = [
     "virtio_pci",
     "virtio_console",

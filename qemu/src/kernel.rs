@@ -253,7 +253,7 @@ fn one_release(dir: &Path) -> Result<(String, PathBuf)> {
 }
 
 /// The release's name from os-release(5).
-fn codename() -> Result<String> {
+pub(crate) fn codename() -> Result<String> {
     let text = fs::read_to_string("/etc/os-release").context("read /etc/os-release")?;
     text.lines()
         .find_map(|line| line.strip_prefix("VERSION_CODENAME="))

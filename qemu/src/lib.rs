@@ -8,6 +8,7 @@
 //! * [`accel`] decides between KVM and TCG, and trusts KVM only after a guest has run in it.
 //! * [`vm`] boots a machine, follows its console, its events and its hypervisor, and says how it ended.
 //! * [`demo`] is the machine that `make run` boots.
+//! * [`mod@cross`] builds berth for another architecture.
 //!
 //! All that is made stays below `target/`: kernels in `target/kernels/`, logs in `target/vm/<machine>/`.
 //!
@@ -37,6 +38,7 @@ mod program;
 
 pub mod accel;
 pub mod arch;
+pub mod cross;
 pub mod demo;
 pub mod disk;
 pub mod kernel;

@@ -138,7 +138,7 @@ impl<'m> Pid1<'m> {
             }
         }
         kmsg::lift_rate_limit();
-        if let Some(console) = console::open_console() {
+        if let Some(console) = console::open_terminal() {
             // A console that cannot be used is no reason not to boot.
             let _ = console::become_standard_descriptors(&console);
         }

@@ -12,11 +12,10 @@ use super::Machine;
 use super::modules;
 use super::survey;
 use crate::error::{Code, Error, Stage};
-use crate::events::Event;
+use crate::events::{Event, OWN_FAILURE};
 use crate::hint::hint;
 use crate::parse::list::List;
 use crate::plan::OnFailure;
-use crate::supervise::policy::OWN_FAILURE;
 use crate::sys::clock;
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::process::{self, End};
@@ -173,8 +172,10 @@ pub fn end(end: End) -> ! {
 /// Waits for ever; children that end are collected meanwhile.
 pub fn rest() -> ! {
     loop {
-        let _ = poll(&mut [], None);
-        while process::reap().is_some() {}
+        if !process::wait_for_child() {
+            // Signals are blocked or ignored: this does not return.
+            let _ = poll(&mut [], None);
+        }
     }
 }
 

@@ -8,16 +8,15 @@
 use core::fmt;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 
 use super::Machine;
-use super::switch::open_new_root;
 use crate::error::{At, Code, During, Error, Op, Stage};
 use crate::parse::executable::{Executable, ExecutableError};
 use crate::plan::Plan;
 use crate::sys::arch;
-use crate::sys::fs::read_up_to;
+use crate::sys::fs::{self, read_up_to};
 use crate::sys::process::Environment;
 use crate::sys::strings::Strings;
 use crate::sys::{process, signal};
@@ -40,7 +39,7 @@ pub(super) struct Successor {
 /// # Errors
 /// [`Code::InitMissing`], [`Code::InitNotExecutable`], [`Code::InitFormat`], [`Code::InitInterpreter`].
 pub(super) fn prove(new_root: &str, program: &str) -> Result<Successor, Error> {
-    let root = open_new_root(new_root).at(Stage::Switch, Code::NewRoot)?;
+    let root = fs::open_directory(CWD, new_root).at(Stage::Switch, Code::NewRoot)?;
     let too_long = || {
         Err(Errno::NAMETOOLONG)
             .during(Op::Exec, format_args!("init={program}"))

@@ -88,6 +88,9 @@ impl Machine {
     /// # Errors
     /// `ENAMETOOLONG` for a device path of `berth.events=` that is too long.
     pub fn adopt(&mut self, plan: &Plan<'_>) -> Result<(), crate::error::Fault> {
+        if let Some(level) = plan.loglevel.filter(|_| !plan.quiet) {
+            kmsg::show_progress(level);
+        }
         FAILURE_ACTION.store(plan.on_failure as u8, Ordering::Relaxed);
         self.on_failure = FailurePolicy {
             action: plan.on_failure,

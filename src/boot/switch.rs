@@ -19,7 +19,7 @@
 //! itself and that mount takes the place of the new root; nothing is removed.
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, fstatfs, stat};
+use rustix::fs::{fstatfs, stat};
 use rustix::io::Errno;
 
 use super::handover::Successor;
@@ -237,9 +237,4 @@ fn bind_over_itself() -> Result<(), Fault> {
     mount::enter(SYSROOT)?;
     mount::mount_move(".", "/")?;
     mount::chroot_here(SYSROOT)
-}
-
-/// Opens `path` below the new root, for those that look at it before the switch.
-pub(super) fn open_new_root(at: &str) -> Result<OwnedFd, Fault> {
-    fs::open_directory(CWD, at)
 }

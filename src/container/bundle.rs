@@ -10,8 +10,11 @@ use crate::sys::path::path;
 /// The most bundles that are started.
 pub const BUNDLES_MAX: usize = 64;
 
+/// The longest name of a container, in bytes.
+pub const ID_MAX: usize = 64;
+
 /// A container's name: that of its bundle's directory.
-pub type Id = heapless::String<64>;
+pub type Id = heapless::String<ID_MAX>;
 
 /// What became of a look into the directory of bundles.
 pub struct Bundles {

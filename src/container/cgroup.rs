@@ -7,6 +7,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, mkdirat, unlinkat};
 use rustix::io::Errno;
 
+use super::bundle::{BUNDLES_MAX, Id};
 use crate::error::{During, Fault, Op};
 use crate::sys::fs;
 
@@ -17,7 +18,11 @@ const PARENT: &str = "/sys/fs/cgroup/berth";
 const CONTROLLERS: &[&[u8]] = &[b"+memory", b"+pids"];
 
 /// The group that all containers are below of.
-pub struct Groups(OwnedFd);
+pub struct Groups {
+    directory: OwnedFd,
+    /// Groups whose processes were killed and are still on their way out.
+    ending: heapless::Vec<Id, BUNDLES_MAX>,
+}
 
 /// The group of one container.
 pub struct Group(OwnedFd);
@@ -39,7 +44,11 @@ impl Groups {
                 let _ = fs::write_file(&group, "cgroup.subtree_control", controller);
             }
         }
-        fs::open_directory(CWD, PARENT).map(|group| Some(Self(group)))
+        let directory = fs::open_directory(CWD, PARENT)?;
+        Ok(Some(Self {
+            directory,
+            ending: heapless::Vec::new(),
+        }))
     }
 
     /// Makes the group of the container `id`.
@@ -47,19 +56,28 @@ impl Groups {
     /// # Errors
     /// Those of mkdirat(2) but `EEXIST`, and of openat(2).
     pub fn create(&self, id: &str) -> Result<Group, Fault> {
-        match mkdirat(&self.0, id, Mode::from_raw_mode(0o755)) {
+        match mkdirat(&self.directory, id, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).during(Op::Create, format_args!("{PARENT}/{id}")),
         }
-        fs::open_directory(&self.0, id).map(Group)
+        fs::open_directory(&self.directory, id).map(Group)
     }
 
-    /// Removes the group of the container `id`, all of whose processes have ended.
-    ///
-    /// # Errors
-    /// `EBUSY` while a process is left.
-    pub fn remove(&self, id: &str) -> Result<(), Errno> {
-        unlinkat(&self.0, id, AtFlags::REMOVEDIR)
+    /// Removes the group of the container `id`, whose processes were killed: now, or in [`Self::remove_ended`] once the last
+    /// of them is gone.
+    pub fn remove(&mut self, id: &Id) {
+        // There are as many places as bundles.
+        let _ = self.ending.push(id.clone());
+        self.remove_ended();
+    }
+
+    /// Removes what can be removed by now. Called when processes have been reaped.
+    pub fn remove_ended(&mut self) {
+        // EBUSY while a process is left (cgroup-v2.rst, "Processes").
+        let is_busy = |id: &Id| {
+            unlinkat(&self.directory, id.as_str(), AtFlags::REMOVEDIR) == Err(Errno::BUSY)
+        };
+        self.ending.retain(is_busy);
     }
 }
 

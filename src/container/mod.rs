@@ -23,6 +23,6 @@ mod rootfs;
 mod setup;
 mod spawn;
 
-pub use bundle::{BUNDLES_MAX, Id, each_bundle};
+pub use bundle::{BUNDLES_MAX, ID_MAX, Id, each_bundle};
 pub use cgroup::Groups;
 pub use spawn::{Child, setup_error, spawn};

@@ -77,22 +77,33 @@ pub(super) fn set_propagations(mounts: &[Mount<'_>]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Mounts a proc filesystem of the container's own PID namespace, if the rootfs has the directory and the bundle did not
-/// say what belongs there.
-pub(super) fn mount_proc(root: BorrowedFd<'_>, mounts: &[Mount<'_>]) -> Result<(), Fault> {
-    let is_proc = |mount: &Mount<'_>| mount.destination.trim_matches('/') == "proc";
-    let Ok(target) = resolve_in_root(root, "proc") else {
-        return Ok(());
-    };
-    if mounts.iter().any(is_proc) {
-        return Ok(());
+/// What a container has without asking: a proc filesystem of its own PID namespace, and a `/dev` with the default devices
+/// (config-linux.md, "Default Filesystems", "Default Devices"). Each only where the rootfs has the directory and the bundle
+/// does not say what belongs there. They are mounted first, so that the bundle's mounts may lie in them.
+pub(super) fn mount_defaults(root: BorrowedFd<'_>, mounts: &[Mount<'_>]) -> Result<(), Fault> {
+    let common = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    if let Some(target) = default_target(root, "proc", mounts) {
+        let attributes = common | MountAttrFlags::MOUNT_ATTR_NODEV;
+        Detached::new("proc", "proc", &[], "", attributes)?
+            .attach(target.as_fd())
+            .during(Op::Mount, "/proc")?;
     }
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    Detached::new("proc", "proc", &[], "", attributes)?
-        .attach(target.as_fd())
-        .during(Op::Mount, "/proc")
+    if let Some(target) = default_target(root, "dev", mounts) {
+        let dev = Detached::new("tmpfs", "tmpfs", &[], "mode=755,size=64m", common)?;
+        devices::populate(dev.root())?;
+        dev.attach(target.as_fd()).during(Op::Mount, "/dev")?;
+    }
+    Ok(())
+}
+
+/// The directory `name` of the rootfs, unless the bundle mounts something on it.
+fn default_target(root: BorrowedFd<'_>, name: &str, mounts: &[Mount<'_>]) -> Option<OwnedFd> {
+    let is_it = |mount: &Mount<'_>| mount.destination.trim_matches('/') == name;
+    if mounts.iter().any(is_it) {
+        return None;
+    }
+    let target = resolve_in_root(root, name).ok()?;
+    (file_type(target.as_fd()) == Ok(FileType::Directory)).then_some(target)
 }
 
 /// Binds the host's console on the container's, so that the terminal has a name inside.

@@ -11,7 +11,7 @@ use crate::error::{During, Fault, Op};
 use crate::parse::config::Config;
 use crate::sys::process::{self, Environment};
 use crate::sys::strings::Strings;
-use crate::sys::{console, mount, raw, signal};
+use crate::sys::{console, mount, net, raw, signal};
 
 /// Room for arguments, and for variables: a config.json is no longer.
 const STRINGS: usize = crate::parse::config::MAX_SIZE;
@@ -49,11 +49,17 @@ fn prepare_and_execute(
     rustix::process::setsid().during(Op::Create, "a session")?;
     let has_console = matches!(streams, Streams::Console(_));
     connect(streams)?;
+    if config.namespaces.cgroup {
+        process::unshare_cgroup()?;
+    }
+    if config.namespaces.network {
+        net::bring_loopback_up()?;
+    }
 
     let switch = config.annotations.root_switch;
     let rootfs = Rootfs::bind(bundle, config.root_path, config.rootfs_propagation, switch)?;
+    mounts::mount_defaults(rootfs.root(), &config.mounts)?;
     mounts::mount_all(rootfs.root(), bundle, &config.mounts)?;
-    mounts::mount_proc(rootfs.root(), &config.mounts)?;
     if has_console {
         mounts::bind_console(rootfs.root())?;
     }

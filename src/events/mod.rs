@@ -29,6 +29,9 @@ const QUEUE: usize = 64 * 1024;
 /// What output may not use of it.
 const RESERVED: usize = 16 * 1024;
 
+/// The status of a failure of berth's own, in [`Event::End`].
+pub const OWN_FAILURE: u8 = 125;
+
 /// Something that happened. The variants are the objects of the stream; see the README for their fields.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]

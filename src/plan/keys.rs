@@ -78,10 +78,14 @@ pub static KEYS: &[Key] = &[
         |p, v| { p.rootdelay = Duration::from_secs(seconds(v)?.into()); Some(()) }),
     key("init", "an absolute path", "supervise containers", "hand the machine to this program on the new root",
         |p, v| { p.init = Some(absolute(v)?); Some(()) }),
-    key("quiet", NOTHING, "as the kernel has it", "only warnings and worse on the console",
-        |p, v| { p.loglevel = Some(QUIET); nothing(v) }),
-    key("loglevel", "0 to 15", "as the kernel has it", "show what is more urgent than this level on the console",
-        |p, v| { p.loglevel = Some(v?.parse().ok().filter(|level| *level <= 15)?); Some(()) }),
+    key("quiet", NOTHING, "as the kernel has it", "only errors on the console, of the kernel's and of berth's messages",
+        |p, v| { (p.loglevel, p.quiet) = (Some(QUIET), true); nothing(v) }),
+    key("loglevel", "0 to 15", "as the kernel has it", "show what is more urgent than this level on the console; berth's progress is shown at any",
+        |p, v| {
+            p.loglevel = Some(v?.parse().ok().filter(|level| *level <= 15)?);
+            p.quiet = false;
+            Some(())
+        }),
     key("panic", "seconds; 0 holds, negative is at once", "the kernel's", "how long `reboot` waits after a failure",
         |p, v| { p.panic_timeout = Some(v?.parse().ok()?); Some(()) }),
     key("berth.modules", "module names, a comma list", "none", "modules to load besides those of the image",

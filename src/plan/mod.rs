@@ -39,7 +39,7 @@ use crate::parse::device::DeviceRef;
 use crate::parse::list::List;
 use crate::parse::verity::Verity;
 
-/// The console level that `quiet` sets: warnings and what is worse (`CONSOLE_LOGLEVEL_QUIET`).
+/// The console level that `quiet` sets: errors and what is worse (`CONSOLE_LOGLEVEL_QUIET`).
 pub const QUIET: u8 = 4;
 
 /// Everything that can be asked of a boot. Text is borrowed from the two inputs of [`Plan::new`].
@@ -63,6 +63,8 @@ pub struct Plan<'a> {
     pub init_args: Words<'a>,
     /// `loglevel=N`, or [`QUIET`] for `quiet`, whichever came last. `None`: the kernel's default.
     pub loglevel: Option<u8>,
+    /// `quiet`, unless a `loglevel=` came after it: berth does not show its progress either.
+    pub quiet: bool,
     /// `panic=`: seconds before `reboot` acts on failure. 0 holds, negative is at once, `None`
     /// leaves it to `/proc/sys/kernel/panic`.
     pub panic_timeout: Option<i32>,
@@ -147,6 +149,7 @@ impl<'a> Plan<'a> {
             init: None,
             init_args: Words::default(),
             loglevel: None,
+            quiet: false,
             panic_timeout: None,
             modules: List::default(),
             overlay: None,
@@ -268,6 +271,8 @@ mod tests {
     fn the_last_word_wins_and_the_command_line_overrides_the_defaults() {
         assert!(!plan("ro rw").unwrap().read_only);
         assert_eq!(plan("loglevel=7 quiet").unwrap().loglevel, Some(QUIET));
+        assert!(plan("loglevel=7 quiet").unwrap().quiet);
+        assert!(!plan("quiet loglevel=4").unwrap().quiet);
         assert_eq!(plan("quiet loglevel=7").unwrap().loglevel, Some(7));
         assert_eq!(plan("rootwait=1 rootwait").unwrap().rootwait.limit(), None);
         let plan = Plan::new(b"ro berth.on_idle=wait -- a\n", b"berth.on-idle=halt").unwrap();

@@ -14,7 +14,7 @@ use crate::parse::config::OnExit;
 use crate::sys::epoll::{Epoll, Interest};
 
 /// How much output is read at once, in bytes. Others get their turn in between.
-const READ: usize = 4096;
+pub(super) const READ: usize = 512;
 
 /// The names of a container's two streams.
 const STREAMS: [&str; 2] = ["stdout", "stderr"];
@@ -279,7 +279,12 @@ impl Children {
     }
 
     /// Forgets the container at `index`, and kills what is left of it.
-    pub(super) fn remove(&mut self, epoll: &Epoll, index: usize, groups: Option<&Groups>) -> Ended {
+    pub(super) fn remove(
+        &mut self,
+        epoll: &Epoll,
+        index: usize,
+        groups: Option<&mut Groups>,
+    ) -> Ended {
         let Some(running) = self.places.get_mut(index).and_then(Option::take) else {
             return Ended {
                 id: Id::new(),
@@ -304,8 +309,7 @@ impl Children {
             let _ = group.kill();
         }
         if let Some(groups) = groups {
-            // Killed processes may still be on their way out; the empty group costs little.
-            let _ = groups.remove(&running.id);
+            groups.remove(&running.id);
         }
         Ended {
             id: running.id,

@@ -266,6 +266,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     }
 
     fn reap(&mut self) {
+        let mut shall_end = false;
         while let Some((pid, status)) = process::reap() {
             let Some(index) = self.children.index_of(pid) else {
                 continue;
@@ -273,15 +274,20 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             self.drain(index);
             let ended = self
                 .children
-                .remove(&self.epoll, index, self.groups.as_ref());
+                .remove(&self.epoll, index, self.groups.as_mut());
             if ended.was_started {
                 self.status.note(status, self.phase);
                 self.machine
                     .container_exited(&ended.id, status, ended.out_of_memory);
             }
-            if ended.on_exit == OnExit::Shutdown {
-                self.decide(Input::EndRequested(End::PowerOff));
-            }
+            shall_end |= ended.on_exit == OnExit::Shutdown;
+        }
+        if let Some(groups) = &mut self.groups {
+            groups.remove_ended();
+        }
+        // Only now: who is reaped in the same turn has not ended because of it.
+        if shall_end {
+            self.decide(Input::EndRequested(End::PowerOff));
         }
         if self.children.is_empty() {
             self.decide(Input::NothingLeft);
@@ -330,8 +336,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 self.deadline = Some(clock::now() + KILL_TIMEOUT);
             }
             Action::EndMachine(end) => {
-                self.output.flush();
-                shutdown::end(self.machine, end, self.status.value())
+                self.output.finish();
+                shutdown::end(self.machine, &self.signals, end, self.status.value())
             }
         }
     }

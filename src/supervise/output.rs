@@ -6,18 +6,25 @@
 
 use core::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, write};
 
+use super::children::READ;
+use crate::container::ID_MAX;
 use crate::events::Queue;
 use crate::sys::clock::{self, Moment};
 use crate::sys::console;
+use crate::text::Text;
 
 /// The size of the queue, in bytes.
 const QUEUE: usize = 64 * 1024;
 
-/// Room for what one read of a pipe can bring: the read itself, and the id in front of each line of it.
-const HEADROOM: usize = 24 * 1024;
+/// Room for what one read of a pipe can bring: nothing but ends of lines, each with the longest id in front of it.
+const HEADROOM: usize = READ * (ID_MAX + SEPARATOR.len() + 1);
+
+/// Between the id and the line.
+const SEPARATOR: &[u8] = b": ";
 
 /// How long a console may take nothing before lines are dropped.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,7 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Output {
     console: Option<OwnedFd>,
     queue: Queue<QUEUE>,
+    /// Since when the console has taken nothing.
     stuck_since: Option<Moment>,
+    is_given_up: bool,
     dropped: u64,
 }
 
@@ -37,6 +46,7 @@ impl Output {
             console: console::open_console(),
             queue: Queue::default(),
             stuck_since: None,
+            is_given_up: false,
             dropped: 0,
         }
     }
@@ -48,7 +58,7 @@ impl Output {
 
     /// True if a container's pipe may be read now.
     pub(super) fn has_room(&self) -> bool {
-        self.queue.len() + HEADROOM <= QUEUE || self.is_given_up()
+        self.queue.len() + HEADROOM <= QUEUE || self.is_given_up
     }
 
     /// True while something waits for the console.
@@ -59,12 +69,8 @@ impl Output {
     /// When the console is given up, if it goes on taking nothing.
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.stuck_since
-            .filter(|_| self.is_pending())
+            .filter(|_| self.is_pending() && !self.is_given_up)
             .map(|since| since + PATIENCE)
-    }
-
-    const fn is_given_up(&self) -> bool {
-        self.dropped > 0
     }
 
     /// Adds a line.
@@ -72,35 +78,51 @@ impl Output {
         if self.console.is_none() {
             return;
         }
-        let len = id.len() + 2 + line.len() + 1;
-        let fits = self.queue.len() + len <= QUEUE;
-        if !fits || self.is_given_up() {
+        self.note_dropped();
+        if self.dropped > 0 || !self.push(id, line) {
             self.dropped = self.dropped.saturating_add(1);
-            return;
+        }
+    }
+
+    fn push(&mut self, id: &str, line: &[u8]) -> bool {
+        let len = id.len() + SEPARATOR.len() + line.len() + 1;
+        if self.is_given_up || self.queue.len() + len > QUEUE {
+            return false;
         }
         // All four fit, as was checked.
-        let _ = self.queue.push(id.as_bytes(), 0)
-            && self.queue.push(b": ", 0)
-            && self.queue.push(line, 0)
-            && self.queue.push(b"\n", 0);
+        [id.as_bytes(), SEPARATOR, line, b"\n"]
+            .into_iter()
+            .all(|part| self.queue.push(part, 0))
+    }
+
+    fn note_dropped(&mut self) {
+        if self.dropped > 0 {
+            let mut note = Text::<64>::EMPTY;
+            note.push(format_args!(
+                "{} lines dropped: the console was too slow",
+                self.dropped
+            ));
+            if self.push("berth", note.as_str().as_bytes()) {
+                self.dropped = 0;
+            }
+        }
     }
 
     /// Writes what the console takes, and gives it up if it has taken nothing for too long.
     pub(super) fn flush(&mut self) {
-        let Some(console) = &self.console else { return };
-        while !self.queue.is_empty() {
+        while let (Some(console), true) = (&self.console, self.is_pending()) {
             match write(console, self.queue.front()) {
                 Ok(len) => {
                     self.queue.consume(len);
                     self.stuck_since = None;
+                    self.is_given_up = false;
+                    self.note_dropped();
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     let now = clock::now();
                     let since = *self.stuck_since.get_or_insert(now);
-                    if now >= since + PATIENCE && self.dropped == 0 {
-                        self.dropped = 1;
-                    }
+                    self.is_given_up = now >= since + PATIENCE;
                     return;
                 }
                 // EIO: the line was hung up. It does not come back.
@@ -111,13 +133,25 @@ impl Output {
                 }
             }
         }
-        if self.dropped > 0 {
-            let dropped = core::mem::take(&mut self.dropped);
-            let mut line = crate::text::Text::<64>::EMPTY;
-            line.push(format_args!(
-                "{dropped} lines dropped: the console was too slow"
-            ));
-            self.line("berth", line.as_str().as_bytes());
+    }
+
+    /// Waits until the console has taken everything, or is given up: the machine ends next, and the last words are often
+    /// the ones that are looked for.
+    pub(super) fn finish(&mut self) {
+        loop {
+            self.flush();
+            let (Some(console), false) = (&self.console, self.is_given_up) else {
+                return;
+            };
+            let deadline = self.stuck_since.unwrap_or_else(clock::now) + PATIENCE;
+            // A terminal is ready when next to nothing waits in it, too (n_tty.c, `n_tty_poll`).
+            let ready = poll(
+                &mut [PollFd::new(console, PollFlags::OUT)],
+                Some(&deadline.from_now()),
+            );
+            if ready == Ok(1) && !self.is_pending() {
+                return;
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The machine runs; then containers are asked to end; then they are made to; then the machine ends. [`next`] knows nothing
 //! of processes or clocks. The loop in [`super`] tells it what happened and does what it answers.
 
+use crate::events::OWN_FAILURE;
 use crate::plan::OnIdle;
 use crate::sys::process::{End, Status};
 
@@ -74,9 +75,6 @@ const fn idle_end(on_idle: OnIdle) -> Option<End> {
 /// The status with which the machine ends: that of the first container that did not end well, else 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndStatus(u8);
-
-/// The status of a failure of berth's own, in [`EndStatus`] and in the event stream.
-pub const OWN_FAILURE: u8 = 125;
 
 impl EndStatus {
     /// Takes note of how a container ended. What ends because the machine does says nothing about the container.

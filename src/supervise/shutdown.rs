@@ -3,14 +3,18 @@
 //! What is mounted is unmounted in the reverse order of mounting. The root cannot be: it is made read-only, which writes
 //! out what is pending and marks the filesystem clean (mount(2), MS_REMOUNT).
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::CWD;
 
+use super::KILL_TIMEOUT;
 use crate::boot::{Machine, failure};
 use crate::error::{At, Code, Stage};
 use crate::events::Event;
 use crate::parse::mountinfo::Mounts;
 use crate::sys::buffer::Buffer;
+use crate::sys::clock;
 use crate::sys::process::{self, End};
+use crate::sys::signal::Signals;
 use crate::sys::{fs, mount};
 
 /// What is needed until the last moment, or holds nothing to lose.
@@ -23,10 +27,8 @@ const MOUNTS: usize = 64 * 1024;
 const ROUNDS: usize = 3;
 
 /// Ends the machine with `status` in the last event.
-pub(super) fn end(machine: &mut Machine, end: End, status: u8) -> ! {
-    // Containers are gone; what is left are orphans and what ran beside them.
-    process::kill_all();
-    while process::reap().is_some() {}
+pub(super) fn end(machine: &mut Machine, signals: &Signals, end: End, status: u8) -> ! {
+    kill_rest(signals);
     rustix::fs::sync();
     unmount_all(machine);
     machine.complete(
@@ -39,6 +41,25 @@ pub(super) fn end(machine: &mut Machine, end: End, status: u8) -> ! {
     });
     failure::deliver(machine);
     failure::end(end)
+}
+
+/// Kills what is left, orphans and what ran beside the containers, and waits for it: a process on its way out still has its
+/// files open, and a filesystem with a file open for writing cannot be made read-only.
+fn kill_rest(signals: &Signals) {
+    process::kill_all();
+    let deadline = clock::now() + KILL_TIMEOUT;
+    loop {
+        while process::reap().is_some() {}
+        if !process::has_children() || clock::now() >= deadline {
+            return;
+        }
+        // SIGCHLD, which stays blocked.
+        let _ = poll(
+            &mut [PollFd::new(&signals.0, PollFlags::IN)],
+            Some(&deadline.from_now()),
+        );
+        while signals.next().is_some() {}
+    }
 }
 
 const fn name(end: End) -> &'static str {

@@ -4,7 +4,7 @@
 //! is certain, and a machine without a console must boot all the same.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, open, unlink};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, makedev, mknodat, open, unlink};
 use rustix::io::{dup, fcntl_getfd};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
@@ -74,12 +74,10 @@ pub fn open_console() -> Option<OwnedFd> {
 
 /// Opens the console for a program that shall use it as its terminal.
 pub fn open_terminal() -> Option<OwnedFd> {
-    open(
-        PATH,
-        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .ok()
+    // Opening may wait for a carrier, so it does not block; reading and writing do, as a program expects.
+    let console = open_console()?;
+    fcntl_setfl(&console, OFlags::empty()).ok()?;
+    Some(console)
 }
 
 /// Makes `terminal` descriptors 0, 1 and 2.

@@ -4,14 +4,15 @@
 //! the only global of the program, because the panic handler needs it too.
 
 use core::fmt;
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom, makedev, mknodat, open, seek};
 use rustix::io::{Errno, read, write};
 
 use crate::error::{SUBJECT_MAX, Stage};
-use crate::log::{self, Level};
+use crate::log::{self, Level, RECORD_MAX};
+use crate::sys::console;
 use crate::text::Text;
 
 const PATH: &str = "/dev/kmsg";
@@ -55,9 +56,35 @@ pub fn lift_rate_limit() {
     }
 }
 
+/// The console, if progress is to be shown there past the kernel's log level; else -1.
+static CONSOLE: AtomicI32 = AtomicI32::new(-1);
+
+/// The level from which on the kernel shows nothing on the console.
+static HIDDEN_FROM: AtomicU8 = AtomicU8::new(u8::MAX);
+
+/// From now on shows what is worth a notice on the console too, where the log level of the kernel keeps it away:
+/// `loglevel=4` is about the kernel's own messages.
+///
+/// `hidden_from` is that log level: the kernel shows what is more urgent by itself.
+pub fn show_progress(hidden_from: u8) {
+    if let Some(console) = console::open_console() {
+        HIDDEN_FROM.store(hidden_from, Ordering::Relaxed);
+        CONSOLE.store(console.into_raw_fd(), Ordering::Relaxed);
+    }
+}
+
 /// Writes one record. There is nobody to tell when that fails.
 pub fn say(level: Level, stage: Stage, text: fmt::Arguments<'_>) {
     let record = log::record(level, stage, text);
+    let console = CONSOLE.load(Ordering::Relaxed);
+    let is_hidden = level as u8 >= HIDDEN_FROM.load(Ordering::Relaxed);
+    if console >= 0 && is_hidden && level as u8 <= Level::Notice as u8 {
+        let mut line = Text::<RECORD_MAX>::EMPTY;
+        line.push(format_args!("berth: {stage}: {text}\n"));
+        // SAFETY: the descriptor was opened by `show_progress`, which never closes it.
+        let console = unsafe { BorrowedFd::borrow_raw(console) };
+        let _ = write(console, line.as_str().as_bytes());
+    }
     // SAFETY: the descriptor is standard error or was opened by `open_log`, which never closes it.
     let descriptor = unsafe { BorrowedFd::borrow_raw(DESCRIPTOR.load(Ordering::Relaxed)) };
     let _ = write(descriptor, record.as_str().as_bytes());

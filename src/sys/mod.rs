@@ -14,6 +14,7 @@ pub mod fs;
 pub mod kmsg;
 pub mod module;
 pub mod mount;
+pub mod net;
 pub mod netlink;
 pub mod path;
 pub mod process;

@@ -2,8 +2,12 @@
 
 use rustix::io::Errno;
 use rustix::path::Arg;
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, wait};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, kill_process_group,
+    wait, waitid,
+};
 use rustix::system::RebootCommand;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::raw::{self, Forked, StringList};
 use crate::error::{During, Fault, Op};
@@ -77,6 +81,26 @@ pub fn reap() -> Option<(Pid, Status)> {
             return Some((pid, Status::Killed(signal as u8)));
         }
     }
+}
+
+/// Waits until a child has ended, and collects it; `false` if there is none to wait for.
+pub fn wait_for_child() -> bool {
+    !matches!(wait(WaitOptions::empty()), Err(Errno::CHILD))
+}
+
+/// True while there is a child, running or not reaped yet. Every process that loses its parent becomes a child of PID 1.
+pub fn has_children() -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
+}
+
+/// Moves this process to a new cgroup namespace, whose root is the control group that it is in (cgroup_namespaces(7)).
+///
+/// # Errors
+/// Those of unshare(2).
+pub fn unshare_cgroup() -> Result<(), Fault> {
+    // SAFETY: descriptors, the only thing whose unsharing can surprise, stay shared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }.during(Op::Unshare, "a cgroup namespace")
 }
 
 /// Sends `signal` to `pid`, which must be a child that was not reaped yet: only then is the number still its own.

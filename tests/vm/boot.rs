@@ -1,8 +1,9 @@
 //! From the kernel to the containers and to power-off, on the filesystems that roots are made of.
 
 use anyhow::Result;
+use berth_qemu::demo;
 use berth_qemu::disk::Disk;
-use berth_qemu::vm::Ended;
+use berth_qemu::vm::{Ended, What};
 use berth_tests::{Bundle, Lab, disk, field, line};
 
 use crate::{Case, cases};
@@ -12,6 +13,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere ext4_by_uuid,
     everywhere vfat_read_only,
     everywhere staying_on_the_initramfs,
+    everywhere demo_ends_in_order_when_its_shell_exits,
 ];
 
 /// Two that end by themselves: one at once, one when it was told to.
@@ -79,4 +81,30 @@ fn staying_on_the_initramfs(lab: &Lab) -> Result<()> {
     let vm = lab.machine_with("staying_on_the_initramfs", &image).start()?;
     vm.expect("the container runs", |event| line(event) == Some(("here", "here")))?;
     Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
+}
+
+/// What `make run` boots, with somebody at the keyboard.
+fn demo_ends_in_order_when_its_shell_exits(lab: &Lab) -> Result<()> {
+    let [empty, root] = demo::disks()?;
+    let vm = lab
+        .machine_with("demo_ends_in_order_when_its_shell_exits", &demo::image(&lab.kernel, &lab.init)?)
+        .append(demo::WORDS)
+        .scsi(&empty)
+        .scsi(&root)
+        .start()?;
+    let prompt = vm.expect_console(demo::PROMPT)?;
+    vm.send_console(b"hostname; echo process $$\n")?;
+    let answer = vm.expect_console_after(prompt, "shell\nprocess 1\n")?;
+    vm.expect_console_after(answer, demo::PROMPT)?;
+    vm.send_console(b"exit\n")?;
+    let outcome = vm.wait()?;
+    outcome.assert(Ended::PowerOff, 0)?;
+    let ended = |id: &str| outcome.events.iter().position(|event| event.is_container(id, "exited"));
+    let (hello, shell, clock) = (ended("hello"), ended("shell"), ended("clock"));
+    anyhow::ensure!(hello.is_some() && shell.is_some() && shell < clock, "{:#?}", outcome.events);
+    // It was asked to stop, and not killed.
+    anyhow::ensure!(outcome.events.iter().any(|event| line(event) == Some(("clock", "told to stop"))));
+    let clock = clock.map(|at| &outcome.events[at].what);
+    anyhow::ensure!(matches!(clock, Some(What::Container { code: Some(0), .. })), "{clock:?}");
+    Ok(())
 }

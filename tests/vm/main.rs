@@ -4,6 +4,14 @@
 //! one. A kernel that cannot be fetched fails all its tests.
 
 mod boot;
+mod devices;
+mod failures;
+mod handover;
+mod image;
+mod malformed;
+mod provoke;
+mod report;
+mod switch;
 
 use std::env;
 use std::process::ExitCode;
@@ -39,7 +47,18 @@ macro_rules! cases {
 }
 pub(crate) use cases;
 
-const ALL: &[&[Case]] = &[boot::CASES];
+const ALL: &[&[Case]] = &[
+    boot::CASES,
+    devices::CASES,
+    failures::CASES,
+    failures::TABLE,
+    handover::CASES,
+    image::CASES,
+    malformed::CASES,
+    malformed::TABLE,
+    report::CASES,
+    switch::CASES,
+];
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();

@@ -19,11 +19,16 @@ pub(crate) enum Reader {
     Console,
 }
 
-/// Adds to a machine what makes its boot fail, and starts it.
-pub(crate) type Setup = fn(&Lab, Builder) -> Result<Vm>;
-
-/// Boots the machine `name` and holds it to a failure with that code, whose text contains `text`.
-pub(crate) fn provoke(lab: &Lab, name: &str, reader: Reader, code: &str, text: &str, setup: Setup) -> Result<Outcome> {
+/// Boots the machine `name` and holds it to a failure with that code, whose text contains `text`. `setup` adds what makes the
+/// boot fail, and starts it.
+pub(crate) fn provoke(
+    lab: &Lab,
+    name: &str,
+    reader: Reader,
+    code: &str,
+    text: &str,
+    setup: impl FnOnce(&Lab, Builder) -> Result<Vm>,
+) -> Result<Outcome> {
     let vm = setup(lab, lab.machine(name)?)?;
     let outcome = vm.wait()?;
     outcome.assert_ended(Ended::PowerOff)?;

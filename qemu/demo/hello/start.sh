@@ -1,6 +1,8 @@
-# Prints a few lines and ends.
-/bin/busybox --install -s /usr/bin
-echo "I am process $$ of $(hostname), and this is all I see:"
-echo "  in /: $(ls / | tr '\n' ' ')"
-echo "  processes: $(ls /proc | grep -c '^[0-9]')"
-echo "that is all; goodbye"
+# Prints a few lines and ends. All are the shell's own commands.
+read -r name < /proc/sys/kernel/hostname
+echo "I am process $$ of $name, and this is all I see:"
+cd /
+echo "  in /: $(echo *)"
+cd /proc
+set -- [0-9]*
+echo "  processes: $*"

@@ -30,7 +30,8 @@ impl Disk {
     pub(super) fn with_tripwire(mut self) -> Self {
         let node = self.storage["node-name"].take();
         let image = self.storage;
-        let first_read = json!({ "event": "none", "iotype": "read", "once": true });
+        // QEMU itself and the firmware look at sector 0 alone. Linux reads whole pages.
+        let first_read = json!({ "event": "none", "iotype": "read", "sector": 1, "once": true });
         self.storage = json!({
             "driver": "blkdebug",
             "node-name": node,

@@ -1,0 +1,164 @@
+//! berth for another architecture than this machine's.
+//!
+//! berth is `no_std`, but even `core` has to come from somewhere. Where rustup has added the target, its own is used.
+//! Elsewhere Debian's second compiler is, the one that browsers are built with: it is new, and its library is packaged for
+//! every architecture. It is fetched and unpacked like a kernel, into `target/cross/`, and never installed.
+//!
+//! No C compiler for the other architecture is needed: `rust-lld`, which comes with the compiler that is in use here, links
+//! for all of them.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::apt::{Archive, Mirror};
+use crate::arch::Arch;
+use crate::kernel::codename;
+use crate::paths::target_dir;
+use crate::program::{command, run};
+
+/// A compiler that has a library for the target, and a linker.
+pub struct Toolchain {
+    target: &'static str,
+    /// Debian's compiler, unpacked here; else the one that is installed.
+    unpacked: Option<PathBuf>,
+    linker: PathBuf,
+}
+
+impl Toolchain {
+    /// Finds or fetches it.
+    ///
+    /// # Errors
+    /// There is no `rust-lld`, or no library was found and none can be fetched.
+    pub fn get(arch: Arch) -> Result<Self> {
+        let target = arch.rust_target();
+        let sysroot = PathBuf::from(run(command("rustc").args(["--print", "sysroot"]))?.trim());
+        let libraries = sysroot.join("lib/rustlib");
+        let host = run(command("rustc").args(["--print", "host-tuple"]))?;
+        let linker = libraries.join(host.trim()).join("bin/rust-lld");
+        ensure!(
+            linker.is_file(),
+            "{} is not there: use the compiler that rustup installs",
+            linker.display()
+        );
+        let unpacked = match libraries.join(target).join("lib").is_dir() {
+            true => None,
+            false => Some(fetch(arch).with_context(|| {
+                format!("neither `rustup target add {target}` nor Debian's packages are there")
+            })?),
+        };
+        Ok(Self {
+            target,
+            unpacked,
+            linker,
+        })
+    }
+
+    /// Builds berth's binary. Returns where cargo left it.
+    ///
+    /// # Errors
+    /// cargo's.
+    pub fn build(&self, workspace: &Path) -> Result<PathBuf> {
+        let of_cargo =
+            env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+        // Apart from what another compiler built.
+        let built = of_cargo.join("cross");
+        let variable = |name: &str| {
+            let target = self.target.to_uppercase().replace('-', "_");
+            format!("CARGO_TARGET_{target}_{name}")
+        };
+        let mut cargo = Command::new("cargo");
+        cargo
+            .args([
+                "build",
+                "--quiet",
+                "--release",
+                "-p",
+                "berth",
+                "--bin",
+                "berth",
+            ])
+            .args(["--target", self.target, "--target-dir"])
+            .arg(&built)
+            .current_dir(workspace)
+            .env(variable("LINKER"), &self.linker)
+            .env(variable("RUSTFLAGS"), "-Clinker-flavor=ld.lld");
+        if let Some(root) = &self.unpacked {
+            cargo.env("RUSTC", root.join("usr/bin/rustc"));
+            cargo.env("LD_LIBRARY_PATH", libraries(root));
+        }
+        let status = cargo.status().context("start cargo")?;
+        ensure!(
+            status.success(),
+            "berth does not build for {}: {status}",
+            self.target
+        );
+        Ok(built.join(self.target).join("release/berth"))
+    }
+}
+
+/// The compiler's shared libraries, in both of the places where Debian has them.
+fn libraries(root: &Path) -> String {
+    let dirs = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+    dirs.map(|dir| root.join(dir).display().to_string())
+        .join(":")
+}
+
+/// Fetches Debian's compiler and unpacks it into a directory, which appears whole or not at all.
+fn fetch(arch: Arch) -> Result<PathBuf> {
+    ensure!(
+        Arch::X86_64.is_host(),
+        "only x86_64 can build for other machines"
+    );
+    let cross = target_dir().join("cross");
+    fs::create_dir_all(&cross).with_context(|| format!("create {}", cross.display()))?;
+    let lock = File::create(cross.join(".lock")).context("make the toolchain's lock")?;
+    lock.lock().context("lock the toolchain")?;
+    let dir = cross.join(arch.debian());
+    if dir.exists() {
+        return Ok(dir);
+    }
+    let codename = codename()?;
+    let mirror = Mirror::of_machine(&codename)?;
+    let security = format!("{codename}-security");
+    let suites = [codename.as_str(), &security];
+    let open = |arch: Arch| {
+        let lists = target_dir()
+            .join("apt")
+            .join(format!("cross-{}", arch.debian()));
+        Archive::open(&lists, &mirror, &suites, arch)
+    };
+    let (host, target) = (open(Arch::X86_64)?, open(arch)?);
+    let packages = compiler(&host)?;
+    eprintln!("aarch64: fetching {}", packages.join(", "));
+    let unpacked = tempfile::Builder::new()
+        .prefix(".unpacking-")
+        .tempdir_in(&cross)?;
+    let libraries = ["libstd-rust-web-dev".to_owned()];
+    for (archive, packages) in [(&host, &packages[..]), (&target, &libraries[..])] {
+        let downloads = tempfile::tempdir_in(&cross)?;
+        for package in archive.download(packages, downloads.path())? {
+            let mut unpack = command("dpkg-deb");
+            run(unpack.arg("--extract").arg(&package).arg(unpacked.path()))?;
+        }
+    }
+    fs::rename(unpacked.keep(), &dir).with_context(|| format!("rename to {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// The packages of the compiler itself: it, the library for what runs at build time, and the shared libraries that it is
+/// linked with, but not the C library, which the machine has, nor a C compiler.
+fn compiler(archive: &Archive) -> Result<Vec<String>> {
+    let of_compiler = archive.closure("rustc-web")?;
+    let shared = of_compiler
+        .iter()
+        .find(|name| name.starts_with("libstd-rust-web-") && !name.ends_with("-dev"))
+        .context("rustc-web is not linked with libstd-rust-web")?;
+    let mut packages = archive.closure(shared)?;
+    packages.retain(|name| name != "libc6");
+    packages.extend(["rustc-web", "libstd-rust-web-dev"].map(str::to_owned));
+    Ok(packages)
+}

@@ -1,0 +1,115 @@
+//! The binary: what it may be made of, and how large it may be.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use object::elf::{ET_EXEC, PF_W, PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP, PT_LOAD};
+use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
+use object::{Endianness, Object, ObjectSection};
+
+/// The size in bytes above which it is refused.
+const LIMIT: usize = 256 * 1024;
+
+/// The size in bytes that it should come down to.
+const GOAL: usize = 160 * 1024;
+
+/// Holds the program at `path` to the rules.
+pub(crate) fn check(path: &Path) -> Result<()> {
+    let bytes = read(path)?;
+    let breaches = breaches(&bytes).with_context(|| path.display().to_string())?;
+    ensure!(breaches.is_empty(), "{} {}", path.display(), breaches.join(", "));
+    println!(
+        "binary: {} is static, no segment is writable and executable; {} bytes (limit {LIMIT}, goal {GOAL})",
+        path.display(),
+        bytes.len()
+    );
+    Ok(())
+}
+
+/// Prints the size of the file, and of its sections if it is a program.
+pub(crate) fn sizes(path: &Path) -> Result<()> {
+    let bytes = read(path)?;
+    println!("{:>9}  {}", bytes.len(), path.display());
+    if let Ok(program) = ElfFile64::<Endianness>::parse(&*bytes) {
+        for section in program.sections() {
+            println!("{:>9}    {}", section.size(), section.name().unwrap_or("?"));
+        }
+        println!("{LIMIT:>9}    limit\n{GOAL:>9}    goal");
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("read {}: `make init` builds it", path.display()))
+}
+
+/// What is wrong with the program.
+fn breaches(bytes: &[u8]) -> Result<Vec<String>> {
+    let program = ElfFile64::<Endianness>::parse(bytes).context("it is no 64-bit ELF file")?;
+    let endian = program.endian();
+    let mut breaches = Vec::new();
+    if program.elf_header().e_type(endian) != ET_EXEC {
+        breaches.push("is not linked to fixed addresses".to_owned());
+    }
+    let mut says_stack = false;
+    for segment in program.elf_program_headers() {
+        let flags = segment.p_flags(endian);
+        match segment.p_type(endian) {
+            PT_INTERP => breaches.push("asks for a dynamic loader".into()),
+            PT_DYNAMIC => breaches.push("has dynamic sections".into()),
+            PT_LOAD if flags & PF_W != 0 && flags & PF_X != 0 => {
+                let address = segment.p_vaddr(endian);
+                breaches.push(format!("has a writable and executable segment at {address:#x}"));
+            }
+            PT_GNU_STACK => {
+                says_stack = true;
+                if flags & PF_X != 0 {
+                    breaches.push("has an executable stack".into());
+                }
+            }
+            _ => {}
+        }
+    }
+    if !says_stack {
+        // The kernel takes silence for "executable" (fs/binfmt_elf.c).
+        breaches.push("does not say that its stack is not executable".into());
+    }
+    if bytes.len() > LIMIT {
+        breaches.push(format!("has {} bytes, more than {LIMIT}", bytes.len()));
+    }
+    Ok(breaches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_of_the_system_is_refused() {
+        // This very test program: dynamic and large.
+        let bytes = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let breaches = breaches(&bytes).unwrap().join(", ");
+        assert!(breaches.contains("asks for a dynamic loader"), "{breaches}");
+        assert!(breaches.contains("has dynamic sections"), "{breaches}");
+        assert!(breaches.contains("more than 262144"), "{breaches}");
+    }
+
+    #[test]
+    fn writable_code_and_an_executable_stack_are_refused() {
+        let mut bytes = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let table = u64::from_le_bytes(bytes[0x20..0x28].try_into().unwrap()) as usize;
+        let count = usize::from(u16::from_le_bytes(bytes[0x38..0x3a].try_into().unwrap()));
+        for header in bytes[table..].chunks_mut(56).take(count) {
+            header[4] |= 7;
+        }
+        let breaches = breaches(&bytes).unwrap().join(", ");
+        assert!(breaches.contains("writable and executable segment"), "{breaches}");
+        assert!(breaches.contains("has an executable stack"), "{breaches}");
+    }
+
+    #[test]
+    fn what_is_no_program_is_an_error() {
+        assert!(breaches(b"#!/bin/sh\n").is_err());
+    }
+}

@@ -1,0 +1,230 @@
+//! The layers of `src/`: a module names its own layer and those below it.
+//!
+//! The sources are read as Rust's own tokens, so that comments and texts may name what they like.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+/// The modules of the library, from the lowest layer to the highest.
+const LAYERS: [&[&str]; 4] = [
+    &["errno", "error", "hint", "log", "text"],
+    &["parse", "plan"],
+    &["sys"],
+    &["boot", "container", "events", "supervise"],
+];
+
+/// The files that may say `unsafe`, from `src/`.
+const MAY_BE_UNSAFE: [&str; 2] = ["sys", "rt.rs"];
+
+/// Layers below this one do no I/O: of `rustix` they know the error numbers.
+const FIRST_WITH_IO: usize = 2;
+
+/// What layers without I/O may name in `rustix`.
+const ERRNO: [&str; 2] = ["io", "Errno"];
+
+/// Reads all sources below `src` and names what breaks the rules.
+pub(crate) fn check(src: &Path) -> Result<()> {
+    let mut files = Vec::new();
+    collect(src, &mut files)?;
+    let mut breaches = Vec::new();
+    for file in &files {
+        let text =
+            fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+        let place = file.strip_prefix(src).unwrap_or(file);
+        let found = breaches_in(place, &text)
+            .with_context(|| format!("{} does not read as Rust", file.display()))?;
+        breaches.extend(found);
+    }
+    ensure!(
+        breaches.is_empty(),
+        "the layers are not kept:\n  {}",
+        breaches.join("\n  ")
+    );
+    println!("layers: {} files keep to their layers", files.len());
+    Ok(())
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(())
+}
+
+/// What is wrong in the file at `place` below `src/`.
+fn breaches_in(place: &Path, text: &str) -> Result<Vec<String>> {
+    let tokens: TokenStream = text.parse().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let mut breaches = Vec::new();
+    let may_be_unsafe = MAY_BE_UNSAFE.iter().any(|safe| place.starts_with(safe));
+    if !may_be_unsafe {
+        each_ident(tokens.clone(), &mut |name, line| {
+            if name == "unsafe" {
+                breaches.push(format!("{}:{line}: unsafe", place.display()));
+            }
+        });
+    }
+    // The crate's own root, and the binary, are above all layers.
+    let Some(module) = module_of(place) else {
+        return Ok(breaches);
+    };
+    let Some(layer) = layer_of(&module) else {
+        breaches.push(format!("{}: `{module}` has no layer", place.display()));
+        return Ok(breaches);
+    };
+    for Named { path, line } in paths(tokens) {
+        let below = match path.as_slice() {
+            [root, named, ..] if root == "crate" => layer_of(named).is_none_or(|its| its <= layer),
+            [root, rest @ ..] if root == "rustix" && layer < FIRST_WITH_IO => rest == ERRNO,
+            _ => true,
+        };
+        if !below {
+            let path = path.join("::");
+            breaches.push(format!("{}:{line}: `{module}` names {path}", place.display()));
+        }
+    }
+    Ok(breaches)
+}
+
+/// The module of the library that a file belongs to.
+fn module_of(place: &Path) -> Option<String> {
+    let first = place.iter().next()?.to_str()?;
+    let module = first.strip_suffix(".rs").unwrap_or(first);
+    (!["lib", "main", "rt"].contains(&module)).then(|| module.to_owned())
+}
+
+fn layer_of(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+fn each_ident(tokens: TokenStream, see: &mut impl FnMut(&str, usize)) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => each_ident(group.stream(), see),
+            TokenTree::Ident(ident) => see(&ident.to_string(), ident.span().start().line),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
+    }
+}
+
+/// A path as it is written somewhere.
+#[derive(Debug, PartialEq)]
+struct Named {
+    path: Vec<String>,
+    line: usize,
+}
+
+/// All paths in the tokens. A group of a `use`, `a::{b, c}`, is the paths `a::b` and `a::c`.
+fn paths(tokens: TokenStream) -> Vec<Named> {
+    let mut found = Vec::new();
+    follow(tokens, &[], &mut found);
+    found
+}
+
+fn follow(tokens: TokenStream, prefix: &[String], found: &mut Vec<Named>) {
+    let mut reading: Option<Named> = None;
+    let mut colons = 0;
+    for token in tokens {
+        if matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ':') {
+            colons += 1;
+            continue;
+        }
+        let goes_on = colons == 2;
+        colons = 0;
+        match token {
+            TokenTree::Ident(ident) => {
+                let word = ident.to_string();
+                let line = ident.span().start().line;
+                match &mut reading {
+                    Some(named) if goes_on => named.path.push(word),
+                    _ => {
+                        let path = [prefix, &[word]].concat();
+                        found.extend(reading.replace(Named { path, line }));
+                    }
+                }
+            }
+            TokenTree::Group(group) => {
+                let outer = reading.take();
+                let is_tree = goes_on && group.delimiter() == Delimiter::Brace;
+                match outer {
+                    Some(outer) if is_tree => follow(group.stream(), &outer.path, found),
+                    outer => {
+                        found.extend(outer);
+                        follow(group.stream(), &[], found);
+                    }
+                }
+            }
+            TokenTree::Punct(_) | TokenTree::Literal(_) => found.extend(reading.take()),
+        }
+    }
+    found.extend(reading);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaches(place: &str, text: &str) -> Vec<String> {
+        breaches_in(Path::new(place), text).unwrap()
+    }
+
+    #[test]
+    fn a_higher_layer_is_not_named() {
+        assert_eq!(
+            breaches("parse/list.rs", "use crate::sys::fs;"),
+            ["parse/list.rs:1: `parse` names crate::sys::fs"]
+        );
+        assert_eq!(breaches("sys/fs.rs", "\nfn f() { crate::boot::early::x(1) }").len(), 1);
+        assert_eq!(breaches("boot/early.rs", "use crate::sys::fs;"), [""; 0]);
+    }
+
+    #[test]
+    fn a_group_is_seen_through() {
+        let found = breaches("sys/fs.rs", "use crate::{error::Op, events::{Event, queue}};");
+        assert_eq!(
+            found,
+            [
+                "sys/fs.rs:1: `sys` names crate::events::Event",
+                "sys/fs.rs:1: `sys` names crate::events::queue"
+            ]
+        );
+    }
+
+    #[test]
+    fn comments_and_texts_may_name_anything() {
+        let text = "//! See [`crate::boot`].\n/// unsafe\nfn f() -> &'static str { \"crate::boot\" }";
+        assert_eq!(breaches("parse/list.rs", text), [""; 0]);
+    }
+
+    #[test]
+    fn unsafe_has_its_places() {
+        let text = "fn f() { unsafe { g() } }";
+        assert_eq!(breaches("boot/early.rs", text), ["boot/early.rs:1: unsafe"]);
+        assert_eq!(breaches("sys/raw.rs", text), [""; 0]);
+        assert_eq!(breaches("rt.rs", text), [""; 0]);
+    }
+
+    #[test]
+    fn low_layers_do_no_io() {
+        assert_eq!(breaches("error.rs", "use rustix::io::Errno;"), [""; 0]);
+        assert_eq!(
+            breaches("plan.rs", "use rustix::io::{Errno, write};"),
+            ["plan.rs:1: `plan` names rustix::io::write"]
+        );
+        assert_eq!(breaches("sys/fs.rs", "use rustix::io::write;"), [""; 0]);
+    }
+
+    #[test]
+    fn a_new_module_needs_a_layer() {
+        assert_eq!(breaches("net/mod.rs", ""), ["net/mod.rs: `net` has no layer"]);
+        assert_eq!(breaches("lib.rs", "pub mod net;"), [""; 0]);
+    }
+}

@@ -1,0 +1,232 @@
+//! Every failure code, provoked, with its text; and what becomes of a machine whose boot failed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use berth_initramfs::{Compression, Spec};
+use berth_qemu::disk::{Disk, Fs};
+use berth_qemu::tree::Tree;
+use berth_qemu::vm::{Builder, Ended, Vm};
+use berth_tests::{Bundle, Lab, disk, field, line};
+
+use crate::provoke::{Reader, provoke, provoked};
+use crate::{Case, cases, handover, malformed};
+
+pub(crate) const CASES: &[Case] = cases![
+    once started_by_hand_it_says_what_it_is_for,
+    once panic_is_reported_and_acted_on,
+    once filesystem_that_is_in_use_is_named_at_the_end,
+    everywhere report_reaches_the_event_stream_when_the_command_line_is_bad,
+    once every_code_is_provoked,
+];
+
+provoked! {
+    "B001" Everywhere command_line_that_is_not_text "at byte 10" =>
+        |lab, vm| vm.initrd_bytes(built(lab.spec()?.load(EVENTS).replace("/etc/berth/cmdline", b"root=/dev/\xff\xfe", 0o644))?).start();
+    "B001" Everywhere command_line_that_is_too_long "EFBIG" =>
+        |lab, vm| vm.initrd_bytes(built(lab.spec()?.load(EVENTS).replace("/etc/berth/cmdline", "word ".repeat(1000), 0o644))?).start();
+    "B002" Everywhere unknown_key "there is no key berth.overlai, perhaps berth.overlay" =>
+        |_, vm| vm.append("berth.overlai=tmpfs").start();
+    "B003" Everywhere value_that_does_not_parse "rootwait=soon is refused; rootwait takes" =>
+        |_, vm| vm.append("rootwait=soon").start();
+    "B004" Everywhere key_of_a_later_version "`berth.overlay` is not supported by this version" =>
+        |_, vm| vm.append("berth.overlay=tmpfs").start();
+    "B005" Everywhere early_mount_with_a_file_in_its_way "mount tmpfs as tmpfs on /run: ENOTDIR" =>
+        |lab, vm| vm.initrd_bytes(built(lab.spec()?.load(EVENTS).replace("/run", [], 0o644))?).start();
+    "B008" Everywhere event_loop_without_watches "watch descriptor: ENOSPC" =>
+        |_, vm| vm.append("sysctl.fs.epoll.max_user_watches=0").start();
+    "B010" Everywhere module_file_that_is_missing "kernel/fs/fat/vfat.ko: ENOENT" =>
+        |lab, vm| vm.initrd_bytes(built(with_vfat(lab)?.omit(vfat(lab)))?).start();
+    "B011" Everywhere module_of_another_release "version magic" =>
+        |lab, vm| vm.initrd_bytes(built(with_vfat(lab)?.replace(vfat(lab), of_another_release(lab)?, 0o644))?).start();
+    "B011" Console modules_of_another_release_only "the image has modules of 5.0.0-none" =>
+        |lab, vm| vm.initrd_bytes(built(with_vfat(lab)?
+            .omit(format!("/lib/modules/{}", lab.kernel.release))
+            .replace("/lib/modules/5.0.0-none/modules.dep", [], 0o644))?).start();
+    "B012" Everywhere module_that_is_garbage "load module /lib/modules/" =>
+        |lab, vm| vm.initrd_bytes(built(with_vfat(lab)?.replace(vfat(lab), "no module at all", 0o644))?).start();
+    "B013" Console module_index_that_is_garbage "modules.dep" =>
+        |lab, vm| vm.initrd_bytes(built(with_vfat(lab)?.replace(index(lab, "modules.dep"), "\0\u{7f}garbage\n", 0o644))?).start();
+    "B020" Everywhere root_that_never_comes "wait for root=UUID=1234-5678: no such block device after 0 s" =>
+        |_, vm| vm.append("root=UUID=1234-5678 rootwait=0").start();
+    "B021" Everywhere root_that_cannot_be_read "read from /dev/vda: EIO" => unreadable_disk;
+    "B022" Everywhere root_without_a_filesystem "its superblock is none that berth knows" =>
+        |_, vm| vm.append("root=/dev/vda").blk(&Disk::empty(1).build()?).start();
+    "B023" Everywhere root_of_a_type_without_a_driver "mount /dev/sda1 as befs: ENODEV" =>
+        |_, vm| vm.append("root=/dev/sda1 rootfstype=befs").scsi(&disk::vfat([])?).start();
+    "B024" Everywhere vfat_without_its_character_set "IO charset ascii not found" => vfat_without_nls;
+    "B030" Everywhere read_only_root_without_mount_points "create /dev, /proc, /sys, /run: EROFS" =>
+        |_, vm| vm.append(EXT4_ROOT).append("ro").blk(&ext4(Tree::new().directory("containers"))?).start();
+    "B030" Everywhere root_with_a_link_for_a_mount_point "create /proc: ENOTDIR" =>
+        |_, vm| vm.append(EXT4_ROOT).blk(&ext4(Tree::new().symlink("proc", "/sys"))?).start();
+    "B031" Everywhere root_that_is_root_already "it is on the same filesystem as /" =>
+        |lab, vm| vm.append(EXT4_ROOT).append("init=/sbin/init").blk(&ext4(Tree::new().copy(&lab.init, "sbin/init"))?).start();
+    "B032" Everywhere switch_that_fails_halfway "ENOSPC" =>
+        |_, vm| vm.append("sysctl.fs.mount-max=10").start();
+    "B044" Everywhere program_that_the_kernel_refuses "execute init=/sbin/init: ENOEXEC" =>
+        |lab, vm| vm.append(EXT4_ROOT).append("init=/sbin/init").blk(&ext4(Tree::new().executable("sbin/init", without_headers(lab)?))?).start();
+    "B050" Everywhere directory_of_bundles_that_is_missing "/nowhere: ENOENT" =>
+        |_, vm| vm.append("berth.containers=/nowhere").start();
+}
+
+/// Provoked by tests of their own, here and elsewhere.
+const PROVOKED_ALONE: &[&str] = &["B006", "B007", "B060"];
+
+/// Codes of containers, and the file with the tests that provoke them.
+const OF_CONTAINERS: &[(&str, &str)] =
+    &[("B053", "containers.rs"), ("B054", "containers.rs"), ("B055", "containers.rs")];
+
+/// The way to the event port.
+const EVENTS: [&str; 2] = ["virtio_pci", "virtio_console"];
+
+const EXT4_ROOT: &str = "root=UUID=b0a70000-0000-4000-8000-000000000003";
+
+fn built(spec: Spec) -> Result<Vec<u8>> {
+    Ok(spec.build(Compression::None)?.bytes)
+}
+
+/// An image that loads vfat after the way to the event port, so that what is wrong with vfat is reported there.
+fn with_vfat(lab: &Lab) -> Result<Spec> {
+    Ok(lab.spec()?.load(EVENTS).load(["vfat"]))
+}
+
+fn index(lab: &Lab, name: &str) -> String {
+    format!("/lib/modules/{}/{name}", lab.kernel.release)
+}
+
+fn vfat(lab: &Lab) -> String {
+    index(lab, "kernel/fs/fat/vfat.ko")
+}
+
+fn ext4(tree: Tree) -> Result<berth_qemu::disk::DiskImage> {
+    disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree))
+}
+
+/// vfat as if it were built for another kernel. The signature is made void first: a module with a false one would be refused
+/// for that.
+fn of_another_release(lab: &Lab) -> Result<Vec<u8>> {
+    let entries = berth_initramfs::archive::read(&built(with_vfat(lab)?)?)?;
+    let entry = entries.get(vfat(lab).trim_start_matches('/')).context("the image has no vfat")?;
+    let mut module = entry.data.clone();
+    replace(&mut module, b"~Module signature appended~\n", b"~no signature at all here~~\n");
+    let release = format!("vermagic={}", lab.kernel.release);
+    let other = format!("vermagic={}", "9".repeat(lab.kernel.release.len()));
+    ensure!(replace(&mut module, release.as_bytes(), other.as_bytes()), "vfat has no {release}");
+    Ok(module)
+}
+
+/// Replaces the first `old`; says whether there was one.
+fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) -> bool {
+    let found = bytes.windows(old.len()).position(|window| window == old);
+    if let Some(at) = found {
+        bytes[at..at + old.len()].copy_from_slice(new);
+    }
+    found.is_some()
+}
+
+/// A disk on which every read fails.
+fn unreadable_disk(_: &Lab, vm: Builder) -> Result<Vm> {
+    let errors = r#"[{"event":"none","iotype":"read"}]"#;
+    let image = r#"{"driver":"null-co","size":1048576}"#;
+    let storage = format!(r#"{{"driver":"blkdebug","node-name":"bad","image":{image},"inject-error":{errors}}}"#);
+    let device = r#"{"driver":"virtio-blk-pci","drive":"bad"}"#;
+    vm.append("root=/dev/vda rootwait=1").arguments(["-blockdev", &storage, "-device", device]).start()
+}
+
+/// The classic: modules.dep does not know that vfat needs them.
+fn vfat_without_nls(lab: &Lab, vm: Builder) -> Result<Vm> {
+    let names = "virtio_pci\nvirtio_console\nvirtio_blk\nvfat\n";
+    let spec = lab.spec()?.load(EVENTS).load(["virtio_blk", "vfat"]).replace("/etc/berth/modules", names, 0o644);
+    vm.initrd_bytes(built(spec)?).append("root=LABEL=BERTH").blk(&disk::vfat([])?).start()
+}
+
+/// An ELF file without program headers (`e_phnum`, elf(5)).
+fn without_headers(lab: &Lab) -> Result<Vec<u8>> {
+    let mut program = fs::read(&lab.init)?;
+    program[0x38..0x3a].fill(0);
+    Ok(program)
+}
+
+fn started_by_hand_it_says_what_it_is_for(lab: &Lab) -> Result<()> {
+    let output = Command::new(&lab.init).stdin(Stdio::null()).output().context("start berth on the host")?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(125), "{}", output.status);
+    ensure!(text.contains("it is the first program of a machine") && text.contains("[B006]"), "{text}");
+    ensure!(output.stdout.is_empty());
+    Ok(())
+}
+
+/// A panic is a defect, and there is none to be had. So the program is built once more with one.
+fn panic_is_reported_and_acted_on(lab: &Lab) -> Result<()> {
+    let target = berth_qemu::target_dir().join("panic");
+    let build = Command::new(env!("CARGO"))
+        .args(["rustc", "--quiet", "--release", "-p", "berth", "--bin", "berth", "--target-dir"])
+        .arg(&target)
+        .args(["--", "--cfg", "provoke_panic"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .context("start cargo")?;
+    ensure!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
+    let image = Spec::new(target.join("release/berth")).build(Compression::None)?;
+    let vm = lab.machine_with("panic_is_reported_and_acted_on", &image).without_events().start()?;
+    let outcome = vm.wait()?;
+    outcome.assert_ended(Ended::PowerOff)?;
+    let line = outcome.console.lines().find(|line| line.contains("[B007]")).unwrap_or_default();
+    ensure!(line.contains("panic at src/main.rs") && line.contains("provoked"), "{line:?}");
+    Ok(())
+}
+
+/// A loop device holds a file on it; no process could be killed for that.
+fn filesystem_that_is_in_use_is_named_at_the_end(lab: &Lab) -> Result<()> {
+    let image = lab.spec()?.load(EVENTS).load(["virtio_blk", "loop"]).build(Compression::None)?;
+    let holder = Bundle::new("holder").namespaces(&["mount", "uts"]).runs(["/bin/guest", "hold-a-mount"]);
+    let vm = lab
+        .machine_with("filesystem_that_is_in_use_is_named_at_the_end", &image)
+        .append(EXT4_ROOT)
+        .blk(&disk::ext4([holder])?)
+        .start()?;
+    vm.expect("the mount is held", |event| line(event) == Some(("holder", "held")))?;
+    let outcome = vm.wait()?;
+    outcome.assert(Ended::PowerOff, 0)?;
+    let mut warnings = outcome.events.iter().filter_map(|event| field(event, "text"));
+    let named = warnings.any(|text| text.contains("unmount /held: EBUSY") && text.contains("[B060]"));
+    ensure!(named, "no warning names /held: {}", outcome.log.display());
+    Ok(())
+}
+
+/// The port's driver is a module of Linux 6.1, and a bad command line comes before modules are loaded.
+fn report_reaches_the_event_stream_when_the_command_line_is_bad(lab: &Lab) -> Result<()> {
+    let name = "report_reaches_the_event_stream_when_the_command_line_is_bad";
+    provoke(lab, name, Reader::Everywhere, "B003", "berth.on_idle=sleep is refused", |_, vm| {
+        vm.append("berth.on_idle=sleep").start()
+    })
+    .map(drop)
+}
+
+fn every_code_is_provoked(_: &Lab) -> Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/error.rs");
+    let source = fs::read_to_string(&source).context("read src/error.rs")?;
+    let table = source.split_once("\ncodes! {\n").and_then(|(_, rest)| rest.split_once("\n}\n")).context("no table of codes")?.0;
+    let numbers = table.lines().map(|line| line.split_whitespace().next().unwrap_or_default().parse::<u16>());
+    let codes = numbers.map(|number| Ok(format!("B{:03}", number?))).collect::<Result<Vec<_>>>()?;
+    ensure!(codes.len() > 30, "{codes:?}");
+    let here = [PROVOKED, PROVOKED_ALONE, handover::PROVOKED, malformed::PROVOKED].concat();
+    let mut missing = Vec::new();
+    for code in &codes {
+        let elsewhere = OF_CONTAINERS.iter().find(|(other, _)| other == code);
+        let is_provoked = match elsewhere {
+            Some((_, file)) => {
+                let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm").join(file);
+                fs::read_to_string(&tests).with_context(|| tests.display().to_string())?.contains(code.as_str())
+            }
+            None => here.contains(&code.as_str()),
+        };
+        if !is_provoked {
+            missing.push(code);
+        }
+    }
+    ensure!(missing.is_empty(), "no test provokes {missing:?}");
+    Ok(())
+}

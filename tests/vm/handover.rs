@@ -1,0 +1,144 @@
+//! `init=`: what the next PID 1 finds, and what is refused before anything was destroyed.
+
+use anyhow::{Context, Result, ensure};
+use berth_qemu::disk::{DiskImage, Fs};
+use berth_qemu::tree::Tree;
+use berth_qemu::vm::{Builder, Ended, Vm};
+use berth_tests::{Lab, disk, guest, line};
+
+use crate::provoke::{Reader, provoke};
+use crate::{Case, cases};
+
+pub(crate) const CASES: &[Case] = cases![
+    everywhere next_init_gets_arguments_environment_and_a_clean_process,
+    once script_is_handed_over_to,
+    everywhere bad_init_is_refused_before_anything_was_destroyed,
+];
+
+/// A root with the guest program, and these files besides.
+fn root(more: impl FnOnce(Tree) -> Tree) -> Result<Tree> {
+    Ok(more(disk::files([])?.copy(guest()?, "bin/guest")))
+}
+
+/// Boots and gives what the next PID 1 reports.
+fn report(vm: Builder) -> Result<Vec<String>> {
+    let vm = vm.start()?;
+    vm.expect("the next PID 1 reports", |event| line(event) == Some(("init", "done")))?;
+    let outcome = vm.wait()?;
+    outcome.assert_ended(Ended::PowerOff)?;
+    let lines = outcome.events.iter().filter_map(line).filter(|(id, _)| *id == "init");
+    Ok(lines.map(|(_, text)| text.to_owned()).collect())
+}
+
+fn all<'a>(lines: &'a [String], prefix: &'a str) -> Vec<&'a str> {
+    lines.iter().filter_map(|line| line.strip_prefix(prefix)).collect()
+}
+
+fn next_init_gets_arguments_environment_and_a_clean_process(lab: &Lab) -> Result<()> {
+    let image = disk::of(Fs::vfat(disk::LABEL, disk::VFAT_SERIAL, root(|tree| tree)?))?;
+    let vm = lab
+        .machine("next_init_gets_arguments_environment_and_a_clean_process")?
+        .append("root=LABEL=BERTH init=/bin/guest fruit=\"red apple\" -- init one \"two words\" --three=x -- four")
+        .scsi(&image);
+    let lines = report(vm)?;
+    ensure!(all(&lines, "process ") == ["1"], "{lines:#?}");
+    ensure!(all(&lines, "argument ") == ["0 one", "1 two words", "2 --three=x", "3 --", "4 four"], "{lines:#?}");
+    // The first two are the kernel's own (init/main.c), the third is a word that it does not know.
+    for variable in ["HOME=/", "TERM=linux", "fruit=red apple"] {
+        ensure!(all(&lines, "variable ").contains(&variable), "{lines:#?}");
+    }
+    ensure!(all(&lines, "directory ") == ["/"], "{lines:#?}");
+    for mask in ["SigBlk ", "SigCgt "] {
+        let signals = all(&lines, mask).first().and_then(|mask| u64::from_str_radix(mask, 16).ok());
+        // The guest program's runtime catches SIGSEGV and SIGBUS for itself.
+        let own = if mask == "SigCgt " { 1 << 10 | 1 << 6 } else { 0 };
+        ensure!(signals.context("a mask is missing")? & !own == 0, "{mask}: {lines:#?}");
+    }
+    let mut open = all(&lines, "descriptor ");
+    open.sort_unstable();
+    ensure!(open == ["0 /dev/console", "1 /dev/console", "2 /dev/console"], "{lines:#?}");
+    let is_root = |line: &&str| line.contains(" / / ") && line.contains(" - vfat ");
+    ensure!(all(&lines, "mount ").iter().any(is_root), "{lines:#?}");
+    for moved in ["/proc", "/sys", "/dev", "/run"] {
+        let is_there = |line: &&str| line.contains(&format!(" / {moved} "));
+        ensure!(all(&lines, "mount ").iter().any(is_there), "{moved}: {lines:#?}");
+    }
+    Ok(())
+}
+
+fn script_is_handed_over_to(lab: &Lab) -> Result<()> {
+    let tree = root(|tree| tree.executable("sbin/boot", "#!/bin/guest init\n"))?;
+    let vm = lab
+        .machine("script_is_handed_over_to")?
+        .append(format!("root=UUID={} init=/sbin/boot -- word", disk::EXT4_UUID))
+        .blk(&disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree))?);
+    let lines = report(vm)?;
+    ensure!(all(&lines, "process ") == ["1"], "{lines:#?}");
+    ensure!(all(&lines, "argument ") == ["0 /sbin/boot", "1 word"], "{lines:#?}");
+    Ok(())
+}
+
+/// A bad program, the code and the words that its refusal must have.
+struct Bad {
+    program: &'static str,
+    code: &'static str,
+    text: &'static str,
+}
+
+const fn bad(program: &'static str, code: &'static str, text: &'static str) -> Bad {
+    Bad { program, code, text }
+}
+
+const BAD: &[Bad] = &[
+    bad("/bin/none", "B040", "ENOENT: it is not on the new root"),
+    bad("/bin", "B041", "it is not a regular file"),
+    bad("/bin/locked", "B041", "with a permission to execute it"),
+    bad("/bin/text", "B042", "neither a script (#!) nor an ELF file"),
+    bad("/bin/empty", "B042", "the file is empty"),
+    bad("/bin/foreign", "B042", "it is for machine 243 of elf(5)"),
+    bad("/bin/head", "B042", "its ELF program headers are damaged"),
+    bad("/bin/half", "B042", "the file ends before"),
+    bad("/bin/script", "B043", "(interpreter /bin/nosh): ENOENT"),
+    bad("/bin/dynamic", "B043", "(interpreter /lib64/ld-linux-x86-64.so.2): ENOENT"),
+];
+
+/// The codes that the table provokes.
+pub(crate) const PROVOKED: &[&str] = &["B040", "B041", "B042", "B043"];
+
+fn bad_programs() -> Result<DiskImage> {
+    let program = std::fs::read(guest()?)?;
+    // `e_machine` of elf(5), 243 is RISC-V.
+    let mut foreign = program.clone();
+    foreign[0x12..0x14].copy_from_slice(&243_u16.to_le_bytes());
+    let tree = root(|tree| {
+        tree.file("bin/locked", program.clone())
+            .executable("bin/text", "echo hello\n")
+            .executable("bin/empty", "")
+            .executable("bin/foreign", foreign)
+            .executable("bin/head", &program[..0x48])
+            .executable("bin/half", &program[..program.len() / 2])
+            .executable("bin/script", "#!/bin/nosh\n")
+            .copy("/bin/true", "bin/dynamic")
+    })?;
+    disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(128))
+}
+
+fn bad_init_is_refused_before_anything_was_destroyed(lab: &Lab) -> Result<()> {
+    let image = bad_programs()?;
+    let mut wrong = Vec::new();
+    for bad in BAD {
+        let name = format!("bad_init{}", bad.program.replace('/', "_"));
+        let setup = |_: &Lab, vm: Builder| -> Result<Vm> {
+            vm.append(format!("root=UUID={} init={}", disk::EXT4_UUID, bad.program)).blk(&image).start()
+        };
+        match provoke(lab, &name, Reader::Everywhere, bad.code, bad.text, setup) {
+            Ok(outcome) if outcome.events.iter().any(|event| event.name() == "switch") => {
+                wrong.push(format!("{}: the root was switched", bad.program));
+            }
+            Ok(_) => {}
+            Err(error) => wrong.push(format!("{}: {error:#}", bad.program)),
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
