@@ -17,7 +17,7 @@ fn main() {
             .iter()
             .for_each(|argument| link(&format!("-Wl,{argument}")));
     } else {
-        link("-static");
+        ["-static", "-no-pie"].iter().for_each(|argument| link(argument));
         LINKER.iter().for_each(|argument| link(argument));
     }
     println!("cargo::rerun-if-changed=build.rs");

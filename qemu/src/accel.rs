@@ -2,8 +2,8 @@
 //!
 //! `/dev/kvm` that can be opened proves little: under nested virtualization it may run a boot sector and then hang a
 //! kernel at its first instructions, silently and for ever. So the proof is what will be asked of it: a kernel that comes
-//! up, finds no root, panics and reboots, which takes about a second. One that has not done so in [`PROOF`] is taken for hung,
-//! and TCG is used, which always works.
+//! up, finds no root, panics and reboots, which takes about a second. One that takes longer than five is taken
+//! for hung, and TCG is used, which always works.
 //!
 //! The answer is kept in `target/accel`, for as long as the host is up. `BERTH_ACCEL=kvm|tcg` decides without asking.
 

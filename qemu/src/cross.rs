@@ -20,6 +20,12 @@ use crate::kernel::codename;
 use crate::paths::target_dir;
 use crate::program::{command, run};
 
+/// The linker is called without a C compiler before it.
+const LINKED_DIRECTLY: &str = "-Clinker-flavor=ld.lld";
+
+/// Atomic operations are instructions: Debian's library would call functions for them that want a C library.
+const NO_CALLS_FOR_ATOMICS: &str = "-Ctarget-feature=-outline-atomics";
+
 /// A compiler that has a library for the target, and a linker.
 pub struct Toolchain {
     target: &'static str,
@@ -70,6 +76,7 @@ impl Toolchain {
             let target = self.target.to_uppercase().replace('-', "_");
             format!("CARGO_TARGET_{target}_{name}")
         };
+        let mut flags = vec![LINKED_DIRECTLY];
         let mut cargo = Command::new("cargo");
         cargo
             .args([
@@ -84,12 +91,13 @@ impl Toolchain {
             .args(["--target", self.target, "--target-dir"])
             .arg(&built)
             .current_dir(workspace)
-            .env(variable("LINKER"), &self.linker)
-            .env(variable("RUSTFLAGS"), "-Clinker-flavor=ld.lld");
+            .env(variable("LINKER"), &self.linker);
         if let Some(root) = &self.unpacked {
             cargo.env("RUSTC", root.join("usr/bin/rustc"));
             cargo.env("LD_LIBRARY_PATH", libraries(root));
+            flags.push(NO_CALLS_FOR_ATOMICS);
         }
+        cargo.env(variable("RUSTFLAGS"), flags.join(" "));
         let status = cargo.status().context("start cargo")?;
         ensure!(
             status.success(),

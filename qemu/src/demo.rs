@@ -20,8 +20,8 @@ use crate::tree::Tree;
 /// What the shell shows when it waits for a command.
 pub const PROMPT: &str = "shell# ";
 
-/// The kernel command line, before what the user adds.
-pub const WORDS: &str = "quiet root=/dev/sdb1";
+/// The kernel command line, before what the user adds: only errors of the kernel, and all of berth.
+pub const WORDS: &str = "loglevel=4 root=/dev/sdb1";
 
 /// What is loaded at boot: the way to the event port and to the disks, and the file system.
 pub const MODULES: [&str; 5] = [

@@ -101,25 +101,22 @@ impl Series {
         found_in(name, &dir)
     }
 
-    /// Fetches and unpacks into `dir`, which appears whole or not at all.
+    /// Fetches and unpacks into `dir`, which appears whole or not at all. The caller holds its lock.
     fn fetch(self, name: &str, dir: &Path, arch: Arch) -> Result<()> {
         let mirror = Mirror::of_machine(&codename()?)?;
         let apt = target_dir().join("apt").join(name);
-        let beside = dir.parent().unwrap_or(dir);
+        let unpacked = dir.with_file_name(format!(".unpacking-{name}"));
         let mut tried = Vec::new();
         for suites in self.suites() {
-            let unpacked = tempfile::Builder::new()
-                .prefix(".unpacking-")
-                .tempdir_in(beside)?;
+            make_empty(&unpacked)?;
             let fetched = Archive::open(&apt, &mirror, suites, arch)
-                .and_then(|archive| unpack(&archive, arch, name, unpacked.path()));
+                .and_then(|archive| unpack(&archive, arch, name, &apt.join("packages"), &unpacked));
             if let Err(e) = fetched {
                 tried.push(format!("{}: {e:#}", suites.join(" + ")));
                 continue;
             }
-            let kernel = found_in(name.to_owned(), unpacked.path())?;
+            let kernel = found_in(name.to_owned(), &unpacked)?;
             berth_initramfs::depmod::write(&kernel.modules)?;
-            let unpacked = unpacked.keep();
             return fs::rename(&unpacked, dir)
                 .with_context(|| format!("rename {}", unpacked.display()));
         }
@@ -159,20 +156,28 @@ pub fn default(arch: Arch) -> Result<Kernel> {
     })
 }
 
-/// The packages that hold the kernel, in one directory as if they were installed there.
+/// Fetches the packages that hold the kernel into `packages` and unpacks them in `dir` as if they were installed there.
 ///
 /// `linux-image-cloud-<arch>` depends on the package of the current release. That may hold everything, or be
 /// split in turn (image, modules, base), so what counts is every package of that release in the closure.
-fn unpack(archive: &Archive, arch: Arch, name: &str, dir: &Path) -> Result<()> {
+fn unpack(archive: &Archive, arch: Arch, name: &str, packages: &Path, dir: &Path) -> Result<()> {
     let flavour = format!("-cloud-{}", arch.debian());
     let closure = archive.closure(&format!("linux-image{flavour}"))?;
-    let packages = of_one_release(&closure, &flavour)?;
-    eprintln!("kernel {name}: fetching {}", packages.join(", "));
-    let downloads = tempfile::tempdir_in(dir.parent().unwrap_or(dir))?;
-    for package in archive.download(&packages, downloads.path())? {
+    let wanted = of_one_release(&closure, &flavour)?;
+    eprintln!("kernel {name}: fetching {}", wanted.join(", "));
+    make_empty(packages)?;
+    for package in archive.download(&wanted, packages)? {
         run(command("dpkg-deb").arg("--extract").arg(&package).arg(dir))?;
     }
-    Ok(())
+    fs::remove_dir_all(packages).with_context(|| format!("remove {}", packages.display()))
+}
+
+/// Makes the directory, without what an earlier attempt may have left in it.
+fn make_empty(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("clear {}", dir.display()))?;
+    }
+    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))
 }
 
 /// Of a closure, the packages that belong to the image's release: `linux-image-6.1.0-1-cloud-amd64` and whatever else

@@ -56,7 +56,7 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         cpus: u32,
         /// More words for the kernel command line
-        #[arg(long, alias = "a", default_value = "", allow_hyphen_values = true)]
+        #[arg(long, default_value = "", allow_hyphen_values = true)]
         append: String,
     },
 }

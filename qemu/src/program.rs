@@ -39,7 +39,8 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
     };
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
-        bail!("{name}: {}: {}", output.status, complaint.trim());
+        let lines: Vec<&str> = complaint.lines().map(str::trim).collect();
+        bail!("{name}: {}: {}", output.status, lines.join("; "));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

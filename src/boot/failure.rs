@@ -45,8 +45,7 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
 fn complain_and_exit(error: &Error) -> ! {
     let mut text = Text::<512>::EMPTY;
     text.push(format_args!("berth: {error}\n  {}\n", hint(error)));
-    // SAFETY: standard error is open or it is not; nothing else is done with it.
-    let _ = rustix::io::write(unsafe { rustix::stdio::stderr() }, text.as_str().as_bytes());
+    console::complain(text.as_str());
     crate::sys::raw::exit(OWN_FAILURE.into())
 }
 

@@ -122,6 +122,11 @@ impl Machine {
         }
     }
 
+    /// Starts the clock of a stage that does not follow at once on the one before.
+    pub fn begin_stage(&mut self) {
+        self.stage_started = clock::now();
+    }
+
     /// Notes that `stage` is done, says so with `what` it did, and starts the clock of the next.
     pub fn complete(&mut self, stage: Stage, what: core::fmt::Arguments<'_>) {
         let now = clock::now();

@@ -99,15 +99,21 @@ pub(super) fn load_all(machine: &mut Machine, more: List<'_>) -> Result<usize, E
             ),
         }
     }
+    let mark = kmsg::Mark::here();
     for file in &files {
-        load_one(machine, release, file)?;
+        load_one(machine, release, file, &mark)?;
     }
     Ok(files.len())
 }
 
-fn load_one(machine: &mut Machine, release: &str, file: &str) -> Result<(), Error> {
+/// Loads one file; `mark` is a place in the kernel's log before it.
+fn load_one(
+    machine: &mut Machine,
+    release: &str,
+    file: &str,
+    mark: &kmsg::Mark,
+) -> Result<(), Error> {
     let path = index_path(release, file)?;
-    let mark = kmsg::Mark::here();
     let Err(fault) = module::load(&path) else {
         return Ok(());
     };

@@ -316,6 +316,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
 
     fn decide(&mut self, input: Input) {
         let (phase, action) = policy::next(self.phase, input, self.plan.on_idle);
+        if self.phase == Phase::Running && phase != Phase::Running {
+            self.machine.begin_stage();
+        }
         self.phase = phase;
         match action {
             Action::Wait => {}

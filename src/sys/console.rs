@@ -31,6 +31,13 @@ pub fn occupy_standard_descriptors() {
     }
 }
 
+/// Writes to standard error, if it is open.
+pub fn complain(text: &str) {
+    // SAFETY: the descriptor is written to, not closed; if it is not open, the write fails.
+    let standard_error = unsafe { stderr() };
+    let _ = rustix::io::write(standard_error, text.as_bytes());
+}
+
 /// Makes the three the standard descriptors, in their order.
 ///
 /// # Errors

@@ -1,9 +1,8 @@
 //! The program for aarch64, built where a standard library for it is to be had.
 
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use berth_qemu::arch::Arch;
 use berth_qemu::cross::Toolchain;
 

@@ -58,13 +58,13 @@ fn breaches(bytes: &[u8]) -> Result<Vec<String>> {
         match segment.p_type(endian) {
             PT_INTERP => breaches.push("asks for a dynamic loader".into()),
             PT_DYNAMIC => breaches.push("has dynamic sections".into()),
-            PT_LOAD if flags & PF_W != 0 && flags & PF_X != 0 => {
+            PT_LOAD if flags.contains(PF_W | PF_X) => {
                 let address = segment.p_vaddr(endian);
                 breaches.push(format!("has a writable and executable segment at {address:#x}"));
             }
             PT_GNU_STACK => {
                 says_stack = true;
-                if flags & PF_X != 0 {
+                if flags.contains(PF_X) {
                     breaches.push("has an executable stack".into());
                 }
             }

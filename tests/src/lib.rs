@@ -16,9 +16,13 @@
 mod bundle;
 pub mod disk;
 mod lab;
+mod seen;
+mod shared;
 
 pub use bundle::Bundle;
 pub use lab::{Lab, guest};
+pub use seen::{MountLine, Seen};
+pub use shared::Shared;
 
 use berth_qemu::vm::Event;
 

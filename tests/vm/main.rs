@@ -8,6 +8,7 @@ mod devices;
 mod failures;
 mod handover;
 mod image;
+mod isolation;
 mod malformed;
 mod provoke;
 mod report;
@@ -54,6 +55,7 @@ const ALL: &[&[Case]] = &[
     failures::TABLE,
     handover::CASES,
     image::CASES,
+    isolation::CASES,
     malformed::CASES,
     malformed::TABLE,
     report::CASES,

@@ -62,7 +62,7 @@ impl Testimony {
         Ok(Self(lines))
     }
 
-    fn one(&self, prefix: &str) -> Result<&str> {
+    fn one<'a>(&'a self, prefix: &'a str) -> Result<&'a str> {
         self.all(prefix).next().with_context(|| format!("nothing is said about {prefix:?}: {:#?}", self.0))
     }
 

@@ -1,8 +1,11 @@
 //! Runs inside the virtual machines of the tests, as the program of a container or as `init=`, and prints what it sees.
 //! `guest <what> [arguments]`; it is linked statically, because there is nothing else where it runs.
 
+mod facts;
 mod host;
+mod hostile;
 mod init;
+mod propagation;
 
 use std::env;
 use std::process::ExitCode;
@@ -29,6 +32,26 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["power-off"] => init::power_off()?,
         ["describe-host"] => host::describe()?,
         ["hold-a-mount"] => host::hold_a_mount()?,
+        ["facts", words @ ..] => facts::tell(words)?,
+        ["look-at", paths @ ..] => facts::look_at(paths)?,
+        ["observe"] => propagation::observe()?,
+        ["act-on-host", ids @ ..] => propagation::act_on_host(ids)?,
+        ["orphans", count] => hostile::orphans(count.parse()?)?,
+        ["leave-a-writer"] => hostile::leave_a_writer()?,
+        ["flood"] => hostile::flood(None, false)?,
+        ["flood-lines"] => hostile::flood(None, true)?,
+        ["print", bytes, "lines"] => hostile::flood(Some(bytes.parse()?), true)?,
+        ["print", bytes] => hostile::flood(Some(bytes.parse()?), false)?,
+        ["stay"] => hostile::stay()?,
+        ["kill-all"] => hostile::kill_all()?,
+        ["kill-first"] => hostile::kill_first(),
+        ["end-by", signal] => hostile::end_by(signal.parse()?),
+        ["close-output"] => hostile::close_output()?,
+        ["work", rounds] => hostile::work(rounds.parse()?)?,
+        ["audit"] => hostile::audit()?,
+        ["loopback"] => facts::loopback()?,
+        ["bytes"] => facts::bytes()?,
+        ["console"] => facts::console()?,
         _ => bail!("there is no such check"),
     }
     Ok(ExitCode::SUCCESS)

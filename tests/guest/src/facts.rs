@@ -1,0 +1,155 @@
+//! What a container sees of itself, one fact a line: `<topic> <value>`.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::io::{IsTerminal, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::{env, io};
+
+use anyhow::Result;
+
+/// The namespaces that a container can have of its own, as `/proc/<pid>/ns` names them.
+const NAMESPACES: [&str; 6] = ["mnt", "pid", "uts", "ipc", "cgroup", "net"];
+
+/// Prints everything; `words` are the program's arguments.
+pub(crate) fn tell(words: &[&str]) -> Result<()> {
+    for word in words {
+        println!("argument {word}");
+    }
+    for (name, value) in env::vars() {
+        println!("variable {name}={value}");
+    }
+    println!("directory {}", env::current_dir()?.display());
+    println!("hostname {}", fs::read_to_string("/proc/sys/kernel/hostname")?.trim());
+    namespaces("namespace", "self")?;
+    mounts("mount", "/proc/self/mountinfo")?;
+    for line in fs::read_to_string("/proc/self/cgroup")?.lines() {
+        println!("cgroup {line}");
+    }
+    for line in fs::read_to_string("/proc/self/status")?.lines() {
+        if let Some(set) = line.strip_prefix("CapBnd:\t") {
+            println!("capabilities {set}");
+        }
+    }
+    for entry in fs::read_dir("/proc/self/fd")? {
+        println!("descriptor {}", entry?.file_name().display());
+    }
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            println!("process {}", name.display());
+        }
+    }
+    devices()?;
+    println!("root {}", writable("/.written"));
+    Ok(())
+}
+
+/// Prints the namespaces of the process `pid`, by their inodes.
+pub(crate) fn namespaces(topic: &str, pid: &str) -> Result<()> {
+    for name in NAMESPACES {
+        let inode = fs::metadata(format!("/proc/{pid}/ns/{name}"))?.ino();
+        println!("{topic} {name} {inode}");
+    }
+    Ok(())
+}
+
+/// Prints the mounts that the file `mountinfo` lists.
+pub(crate) fn mounts(topic: &str, mountinfo: &str) -> Result<()> {
+    for line in fs::read_to_string(mountinfo)?.lines() {
+        println!("{topic} {line}");
+    }
+    Ok(())
+}
+
+fn devices() -> Result<()> {
+    for entry in fs::read_dir("/dev")? {
+        let entry = entry?;
+        let file = fs::symlink_metadata(entry.path())?;
+        let name = entry.file_name();
+        if file.file_type().is_char_device() {
+            let (major, minor) = (rustix::fs::major(file.rdev()), rustix::fs::minor(file.rdev()));
+            println!("device {} {major}:{minor} {:o}", name.display(), file.mode() & 0o777);
+        }
+        if let Ok(target) = fs::read_link(entry.path()) {
+            println!("link {} {}", name.display(), target.display());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the file `path` can be made.
+fn writable(path: &str) -> String {
+    match OpenOptions::new().write(true).create(true).truncate(true).open(path) {
+        Ok(_) => "is writable".to_owned(),
+        Err(error) => name_of(&error),
+    }
+}
+
+/// The error's name, as in errno(3).
+pub(crate) fn name_of(error: &io::Error) -> String {
+    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::ROFS) => "EROFS".to_owned(),
+        Some(rustix::io::Errno::PERM) => "EPERM".to_owned(),
+        Some(rustix::io::Errno::ACCESS) => "EACCES".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// For each path: what it is, and whether it can be written to.
+pub(crate) fn look_at(paths: &[&str]) -> Result<()> {
+    for path in paths {
+        let Ok(file) = fs::metadata(path) else {
+            println!("at {path} nothing");
+            continue;
+        };
+        if file.is_dir() {
+            println!("at {path} directory, {}", writable(&format!("{path}/.written")));
+        } else {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let write = match File::options().append(true).open(path) {
+                Ok(_) => "is writable".to_owned(),
+                Err(error) => name_of(&error),
+            };
+            println!("at {path} file {:?}, {write}", text.trim());
+        }
+    }
+    Ok(())
+}
+
+/// Talks to itself over the loopback interface.
+pub(crate) fn loopback() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut client = TcpStream::connect(listener.local_addr()?)?;
+    client.write_all(b"hello")?;
+    let mut word = [0; 5];
+    listener.accept()?.0.read_exact(&mut word)?;
+    println!("loopback {}", String::from_utf8_lossy(&word));
+    let interfaces = fs::read_to_string("/proc/net/dev")?;
+    for line in interfaces.lines().filter_map(|line| line.split_once(':')) {
+        println!("interface {}", line.0.trim());
+    }
+    Ok(())
+}
+
+/// Prints what is no plain line of text, on both streams.
+pub(crate) fn bytes() -> Result<()> {
+    let mut output = io::stdout();
+    output.write_all(b"bytes \xff\xfe end\n")?;
+    output.write_all("x".repeat(1500).as_bytes())?;
+    output.write_all(b"\r\nwithout an end")?;
+    output.flush()?;
+    Ok(io::stderr().write_all(b"to standard error\n")?)
+}
+
+/// Says what its terminal is, and repeats a line that is typed there.
+pub(crate) fn console() -> Result<()> {
+    let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    println!("terminal {is_terminal} {}", fs::read_link("/proc/self/fd/0")?.display());
+    let foreground = rustix::termios::tcgetpgrp(io::stdin())? == rustix::process::getpgrp();
+    println!("foreground {foreground}");
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    println!("typed {}", line.trim());
+    Ok(())
+}
