@@ -17,7 +17,9 @@ fn main() {
             .iter()
             .for_each(|argument| link(&format!("-Wl,{argument}")));
     } else {
-        ["-static", "-no-pie"].iter().for_each(|argument| link(argument));
+        ["-static", "-no-pie"]
+            .iter()
+            .for_each(|argument| link(argument));
         LINKER.iter().for_each(|argument| link(argument));
     }
     println!("cargo::rerun-if-changed=build.rs");

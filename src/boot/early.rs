@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::Machine;
 use super::modules::Loaded;
-use crate::error::{At, Code, Error, Op, Stage};
+use crate::error::{At, Code, Error, Fault, Op, Stage};
 use crate::plan::{Plan, PlanError, Refusal, Source};
 use crate::sys::mount::{Flags, mount_new};
 use crate::sys::netlink::Uevents;
@@ -127,7 +127,7 @@ impl<'m> Pid1<'m> {
     /// # Errors
     /// [`Code::EarlyMount`].
     pub fn mount_early(self) -> Result<Early<'m>, Error> {
-        mount_dev().at(Stage::Early, Code::EarlyMount)?;
+        self.machine.has_devtmpfs = mount_dev().at(Stage::Early, Code::EarlyMount)?;
         for mount in EARLY {
             if let Err(fault) = mount_one(mount) {
                 let error = fault.at(Stage::Early, Code::EarlyMount);
@@ -153,18 +153,20 @@ impl<'m> Pid1<'m> {
 }
 
 /// devtmpfs has all devices from the start. Without it (CONFIG_DEVTMPFS=n) the few nodes that programs need are made on a
-/// tmpfs.
-fn mount_dev() -> Result<(), crate::error::Fault> {
+/// tmpfs, and those of disks when they are found: `false`.
+fn mount_dev() -> Result<bool, Fault> {
     fs::make_directory("/dev")?;
+    if fs::is_mount_point("/dev") {
+        return Ok(true);
+    }
     let flags = Flags::NOSUID | Flags::NOEXEC;
     match mount_new("devtmpfs", "devtmpfs", "/dev", flags, c"mode=0755") {
-        Err(fault) if fault.errno == Errno::BUSY => Ok(()),
         Err(fault) if fault.errno == Errno::NODEV => {
             mount_new("tmpfs", "tmpfs", "/dev", flags, c"mode=0755")?;
             make_nodes();
-            Ok(())
+            Ok(false)
         }
-        result => result,
+        result => result.map(|()| true),
     }
 }
 
@@ -184,21 +186,16 @@ fn make_nodes() {
     }
 }
 
-fn mount_one(mount: &Mount) -> Result<(), crate::error::Fault> {
+fn mount_one(mount: &Mount) -> Result<(), Fault> {
     // /sys/fs/cgroup belongs to sysfs, where nothing can be made.
     if !fs::is_directory(mount.target) {
         fs::make_directory(mount.target)?;
     }
-    match mount_new(
-        mount.fstype,
-        mount.fstype,
-        mount.target,
-        mount.flags,
-        mount.data,
-    ) {
-        Err(fault) if fault.errno == Errno::BUSY => Ok(()),
-        result => result,
+    if fs::is_mount_point(mount.target) {
+        return Ok(());
     }
+    let (fstype, target) = (mount.fstype, mount.target);
+    mount_new(fstype, fstype, target, mount.flags, mount.data)
 }
 
 /// Room for what the plan borrows from: the image's defaults and the kernel's command line, 4 KiB each, which is the most

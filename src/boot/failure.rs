@@ -19,7 +19,7 @@ use crate::plan::OnFailure;
 use crate::sys::clock;
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::process::{self, End};
-use crate::sys::{fs, kmsg};
+use crate::sys::{console, fs, kmsg};
 use crate::text::Text;
 
 /// How long the report may take to reach the reader of the event stream, once its port is there.

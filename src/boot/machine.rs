@@ -51,6 +51,8 @@ pub struct Machine {
     pub events: Events,
     /// The uevent socket, from the moment it could be opened.
     pub uevents: Option<Uevents>,
+    /// The kernel makes the nodes of devices itself.
+    pub has_devtmpfs: bool,
     /// What is done when the boot fails.
     pub on_failure: FailurePolicy,
     event_device: Option<Path>,
@@ -72,6 +74,7 @@ impl Machine {
         Self {
             events: Events::new(),
             uevents: None,
+            has_devtmpfs: true,
             on_failure: FailurePolicy {
                 action: OnFailure::Reboot,
                 timeout: None,
@@ -203,7 +206,7 @@ impl Machine {
         self.events.emit(Event::Failed {
             id,
             state: "failed",
-            code: Text::<8>::new(error.code).as_str(),
+            failure: Text::<8>::new(error.code).as_str(),
             text: Text::<{ 3 * SUBJECT_MAX }>::new(error).as_str(),
         });
     }

@@ -3,7 +3,9 @@
 use core::convert::Infallible;
 
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::Mode;
 use rustix::io::Errno;
+use rustix::process::umask;
 
 use super::mounts;
 use super::rootfs::Rootfs;
@@ -18,6 +20,9 @@ const STRINGS: usize = crate::parse::config::MAX_SIZE;
 
 /// Where programs are looked for without a `PATH` in `process.env`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What a program's files are not for, unless it says otherwise: writing by others. As the kernel has it for PID 1.
+const UMASK: u32 = 0o022;
 
 /// Where the program's standard descriptors lead.
 pub(super) enum Streams {
@@ -46,6 +51,8 @@ fn prepare_and_execute(
     streams: Streams,
 ) -> Result<Infallible, Fault> {
     signal::unblock_all();
+    // Nodes and mount points get the modes that stand here.
+    umask(Mode::empty());
     rustix::process::setsid().during(Op::Create, "a session")?;
     let has_console = matches!(streams, Streams::Console(_));
     connect(streams)?;
@@ -72,6 +79,7 @@ fn prepare_and_execute(
     rootfs.enter()?;
     mounts::set_propagations(&config.mounts)?;
     mount::enter(config.process.cwd)?;
+    umask(Mode::from_raw_mode(UMASK));
     execute(config)
 }
 

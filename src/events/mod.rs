@@ -90,8 +90,8 @@ pub enum Event<'a> {
         id: &'a str,
         /// `failed`.
         state: &'a str,
-        /// The code of the failure.
-        code: &'a str,
+        /// The code of the failure; `code` is the status of a container that ran.
+        failure: &'a str,
         /// The failure in one line.
         text: &'a str,
     },

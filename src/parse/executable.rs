@@ -206,7 +206,11 @@ mod tests {
         else {
             panic!("a test program is an ELF file");
         };
-        let of_this_machine = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+        let of_this_machine = if cfg!(target_arch = "x86_64") {
+            62
+        } else {
+            183
+        };
         assert_eq!(machine, of_this_machine);
         assert!(
             interpreter.unwrap().contains("/ld-linux"),

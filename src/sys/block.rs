@@ -1,6 +1,6 @@
 //! Block devices as sysfs shows them (Documentation/ABI/stable/sysfs-block), and what is on them.
 
-use rustix::fs::{CWD, FileType, major, minor, stat};
+use rustix::fs::{CWD, FileType, Mode, major, makedev, minor, mknodat, stat};
 use rustix::io::Errno;
 
 use super::buffer::Buffer;
@@ -59,6 +59,21 @@ fn device(sysfs_name: &str) -> Option<Device> {
         number,
         sectors,
     })
+}
+
+/// Makes the node of the device `name`, where no devtmpfs does.
+pub fn make_node(name: &str, (major, minor): (u32, u32)) {
+    if let Ok(node) = path(format_args!("/dev/{name}")) {
+        // A node that is there already is the one that is wanted.
+        let mode = Mode::from_raw_mode(0o600);
+        let _ = mknodat(
+            CWD,
+            node.as_str(),
+            FileType::BlockDevice,
+            mode,
+            makedev(major, minor),
+        );
+    }
 }
 
 /// The device number of the block device node at `path`.

@@ -129,6 +129,18 @@ pub fn is_directory(path: &str) -> bool {
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
+/// True if something is mounted on `path`: it is on another device than the directory that it is in. A bind mount within
+/// one filesystem is not told.
+pub fn is_mount_point(path: &str) -> bool {
+    let Ok(parent) = super::path::path(format_args!("{path}/..")) else {
+        return false;
+    };
+    match (rustix::fs::stat(path), rustix::fs::stat(parent.as_str())) {
+        (Ok(inner), Ok(outer)) => inner.st_dev != outer.st_dev,
+        _ => false,
+    }
+}
+
 /// Calls `visit` with the name and type of each entry of `directory`, until it answers `false`. The order is the
 /// filesystem's.
 ///
@@ -273,6 +285,14 @@ mod tests {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    #[test]
+    fn a_mount_point_is_told_from_a_directory() {
+        let scratch = Scratch::new("mount-point");
+        assert!(is_mount_point("/proc"));
+        assert!(!is_mount_point(&scratch.path("")));
+        assert!(!is_mount_point("/there/is/nothing/here"));
     }
 
     #[test]

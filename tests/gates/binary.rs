@@ -18,7 +18,12 @@ const GOAL: usize = 160 * 1024;
 pub(crate) fn check(path: &Path) -> Result<()> {
     let bytes = read(path)?;
     let breaches = breaches(&bytes).with_context(|| path.display().to_string())?;
-    ensure!(breaches.is_empty(), "{} {}", path.display(), breaches.join(", "));
+    ensure!(
+        breaches.is_empty(),
+        "{} {}",
+        path.display(),
+        breaches.join(", ")
+    );
     println!(
         "binary: {} is static, no segment is writable and executable; {} bytes (limit {LIMIT}, goal {GOAL})",
         path.display(),
@@ -60,7 +65,9 @@ fn breaches(bytes: &[u8]) -> Result<Vec<String>> {
             PT_DYNAMIC => breaches.push("has dynamic sections".into()),
             PT_LOAD if flags.contains(PF_W | PF_X) => {
                 let address = segment.p_vaddr(endian);
-                breaches.push(format!("has a writable and executable segment at {address:#x}"));
+                breaches.push(format!(
+                    "has a writable and executable segment at {address:#x}"
+                ));
             }
             PT_GNU_STACK => {
                 says_stack = true;
@@ -104,7 +111,10 @@ mod tests {
             header[4] |= 7;
         }
         let breaches = breaches(&bytes).unwrap().join(", ");
-        assert!(breaches.contains("writable and executable segment"), "{breaches}");
+        assert!(
+            breaches.contains("writable and executable segment"),
+            "{breaches}"
+        );
         assert!(breaches.contains("has an executable stack"), "{breaches}");
     }
 

@@ -39,7 +39,11 @@ pub(crate) fn run_all(workspace: &Path, duration: Duration) -> Result<()> {
             finish(name, child)?;
         }
     }
-    println!("fuzz: {} targets, {} s each: nothing found", names.len(), duration.as_secs());
+    println!(
+        "fuzz: {} targets, {} s each: nothing found",
+        names.len(),
+        duration.as_secs()
+    );
     Ok(())
 }
 
@@ -48,7 +52,10 @@ fn names(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))? {
         let path = entry?.path();
-        names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        names.extend(
+            path.file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned()),
+        );
     }
     names.sort();
     ensure!(!names.is_empty(), "{} holds no targets", dir.display());
@@ -57,17 +64,14 @@ fn names(dir: &Path) -> Result<Vec<String>> {
 
 /// The compiler's name for this machine, which is part of the path of what it builds.
 fn host() -> Result<String> {
-    let rustc = Command::new("rustc").args(["--print", "host-tuple"]).output();
+    let rustc = Command::new("rustc")
+        .args(["--print", "host-tuple"])
+        .output();
     let output = rustc.context("start rustc")?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-fn start(
-    package: &Path,
-    target_dir: &Path,
-    program: &Path,
-    duration: Duration,
-) -> Result<Child> {
+fn start(package: &Path, target_dir: &Path, program: &Path, duration: Duration) -> Result<Child> {
     let name = program.file_name().unwrap_or_default();
     let corpus = target_dir.join("corpus").join(name);
     let artifacts = target_dir.join("artifacts").join(name);
@@ -87,9 +91,15 @@ fn start(
 
 /// libFuzzer ends with 0 when the time is up, and explains on standard error whatever else it found.
 fn finish(name: &str, child: Child) -> Result<()> {
-    let output = child.wait_with_output().with_context(|| format!("wait for {name}"))?;
+    let output = child
+        .wait_with_output()
+        .with_context(|| format!("wait for {name}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "fuzz target {name}: {}\n{said}", output.status);
+    ensure!(
+        output.status.success(),
+        "fuzz target {name}: {}\n{said}",
+        output.status
+    );
     let runs = said.lines().rev().find(|line| line.starts_with("Done"));
     println!("fuzz: {name}: {}", runs.unwrap_or("ended"));
     Ok(())

@@ -31,8 +31,7 @@ pub(crate) fn check(src: &Path) -> Result<()> {
     collect(src, &mut files)?;
     let mut breaches = Vec::new();
     for file in &files {
-        let text =
-            fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+        let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
         let place = file.strip_prefix(src).unwrap_or(file);
         let found = breaches_in(place, &text)
             .with_context(|| format!("{} does not read as Rust", file.display()))?;
@@ -88,7 +87,10 @@ fn breaches_in(place: &Path, text: &str) -> Result<Vec<String>> {
         };
         if !below {
             let path = path.join("::");
-            breaches.push(format!("{}:{line}: `{module}` names {path}", place.display()));
+            breaches.push(format!(
+                "{}:{line}: `{module}` names {path}",
+                place.display()
+            ));
         }
     }
     Ok(breaches)
@@ -182,13 +184,19 @@ mod tests {
             breaches("parse/list.rs", "use crate::sys::fs;"),
             ["parse/list.rs:1: `parse` names crate::sys::fs"]
         );
-        assert_eq!(breaches("sys/fs.rs", "\nfn f() { crate::boot::early::x(1) }").len(), 1);
+        assert_eq!(
+            breaches("sys/fs.rs", "\nfn f() { crate::boot::early::x(1) }").len(),
+            1
+        );
         assert_eq!(breaches("boot/early.rs", "use crate::sys::fs;"), [""; 0]);
     }
 
     #[test]
     fn a_group_is_seen_through() {
-        let found = breaches("sys/fs.rs", "use crate::{error::Op, events::{Event, queue}};");
+        let found = breaches(
+            "sys/fs.rs",
+            "use crate::{error::Op, events::{Event, queue}};",
+        );
         assert_eq!(
             found,
             [
@@ -200,7 +208,8 @@ mod tests {
 
     #[test]
     fn comments_and_texts_may_name_anything() {
-        let text = "//! See [`crate::boot`].\n/// unsafe\nfn f() -> &'static str { \"crate::boot\" }";
+        let text =
+            "//! See [`crate::boot`].\n/// unsafe\nfn f() -> &'static str { \"crate::boot\" }";
         assert_eq!(breaches("parse/list.rs", text), [""; 0]);
     }
 
@@ -224,7 +233,10 @@ mod tests {
 
     #[test]
     fn a_new_module_needs_a_layer() {
-        assert_eq!(breaches("net/mod.rs", ""), ["net/mod.rs: `net` has no layer"]);
+        assert_eq!(
+            breaches("net/mod.rs", ""),
+            ["net/mod.rs: `net` has no layer"]
+        );
         assert_eq!(breaches("lib.rs", "pub mod net;"), [""; 0]);
     }
 }

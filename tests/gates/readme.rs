@@ -12,9 +12,10 @@ use crate::plan::KEYS;
 
 const END: &str = "<!-- end -->";
 
-/// A table's name, and what makes it from the Makefile's text and the code.
-const TABLES: [(&str, fn(&str) -> String); 3] =
-    [("commands", commands), ("keys", keys), ("codes", codes)];
+/// Makes a table from the code, or from the Makefile's text.
+type Make = fn(&str) -> String;
+
+const TABLES: [(&str, Make); 3] = [("commands", commands), ("keys", keys), ("codes", codes)];
 
 fn workspace(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);

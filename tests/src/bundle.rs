@@ -37,7 +37,17 @@ impl Bundle {
                 { "type": "mount" }, { "type": "pid" }, { "type": "uts" }, { "type": "ipc" },
             ] },
         });
-        Self { id: id.to_owned(), config: Some(config), text: None, directories: Vec::new() }
+        Self {
+            id: id.to_owned(),
+            config: Some(config),
+            text: None,
+            directories: Vec::new(),
+        }
+    }
+
+    /// The container's name.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Runs this program instead.
@@ -51,7 +61,10 @@ impl Bundle {
     #[must_use]
     pub fn set(mut self, pointer: &str, value: Value) -> Self {
         let (parent, key) = pointer.rsplit_once('/').unwrap_or(("", pointer));
-        let parent = self.config.as_mut().and_then(|config| config.pointer_mut(parent));
+        let parent = self
+            .config
+            .as_mut()
+            .and_then(|config| config.pointer_mut(parent));
         if let Some(parent) = parent {
             match parent {
                 Value::Array(items) if key == "-" => items.push(value),
@@ -101,7 +114,11 @@ impl Bundle {
     /// The configuration as it will be written.
     pub fn config(&self) -> Vec<u8> {
         self.text.clone().unwrap_or_else(|| {
-            self.config.as_ref().map(Value::to_string).unwrap_or_default().into_bytes()
+            self.config
+                .as_ref()
+                .map(Value::to_string)
+                .unwrap_or_default()
+                .into_bytes()
         })
     }
 
@@ -114,7 +131,10 @@ impl Bundle {
         let mut tree = tree
             .file(format!("{base}/config.json"), self.config())
             .copy(guest()?, format!("{base}/rootfs/bin/guest"));
-        for directory in DIRECTORIES.into_iter().chain(self.directories.iter().map(String::as_str)) {
+        for directory in DIRECTORIES
+            .into_iter()
+            .chain(self.directories.iter().map(String::as_str))
+        {
             tree = tree.directory(format!("{base}/rootfs/{directory}"));
         }
         Ok(tree)

@@ -25,7 +25,11 @@ const MOUNT_POINTS: [&str; 4] = ["dev", "proc", "run", "sys"];
 /// The guest program was not built.
 pub fn files(bundles: impl IntoIterator<Item = Bundle>) -> Result<Tree> {
     let tree = MOUNT_POINTS.into_iter().fold(Tree::new(), Tree::directory);
-    bundles.into_iter().try_fold(tree.directory("containers"), |tree, bundle| bundle.put(tree))
+    bundles
+        .into_iter()
+        .try_fold(tree.directory("containers"), |tree, bundle| {
+            bundle.put(tree)
+        })
 }
 
 /// A disk with an MBR and one vfat partition that holds these bundles.

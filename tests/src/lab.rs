@@ -11,8 +11,14 @@ use berth_qemu::kernel::{Kernel, Series};
 use berth_qemu::vm::{Builder, Vm};
 
 /// What every image loads: the way to the disks and to the event port, and vfat.
-pub(crate) const MODULES: [&str; 6] =
-    ["virtio_pci", "virtio_console", "sd_mod", "virtio_scsi", "virtio_blk", "vfat"];
+pub const MODULES: [&str; 6] = [
+    "virtio_pci",
+    "virtio_console",
+    "sd_mod",
+    "virtio_scsi",
+    "virtio_blk",
+    "vfat",
+];
 
 /// What is on the command line of every machine: a failure ends it at once.
 const WORDS: &str = "loglevel=5 berth.on_failure=poweroff";
@@ -38,8 +44,14 @@ impl Lab {
     pub fn new(series: Series) -> Result<Self> {
         let kernel = series.get(Arch::X86_64)?;
         let init = built("BERTH_INIT", "init")?;
-        let image = spec(&kernel, &init)?.load(MODULES).build(Compression::Zstd)?;
-        Ok(Self { kernel, init, image })
+        let image = spec(&kernel, &init)?
+            .load(MODULES)
+            .build(Compression::Zstd)?;
+        Ok(Self {
+            kernel,
+            init,
+            image,
+        })
     }
 
     /// A machine of that name with the usual image, no disks and no `root=`.
@@ -83,8 +95,13 @@ pub fn guest() -> Result<PathBuf> {
 
 /// A program that `make` leaves in `target/`, unless the environment names another.
 fn built(variable: &str, name: &str) -> Result<PathBuf> {
-    let path = env::var_os(variable)
-        .map_or_else(|| berth_qemu::target_dir().join(name), PathBuf::from);
-    ensure!(path.is_file(), "{} is not there: run `make {name}`", path.display());
-    path.canonicalize().with_context(|| format!("find {}", path.display()))
+    let path =
+        env::var_os(variable).map_or_else(|| berth_qemu::target_dir().join(name), PathBuf::from);
+    ensure!(
+        path.is_file(),
+        "{} is not there: run `make {name}`",
+        path.display()
+    );
+    path.canonicalize()
+        .with_context(|| format!("find {}", path.display()))
 }

@@ -47,12 +47,16 @@ impl MountLine {
 
     /// Whether it is in a peer group.
     pub fn is_shared(&self) -> bool {
-        self.propagation.iter().any(|tag| tag.starts_with("shared:"))
+        self.propagation
+            .iter()
+            .any(|tag| tag.starts_with("shared:"))
     }
 
     /// Whether it receives mounts from another peer group.
     pub fn is_slave(&self) -> bool {
-        self.propagation.iter().any(|tag| tag.starts_with("master:"))
+        self.propagation
+            .iter()
+            .any(|tag| tag.starts_with("master:"))
     }
 
     /// Whether it has this option of its own.
@@ -70,18 +74,30 @@ impl<'o> Seen<'o> {
     /// What it printed, on both streams, in order.
     pub fn lines(self) -> impl Iterator<Item = &'o str> {
         let of_it = move |event| line(event).filter(|(id, _)| *id == self.id);
-        self.outcome.events.iter().filter_map(of_it).map(|(_, line)| line)
+        self.outcome
+            .events
+            .iter()
+            .filter_map(of_it)
+            .map(|(_, line)| line)
     }
 
     /// What it printed on one stream, `stdout` or `stderr`.
     pub fn stream(self, stream: &'o str) -> impl Iterator<Item = &'o str> {
-        let is_it = move |event: &&Event| field(event, "id") == Some(self.id) && field(event, "stream") == Some(stream);
-        self.outcome.events.iter().filter(is_it).filter_map(|event| field(event, "line"))
+        let is_it = move |event: &&Event| {
+            field(event, "id") == Some(self.id) && field(event, "stream") == Some(stream)
+        };
+        self.outcome
+            .events
+            .iter()
+            .filter(is_it)
+            .filter_map(|event| field(event, "line"))
     }
 
     /// The lines that begin with the word `topic`, without it.
     pub fn facts(self, topic: &'o str) -> Vec<&'o str> {
-        self.lines().filter_map(|line| line.strip_prefix(topic)?.strip_prefix(' ')).collect()
+        self.lines()
+            .filter_map(|line| line.strip_prefix(topic)?.strip_prefix(' '))
+            .collect()
     }
 
     /// The mounts that the lines of a topic show.
@@ -89,8 +105,16 @@ impl<'o> Seen<'o> {
     /// # Errors
     /// There are none.
     pub fn mounts(self, topic: &'o str) -> Result<Vec<MountLine>> {
-        let mounts: Vec<_> = self.facts(topic).into_iter().filter_map(MountLine::parse).collect();
-        ensure!(!mounts.is_empty(), "{} shows no mounts as `{topic}`", self.id);
+        let mounts: Vec<_> = self
+            .facts(topic)
+            .into_iter()
+            .filter_map(MountLine::parse)
+            .collect();
+        ensure!(
+            !mounts.is_empty(),
+            "{} shows no mounts as `{topic}`",
+            self.id
+        );
         Ok(mounts)
     }
 
@@ -109,7 +133,10 @@ impl<'o> Seen<'o> {
 
     /// The event of this state, `exited` for one.
     pub fn state(self, state: &str) -> Option<&'o Event> {
-        self.outcome.events.iter().find(|event| event.is_container(self.id, state))
+        self.outcome
+            .events
+            .iter()
+            .find(|event| event.is_container(self.id, state))
     }
 
     /// Holds it to having printed this line.
@@ -118,7 +145,11 @@ impl<'o> Seen<'o> {
     /// It did not; the error has what it printed instead.
     pub fn printed(self, expected: &str) -> Result<()> {
         let lines: Vec<_> = self.lines().collect();
-        ensure!(lines.contains(&expected), "{} did not print {expected:?}, but: {lines:#?}", self.id);
+        ensure!(
+            lines.contains(&expected),
+            "{} did not print {expected:?}, but: {lines:#?}",
+            self.id
+        );
         Ok(())
     }
 
@@ -129,7 +160,12 @@ impl<'o> Seen<'o> {
     pub fn exited(self, code: i64) -> Result<()> {
         let exited = self.state("exited").map(|event| &event.raw);
         let found = exited.and_then(|event| event["code"].as_i64());
-        ensure!(found == Some(code), "{}: {exited:?}, last line {:?}", self.id, self.lines().last());
+        ensure!(
+            found == Some(code),
+            "{}: {exited:?}, last line {:?}",
+            self.id,
+            self.lines().last()
+        );
         Ok(())
     }
 }

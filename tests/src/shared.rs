@@ -19,7 +19,10 @@ pub struct Shared {
 impl Shared {
     /// The machine that `boot` starts and follows to its end.
     pub const fn new(boot: fn(&Lab) -> Result<Outcome>) -> Self {
-        Self { boot, outcomes: Mutex::new(BTreeMap::new()) }
+        Self {
+            boot,
+            outcomes: Mutex::new(BTreeMap::new()),
+        }
     }
 
     /// How it ended.
@@ -31,7 +34,11 @@ impl Shared {
             let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(outcomes.entry(lab.kernel.name.clone()).or_default())
         };
-        let outcome = once.get_or_init(|| (self.boot)(lab).map(Arc::new).map_err(|error| format!("{error:#}")));
+        let outcome = once.get_or_init(|| {
+            (self.boot)(lab)
+                .map(Arc::new)
+                .map_err(|error| format!("{error:#}"))
+        });
         outcome.clone().map_err(|error| anyhow!(error))
     }
 }

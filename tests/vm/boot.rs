@@ -23,7 +23,11 @@ fn bundles() -> [Bundle; 2] {
 
 fn vfat_on_the_second_scsi_disk(lab: &Lab) -> Result<()> {
     // Newer kernels probe disks side by side, and either may become sdb (see the design's kernel facts).
-    let root = if lab.kernel.name == "6.1" { "root=/dev/sdb1" } else { "root=LABEL=BERTH" };
+    let root = if lab.kernel.name == "6.1" {
+        "root=/dev/sdb1"
+    } else {
+        "root=LABEL=BERTH"
+    };
     let vm = lab
         .machine("vfat_on_the_second_scsi_disk")?
         .append(root)
@@ -38,7 +42,10 @@ fn vfat_on_the_second_scsi_disk(lab: &Lab) -> Result<()> {
         vm.expect(id, |event| event.is_container(id, "exited"))?;
     }
     let outcome = vm.wait()?;
-    let root = outcome.events.iter().find(|event| field(event, "event") == Some("root"));
+    let root = outcome
+        .events
+        .iter()
+        .find(|event| field(event, "event") == Some("root"));
     anyhow::ensure!(root.and_then(|event| field(event, "fstype")) == Some("vfat"));
     Ok(outcome.assert(Ended::PowerOff, 0)?)
 }
@@ -61,7 +68,9 @@ fn vfat_read_only(lab: &Lab) -> Result<()> {
         .append("root=LABEL=BERTH ro")
         .scsi(&disk::vfat(bundles())?)
         .start()?;
-    vm.expect("the root is read-only", |event| event.raw["event"] == "root" && event.raw["ro"] == true)?;
+    vm.expect("the root is read-only", |event| {
+        event.raw["event"] == "root" && event.raw["ro"] == true
+    })?;
     for id in ["first", "second"] {
         vm.expect(id, |event| line(event) == Some((id, id)))?;
     }
@@ -78,8 +87,12 @@ fn staying_on_the_initramfs(lab: &Lab) -> Result<()> {
         .replace("/containers/here/rootfs/proc/.keep", [], 0o644)
         .replace("/containers/here/rootfs/dev/.keep", [], 0o644)
         .build(berth_initramfs::Compression::None)?;
-    let vm = lab.machine_with("staying_on_the_initramfs", &image).start()?;
-    vm.expect("the container runs", |event| line(event) == Some(("here", "here")))?;
+    let vm = lab
+        .machine_with("staying_on_the_initramfs", &image)
+        .start()?;
+    vm.expect("the container runs", |event| {
+        line(event) == Some(("here", "here"))
+    })?;
     Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
 }
 
@@ -87,7 +100,10 @@ fn staying_on_the_initramfs(lab: &Lab) -> Result<()> {
 fn demo_ends_in_order_when_its_shell_exits(lab: &Lab) -> Result<()> {
     let [empty, root] = demo::disks()?;
     let vm = lab
-        .machine_with("demo_ends_in_order_when_its_shell_exits", &demo::image(&lab.kernel, &lab.init)?)
+        .machine_with(
+            "demo_ends_in_order_when_its_shell_exits",
+            &demo::image(&lab.kernel, &lab.init)?,
+        )
         .append(demo::WORDS)
         .scsi(&empty)
         .scsi(&root)
@@ -99,12 +115,29 @@ fn demo_ends_in_order_when_its_shell_exits(lab: &Lab) -> Result<()> {
     vm.send_console(b"exit\n")?;
     let outcome = vm.wait()?;
     outcome.assert(Ended::PowerOff, 0)?;
-    let ended = |id: &str| outcome.events.iter().position(|event| event.is_container(id, "exited"));
+    let ended = |id: &str| {
+        outcome
+            .events
+            .iter()
+            .position(|event| event.is_container(id, "exited"))
+    };
     let (hello, shell, clock) = (ended("hello"), ended("shell"), ended("clock"));
-    anyhow::ensure!(hello.is_some() && shell.is_some() && shell < clock, "{:#?}", outcome.events);
+    anyhow::ensure!(
+        hello.is_some() && shell.is_some() && shell < clock,
+        "{:#?}",
+        outcome.events
+    );
     // It was asked to stop, and not killed.
-    anyhow::ensure!(outcome.events.iter().any(|event| line(event) == Some(("clock", "told to stop"))));
+    anyhow::ensure!(
+        outcome
+            .events
+            .iter()
+            .any(|event| line(event) == Some(("clock", "told to stop")))
+    );
     let clock = clock.map(|at| &outcome.events[at].what);
-    anyhow::ensure!(matches!(clock, Some(What::Container { code: Some(0), .. })), "{clock:?}");
+    anyhow::ensure!(
+        matches!(clock, Some(What::Container { code: Some(0), .. })),
+        "{clock:?}"
+    );
     Ok(())
 }

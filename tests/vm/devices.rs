@@ -16,30 +16,57 @@ pub(crate) const CASES: &[Case] = cases![
 ];
 
 /// Boots without disks, plugs the root in when the machine is known to wait for it, and sees a container run from it.
-fn plug_late(lab: &Lab, name: &str, root: &str, drive: fn(&berth_qemu::disk::DiskImage) -> Drive) -> Result<()> {
+fn plug_late(
+    lab: &Lab,
+    name: &str,
+    root: &str,
+    drive: fn(&berth_qemu::disk::DiskImage) -> Drive,
+) -> Result<()> {
     let image = disk::vfat([Bundle::new("late")])?;
-    let mut vm = lab.machine(name)?.append(format!("loglevel=7 rootwait root={root}")).start()?;
+    let mut vm = lab
+        .machine(name)?
+        .append(format!("loglevel=7 rootwait root={root}"))
+        .start()?;
     vm.expect_console(&format!("waiting for root={root}"))?;
     vm.plug(drive(&image))?;
-    vm.expect("the container runs", |event| line(event) == Some(("late", "late")))?;
+    vm.expect("the container runs", |event| {
+        line(event) == Some(("late", "late"))
+    })?;
     Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
 }
 
 fn late_device_is_found_by_uevent(lab: &Lab) -> Result<()> {
-    plug_late(lab, "late_device_is_found_by_uevent", "/dev/sda1", |image| Drive::scsi(image))
+    plug_late(
+        lab,
+        "late_device_is_found_by_uevent",
+        "/dev/sda1",
+        |image| Drive::scsi(image),
+    )
 }
 
 fn late_device_is_found_by_uuid(lab: &Lab) -> Result<()> {
-    plug_late(lab, "late_device_is_found_by_uuid", "UUID=B0A7-0002", |image| Drive::blk(image))
+    plug_late(
+        lab,
+        "late_device_is_found_by_uuid",
+        "UUID=B0A7-0002",
+        |image| Drive::blk(image),
+    )
 }
 
 fn late_device_is_found_by_label(lab: &Lab) -> Result<()> {
-    plug_late(lab, "late_device_is_found_by_label", "LABEL=BERTH", |image| Drive::scsi(image))
+    plug_late(
+        lab,
+        "late_device_is_found_by_label",
+        "LABEL=BERTH",
+        |image| Drive::scsi(image),
+    )
 }
 
 /// 8:1 is the first partition of the first SCSI disk (Documentation/admin-guide/devices.txt).
 fn late_device_is_found_by_number(lab: &Lab) -> Result<()> {
-    plug_late(lab, "late_device_is_found_by_number", "8:1", |image| Drive::scsi(image))
+    plug_late(lab, "late_device_is_found_by_number", "8:1", |image| {
+        Drive::scsi(image)
+    })
 }
 
 /// Guest time is counted in instructions here, so that a busy host cannot stretch it.
@@ -55,16 +82,29 @@ fn device_that_never_comes_ends_in_a_report_within_the_deadline(lab: &Lab) -> Re
     let searched = time(&outcome.events, |event| event.is_stage("modules"))?;
     let failed = time(&outcome.events, |event| event.is_failure("B020"))?;
     let waited = failed - searched;
-    ensure!((2_000_000..2_500_000).contains(&waited), "rootwait=2 took {waited} µs");
+    ensure!(
+        (2_000_000..2_500_000).contains(&waited),
+        "rootwait=2 took {waited} µs"
+    );
     let text = outcome.events.iter().find_map(|event| match &event.what {
         What::Failure { text, .. } => Some(text.clone()),
         _ => None,
     });
     let text = text.unwrap_or_default();
-    ensure!(text.contains("root=/dev/sdz9") && text.contains("after 2 s"), "{text}");
+    ensure!(
+        text.contains("root=/dev/sdz9") && text.contains("after 2 s"),
+        "{text}"
+    );
     // What is there instead, so that a typing error can be seen.
-    for device in ["/dev/vda: ", "/dev/vda1: 64 MiB, vfat, UUID=B0A7-0002, LABEL=BERTH"] {
-        ensure!(outcome.console.contains(device), "{device} is not in the report: {}", outcome.log.display());
+    for device in [
+        "/dev/vda: ",
+        "/dev/vda1: 64 MiB, vfat, UUID=B0A7-0002, LABEL=BERTH",
+    ] {
+        ensure!(
+            outcome.console.contains(device),
+            "{device} is not in the report: {}",
+            outcome.log.display()
+        );
     }
     Ok(())
 }
@@ -81,11 +121,23 @@ fn rootdelay_is_slept_before_the_search(lab: &Lab) -> Result<()> {
         What::Stage { stage, us } if stage == "root" => Some(*us),
         _ => None,
     });
-    ensure!(us.is_some_and(|us| us >= 1_000_000), "the stage took {us:?} µs");
-    ensure!(outcome.events.iter().any(|event| field(event, "event") == Some("root")));
+    ensure!(
+        us.is_some_and(|us| us >= 1_000_000),
+        "the stage took {us:?} µs"
+    );
+    ensure!(
+        outcome
+            .events
+            .iter()
+            .any(|event| field(event, "event") == Some("root"))
+    );
     Ok(())
 }
 
 fn time(events: &[Event], is_it: impl Fn(&Event) -> bool) -> Result<u64> {
-    events.iter().find(|event| is_it(event)).map(|event| event.t).context("an event is missing")
+    events
+        .iter()
+        .find(|event| is_it(event))
+        .map(|event| event.t)
+        .context("an event is missing")
 }

@@ -75,8 +75,11 @@ provoked! {
 const PROVOKED_ALONE: &[&str] = &["B006", "B007", "B060"];
 
 /// Codes of containers, and the file with the tests that provoke them.
-const OF_CONTAINERS: &[(&str, &str)] =
-    &[("B053", "containers.rs"), ("B054", "containers.rs"), ("B055", "containers.rs")];
+const OF_CONTAINERS: &[(&str, &str)] = &[
+    ("B053", "containers.rs"),
+    ("B054", "containers.rs"),
+    ("B055", "containers.rs"),
+];
 
 /// The way to the event port.
 const EVENTS: [&str; 2] = ["virtio_pci", "virtio_console"];
@@ -108,12 +111,21 @@ fn ext4(tree: Tree) -> Result<berth_qemu::disk::DiskImage> {
 /// for that.
 fn of_another_release(lab: &Lab) -> Result<Vec<u8>> {
     let entries = berth_initramfs::archive::read(&built(with_vfat(lab)?)?)?;
-    let entry = entries.get(vfat(lab).trim_start_matches('/')).context("the image has no vfat")?;
+    let entry = entries
+        .get(vfat(lab).trim_start_matches('/'))
+        .context("the image has no vfat")?;
     let mut module = entry.data.clone();
-    replace(&mut module, b"~Module signature appended~\n", b"~no signature at all here~~\n");
+    replace(
+        &mut module,
+        b"~Module signature appended~\n",
+        b"~no signature at all here~~\n",
+    );
     let release = format!("vermagic={}", lab.kernel.release);
     let other = format!("vermagic={}", "9".repeat(lab.kernel.release.len()));
-    ensure!(replace(&mut module, release.as_bytes(), other.as_bytes()), "vfat has no {release}");
+    ensure!(
+        replace(&mut module, release.as_bytes(), other.as_bytes()),
+        "vfat has no {release}"
+    );
     Ok(module)
 }
 
@@ -130,16 +142,27 @@ fn replace(bytes: &mut [u8], old: &[u8], new: &[u8]) -> bool {
 fn unreadable_disk(_: &Lab, vm: Builder) -> Result<Vm> {
     let errors = r#"[{"event":"none","iotype":"read"}]"#;
     let image = r#"{"driver":"null-co","size":1048576}"#;
-    let storage = format!(r#"{{"driver":"blkdebug","node-name":"bad","image":{image},"inject-error":{errors}}}"#);
+    let storage = format!(
+        r#"{{"driver":"blkdebug","node-name":"bad","image":{image},"inject-error":{errors}}}"#
+    );
     let device = r#"{"driver":"virtio-blk-pci","drive":"bad"}"#;
-    vm.append("root=/dev/vda rootwait=1").arguments(["-blockdev", &storage, "-device", device]).start()
+    vm.append("root=/dev/vda rootwait=1")
+        .arguments(["-blockdev", &storage, "-device", device])
+        .start()
 }
 
 /// The classic: modules.dep does not know that vfat needs them.
 fn vfat_without_nls(lab: &Lab, vm: Builder) -> Result<Vm> {
     let names = "virtio_pci\nvirtio_console\nvirtio_blk\nvfat\n";
-    let spec = lab.spec()?.load(EVENTS).load(["virtio_blk", "vfat"]).replace("/etc/berth/modules", names, 0o644);
-    vm.initrd_bytes(built(spec)?).append("root=LABEL=BERTH").blk(&disk::vfat([])?).start()
+    let spec = lab
+        .spec()?
+        .load(EVENTS)
+        .load(["virtio_blk", "vfat"])
+        .replace("/etc/berth/modules", names, 0o644);
+    vm.initrd_bytes(built(spec)?)
+        .append("root=LABEL=BERTH")
+        .blk(&disk::vfat([])?)
+        .start()
 }
 
 /// An ELF file without program headers (`e_phnum`, elf(5)).
@@ -150,10 +173,16 @@ fn without_headers(lab: &Lab) -> Result<Vec<u8>> {
 }
 
 fn started_by_hand_it_says_what_it_is_for(lab: &Lab) -> Result<()> {
-    let output = Command::new(&lab.init).stdin(Stdio::null()).output().context("start berth on the host")?;
+    let output = Command::new(&lab.init)
+        .stdin(Stdio::null())
+        .output()
+        .context("start berth on the host")?;
     let text = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(125), "{}", output.status);
-    ensure!(text.contains("it is the first program of a machine") && text.contains("[B006]"), "{text}");
+    ensure!(
+        text.contains("it is the first program of a machine") && text.contains("[B006]"),
+        "{text}"
+    );
     ensure!(output.stdout.is_empty());
     Ok(())
 }
@@ -162,36 +191,71 @@ fn started_by_hand_it_says_what_it_is_for(lab: &Lab) -> Result<()> {
 fn panic_is_reported_and_acted_on(lab: &Lab) -> Result<()> {
     let target = berth_qemu::target_dir().join("panic");
     let build = Command::new(env!("CARGO"))
-        .args(["rustc", "--quiet", "--release", "-p", "berth", "--bin", "berth", "--target-dir"])
+        .args([
+            "rustc",
+            "--quiet",
+            "--release",
+            "-p",
+            "berth",
+            "--bin",
+            "berth",
+            "--target-dir",
+        ])
         .arg(&target)
         .args(["--", "--cfg", "provoke_panic"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .context("start cargo")?;
-    ensure!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
+    ensure!(
+        build.status.success(),
+        "{}",
+        String::from_utf8_lossy(&build.stderr)
+    );
     let image = Spec::new(target.join("release/berth")).build(Compression::None)?;
-    let vm = lab.machine_with("panic_is_reported_and_acted_on", &image).without_events().start()?;
+    let vm = lab
+        .machine_with("panic_is_reported_and_acted_on", &image)
+        .without_events()
+        .start()?;
     let outcome = vm.wait()?;
     outcome.assert_ended(Ended::PowerOff)?;
-    let line = outcome.console.lines().find(|line| line.contains("[B007]")).unwrap_or_default();
-    ensure!(line.contains("panic at src/main.rs") && line.contains("provoked"), "{line:?}");
+    let line = outcome
+        .console
+        .lines()
+        .find(|line| line.contains("[B007]"))
+        .unwrap_or_default();
+    ensure!(
+        line.contains("panic at src/main.rs") && line.contains("provoked"),
+        "{line:?}"
+    );
     Ok(())
 }
 
 /// A loop device holds a file on it; no process could be killed for that.
 fn filesystem_that_is_in_use_is_named_at_the_end(lab: &Lab) -> Result<()> {
-    let image = lab.spec()?.load(EVENTS).load(["virtio_blk", "loop"]).build(Compression::None)?;
-    let holder = Bundle::new("holder").namespaces(&["mount", "uts"]).runs(["/bin/guest", "hold-a-mount"]);
+    let image = lab
+        .spec()?
+        .load(EVENTS)
+        .load(["virtio_blk", "loop"])
+        .build(Compression::None)?;
+    let holder = Bundle::new("holder")
+        .namespaces(&["mount", "uts"])
+        .runs(["/bin/guest", "hold-a-mount"]);
     let vm = lab
         .machine_with("filesystem_that_is_in_use_is_named_at_the_end", &image)
         .append(EXT4_ROOT)
         .blk(&disk::ext4([holder])?)
         .start()?;
-    vm.expect("the mount is held", |event| line(event) == Some(("holder", "held")))?;
+    vm.expect("the mount is held", |event| {
+        line(event) == Some(("holder", "held"))
+    })?;
     let outcome = vm.wait()?;
     outcome.assert(Ended::PowerOff, 0)?;
-    let mut warnings = outcome.events.iter().filter_map(|event| field(event, "text"));
-    let named = warnings.any(|text| text.contains("unmount /held: EBUSY") && text.contains("[B060]"));
+    let mut warnings = outcome
+        .events
+        .iter()
+        .filter_map(|event| field(event, "text"));
+    let named =
+        warnings.any(|text| text.contains("unmount /held: EBUSY") && text.contains("[B060]"));
     ensure!(named, "no warning names /held: {}", outcome.log.display());
     Ok(())
 }
@@ -199,9 +263,14 @@ fn filesystem_that_is_in_use_is_named_at_the_end(lab: &Lab) -> Result<()> {
 /// The port's driver is a module of Linux 6.1, and a bad command line comes before modules are loaded.
 fn report_reaches_the_event_stream_when_the_command_line_is_bad(lab: &Lab) -> Result<()> {
     let name = "report_reaches_the_event_stream_when_the_command_line_is_bad";
-    provoke(lab, name, Reader::Everywhere, "B003", "berth.on_idle=sleep is refused", |_, vm| {
-        vm.append("berth.on_idle=sleep").start()
-    })
+    provoke(
+        lab,
+        name,
+        Reader::Everywhere,
+        "B003",
+        "berth.on_idle=sleep is refused",
+        |_, vm| vm.append("berth.on_idle=sleep").start(),
+    )
     .map(drop)
 }
 
@@ -209,19 +278,39 @@ fn every_code_is_provoked(_: &Lab) -> Result<()> {
     // The library cannot be used here: its dependencies would be built with std, and so would PID 1's.
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/error.rs");
     let source = fs::read_to_string(&source).context("read src/error.rs")?;
-    let table = source.split_once("\ncodes! {\n").and_then(|(_, rest)| rest.split_once("\n}\n"));
-    let lines = table.context("no table of codes in src/error.rs")?.0.lines();
-    let numbers = lines.map(|line| line.split_whitespace().next().unwrap_or_default().parse::<u16>());
-    let codes = numbers.map(|number| Ok(format!("B{:03}", number?))).collect::<Result<Vec<_>>>()?;
+    let table = source
+        .split_once("\ncodes! {\n")
+        .and_then(|(_, rest)| rest.split_once("\n}\n"));
+    let lines = table
+        .context("no table of codes in src/error.rs")?
+        .0
+        .lines();
+    let numbers = lines.map(|line| {
+        line.split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .parse::<u16>()
+    });
+    let codes = numbers
+        .map(|number| Ok(format!("B{:03}", number?)))
+        .collect::<Result<Vec<_>>>()?;
     ensure!(codes.len() > 30, "{codes:?}");
-    let here = [PROVOKED, PROVOKED_ALONE, handover::PROVOKED, malformed::PROVOKED].concat();
+    let here = [
+        PROVOKED,
+        PROVOKED_ALONE,
+        handover::PROVOKED,
+        malformed::PROVOKED,
+    ]
+    .concat();
     let mut missing = Vec::new();
     for code in codes {
         let elsewhere = OF_CONTAINERS.iter().find(|(other, _)| **other == code);
         let is_provoked = match elsewhere {
             Some((_, file)) => {
                 let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("vm").join(file);
-                fs::read_to_string(&tests).with_context(|| tests.display().to_string())?.contains(code.as_str())
+                fs::read_to_string(&tests)
+                    .with_context(|| tests.display().to_string())?
+                    .contains(code.as_str())
             }
             None => here.contains(&code.as_str()),
         };

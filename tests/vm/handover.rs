@@ -23,15 +23,24 @@ fn root(more: impl FnOnce(Tree) -> Tree) -> Result<Tree> {
 /// Boots and gives what the next PID 1 reports.
 fn report(vm: Builder) -> Result<Vec<String>> {
     let vm = vm.start()?;
-    vm.expect("the next PID 1 reports", |event| line(event) == Some(("init", "done")))?;
+    vm.expect("the next PID 1 reports", |event| {
+        line(event) == Some(("init", "done"))
+    })?;
     let outcome = vm.wait()?;
     outcome.assert_ended(Ended::PowerOff)?;
-    let lines = outcome.events.iter().filter_map(line).filter(|(id, _)| *id == "init");
+    let lines = outcome
+        .events
+        .iter()
+        .filter_map(line)
+        .filter(|(id, _)| *id == "init");
     Ok(lines.map(|(_, text)| text.to_owned()).collect())
 }
 
 fn all<'a>(lines: &'a [String], prefix: &'a str) -> Vec<&'a str> {
-    lines.iter().filter_map(|line| line.strip_prefix(prefix)).collect()
+    lines
+        .iter()
+        .filter_map(|line| line.strip_prefix(prefix))
+        .collect()
 }
 
 fn next_init_gets_arguments_environment_and_a_clean_process(lab: &Lab) -> Result<()> {
@@ -42,26 +51,44 @@ fn next_init_gets_arguments_environment_and_a_clean_process(lab: &Lab) -> Result
         .scsi(&image);
     let lines = report(vm)?;
     ensure!(all(&lines, "process ") == ["1"], "{lines:#?}");
-    ensure!(all(&lines, "argument ") == ["0 one", "1 two words", "2 --three=x", "3 --", "4 four"], "{lines:#?}");
+    ensure!(
+        all(&lines, "argument ") == ["0 one", "1 two words", "2 --three=x", "3 --", "4 four"],
+        "{lines:#?}"
+    );
     // The first two are the kernel's own (init/main.c), the third is a word that it does not know.
     for variable in ["HOME=/", "TERM=linux", "fruit=red apple"] {
         ensure!(all(&lines, "variable ").contains(&variable), "{lines:#?}");
     }
     ensure!(all(&lines, "directory ") == ["/"], "{lines:#?}");
     for mask in ["SigBlk ", "SigCgt "] {
-        let signals = all(&lines, mask).first().and_then(|mask| u64::from_str_radix(mask, 16).ok());
+        let signals = all(&lines, mask)
+            .first()
+            .and_then(|mask| u64::from_str_radix(mask, 16).ok());
         // The guest program's runtime catches SIGSEGV and SIGBUS for itself.
-        let own = if mask == "SigCgt " { 1 << 10 | 1 << 6 } else { 0 };
-        ensure!(signals.context("a mask is missing")? & !own == 0, "{mask}: {lines:#?}");
+        let own = if mask == "SigCgt " {
+            1 << 10 | 1 << 6
+        } else {
+            0
+        };
+        ensure!(
+            signals.context("a mask is missing")? & !own == 0,
+            "{mask}: {lines:#?}"
+        );
     }
     let mut open = all(&lines, "descriptor ");
     open.sort_unstable();
-    ensure!(open == ["0 /dev/console", "1 /dev/console", "2 /dev/console"], "{lines:#?}");
+    ensure!(
+        open == ["0 /dev/console", "1 /dev/console", "2 /dev/console"],
+        "{lines:#?}"
+    );
     let is_root = |line: &&str| line.contains(" / / ") && line.contains(" - vfat ");
     ensure!(all(&lines, "mount ").iter().any(is_root), "{lines:#?}");
     for moved in ["/proc", "/sys", "/dev", "/run"] {
         let is_there = |line: &&str| line.contains(&format!(" / {moved} "));
-        ensure!(all(&lines, "mount ").iter().any(is_there), "{moved}: {lines:#?}");
+        ensure!(
+            all(&lines, "mount ").iter().any(is_there),
+            "{moved}: {lines:#?}"
+        );
     }
     Ok(())
 }
@@ -70,11 +97,17 @@ fn script_is_handed_over_to(lab: &Lab) -> Result<()> {
     let tree = root(|tree| tree.executable("sbin/boot", "#!/bin/guest init\n"))?;
     let vm = lab
         .machine("script_is_handed_over_to")?
-        .append(format!("root=UUID={} init=/sbin/boot -- word", disk::EXT4_UUID))
+        .append(format!(
+            "root=UUID={} init=/sbin/boot -- word",
+            disk::EXT4_UUID
+        ))
         .blk(&disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree))?);
     let lines = report(vm)?;
     ensure!(all(&lines, "process ") == ["1"], "{lines:#?}");
-    ensure!(all(&lines, "argument ") == ["0 /sbin/boot", "1 word"], "{lines:#?}");
+    ensure!(
+        all(&lines, "argument ") == ["0 /sbin/boot", "1 word"],
+        "{lines:#?}"
+    );
     Ok(())
 }
 
@@ -86,7 +119,11 @@ struct Bad {
 }
 
 const fn bad(program: &'static str, code: &'static str, text: &'static str) -> Bad {
-    Bad { program, code, text }
+    Bad {
+        program,
+        code,
+        text,
+    }
 }
 
 const BAD: &[Bad] = &[
@@ -99,7 +136,11 @@ const BAD: &[Bad] = &[
     bad("/bin/head", "B042", "its ELF program headers are damaged"),
     bad("/bin/half", "B042", "the file ends before"),
     bad("/bin/script", "B043", "(interpreter /bin/nosh): ENOENT"),
-    bad("/bin/dynamic", "B043", "(interpreter /lib64/ld-linux-x86-64.so.2): ENOENT"),
+    bad(
+        "/bin/dynamic",
+        "B043",
+        "(interpreter /lib64/ld-linux-x86-64.so.2): ENOENT",
+    ),
 ];
 
 /// The codes that the table provokes.
@@ -129,7 +170,13 @@ fn bad_init_is_refused_before_anything_was_destroyed(lab: &Lab) -> Result<()> {
     for bad in BAD {
         let name = format!("bad_init{}", bad.program.replace('/', "_"));
         let setup = |_: &Lab, vm: Builder| -> Result<Vm> {
-            vm.append(format!("root=UUID={} init={}", disk::EXT4_UUID, bad.program)).blk(&image).start()
+            vm.append(format!(
+                "root=UUID={} init={}",
+                disk::EXT4_UUID,
+                bad.program
+            ))
+            .blk(&image)
+            .start()
         };
         match provoke(lab, &name, Reader::Everywhere, bad.code, bad.text, setup) {
             Ok(outcome) if outcome.events.iter().any(|event| event.name() == "switch") => {

@@ -16,14 +16,26 @@ pub(crate) const CASES: &[Case] = cases![
 ];
 
 fn boots(lab: &Lab, name: &str, compression: Compression, keep_compressed: bool) -> Result<()> {
-    let modules = ["virtio_pci", "virtio_console", "sd_mod", "virtio_scsi", "vfat"];
-    let image = lab.spec()?.load(modules).keep_compressed(keep_compressed).build(compression)?;
+    let modules = [
+        "virtio_pci",
+        "virtio_console",
+        "sd_mod",
+        "virtio_scsi",
+        "vfat",
+    ];
+    let image = lab
+        .spec()?
+        .load(modules)
+        .keep_compressed(keep_compressed)
+        .build(compression)?;
     let vm = lab
         .machine_with(name, &image)
         .append("root=LABEL=BERTH")
         .scsi(&disk::vfat([Bundle::new("first")])?)
         .start()?;
-    vm.expect("the container runs", |event| line(event) == Some(("first", "first")))?;
+    vm.expect("the container runs", |event| {
+        line(event) == Some(("first", "first"))
+    })?;
     Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
 }
 
@@ -45,9 +57,22 @@ fn lz4_image_boots(lab: &Lab) -> Result<()> {
 
 /// Linux 6.12 and later, as Debian ships them, have their modules as `.ko.xz` and decompress them themselves.
 fn modules_that_stay_compressed_are_loaded(lab: &Lab) -> Result<()> {
-    let image = lab.spec()?.load(["vfat"]).keep_compressed(true).build(Compression::None)?;
+    let image = lab
+        .spec()?
+        .load(["vfat"])
+        .keep_compressed(true)
+        .build(Compression::None)?;
     let entries = berth_initramfs::archive::read(&image.bytes)?;
     let are_compressed = entries.keys().any(|path| path.ends_with("/vfat.ko.xz"));
-    ensure!(are_compressed == !lab.kernel.release.starts_with("6.1."), "{}", lab.kernel.release);
-    boots(lab, "modules_that_stay_compressed_are_loaded", Compression::None, true)
+    ensure!(
+        are_compressed == !lab.kernel.release.starts_with("6.1."),
+        "{}",
+        lab.kernel.release
+    );
+    boots(
+        lab,
+        "modules_that_stay_compressed_are_loaded",
+        Compression::None,
+        true,
+    )
 }

@@ -2,6 +2,7 @@
 //! others watch what reaches them.
 
 use anyhow::{Result, ensure};
+use berth_qemu::disk::Fs;
 use berth_qemu::vm::{Ended, Outcome};
 use berth_tests::{Bundle, Lab, Seen, Shared, disk};
 use serde_json::{Value, json};
@@ -35,15 +36,24 @@ fn boot(lab: &Lab) -> Result<Outcome> {
         .namespaces(&["mount"])
         .runs(["/bin/guest", "act-on-host"].into_iter().chain(SWITCHES));
     let observers = SWITCHES.map(|switch| {
-        Bundle::new(switch).annotation("berth.root-switch", switch).runs(["/bin/guest", "observe"])
+        Bundle::new(switch)
+            .annotation("berth.root-switch", switch)
+            .runs(["/bin/guest", "observe"])
     });
     let propagations = PROPAGATIONS.map(|word| {
         Bundle::new(word)
             .set("/linux/rootfsPropagation", json!(word))
             .runs(["/bin/guest", "facts"])
     });
-    let root = disk::vfat([agent].into_iter().chain(observers).chain(propagations))?;
-    Ok(lab.machine("isolation")?.append("root=/dev/sda1").scsi(&root).start()?.wait()?)
+    let bundles = [agent].into_iter().chain(observers).chain(propagations);
+    // Each bundle holds a guest program of its own.
+    let root = disk::of(Fs::vfat(disk::LABEL, disk::VFAT_SERIAL, disk::files(bundles)?).mib(256))?;
+    Ok(lab
+        .machine("isolation")?
+        .append("root=/dev/sda1")
+        .scsi(&root)
+        .start()?
+        .wait()?)
 }
 
 fn only_configured_mounts_are_seen_inside(lab: &Lab) -> Result<()> {
@@ -54,7 +64,10 @@ fn only_configured_mounts_are_seen_inside(lab: &Lab) -> Result<()> {
         points.sort_unstable();
         ensure!(points == ["/", "/dev", "/proc"], "{id}: {mounts:#?}");
         let root = Seen::new(&outcome, id).mount_at("/")?.root;
-        ensure!(root == format!("/containers/{id}/rootfs"), "{id}: / is {root}");
+        ensure!(
+            root == format!("/containers/{id}/rootfs"),
+            "{id}: / is {root}"
+        );
     }
     Ok(())
 }
@@ -79,17 +92,31 @@ fn container_and_host_have_different_mount_namespaces(lab: &Lab) -> Result<()> {
     let agent = Seen::new(&outcome, "agent");
     let [host, own] = ["host", "namespace"].map(|topic| agent.facts(topic));
     let of = |facts: &[&str], kind: &str| -> Option<String> {
-        facts.iter().find_map(|fact| Some(fact.strip_prefix(kind)?.trim().to_owned()))
+        facts
+            .iter()
+            .find_map(|fact| Some(fact.strip_prefix(kind)?.trim().to_owned()))
     };
-    ensure!(of(&host, "mnt").is_some() && of(&host, "mnt") != of(&own, "mnt"), "{host:?} {own:?}");
-    ensure!(of(&host, "pid") == of(&own, "pid"), "the agent asked for no PID namespace: {host:?} {own:?}");
+    ensure!(
+        of(&host, "mnt").is_some() && of(&host, "mnt") != of(&own, "mnt"),
+        "{host:?} {own:?}"
+    );
+    ensure!(
+        of(&host, "pid") == of(&own, "pid"),
+        "the agent asked for no PID namespace: {host:?} {own:?}"
+    );
     for id in SWITCHES {
         let inside = Seen::new(&outcome, id).facts("namespace");
         for kind in ["mnt", "pid", "uts", "ipc"] {
-            ensure!(of(&inside, kind).is_some() && of(&inside, kind) != of(&host, kind), "{id} shares {kind}");
+            ensure!(
+                of(&inside, kind).is_some() && of(&inside, kind) != of(&host, kind),
+                "{id} shares {kind}"
+            );
         }
         for kind in ["net", "cgroup"] {
-            ensure!(of(&inside, kind) == of(&host, kind), "{id} did not ask for its own {kind}");
+            ensure!(
+                of(&inside, kind) == of(&host, kind),
+                "{id} did not ask for its own {kind}"
+            );
         }
     }
     Ok(())
@@ -99,12 +126,27 @@ fn mount_made_inside_is_not_seen_by_the_host(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     let pivot = Seen::new(&outcome, "pivot");
     pivot.printed("own mount made")?;
-    ensure!(pivot.mounts("then")?.iter().any(|mount| mount.point == "/tmp/own"));
+    ensure!(
+        pivot
+            .mounts("then")?
+            .iter()
+            .any(|mount| mount.point == "/tmp/own")
+    );
     // The agent looked at the host after the observer had made it.
     let host = Seen::new(&outcome, "agent").mounts("pivot")?;
-    ensure!(host.iter().any(|mount| mount.point == "/proc"), "these are not the host's mounts: {host:#?}");
-    ensure!(host.iter().all(|mount| !mount.point.ends_with("/own")), "{host:#?}");
-    ensure!(host.iter().all(|mount| !mount.point.starts_with("/containers")), "{host:#?}");
+    ensure!(
+        host.iter().any(|mount| mount.point == "/proc"),
+        "these are not the host's mounts: {host:#?}"
+    );
+    ensure!(
+        host.iter().all(|mount| !mount.point.ends_with("/own")),
+        "{host:#?}"
+    );
+    ensure!(
+        host.iter()
+            .all(|mount| !mount.point.starts_with("/containers")),
+        "{host:#?}"
+    );
     Ok(())
 }
 
@@ -126,7 +168,9 @@ fn only_pivot_leaves_the_right_to_mount(lab: &Lab) -> Result<()> {
     for id in SWITCHES {
         let seen = Seen::new(&outcome, id);
         let sets = seen.facts("capabilities");
-        let [set] = sets[..] else { anyhow::bail!("{id}: {sets:?}") };
+        let [set] = sets[..] else {
+            anyhow::bail!("{id}: {sets:?}")
+        };
         let set = u64::from_str_radix(set, 16)?;
         let left = set & (CAP_SYS_ADMIN | CAP_SYS_CHROOT);
         if id == "pivot" {
@@ -170,7 +214,11 @@ fn rootfs_propagation_is_what_was_asked_for(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     for id in PROPAGATIONS {
         let root = Seen::new(&outcome, id).mount_at("/")?;
-        let found = (root.is_shared(), root.is_slave(), root.propagation.contains(&"unbindable".to_owned()));
+        let found = (
+            root.is_shared(),
+            root.is_slave(),
+            root.propagation.contains(&"unbindable".to_owned()),
+        );
         let expected = match id {
             "slave" => (false, true, false),
             // A peer group of its own: the specification's word is not about the host.

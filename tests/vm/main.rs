@@ -4,7 +4,9 @@
 //! one. A kernel that cannot be fetched fails all its tests.
 
 mod boot;
+mod containers;
 mod devices;
+mod early;
 mod failures;
 mod handover;
 mod image;
@@ -32,12 +34,20 @@ pub(crate) struct Case {
 
 /// A test that runs on the default kernel.
 pub(crate) const fn once(name: &'static str, run: fn(&Lab) -> Result<()>) -> Case {
-    Case { name, in_matrix: false, run }
+    Case {
+        name,
+        in_matrix: false,
+        run,
+    }
 }
 
 /// A test that runs on every kernel of the matrix.
 pub(crate) const fn everywhere(name: &'static str, run: fn(&Lab) -> Result<()>) -> Case {
-    Case { name, in_matrix: true, run }
+    Case {
+        name,
+        in_matrix: true,
+        run,
+    }
 }
 
 /// Names tests after their functions.
@@ -50,7 +60,9 @@ pub(crate) use cases;
 
 const ALL: &[&[Case]] = &[
     boot::CASES,
+    containers::CASES,
     devices::CASES,
+    early::CASES,
     failures::CASES,
     failures::TABLE,
     handover::CASES,
@@ -88,14 +100,19 @@ fn series(name: &str) -> Result<Series> {
 fn trials(series: Series, matrix_only: bool) -> Vec<Trial> {
     // The kernel is fetched once, by the first test that needs it.
     let lab: Arc<OnceLock<Result<Lab, String>>> = Arc::default();
-    let chosen = ALL.iter().copied().flatten().filter(|case| case.in_matrix || !matrix_only);
+    let chosen = ALL
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|case| case.in_matrix || !matrix_only);
     chosen
         .map(|case| {
             let lab = Arc::clone(&lab);
             let name = case.name.strip_prefix("vm::").unwrap_or(case.name);
             let run = case.run;
             Trial::test(format!("{}::{name}", series.name()), move || {
-                let lab = lab.get_or_init(|| Lab::new(series).map_err(|error| format!("{error:#}")));
+                let lab =
+                    lab.get_or_init(|| Lab::new(series).map_err(|error| format!("{error:#}")));
                 let lab = lab.as_ref().map_err(|error| Failed::from(error.clone()))?;
                 run(lab).map_err(|error| Failed::from(format!("{error:#}")))
             })

@@ -66,7 +66,11 @@ fn damaged_fat(lab: &Lab, damage: impl FnOnce(&mut Vec<u8>)) -> Result<Spec> {
     let spec = events(lab)?.load(["vfat"]);
     let path = format!("lib/modules/{}/kernel/fs/fat/fat.ko", lab.kernel.release);
     let entries = berth_initramfs::archive::read(&built(spec.clone())?)?;
-    let mut module = entries.get(&path).context("the image has no fat")?.data.clone();
+    let mut module = entries
+        .get(&path)
+        .context("the image has no fat")?
+        .data
+        .clone();
     damage(&mut module);
     Ok(spec.replace(format!("/{path}"), module, 0o644))
 }
@@ -102,7 +106,9 @@ fn long_command_line_is_cut_by_the_kernel_and_read_by_berth(lab: &Lab) -> Result
         .append(" filler=0123456789".repeat(240))
         .scsi(&disk::vfat([Bundle::new("good")])?)
         .start()?;
-    vm.expect("the container runs", |event| line(event) == Some(("good", "good")))?;
+    vm.expect("the container runs", |event| {
+        line(event) == Some(("good", "good"))
+    })?;
     Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
 }
 
@@ -120,12 +126,21 @@ fn damaged_superblocks_are_survived(lab: &Lab) -> Result<()> {
         damaged(&ext4, |bytes| flip(bytes, 0x440..0x800))?,
         damaged(&ext4, |bytes| bytes.truncate(0x420))?,
     ];
-    let vm = lab.machine("damaged_superblocks_are_survived")?.append("root=LABEL=NONE rootwait=1");
-    let outcome = images.iter().fold(vm, |vm, image| vm.blk(image)).start()?.wait()?;
+    let vm = lab
+        .machine("damaged_superblocks_are_survived")?
+        .append("root=LABEL=NONE rootwait=1");
+    let outcome = images
+        .iter()
+        .fold(vm, |vm, image| vm.blk(image))
+        .start()?
+        .wait()?;
     outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
     ensure!(outcome.events.iter().any(|event| event.is_failure("B020")));
     for name in ('a'..).take(images.len()) {
-        ensure!(outcome.console.contains(&format!("/dev/vd{name}: ")), "vd{name} is not in the report");
+        ensure!(
+            outcome.console.contains(&format!("/dev/vd{name}: ")),
+            "vd{name} is not in the report"
+        );
     }
     Ok(())
 }
@@ -138,8 +153,18 @@ struct Malformed {
     words: &'static str,
 }
 
-fn malformed(id: &'static str, text: impl Into<Vec<u8>>, code: &'static str, words: &'static str) -> Malformed {
-    Malformed { id, text: text.into(), code, words }
+fn malformed(
+    id: &'static str,
+    text: impl Into<Vec<u8>>,
+    code: &'static str,
+    words: &'static str,
+) -> Malformed {
+    Malformed {
+        id,
+        text: text.into(),
+        code,
+        words,
+    }
 }
 
 fn configurations() -> Vec<Malformed> {
@@ -150,54 +175,147 @@ fn configurations() -> Vec<Malformed> {
     };
     vec![
         malformed("empty", "", "B051", "ends"),
-        malformed("truncated", &good.as_bytes()[..good.len() / 2], "B051", "ends"),
+        malformed(
+            "truncated",
+            &good.as_bytes()[..good.len() / 2],
+            "B051",
+            "ends",
+        ),
         malformed("zeros", vec![0; 4096], "B051", "line 1"),
-        malformed("large", with("{", &format!("{{\"filler\":\"{}\",", "x".repeat(1 << 20))), "B051", "bytes"),
+        malformed(
+            "large",
+            with("{", &format!("{{\"filler\":\"{}\",", "x".repeat(1 << 20))),
+            "B051",
+            "bytes",
+        ),
         malformed("deep", "[".repeat(10_000), "B051", "deep"),
         malformed("deep-objects", "{\"a\":".repeat(10_000), "B051", "deep"),
         malformed("not-an-object", "[]", "B051", "object"),
-        malformed("not-utf8", [b"{\"ociVersion\":\"", &[0xff, 0xfe][..], b"\"}"].concat(), "B051", "UTF-8"),
-        malformed("args-number", with("[\"/bin/guest\",\"say\",\"x\"]", "17"), "B051", "process.args"),
-        malformed("args-empty", with("[\"/bin/guest\",\"say\",\"x\"]", "[]"), "B051", "process.args"),
-        malformed("args-nul", with("\"say\"", "\"s\\u0000y\""), "B051", "process.args"),
-        malformed("cwd-relative", with("\"cwd\":\"/\"", "\"cwd\":\"tmp\""), "B051", "process.cwd"),
-        malformed("root-object", with("\"path\":\"rootfs\"", "\"path\":{}"), "B051", "root.path"),
-        malformed("hostname-list", with("\"hostname\":\"x\"", "\"hostname\":[]"), "B051", "hostname"),
-        malformed("twice", with("\"hostname\":\"x\"", "\"hostname\":\"x\",\"hostname\":\"y\""), "B051", "hostname"),
-        malformed("mount-string", with("\"mounts\":[", "\"mounts\":[\"/proc\","), "B051", "mounts[0]"),
-        malformed("no-namespace", with("{\"type\":\"mount\"}", "{\"type\":\"moon\"}"), "B051", "linux.namespaces"),
-        malformed("no-process", "{\"ociVersion\":\"1.2.0\",\"root\":{\"path\":\"rootfs\"}}", "B051", "process"),
+        malformed(
+            "not-utf8",
+            [b"{\"ociVersion\":\"", &[0xff, 0xfe][..], b"\"}"].concat(),
+            "B051",
+            "UTF-8",
+        ),
+        malformed(
+            "args-number",
+            with("[\"/bin/guest\",\"say\",\"x\"]", "17"),
+            "B051",
+            "process.args",
+        ),
+        malformed(
+            "args-empty",
+            with("[\"/bin/guest\",\"say\",\"x\"]", "[]"),
+            "B051",
+            "process.args",
+        ),
+        malformed(
+            "args-nul",
+            with("\"say\"", "\"s\\u0000y\""),
+            "B051",
+            "process.args",
+        ),
+        malformed(
+            "cwd-relative",
+            with("\"cwd\":\"/\"", "\"cwd\":\"tmp\""),
+            "B051",
+            "process.cwd",
+        ),
+        malformed(
+            "root-object",
+            with("\"path\":\"rootfs\"", "\"path\":{}"),
+            "B051",
+            "root.path",
+        ),
+        malformed(
+            "hostname-list",
+            with("\"hostname\":\"x\"", "\"hostname\":[]"),
+            "B051",
+            "hostname",
+        ),
+        malformed(
+            "twice",
+            with(
+                "\"hostname\":\"x\"",
+                "\"hostname\":\"x\",\"hostname\":\"y\"",
+            ),
+            "B051",
+            "hostname",
+        ),
+        malformed(
+            "mount-string",
+            with("\"mounts\":[", "\"mounts\":[\"/proc\","),
+            "B051",
+            "mounts[0]",
+        ),
+        malformed(
+            "no-namespace",
+            with("{\"type\":\"mount\"}", "{\"type\":\"moon\"}"),
+            "B051",
+            "linux.namespaces",
+        ),
+        malformed(
+            "no-process",
+            "{\"ociVersion\":\"1.2.0\",\"root\":{\"path\":\"rootfs\"}}",
+            "B051",
+            "process",
+        ),
         malformed("no-root", with("\"root\":", "\"rot\":"), "B051", "root"),
         malformed("future", with("1.2.0", "7.0.0"), "B051", "ociVersion"),
-        malformed("seccomp", with("\"linux\":{", "\"linux\":{\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ERRNO\"},"), "B052", "linux.seccomp"),
+        malformed(
+            "seccomp",
+            with(
+                "\"linux\":{",
+                "\"linux\":{\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ERRNO\"},",
+            ),
+            "B052",
+            "linux.seccomp",
+        ),
     ]
 }
 
 fn malformed_configurations_are_refused_one_by_one_and_the_good_one_runs(lab: &Lab) -> Result<()> {
     let bad = configurations();
-    let tree = bad.iter().fold(disk::files([Bundle::new("good")])?, |tree, bad| {
-        tree.file(format!("containers/{}/config.json", bad.id), bad.text.clone())
-    });
+    let tree = bad
+        .iter()
+        .fold(disk::files([Bundle::new("good")])?, |tree, bad| {
+            tree.file(
+                format!("containers/{}/config.json", bad.id),
+                bad.text.clone(),
+            )
+        });
     let vm = lab
         .machine("malformed_configurations_are_refused_one_by_one_and_the_good_one_runs")?
         .append("root=LABEL=BERTH")
         .scsi(&disk::of(Fs::vfat(disk::LABEL, disk::VFAT_SERIAL, tree))?)
         .start()?;
-    vm.expect("the good container runs", |event| line(event) == Some(("good", "good")))?;
+    vm.expect("the good container runs", |event| {
+        line(event) == Some(("good", "good"))
+    })?;
     let outcome = vm.wait()?;
     outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
     let mut wrong = Vec::new();
     for bad in &bad {
-        let failed: Vec<_> = outcome.events.iter().filter(|event| event.is_container(bad.id, "failed")).collect();
+        let failed: Vec<_> = outcome
+            .events
+            .iter()
+            .filter(|event| event.is_container(bad.id, "failed"))
+            .collect();
         let is_right = matches!(failed[..], [event] if field(event, "code") == Some(bad.code)
             && field(event, "text").is_some_and(|text| text.contains(bad.words) && text.contains(bad.id)));
         if !is_right {
             let found: Vec<_> = failed.iter().map(|event| event.raw.to_string()).collect();
-            wrong.push(format!("{}: expected {} with {:?}, found {found:?}", bad.id, bad.code, bad.words));
+            wrong.push(format!(
+                "{}: expected {} with {:?}, found {found:?}",
+                bad.id, bad.code, bad.words
+            ));
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let failures = outcome.events.iter().filter(|event| matches!(event.what, What::Failure { .. }));
+    let failures = outcome
+        .events
+        .iter()
+        .filter(|event| matches!(event.what, What::Failure { .. }));
     ensure!(failures.count() == bad.len(), "other failures than these");
     Ok(())
 }

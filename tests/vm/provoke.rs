@@ -44,7 +44,10 @@ pub(crate) fn provoke(
             "expected {code} with {text:?} as the only failure, found {failures:#?}"
         );
     }
-    let line = outcome.console.lines().find(|line| line.contains(&format!("[{code}]")));
+    let line = outcome
+        .console
+        .lines()
+        .find(|line| line.contains(&format!("[{code}]")));
     ensure!(
         line.is_some_and(|line| line.contains(text)),
         "expected a line with {text:?} and [{code}] on the console: {}",

@@ -29,15 +29,26 @@ const LINES: usize = 40;
 
 /// A machine whose root will not be found.
 fn rootless(lab: &Lab, name: &str, words: &str) -> Result<Builder> {
-    Ok(lab.machine(name)?.append(format!("root=LABEL=NONE rootwait=0 {words}")))
+    Ok(lab
+        .machine(name)?
+        .append(format!("root=LABEL=NONE rootwait=0 {words}")))
 }
 
 fn action(outcome: &Outcome) -> Option<&str> {
-    outcome.events.iter().find(|event| event.name() == "end")?.raw["action"].as_str()
+    outcome
+        .events
+        .iter()
+        .find(|event| event.name() == "end")?
+        .raw["action"]
+        .as_str()
 }
 
 fn failure_reboots_unless_something_else_is_asked_for(lab: &Lab) -> Result<()> {
-    let vm = rootless(lab, "failure_reboots_unless_something_else_is_asked_for", "berth.on_failure=reboot panic=-1")?;
+    let vm = rootless(
+        lab,
+        "failure_reboots_unless_something_else_is_asked_for",
+        "berth.on_failure=reboot panic=-1",
+    )?;
     let outcome = vm.start()?.wait()?;
     outcome.assert(Ended::Reboot, OWN_FAILURE)?;
     ensure!(action(&outcome) == Some("reboot"));
@@ -45,7 +56,9 @@ fn failure_reboots_unless_something_else_is_asked_for(lab: &Lab) -> Result<()> {
 }
 
 fn failure_halts(lab: &Lab) -> Result<()> {
-    let outcome = rootless(lab, "failure_halts", "berth.on_failure=halt")?.start()?.wait()?;
+    let outcome = rootless(lab, "failure_halts", "berth.on_failure=halt")?
+        .start()?
+        .wait()?;
     outcome.assert(Ended::Halt, OWN_FAILURE)?;
     ensure!(action(&outcome) == Some("halt"));
     Ok(())
@@ -63,12 +76,22 @@ fn failure_panics_for_machines_that_collect_dumps(lab: &Lab) -> Result<()> {
 /// Guest time is counted in instructions here, so that a busy host cannot stretch it.
 fn failure_reboots_after_the_seconds_of_panic(lab: &Lab) -> Result<()> {
     let name = "failure_reboots_after_the_seconds_of_panic";
-    let outcome = rootless(lab, name, "berth.on_failure=reboot panic=3")?.counted().start()?.wait()?;
+    let outcome = rootless(lab, name, "berth.on_failure=reboot panic=3")?
+        .counted()
+        .start()?
+        .wait()?;
     outcome.assert(Ended::Reboot, OWN_FAILURE)?;
     // The kernel's clock on the console: our last line, and the kernel's at the end.
     let stamp = |text: &str| -> Result<f64> {
-        let line = outcome.console.lines().rfind(|line| line.contains(text)).with_context(|| text.to_owned())?;
-        let time = line.split(['[', ']']).nth(1).with_context(|| line.to_owned())?;
+        let line = outcome
+            .console
+            .lines()
+            .rfind(|line| line.contains(text))
+            .with_context(|| text.to_owned())?;
+        let time = line
+            .split(['[', ']'])
+            .nth(1)
+            .with_context(|| line.to_owned())?;
         Ok(time.trim().parse()?)
     };
     let waited = stamp("reboot: ")? - stamp("the boot ends here")?;
@@ -77,7 +100,12 @@ fn failure_reboots_after_the_seconds_of_panic(lab: &Lab) -> Result<()> {
 }
 
 fn failure_rests_with_panic_0(lab: &Lab) -> Result<()> {
-    let vm = rootless(lab, "failure_rests_with_panic_0", "berth.on_failure=reboot panic=0")?.start()?;
+    let vm = rootless(
+        lab,
+        "failure_rests_with_panic_0",
+        "berth.on_failure=reboot panic=0",
+    )?
+    .start()?;
     vm.expect("the end", |event| event.name() == "end")?;
     vm.expect_console("holding, as panic=0 asks")?;
     vm.quit()?;
@@ -86,9 +114,15 @@ fn failure_rests_with_panic_0(lab: &Lab) -> Result<()> {
 
 fn failure_gives_a_shell_where_there_is_one(lab: &Lab) -> Result<()> {
     // `berth-qemu setup` has installed it: the demo needs it too.
-    let spec = lab.spec()?.load(["virtio_pci", "virtio_console"]).add("/bin/busybox", "/bin/sh");
+    let spec = lab
+        .spec()?
+        .load(["virtio_pci", "virtio_console"])
+        .add("/bin/busybox", "/bin/sh");
     let vm = lab
-        .machine_with("failure_gives_a_shell_where_there_is_one", &spec.build(Compression::None)?)
+        .machine_with(
+            "failure_gives_a_shell_where_there_is_one",
+            &spec.build(Compression::None)?,
+        )
         .append("root=LABEL=NONE rootwait=0 berth.on_failure=shell panic=-1")
         .start()?;
     let prompt = vm.expect_console("# ")?;
@@ -100,23 +134,44 @@ fn failure_gives_a_shell_where_there_is_one(lab: &Lab) -> Result<()> {
 }
 
 fn shell_that_is_missing_is_said_to_be(lab: &Lab) -> Result<()> {
-    let vm = rootless(lab, "shell_that_is_missing_is_said_to_be", "berth.on_failure=shell panic=-1")?;
+    let vm = rootless(
+        lab,
+        "shell_that_is_missing_is_said_to_be",
+        "berth.on_failure=shell panic=-1",
+    )?;
     let outcome = vm.start()?.wait()?;
     outcome.assert(Ended::Reboot, OWN_FAILURE)?;
-    ensure!(outcome.console.contains("there is no shell at /bin/sh"), "{}", outcome.log.display());
+    ensure!(
+        outcome.console.contains("there is no shell at /bin/sh"),
+        "{}",
+        outcome.log.display()
+    );
     Ok(())
 }
 
 /// The lines of the report, as the console shows them.
 fn report(outcome: &Outcome) -> Vec<&str> {
-    outcome.console.lines().filter(|line| line.contains("berth: ")).collect()
+    outcome
+        .console
+        .lines()
+        .filter(|line| line.contains("berth: "))
+        .collect()
 }
 
 fn report_is_on_a_quiet_console_too(lab: &Lab) -> Result<()> {
-    let outcome = rootless(lab, "report_is_on_a_quiet_console_too", "quiet")?.blk(&disk::vfat([])?).start()?.wait()?;
+    let outcome = rootless(lab, "report_is_on_a_quiet_console_too", "quiet")?
+        .blk(&disk::vfat([])?)
+        .start()?
+        .wait()?;
     outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
     let lines = report(&outcome);
-    let expected = ["wait for root=LABEL=NONE", "compare root= with the devices below", "/dev/vda: ", "/dev/vda1: ", "the boot ends here"];
+    let expected = [
+        "wait for root=LABEL=NONE",
+        "compare root= with the devices below",
+        "/dev/vda: ",
+        "/dev/vda1: ",
+        "the boot ends here",
+    ];
     ensure!(lines.len() == expected.len(), "{lines:#?}");
     for (line, text) in lines.iter().zip(expected) {
         ensure!(line.contains(text), "expected {text:?} in {line}");
@@ -125,7 +180,9 @@ fn report_is_on_a_quiet_console_too(lab: &Lab) -> Result<()> {
 }
 
 fn report_with_many_disks_fits_one_screen(lab: &Lab) -> Result<()> {
-    let image = Disk::mbr(1).partition(Fs::ext4(disk::LABEL, disk::EXT4_UUID, Tree::new()).mib(4)).build()?;
+    let image = Disk::mbr(1)
+        .partition(Fs::ext4(disk::LABEL, disk::EXT4_UUID, Tree::new()).mib(4))
+        .build()?;
     let vm = rootless(lab, "report_with_many_disks_fits_one_screen", "quiet")?;
     let outcome = (0..14).fold(vm, |vm, _| vm.blk(&image)).start()?.wait()?;
     outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
@@ -133,14 +190,25 @@ fn report_with_many_disks_fits_one_screen(lab: &Lab) -> Result<()> {
     let rows: usize = lines.iter().map(|line| line.len().div_ceil(COLUMNS)).sum();
     ensure!(rows <= LINES, "{rows} rows: {lines:#?}");
     // 28 devices are more than fit; that there are more is said.
-    ensure!(lines.iter().any(|line| line.contains(" more block devices")), "{lines:#?}");
+    ensure!(
+        lines
+            .iter()
+            .any(|line| line.contains(" more block devices")),
+        "{lines:#?}"
+    );
     Ok(())
 }
 
 /// Without `/proc` there is no command line: what it asks for is not known, and the kernel's `panic=` neither.
 fn machine_without_proc_reports_and_rests(lab: &Lab) -> Result<()> {
-    let image = lab.spec()?.replace("/proc", [], 0o644).build(Compression::None)?;
-    let vm = lab.machine_with("machine_without_proc_reports_and_rests", &image).without_events().start()?;
+    let image = lab
+        .spec()?
+        .replace("/proc", [], 0o644)
+        .build(Compression::None)?;
+    let vm = lab
+        .machine_with("machine_without_proc_reports_and_rests", &image)
+        .without_events()
+        .start()?;
     vm.expect_console("mount proc as proc on /proc: ENOTDIR  [B005]")?;
     vm.expect_console("holding")?;
     vm.quit()?;

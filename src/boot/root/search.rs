@@ -54,7 +54,7 @@ impl<'p> Search<'p> {
         machine: &mut Machine,
         deadline: Option<Moment>,
     ) -> Result<Option<Device>, Error> {
-        if let Some(device) = self.look_at_all()? {
+        if let Some(device) = self.look_at_all(machine)? {
             return Ok(Some(device));
         }
         kmsg::info(
@@ -86,7 +86,7 @@ impl<'p> Search<'p> {
                         Stage::Root,
                         format_args!("uevents were lost: looking at all devices"),
                     );
-                    if let Some(device) = self.look_at_all()? {
+                    if let Some(device) = self.look_at_all(machine)? {
                         return Ok(Some(device));
                     }
                     continue;
@@ -107,21 +107,30 @@ impl<'p> Search<'p> {
             let Some(name) = uevent.properties.devname else {
                 continue;
             };
-            let number = (uevent.properties.major, uevent.properties.minor);
-            if let (Some(major), Some(minor)) = number
-                && let Some(device) = self.look_at(name, (major, minor))
-            {
+            let properties = &uevent.properties;
+            let (Some(major), Some(minor)) = (properties.major, properties.minor) else {
+                continue;
+            };
+            if !machine.has_devtmpfs {
+                block::make_node(name, (major, minor));
+            }
+            if let Some(device) = self.look_at(name, (major, minor)) {
                 return Ok(Some(device));
             }
         }
     }
 
-    fn look_at_all(&mut self) -> Result<Option<Device>, Error> {
-        if let DeviceRef::Path(node) = self.wanted {
+    fn look_at_all(&mut self, machine: &Machine) -> Result<Option<Device>, Error> {
+        if let DeviceRef::Path(node) = self.wanted
+            && machine.has_devtmpfs
+        {
             return Ok(self.look_at_path(node));
         }
         let mut found = None;
         block::each_device(|device| {
+            if !machine.has_devtmpfs {
+                block::make_node(&device.name, device.number);
+            }
             found = self.look_at(&device.name, device.number);
             found.is_none()
         })

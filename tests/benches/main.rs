@@ -1,0 +1,36 @@
+//! What berth costs, counted: `make bench`.
+//!
+//! The clock of a counted machine advances by one ns with each guest instruction (QEMU's `-icount shift=0`), so that times
+//! in it are numbers of instructions, and repeat. The wall's clock is looked at nowhere.
+//!
+//! * [`boot`]: from the kernel's start of `/init` to the first act of the next init, beside `tests/c/init.c`, which makes
+//!   the needed system calls and nothing else.
+//! * [`demo`]: the stages of the demo's boot, and what PID 1 holds when it is idle.
+//!
+//! The figures go to `target/bench.md`, as the table that the README shows.
+
+mod boot;
+mod demo;
+mod table;
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+use berth_qemu::arch::Arch;
+use berth_qemu::{kernel, target_dir};
+use table::Table;
+
+fn main() -> Result<()> {
+    let kernel = kernel::default(Arch::X86_64)?;
+    let init = env::var_os("BERTH_INIT").map_or_else(|| target_dir().join("init"), PathBuf::from);
+    let mut table = Table::new(&kernel.release);
+    table.binary(&init)?;
+    boot::measure(&kernel, &init, &mut table)?;
+    demo::measure(&kernel, &init, &mut table)?;
+
+    let file = target_dir().join("bench.md");
+    fs::write(&file, table.to_string()).with_context(|| format!("write {}", file.display()))?;
+    println!("{table}\n{}", file.display());
+    Ok(())
+}
