@@ -37,7 +37,7 @@ qemu-matrix: setup init guest ## boot those of the matrix on the kernels 6.1, 6.
 	BERTH_TEST_KERNELS=$(MATRIX) $(CARGO) test -p berth-tests --test vm -- $(ARGS)
 
 bench: setup init guest ## count instructions, beside a C program that does the same: `target/bench.md`
-	$(CARGO) bench -p berth-tests --bench boot
+	$(CARGO) bench --profile dev -p berth-tests --bench boot
 
 lint: cc init ## check format, lints, layers, the binary, documentation, fuzz targets, aarch64
 	$(CARGO) fmt --all --check
@@ -45,7 +45,8 @@ lint: cc init ## check format, lints, layers, the binary, documentation, fuzz ta
 	$(CARGO) clippy -p berth --bin berth -- -D warnings
 	$(CARGO) clippy -p berth --lib --tests -- -D warnings
 	$(CARGO) clippy $(TOOLS) --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps -p berth --lib
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
+	    $(CARGO) doc --quiet --no-deps --document-private-items -p berth --lib
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps -p berth-initramfs -p berth-qemu -p berth-tests --lib
 	$(CARGO) test --quiet -p berth --lib readme
 	@$(GATES) layers

@@ -145,8 +145,6 @@ vocabulary! {
         Watch = "watch",
         /// Writing bytes.
         Write = "write to",
-        /// Making a namespace.
-        Unshare = "make",
     }
 }
 

@@ -128,6 +128,10 @@ fn from_kernel_words(words: &str) -> Option<&'static str> {
             "version magic",
             "the image is for another kernel: build it with this kernel's --modules-dir",
         ),
+        (
+            "disagrees about version of symbol",
+            "the image is for another kernel: build it with this kernel's --modules-dir",
+        ),
         ("Unknown parameter", "correct rootflags="),
         ("Unrecognized mount option", "correct rootflags="),
     ];

@@ -24,6 +24,11 @@ fn boot(machine: &mut Machine, environment: Environment<'_>) -> Result<Infallibl
     let mut text = CommandLine::new();
     let mut early = Pid1::claim(machine)?.mount_early()?;
     let plan = early.read_plan(&mut text)?;
+    // A panic is a defect, and there is none to be had: the test of what becomes of one builds the program with this.
+    #[expect(unexpected_cfgs, reason = "set by the test alone")]
+    if cfg!(provoke_panic) {
+        panic!("provoked");
+    }
     let switched = early
         .load_modules(&plan)?
         .find_root(&plan)?

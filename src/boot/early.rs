@@ -125,16 +125,26 @@ impl<'m> Pid1<'m> {
     /// Mounts the kernel's filesystems and takes the console. What is mounted already stays as it is.
     ///
     /// # Errors
-    /// [`Code::EarlyMount`].
+    /// [`Code::EarlyMount`], [`Code::EventLoop`].
     pub fn mount_early(self) -> Result<Early<'m>, Error> {
-        self.machine.has_devtmpfs = mount_dev().at(Stage::Early, Code::EarlyMount)?;
+        if let Err(error) = Self::mount_all(self.machine) {
+            honour_failure_policy(self.machine);
+            return Err(error);
+        }
+        Ok(Early {
+            machine: self.machine,
+        })
+    }
+
+    fn mount_all(machine: &mut Machine) -> Result<(), Error> {
+        machine.has_devtmpfs = mount_dev().at(Stage::Early, Code::EarlyMount)?;
         for mount in EARLY {
             if let Err(fault) = mount_one(mount) {
                 let error = fault.at(Stage::Early, Code::EarlyMount);
                 if !mount.optional {
                     return Err(error);
                 }
-                self.machine.warn_of(&error);
+                machine.warn_of(&error);
             }
         }
         kmsg::lift_rate_limit();
@@ -142,13 +152,19 @@ impl<'m> Pid1<'m> {
             // A console that cannot be used is no reason not to boot.
             let _ = console::become_standard_descriptors(&console);
         }
-        match Uevents::open() {
-            Ok(socket) => self.machine.uevents = Some(socket),
-            Err(fault) => return Err(fault.at(Stage::Early, Code::EventLoop)),
-        }
-        Ok(Early {
-            machine: self.machine,
-        })
+        let uevents = Uevents::open().at(Stage::Early, Code::EventLoop)?;
+        machine.uevents = Some(uevents);
+        Ok(())
+    }
+}
+
+/// For a failure that comes before the plan: `berth.on_failure=` and the like count all the same.
+fn honour_failure_policy(machine: &mut Machine) {
+    let mut line = [0; CommandLine::MAX];
+    // Without /proc nothing is known of it.
+    if let Ok(line) = fs::read_file(CWD, CMDLINE, &mut line) {
+        // The name of a device that is too long is not what is wrong here.
+        let _ = machine.adopt(&Plan::salvage(&[], line.trim_ascii_end()));
     }
 }
 
@@ -232,7 +248,11 @@ impl<'m> Early<'m> {
     pub fn read_plan<'t>(&mut self, text: &'t mut CommandLine) -> Result<Plan<'t>, Error> {
         let defaults = match fs::read_file(CWD, DEFAULTS, &mut text.defaults) {
             Err(fault) if fault.errno == Errno::NOENT => &[],
-            result => result.at(Stage::Early, Code::CommandLine)?,
+            Err(fault) => {
+                honour_failure_policy(self.machine);
+                return Err(fault.at(Stage::Early, Code::CommandLine));
+            }
+            Ok(defaults) => defaults.trim_ascii_end(),
         };
         let line = fs::read_file(CWD, CMDLINE, &mut text.line)
             .at(Stage::Early, Code::CommandLine)?

@@ -55,7 +55,7 @@ pub(super) fn prove(new_root: &str, program: &str) -> Result<Successor, Error> {
             interpreter: interpreter.as_str(),
         };
         let mut head = [0; HEAD];
-        let len = read_head(root.as_fd(), interpreter.as_str(), &mut head)
+        let (len, size) = read_head(root.as_fd(), interpreter.as_str(), &mut head)
             .map_err(|(code, errno)| subject.failed(code, depth, errno))?;
         let head = head.get(..len).unwrap_or_default();
         let executable = Executable::parse(head).map_err(|error| subject.unfit(error))?;
@@ -65,6 +65,11 @@ pub(super) fn prove(new_root: &str, program: &str) -> Result<Successor, Error> {
                     "it is for machine {machine} of elf(5), this one is {} ({})",
                     arch::ELF_MACHINE,
                     arch::NAME
+                )));
+            }
+            Executable::Elf { end, .. } if end > size => {
+                return Err(subject.unfit(format_args!(
+                    "the file has {size} bytes of the {end} that its headers tell of"
                 )));
             }
             Executable::Elf {
@@ -141,12 +146,13 @@ impl From<ExecutableError> for Text<64> {
     }
 }
 
-/// The beginning of the regular, executable file that `path` names inside `root`.
+/// Reads the beginning of the regular, executable file that `path` names inside `root`; the bytes that were read, and the
+/// size of the file.
 fn read_head(
     root: BorrowedFd<'_>,
     path: &str,
     head: &mut [u8; HEAD],
-) -> Result<usize, (Code, Errno)> {
+) -> Result<(usize, u64), (Code, Errno)> {
     let missing = |errno| (Code::InitMissing, errno);
     let unfit = |errno| (Code::InitNotExecutable, errno);
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -166,7 +172,8 @@ fn read_head(
     }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = openat2(root, path, flags, Mode::empty(), resolve).map_err(unfit)?;
-    read_up_to(&file, head).map_err(unfit)
+    let len = read_up_to(&file, head).map_err(unfit)?;
+    Ok((len, stat.st_size.cast_unsigned()))
 }
 
 impl Successor {

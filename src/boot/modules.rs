@@ -129,12 +129,18 @@ fn load_one(
             return Ok(());
         }
         (Op::Open, Errno::NOENT) => fault.at(Stage::Modules, Code::ModuleMissing),
-        (Op::LoadModule, Errno::NOEXEC) if words.as_str().contains("version magic") => {
+        (Op::LoadModule, Errno::NOEXEC | Errno::INVAL) if is_of_another_kernel(words.as_str()) => {
             fault.at(Stage::Modules, Code::ModuleRelease)
         }
         _ => fault.at(Stage::Modules, Code::ModuleRejected),
     };
     Err(error.with_detail(words))
+}
+
+/// What the kernel says of a module that was built for another one. With CONFIG_MODVERSIONS it does not compare releases
+/// but the symbols that the module uses (kernel/module/version.c).
+fn is_of_another_kernel(words: &str) -> bool {
+    words.contains("version magic") || words.contains("disagrees about version of symbol")
 }
 
 fn index_path(release: &str, file: &str) -> Result<Path, Error> {

@@ -1,9 +1,10 @@
 //! The emergency shell of `berth.on_failure=shell`, where the image has one.
 
+use crate::error::{During, Op, Stage};
 use crate::sys::process::Environment;
 use crate::sys::raw::{self, Forked};
 use crate::sys::strings::Strings;
-use crate::sys::{console, process, signal};
+use crate::sys::{console, kmsg, process, signal};
 
 const SHELL: &str = "/bin/sh";
 
@@ -14,7 +15,8 @@ pub(super) fn run() -> bool {
     }
     match raw::fork(0, None) {
         Ok(Forked::Parent(shell)) => loop {
-            match rustix::process::waitpid(None, rustix::process::WaitOptions::empty()) {
+            // Any child: what the shell leaves behind becomes ours.
+            match rustix::process::wait(rustix::process::WaitOptions::empty()) {
                 Ok(Some((pid, _))) if pid == shell => return true,
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return true,
@@ -37,9 +39,12 @@ fn become_shell() -> ! {
     let _ = arguments.push(format_args!("{SHELL}"));
     let _ = variables.push(format_args!("PATH=/bin:/sbin:/usr/bin:/usr/sbin"));
     let _ = variables.push(format_args!("TERM=linux"));
-    variables.with_list(|variables| {
+    let errno = variables.with_list(|variables| {
         let environment = Environment::from_list(variables);
         arguments.with_list(|arguments| process::execute(SHELL, arguments, environment))
     });
+    if let Err(fault) = Err::<(), _>(errno).during(Op::Exec, SHELL) {
+        kmsg::error(Stage::Early, format_args!("{fault}"));
+    }
     raw::exit(127)
 }

@@ -10,24 +10,31 @@ use crate::sys::kmsg;
 use crate::sys::path::path;
 use crate::text::Text;
 
-/// The most devices that are listed: the report is one screen.
-const DEVICES: usize = 24;
+/// The most devices that are listed: the report is one screen of 40 lines, and a device with a UUID takes two.
+const DEVICES: usize = 16;
 
 /// virtio device number of a console (Virtual I/O Device specification, section 5).
 const VIRTIO_CONSOLE: &[u8] = b"0x0003";
 
-/// Logs one line for each block device: name, size, and what is on it.
+/// Logs one line for each block device that is not empty: name, size, and what is on it.
 pub(super) fn log_block_devices() {
+    let mut devices = heapless::Vec::<block::Device, DEVICES>::new();
     let mut count = 0_usize;
-    let mut window = Buffer::new();
     // A kernel without block devices has no such class.
     let _ = block::each_device(|device| {
-        count += 1;
-        if count <= DEVICES && device.sectors > 0 {
-            log_device(device, &mut window);
+        if device.sectors > 0 {
+            count = count.saturating_add(1);
+            // What does not fit is counted.
+            let _ = devices.push(device.clone());
         }
         true
     });
+    // Partitions follow their disk.
+    devices.sort_unstable_by_key(|device| device.number);
+    let mut window = Buffer::new();
+    for device in &devices {
+        log_device(device, &mut window);
+    }
     match count {
         0 => kmsg::error(
             Stage::Root,

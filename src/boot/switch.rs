@@ -19,7 +19,7 @@
 //! itself and that mount takes the place of the new root; nothing is removed.
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{fstatfs, stat};
+use rustix::fs::{FileType, fstatfs, lstat, stat};
 use rustix::io::Errno;
 
 use super::handover::Successor;
@@ -151,14 +151,14 @@ fn prepare_mount_points(read_only: bool) -> Result<(), Error> {
     let mut errno = Errno::ROFS;
     for mount in MOVED {
         let target = sysroot_path(mount)?;
-        if fs::is_directory(&target) {
+        if is_real_directory(&target) {
             continue;
         }
         if let Err(fault) = fs::make_directory(&target) {
             errno = fault.errno;
             let separator = if missing.is_empty() { "" } else { ", " };
             missing.push(format_args!("{separator}{mount}"));
-        } else if !fs::is_directory(&target) {
+        } else if !is_real_directory(&target) {
             return Err(Error::new(
                 Stage::Switch,
                 Code::MountPoints,
@@ -184,6 +184,11 @@ fn prepare_mount_points(read_only: bool) -> Result<(), Error> {
     Err(fault
         .at(Stage::Switch, Code::MountPoints)
         .with_detail(detail))
+}
+
+/// A symbolic link would be followed from where we still are: one to `/sys` would have the mount land in the initramfs.
+fn is_real_directory(path: &str) -> bool {
+    lstat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
 fn sysroot_path(mount: &str) -> Result<crate::sys::path::Path, Error> {

@@ -206,8 +206,24 @@ fn absolute(destination: &str) -> Result<crate::sys::path::Path, Fault> {
     path(format_args!("/{}", destination.trim_start_matches('/'))).during(Op::Mount, destination)
 }
 
-/// The destination inside `root`, made if it is missing: a directory for a directory, else an empty file.
+/// The destination inside `root` for something of this kind.
 fn prepare_target(
+    root: BorrowedFd<'_>,
+    destination: &str,
+    kind: FileType,
+) -> Result<OwnedFd, Fault> {
+    let target = find_or_create(root, destination, kind)?;
+    let found = file_type(target.as_fd()).during(Op::Mount, destination)?;
+    // The kernel takes a directory on a directory, else a file on a file, and says EINVAL (move_mount(2)).
+    match [kind, found].map(FileType::is_dir) {
+        [true, false] => Err(Errno::NOTDIR).during(Op::Mount, destination),
+        [false, true] => Err(Errno::ISDIR).during(Op::Mount, destination),
+        _ => Ok(target),
+    }
+}
+
+/// The destination, made if it is missing: a directory for a directory, else an empty file.
+fn find_or_create(
     root: BorrowedFd<'_>,
     destination: &str,
     kind: FileType,

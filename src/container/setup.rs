@@ -56,9 +56,6 @@ fn prepare_and_execute(
     rustix::process::setsid().during(Op::Create, "a session")?;
     let has_console = matches!(streams, Streams::Console(_));
     connect(streams)?;
-    if config.namespaces.cgroup {
-        process::unshare_cgroup()?;
-    }
     if config.namespaces.network {
         net::bring_loopback_up()?;
     }

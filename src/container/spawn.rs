@@ -116,14 +116,13 @@ fn start(
     }
 }
 
-/// All but the cgroup namespace: its root is the control group that its maker is in, and clone3(2) makes it before the new
-/// process is in its own.
 fn namespace_flags(namespaces: Namespaces) -> u64 {
     let optional = [
         (namespaces.pid, linux::CLONE_NEWPID),
         (namespaces.network, linux::CLONE_NEWNET),
         (namespaces.ipc, linux::CLONE_NEWIPC),
         (namespaces.uts, linux::CLONE_NEWUTS),
+        (namespaces.cgroup, linux::CLONE_NEWCGROUP),
     ];
     let wanted = optional.iter().filter(|(wanted, _)| *wanted);
     wanted.fold(u64::from(linux::CLONE_NEWNS), |flags, (_, flag)| {

@@ -43,6 +43,11 @@ pub enum Event<'a> {
         /// How long it took, in microseconds.
         us: u64,
     },
+    /// The root device is not there yet, and is waited for.
+    Waiting {
+        /// The device, as `root=` names it.
+        root: &'a str,
+    },
     /// The root filesystem was mounted.
     Root {
         /// The device, as its node in `/dev`; empty for the initramfs.

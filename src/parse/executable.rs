@@ -26,6 +26,7 @@ const ET_DYN: u16 = 3;
 const P_TYPE: Range<usize> = 0x00..0x04;
 const P_OFFSET: Range<usize> = 0x08..0x10;
 const P_FILESZ: Range<usize> = 0x20..0x28;
+const PT_LOAD: u32 = 1;
 const PT_INTERP: u32 = 3;
 
 /// A program, as its first bytes tell.
@@ -37,6 +38,9 @@ pub enum Executable<'a> {
         machine: u16,
         /// The dynamic loader, if it wants one.
         interpreter: Option<&'a str>,
+        /// Where the last of its segments ends, in bytes from the start of the file. A file that is shorter is executed all
+        /// the same, and then killed by the first access to what is missing.
+        end: u64,
     },
     /// A script for the program `interpreter`.
     Script {
@@ -123,6 +127,8 @@ fn elf(head: &[u8]) -> Result<Executable<'_>, ExecutableError> {
     let start = u64_at(head, PHOFF).ok_or(CUT)?;
     let size = usize::from(u16_at(head, PHENTSIZE).ok_or(CUT)?);
     let count = usize::from(u16_at(head, PHNUM).ok_or(CUT)?);
+    let mut interpreter = None;
+    let mut end = 0;
     for number in 0..count {
         let at = offset(start, number.saturating_mul(size) as u64).ok_or(CUT)?;
         let header = head
@@ -133,11 +139,26 @@ fn elf(head: &[u8]) -> Result<Executable<'_>, ExecutableError> {
             .get(P_TYPE)
             .and_then(|bytes| bytes.first_chunk())
             .ok_or(CUT)?;
-        if u32::from_le_bytes(*kind) != PT_INTERP {
-            continue;
+        let from = u64_at(header, P_OFFSET).ok_or(CUT)?;
+        let len = u64_at(header, P_FILESZ).ok_or(CUT)?;
+        match u32::from_le_bytes(*kind) {
+            PT_LOAD => end = end.max(from.checked_add(len).ok_or(CUT)?),
+            // The kernel takes the first one.
+            PT_INTERP if interpreter.is_none() => interpreter = Some(loader(head, from, len)?),
+            _ => {}
         }
-        let from = offset(u64_at(header, P_OFFSET).ok_or(CUT)?, 0).ok_or(CUT)?;
-        let len = offset(u64_at(header, P_FILESZ).ok_or(CUT)?, 0).ok_or(CUT)?;
+    }
+    Ok(Executable::Elf {
+        machine,
+        interpreter,
+        end,
+    })
+}
+
+/// The path of the dynamic loader, which stands at `from` in the file.
+fn loader(head: &[u8], from: u64, len: u64) -> Result<&str, ExecutableError> {
+    const CUT: ExecutableError = ExecutableError::Headers;
+    let (from, len) = (offset(from, 0).ok_or(CUT)?, offset(len, 0).ok_or(CUT)?);
         let name = head
             .get(from..)
             .and_then(|rest| rest.get(..len))
@@ -148,16 +169,7 @@ fn elf(head: &[u8]) -> Result<Executable<'_>, ExecutableError> {
         if name.is_empty() {
             return Err(CUT);
         }
-        let interpreter = core::str::from_utf8(name).map_err(|_| CUT)?;
-        return Ok(Executable::Elf {
-            machine,
-            interpreter: Some(interpreter),
-        });
-    }
-    Ok(Executable::Elf {
-        machine,
-        interpreter: None,
-    })
+    core::str::from_utf8(name).map_err(|_| CUT)
 }
 
 fn offset(start: u64, more: u64) -> Option<usize> {
@@ -202,6 +214,7 @@ mod tests {
         let Ok(Executable::Elf {
             machine,
             interpreter,
+            end,
         }) = Executable::parse(&head[..4096])
         else {
             panic!("a test program is an ELF file");
@@ -212,6 +225,7 @@ mod tests {
             183
         };
         assert_eq!(machine, of_this_machine);
+        assert_eq!(usize::try_from(end).map(|end| end <= head.len()), Ok(true));
         assert!(
             interpreter.unwrap().contains("/ld-linux"),
             "{interpreter:?}"

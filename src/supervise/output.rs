@@ -135,15 +135,13 @@ impl Output {
         }
     }
 
-    /// Waits until the console has taken everything, or is given up: the machine ends next, and the last words are often
-    /// the ones that are looked for.
+    /// Waits until the console has taken everything, but no longer than [`PATIENCE`]: the machine ends next, and the last
+    /// words are often the ones that are looked for.
     pub(super) fn finish(&mut self) {
-        loop {
+        let deadline = clock::now() + PATIENCE;
+        while !self.is_given_up && clock::now() < deadline {
             self.flush();
-            let (Some(console), false) = (&self.console, self.is_given_up) else {
-                return;
-            };
-            let deadline = self.stuck_since.unwrap_or_else(clock::now) + PATIENCE;
+            let Some(console) = &self.console else { return };
             // A terminal is ready when next to nothing waits in it, too (n_tty.c, `n_tty_poll`).
             let ready = poll(
                 &mut [PollFd::new(console, PollFlags::OUT)],

@@ -23,9 +23,6 @@ const KEPT: &[&[u8]] = &[b"/", b"/proc", b"/dev"];
 /// The size of the list of mounts, in bytes, beyond which the first ones are not unmounted.
 const MOUNTS: usize = 64 * 1024;
 
-/// How often the list is gone through: a mount that holds another goes in a later round.
-const ROUNDS: usize = 3;
-
 /// Ends the machine with `status` in the last event.
 pub(super) fn end(machine: &mut Machine, signals: &Signals, end: End, status: u8) -> ! {
     kill_rest(signals);
@@ -71,11 +68,15 @@ const fn name(end: End) -> &'static str {
 }
 
 fn unmount_all(machine: &mut Machine) {
-    for round in 1..=ROUNDS {
-        let (unmounted, failed) = unmount_round(machine, round == ROUNDS);
-        if failed == 0 || unmounted == 0 {
+    // A mount that holds another goes in a later round. One round without progress is followed by a last one that names
+    // what is left.
+    let mut is_last = false;
+    loop {
+        let (unmounted, failed) = unmount_round(machine, is_last);
+        if failed == 0 || is_last {
             break;
         }
+        is_last = unmounted == 0;
     }
     if let Err(fault) = mount::remount_read_only("/").at(Stage::Shutdown, Code::Unmount) {
         machine.warn_of(&fault);

@@ -7,7 +7,6 @@ use rustix::process::{
     wait, waitid,
 };
 use rustix::system::RebootCommand;
-use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::raw::{self, Forked, StringList};
 use crate::error::{During, Fault, Op};
@@ -92,15 +91,6 @@ pub fn wait_for_child() -> bool {
 pub fn has_children() -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     !matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
-}
-
-/// Moves this process to a new cgroup namespace, whose root is the control group that it is in (cgroup_namespaces(7)).
-///
-/// # Errors
-/// Those of unshare(2).
-pub fn unshare_cgroup() -> Result<(), Fault> {
-    // SAFETY: descriptors, the only thing whose unsharing can surprise, stay shared.
-    unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }.during(Op::Unshare, "a cgroup namespace")
 }
 
 /// Sends `signal` to `pid`, which must be a child that was not reaped yet: only then is the number still its own.

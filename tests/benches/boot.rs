@@ -1,17 +1,17 @@
 //! From `/init` to the next init: berth beside the least that can be done, in C.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::{Compression, Image, ModuleTree, Spec, archive};
 use berth_qemu::disk::{Disk, DiskImage, Fs};
 use berth_qemu::kernel::Kernel;
-use berth_qemu::target_dir;
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Ended, Vm};
 
+use crate::c;
+use crate::repeat::least;
 use crate::table::{Table, bytes, instructions};
 
 /// The way to a virtio disk with vfat on it.
@@ -19,12 +19,6 @@ const MODULES: [&str; 3] = ["virtio_pci", "virtio_blk", "vfat"];
 
 /// The same for both. Waiting must count, so the processor does not halt.
 const WORDS: &str = "loglevel=4 idle=poll root=/dev/vda1 init=/next";
-
-/// How often each is run; the figures of all runs must be within [`SPREAD`] of the least.
-const RUNS: usize = 3;
-
-/// How far runs of the same machine may be apart.
-const SPREAD: f64 = 0.01;
 
 /// What a machine reported.
 struct Boot {
@@ -36,16 +30,14 @@ struct Boot {
 
 /// Adds the row of both, and of the image.
 pub(crate) fn measure(kernel: &Kernel, init: &Path, table: &mut Table) -> Result<()> {
-    let dir = target_dir().join("bench");
-    fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-    let disk = disk(&compile("next.c", &dir)?)?;
+    let disk = disk(&c::compile("next.c")?)?;
 
     let image = image_of(kernel, init)?;
-    let berth = least("bench/berth", kernel, &image, &disk)?;
+    let berth = repeated("bench/berth", kernel, &image, &disk)?;
     // The C program is told what berth had to find out.
-    write_modules_h(&dir, &image, &berth.modules)?;
-    let image_of_c = image_of(kernel, &compile("init.c", &dir)?)?;
-    let c = least("bench/c", kernel, &image_of_c, &disk)?;
+    write_modules_h(&c::directory()?, &image, &berth.modules)?;
+    let image_of_c = image_of(kernel, &c::compile("init.c")?)?;
+    let c = repeated("bench/c", kernel, &image_of_c, &disk)?;
     ensure!(
         c.modules == berth.modules,
         "the C program loaded {:?}, berth {:?}",
@@ -74,7 +66,9 @@ pub(crate) fn measure(kernel: &Kernel, init: &Path, table: &mut Table) -> Result
 
 /// A disk with one vfat partition and the next init on it.
 fn disk(next: &Path) -> Result<DiskImage> {
-    let tree = ["dev", "proc", "run", "sys"].into_iter().fold(Tree::new(), Tree::directory);
+    let tree = ["dev", "proc", "run", "sys"]
+        .into_iter()
+        .fold(Tree::new(), Tree::directory);
     Disk::mbr(0xb0a7_0001)
         .partition(Fs::vfat("BERTH", 0xb0a7_0002, tree.copy(next, "next")))
         .build()
@@ -87,22 +81,6 @@ fn image_of(kernel: &Kernel, init: &Path) -> Result<Image> {
         .build(Compression::None)
 }
 
-/// Compiles a program of `tests/c`, static, with `dir` for its headers. Returns the program.
-fn compile(source: &str, dir: &Path) -> Result<PathBuf> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("c");
-    let program = dir.join(source).with_extension("");
-    let status = Command::new("cc")
-        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s", "-I"])
-        .arg(dir)
-        .arg("-o")
-        .arg(&program)
-        .arg(sources.join(source))
-        .status()
-        .context("start cc: install the packages gcc and libc6-dev")?;
-    ensure!(status.success(), "cc {source}: {status}");
-    Ok(program)
-}
-
 /// Tells the C program the modules' files, in the order of these names.
 fn write_modules_h(dir: &Path, image: &Image, names: &[String]) -> Result<()> {
     let files = archive::read(&image.bytes)?;
@@ -110,7 +88,8 @@ fn write_modules_h(dir: &Path, image: &Image, names: &[String]) -> Result<()> {
     for name in names {
         let is_it = |file: &&String| {
             let file = file.rsplit('/').next().unwrap_or_default();
-            file.strip_suffix(".ko").is_some_and(|file| file.replace('-', "_") == *name)
+            file.strip_suffix(".ko")
+                .is_some_and(|file| file.replace('-', "_") == *name)
         };
         let file = files.keys().find(is_it);
         let file = file.with_context(|| format!("the image has no {name}.ko"))?;
@@ -120,20 +99,18 @@ fn write_modules_h(dir: &Path, image: &Image, names: &[String]) -> Result<()> {
     fs::write(dir.join("modules.h"), header).context("write modules.h")
 }
 
-/// Boots the image [`RUNS`] times and returns the run of the fewest instructions.
-fn least(name: &str, kernel: &Kernel, image: &Image, disk: &DiskImage) -> Result<Boot> {
-    let mut boots = (0..RUNS)
-        .map(|_| boot(name, kernel, image, disk))
-        .collect::<Result<Vec<_>>>()?;
-    boots.sort_by_key(|boot| boot.instructions);
-    let counts: Vec<u64> = boots.iter().map(|boot| boot.instructions).collect();
-    let (least, most) = (counts[0] as f64, counts[RUNS - 1] as f64);
-    ensure!(
-        most <= least * (1.0 + SPREAD),
-        "{name} does not repeat to within {SPREAD}: {counts:?}"
-    );
-    println!("{name}: {counts:?} instructions");
-    Ok(boots.swap_remove(0))
+/// Boots the image several times. Returns the fewest instructions, and the modules of the last run.
+fn repeated(name: &str, kernel: &Kernel, image: &Image, disk: &DiskImage) -> Result<Boot> {
+    let mut modules = Vec::new();
+    let instructions = least(name, || {
+        let boot = boot(name, kernel, image, disk)?;
+        modules = boot.modules;
+        Ok(boot.instructions)
+    })?;
+    Ok(Boot {
+        instructions,
+        modules,
+    })
 }
 
 fn boot(name: &str, kernel: &Kernel, image: &Image, disk: &DiskImage) -> Result<Boot> {
@@ -147,7 +124,12 @@ fn boot(name: &str, kernel: &Kernel, image: &Image, disk: &DiskImage) -> Result<
         .start()?;
     let outcome = vm.wait()?;
     outcome.assert_ended(Ended::PowerOff)?;
-    let lines = || outcome.console.lines().filter_map(|line| line.strip_prefix("bench: "));
+    let lines = || {
+        outcome
+            .console
+            .lines()
+            .filter_map(|line| line.strip_prefix("bench: "))
+    };
     let times = lines()
         .find_map(|line| {
             let (begin, end) = line.split_once(' ')?;

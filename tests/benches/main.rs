@@ -5,12 +5,16 @@
 //!
 //! * [`boot`]: from the kernel's start of `/init` to the first act of the next init, beside `tests/c/init.c`, which makes
 //!   the needed system calls and nothing else.
-//! * [`demo`]: the stages of the demo's boot, and what PID 1 holds when it is idle.
+//! * [`container`]: the start of a container, beside `tests/c/container.c`, likewise.
+//! * [`demo`]: the stages of a boot, and what PID 1 holds when it is idle.
 //!
 //! The figures go to `target/bench.md`, as the table that the README shows.
 
 mod boot;
+mod c;
+mod container;
 mod demo;
+mod repeat;
 mod table;
 
 use std::path::PathBuf;
@@ -27,6 +31,7 @@ fn main() -> Result<()> {
     let mut table = Table::new(&kernel.release);
     table.binary(&init)?;
     boot::measure(&kernel, &init, &mut table)?;
+    container::measure(&kernel, &init, &mut table)?;
     demo::measure(&kernel, &init, &mut table)?;
 
     let file = target_dir().join("bench.md");

@@ -69,5 +69,5 @@ pub(crate) fn bytes(bytes: u64) -> String {
 
 /// A number of instructions, for people.
 pub(crate) fn instructions(count: u64) -> String {
-    format!("{:.1} million instructions", count as f64 / 1e6)
+    format!("{:.2} million instructions", count as f64 / 1e6)
 }

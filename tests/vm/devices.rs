@@ -25,9 +25,11 @@ fn plug_late(
     let image = disk::vfat([Bundle::new("late")])?;
     let mut vm = lab
         .machine(name)?
-        .append(format!("loglevel=7 rootwait root={root}"))
+        .append(format!("rootwait root={root}"))
         .start()?;
-    vm.expect_console(&format!("waiting for root={root}"))?;
+    vm.expect("the machine waits", |event| {
+        event.name() == "waiting" && field(event, "root") == Some(root)
+    })?;
     vm.plug(drive(&image))?;
     vm.expect("the container runs", |event| {
         line(event) == Some(("late", "late"))

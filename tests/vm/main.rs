@@ -9,11 +9,15 @@ mod devices;
 mod early;
 mod failures;
 mod handover;
+mod hostile;
 mod image;
 mod isolation;
 mod malformed;
+mod mounts;
 mod provoke;
+mod refused;
 mod report;
+mod supervision;
 mod switch;
 
 use std::env;
@@ -66,11 +70,15 @@ const ALL: &[&[Case]] = &[
     failures::CASES,
     failures::TABLE,
     handover::CASES,
+    hostile::CASES,
     image::CASES,
     isolation::CASES,
     malformed::CASES,
     malformed::TABLE,
+    mounts::CASES,
+    refused::CASES,
     report::CASES,
+    supervision::CASES,
     switch::CASES,
 ];
 

@@ -12,7 +12,8 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 
 use super::Machine;
-use crate::error::{At, Code, During, Error, Fault, Op, Stage};
+use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
+use crate::events::Event;
 use crate::parse::device::DeviceRef;
 use crate::parse::superblock::State;
 use crate::parse::uevent::{Action, Uevent};
@@ -23,6 +24,7 @@ use crate::sys::clock::{self, Moment};
 use crate::sys::kmsg;
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::path::{Path, path};
+use crate::text::Text;
 
 /// A root device.
 pub(super) struct Device {
@@ -57,10 +59,11 @@ impl<'p> Search<'p> {
         if let Some(device) = self.look_at_all(machine)? {
             return Ok(Some(device));
         }
-        kmsg::info(
-            Stage::Root,
-            format_args!("waiting for root={}", self.wanted),
-        );
+        let wanted = Text::<SUBJECT_MAX>::new(self.wanted);
+        kmsg::info(Stage::Root, format_args!("waiting for root={wanted}"));
+        machine.events.emit(Event::Waiting {
+            root: wanted.as_str(),
+        });
         loop {
             let time_is_up = !wait_for_uevent(machine, deadline)?;
             if let Some(device) = self.take_uevents(machine)? {

@@ -1,6 +1,6 @@
 //! JSON (RFC 8259), read in place: no tree, no allocation, no recursion over the text.
 //!
-//! [`check`] goes over a document once and accepts it whole or not at all; what it refuses, it names
+//! [`mod@check`] goes over a document once and accepts it whole or not at all; what it refuses, it names
 //! with line and column. The [`Value`]s that it gives are positions in the checked text, and looking
 //! into them is lexing again, which cannot fail any more.
 //!

@@ -1,9 +1,9 @@
 //! What a container sees of itself, one fact a line: `<topic> <value>`.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::io::{IsTerminal, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::{env, io};
 
 use anyhow::Result;
@@ -20,7 +20,10 @@ pub(crate) fn tell(words: &[&str]) -> Result<()> {
         println!("variable {name}={value}");
     }
     println!("directory {}", env::current_dir()?.display());
-    println!("hostname {}", fs::read_to_string("/proc/sys/kernel/hostname")?.trim());
+    println!(
+        "hostname {}",
+        fs::read_to_string("/proc/sys/kernel/hostname")?.trim()
+    );
     namespaces("namespace", "self")?;
     mounts("mount", "/proc/self/mountinfo")?;
     for line in fs::read_to_string("/proc/self/cgroup")?.lines() {
@@ -68,8 +71,15 @@ fn devices() -> Result<()> {
         let file = fs::symlink_metadata(entry.path())?;
         let name = entry.file_name();
         if file.file_type().is_char_device() {
-            let (major, minor) = (rustix::fs::major(file.rdev()), rustix::fs::minor(file.rdev()));
-            println!("device {} {major}:{minor} {:o}", name.display(), file.mode() & 0o777);
+            let (major, minor) = (
+                rustix::fs::major(file.rdev()),
+                rustix::fs::minor(file.rdev()),
+            );
+            println!(
+                "device {} {major}:{minor} {:o}",
+                name.display(),
+                file.mode() & 0o777
+            );
         }
         if let Ok(target) = fs::read_link(entry.path()) {
             println!("link {} {}", name.display(), target.display());
@@ -80,7 +90,12 @@ fn devices() -> Result<()> {
 
 /// Whether the file `path` can be made.
 fn writable(path: &str) -> String {
-    match OpenOptions::new().write(true).create(true).truncate(true).open(path) {
+    match OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
+    {
         Ok(_) => "is writable".to_owned(),
         Err(error) => name_of(&error),
     }
@@ -88,7 +103,10 @@ fn writable(path: &str) -> String {
 
 /// The error's name, as in errno(3).
 pub(crate) fn name_of(error: &io::Error) -> String {
-    match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+    match error
+        .raw_os_error()
+        .map(rustix::io::Errno::from_raw_os_error)
+    {
         Some(rustix::io::Errno::ROFS) => "EROFS".to_owned(),
         Some(rustix::io::Errno::PERM) => "EPERM".to_owned(),
         Some(rustix::io::Errno::ACCESS) => "EACCES".to_owned(),
@@ -104,7 +122,10 @@ pub(crate) fn look_at(paths: &[&str]) -> Result<()> {
             continue;
         };
         if file.is_dir() {
-            println!("at {path} directory, {}", writable(&format!("{path}/.written")));
+            println!(
+                "at {path} directory, {}",
+                writable(&format!("{path}/.written"))
+            );
         } else {
             let text = fs::read_to_string(path).unwrap_or_default();
             let write = match File::options().append(true).open(path) {
@@ -145,7 +166,10 @@ pub(crate) fn bytes() -> Result<()> {
 /// Says what its terminal is, and repeats a line that is typed there.
 pub(crate) fn console() -> Result<()> {
     let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    println!("terminal {is_terminal} {}", fs::read_link("/proc/self/fd/0")?.display());
+    println!(
+        "terminal {is_terminal} {}",
+        fs::read_link("/proc/self/fd/0")?.display()
+    );
     let foreground = rustix::termios::tcgetpgrp(io::stdin())? == rustix::process::getpgrp();
     println!("foreground {foreground}");
     let mut line = String::new();

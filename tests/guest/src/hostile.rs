@@ -22,21 +22,28 @@ pub(crate) fn orphans(count: u32) -> Result<()> {
                 libc::waitpid(child, std::ptr::null_mut(), 0);
             },
         }
+        // The first process of a PID namespace has to reap the orphans in it itself.
+        reap(libc::WNOHANG);
     }
-    // Where this is the first process of a PID namespace, the orphans are its own to reap.
-    // SAFETY: as above.
-    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) } > 0 {}
+    reap(0);
     println!("orphans {count}");
     Ok(())
 }
 
-/// Leaves one process behind that holds a file open for writing and does not care for signals.
-pub(crate) fn leave_a_writer() -> Result<()> {
+fn reap(options: i32) {
+    // SAFETY: as above.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), options) } > 0 {}
+}
+
+/// Leaves one process behind that holds a file open for writing and does not care for signals. It takes the longer to end
+/// the more memory it has: that is given back before files are closed.
+pub(crate) fn leave_a_writer(mib: usize) -> Result<()> {
+    let memory = vec![1u8; mib << 20];
     let mut file = fs::File::create("/tmp/open")?;
     ignore(libc::SIGTERM);
     // SAFETY: there is one thread; the child only writes and sleeps.
     if unsafe { libc::fork() } == 0 {
-        file.write_all(b"written")?;
+        file.write_all(&memory[..memory.len().min(1)])?;
         loop {
             std::thread::park();
         }
@@ -48,7 +55,11 @@ pub(crate) fn leave_a_writer() -> Result<()> {
 pub(crate) fn flood(bytes: Option<usize>, in_lines: bool) -> Result<()> {
     let mut chunk = [b'x'; 64 * 1024];
     if in_lines {
-        chunk.iter_mut().skip(63).step_by(64).for_each(|byte| *byte = b'\n');
+        chunk
+            .iter_mut()
+            .skip(63)
+            .step_by(64)
+            .for_each(|byte| *byte = b'\n');
     }
     let mut left = bytes.unwrap_or(usize::MAX);
     let mut output = std::io::stdout().lock();
@@ -73,6 +84,21 @@ pub(crate) fn stay() -> Result<()> {
     }
 }
 
+/// Waits for SIGTERM, and ends with a status of its own.
+pub(crate) fn until_asked() -> ! {
+    let mut signals = std::mem::MaybeUninit::uninit();
+    // SAFETY: sigemptyset(3) makes the set that the others use; they take no other pointers but null, for what is not wanted.
+    unsafe {
+        libc::sigemptyset(signals.as_mut_ptr());
+        libc::sigaddset(signals.as_mut_ptr(), libc::SIGTERM);
+        libc::sigprocmask(libc::SIG_BLOCK, signals.as_ptr(), std::ptr::null_mut());
+        println!("waiting");
+        libc::sigwaitinfo(signals.as_ptr(), std::ptr::null_mut());
+    }
+    println!("asked to end");
+    std::process::exit(5)
+}
+
 /// Kills every process that it can see but itself, from its first process and from another one.
 pub(crate) fn kill_all() -> Result<()> {
     let mut victim = Command::new("/proc/self/exe").arg("stay").spawn()?;
@@ -80,14 +106,21 @@ pub(crate) fn kill_all() -> Result<()> {
     unsafe { libc::kill(-1, libc::SIGKILL) };
     ensure!(!victim.wait()?.success(), "the victim lives");
     let killer = Command::new("/proc/self/exe").arg("kill-first").status()?;
-    println!("killed all, {}", if killer.success() { "and the first process lives" } else { "and was killed" });
+    println!(
+        "killed all, {}",
+        if killer.success() {
+            "and the first process lives"
+        } else {
+            "and was killed"
+        }
+    );
     Ok(())
 }
 
-/// Tries to kill the first process of its PID namespace.
-pub(crate) fn kill_first() {
+/// Sends a signal to the first process of its PID namespace.
+pub(crate) fn signal_first(signal: i32) {
     // SAFETY: as above.
-    unsafe { libc::kill(1, libc::SIGKILL) };
+    unsafe { libc::kill(1, signal) };
 }
 
 /// Ends by this signal.
@@ -112,11 +145,16 @@ pub(crate) fn close_output() -> Result<()> {
 /// Does ordinary work: programs, files, output. Fails if any of it goes wrong.
 pub(crate) fn work(rounds: u32) -> Result<()> {
     for round in 0..rounds {
-        let status = Command::new("/proc/self/exe").args(["exit", "0"]).status()?;
+        let status = Command::new("/proc/self/exe")
+            .args(["exit", "0"])
+            .status()?;
         ensure!(status.success(), "round {round}: {status}");
         let text = format!("round {round}");
         fs::write("/tmp/work", &text)?;
-        ensure!(fs::read_to_string("/tmp/work")? == text, "round {round}: the file changed");
+        ensure!(
+            fs::read_to_string("/tmp/work")? == text,
+            "round {round}: the file changed"
+        );
     }
     println!("worked {rounds}");
     Ok(())
@@ -124,17 +162,31 @@ pub(crate) fn work(rounds: u32) -> Result<()> {
 
 /// Waits for a line on standard input, then prints what PID 1 and the host have by now.
 pub(crate) fn audit() -> Result<()> {
+    /// How often killed processes get another turn to go, and PID 1 to reap them.
+    const TURNS: u32 = 1000;
     println!("waiting");
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     crate::host::join()?;
+    for _ in 0..TURNS {
+        // This container has a group itself.
+        if zombies()? == 0 && groups()? == 1 {
+            break;
+        }
+        std::thread::yield_now();
+    }
     println!("audit descriptors {}", fs::read_dir("/proc/1/fd")?.count());
-    println!("audit mounts {}", fs::read_to_string("/proc/1/mountinfo")?.lines().count());
-    let groups = fs::read_dir("/sys/fs/cgroup/berth")?.filter_map(Result::ok);
-    println!("audit cgroups {}", groups.filter(|entry| entry.path().is_dir()).count());
+    let mounts = fs::read_to_string("/proc/1/mountinfo")?;
+    println!("audit mounts {}", mounts.lines().count());
+    println!("audit cgroups {}", groups()?);
     println!("audit zombies {}", zombies()?);
     println!("audit done");
     Ok(())
+}
+
+fn groups() -> Result<usize> {
+    let entries = fs::read_dir("/sys/fs/cgroup/berth")?.filter_map(Result::ok);
+    Ok(entries.filter(|entry| entry.path().is_dir()).count())
 }
 
 fn zombies() -> Result<usize> {

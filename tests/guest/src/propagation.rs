@@ -28,7 +28,10 @@ pub(crate) fn observe() -> Result<()> {
     facts::mounts("then", "/proc/self/mountinfo")?;
     fs::write("/tmp/ready", "")?;
     wait_for_mount(true)?;
-    println!("mounted {}", fs::read_to_string(format!("{TARGET}/greeting"))?);
+    println!(
+        "mounted {}",
+        fs::read_to_string(format!("{TARGET}/greeting"))?
+    );
     fs::write("/tmp/seen", "")?;
     wait_for_mount(false)?;
     println!("unmounted {}", Path::new(TARGET).join("greeting").exists());
@@ -65,7 +68,9 @@ fn wait_for_mount(wanted: bool) -> Result<()> {
         let mut text = String::new();
         file.rewind()?;
         file.read_to_string(&mut text)?;
-        let is_there = text.lines().any(|line| line.split(' ').nth(4) == Some(TARGET));
+        let is_there = text
+            .lines()
+            .any(|line| line.split(' ').nth(4) == Some(TARGET));
         if is_there == wanted {
             return Ok(());
         }
@@ -75,7 +80,8 @@ fn wait_for_mount(wanted: bool) -> Result<()> {
 
 fn wait_for_file(directory: &str, name: &str) -> Result<()> {
     let watch = inotify::init(CreateFlags::CLOEXEC)?;
-    inotify::add_watch(&watch, directory, WatchFlags::CREATE).with_context(|| format!("watch {directory}"))?;
+    inotify::add_watch(&watch, directory, WatchFlags::CREATE)
+        .with_context(|| format!("watch {directory}"))?;
     while !Path::new(directory).join(name).exists() {
         rustix::io::read(&watch, &mut [0; 1024])?;
     }

@@ -1,0 +1,202 @@
+//! Containers that cannot be set up or executed: one boot with many, each with its code and its text, beside one that is well;
+//! and more bundles than can be supervised.
+
+use anyhow::{Context, Result, ensure};
+use berth_qemu::disk::{Disk, Fs};
+use berth_qemu::tree::Tree;
+use berth_qemu::vm::{Ended, Event, Outcome};
+use berth_tests::{Bundle, Lab, Seen, Shared, disk, field};
+use serde_json::json;
+
+use crate::{Case, cases};
+
+pub(crate) const CASES: &[Case] = cases![
+    once every_container_that_fails_is_reported_with_code_and_text,
+    once failed_containers_disturb_no_other,
+    once bundles_beyond_the_limit_are_reported_and_the_others_run,
+];
+
+static BOOT: Shared = Shared::new(boot);
+
+/// A container that fails, the code, and what the report says.
+type Failing = (Bundle, &'static str, &'static str);
+
+/// Programs that cannot be executed, as paths in the rootfs.
+const TEXT: &str = "etc/text";
+const GARBAGE: &str = "etc/garbage";
+
+fn failing() -> Vec<Failing> {
+    let mounting = |id, kind, source, options| Bundle::new(id).mount("/mnt", kind, source, options);
+    vec![
+        (
+            Bundle::new("no-root").set("/root/path", json!("nowhere")),
+            "B053",
+            "nowhere for no-root: ENOENT",
+        ),
+        (
+            Bundle::new("file-root").set("/root/path", json!("config.json")),
+            "B053",
+            "config.json for file-root: ENOTDIR",
+        ),
+        (
+            Bundle::new("no-cwd").set("/process/cwd", json!("/nowhere")),
+            "B053",
+            "enter directory /nowhere for no-cwd: ENOENT",
+        ),
+        (
+            mounting("no-source", "bind", "/nowhere", &["bind"]),
+            "B053",
+            "open /nowhere for no-source: ENOENT",
+        ),
+        (
+            mounting("no-type", "nosuchfs", "none", &[]),
+            "B053",
+            "mount a nosuchfs for no-type: ENODEV",
+        ),
+        (
+            mounting("no-disk", "ext4", "/dev/nowhere", &[]),
+            "B053",
+            "/dev/nowhere as ext4",
+        ),
+        (
+            mounting("wrong-disk", "vfat", "/dev/vda1", &[]),
+            "B053",
+            "/dev/vda1 as vfat",
+        ),
+        (
+            mounting("no-option", "tmpfs", "tmpfs", &["nonsense=1"]),
+            "B053",
+            "tmpfs: Unknown parameter 'nonsense'",
+        ),
+        (
+            Bundle::new("no-place").mount("/bin/guest", "tmpfs", "tmpfs", &[]),
+            "B053",
+            "mount /bin/guest for no-place: ENOTDIR",
+        ),
+        (
+            Bundle::new("no-file").mount("/mnt", "bind", "config.json", &["bind"]),
+            "B053",
+            "mount /mnt for no-file: EISDIR",
+        ),
+        (
+            Bundle::new("no-way").mount("/bin/guest/below", "tmpfs", "tmpfs", &[]),
+            "B053",
+            "/bin/guest/below for no-way: ENOTDIR",
+        ),
+        (
+            Bundle::new("no-program").runs(["/bin/nothing"]),
+            "B054",
+            "execute /bin/nothing for no-program: ENOENT",
+        ),
+        (
+            Bundle::new("not-in-path").runs(["nothing"]),
+            "B054",
+            "execute nothing in PATH for not-in-path: ENOENT",
+        ),
+        (
+            Bundle::new("directory").runs(["/bin"]),
+            "B054",
+            "execute /bin for directory: EACCES",
+        ),
+        (
+            Bundle::new("text").runs(["/etc/text"]),
+            "B054",
+            "execute /etc/text for text: EACCES",
+        ),
+        (
+            Bundle::new("garbage").runs(["/etc/garbage"]),
+            "B054",
+            "execute /etc/garbage for garbage: ENOEXEC",
+        ),
+    ]
+}
+
+fn boot(lab: &Lab) -> Result<Outcome> {
+    let bundles = failing().into_iter().map(|(bundle, ..)| bundle);
+    let good = Bundle::new("good").runs(["/bin/guest", "work", "20"]);
+    let in_rootfs = |id: &str, path: &str| format!("containers/{id}/rootfs/{path}");
+    let tree = disk::files(bundles.chain([good]))?
+        .file(in_rootfs("text", TEXT), "not executable")
+        .executable(in_rootfs("garbage", GARBAGE), "neither ELF nor a script");
+    let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(384))?;
+    Ok(lab
+        .machine("refused")?
+        .append("root=/dev/vda1")
+        .blk(&root)
+        .start()?
+        .wait()?)
+}
+
+fn every_container_that_fails_is_reported_with_code_and_text(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    for (bundle, code, text) in failing() {
+        let seen = Seen::new(&outcome, bundle.id());
+        ensure!(
+            seen.state("started").is_none(),
+            "{} was started",
+            bundle.id()
+        );
+        let failed = seen
+            .state("failed")
+            .with_context(|| format!("{} did not fail", bundle.id()))?;
+        let found = (
+            field(failed, "failure"),
+            field(failed, "text").unwrap_or_default(),
+        );
+        ensure!(
+            found.0 == Some(code) && found.1.contains(text),
+            "{}: {found:?}",
+            bundle.id()
+        );
+        ensure!(outcome.console.contains(text), "the console lacks {text:?}");
+    }
+    Ok(())
+}
+
+fn failed_containers_disturb_no_other(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    let good = Seen::new(&outcome, "good");
+    good.printed("worked 20")?;
+    good.exited(0)?;
+    Ok(outcome.assert(Ended::PowerOff, 125)?)
+}
+
+/// All share the rootfs of the first, so that the disk stays small.
+fn bundles_beyond_the_limit_are_reported_and_the_others_run(lab: &Lab) -> Result<()> {
+    const LIMIT: usize = 64;
+    const EXCESS: usize = 2;
+    let first = "c00";
+    let others = (1..LIMIT + EXCESS).map(|number| {
+        let id = format!("c{number:02}");
+        let bundle =
+            Bundle::new(&id).set("/root/path", json!(format!("/containers/{first}/rootfs")));
+        (id, bundle.config())
+    });
+    let tree = others.fold(
+        disk::files([Bundle::new(first)])?,
+        |tree: Tree, (id, config)| tree.file(format!("containers/{id}/config.json"), config),
+    );
+    let root = Disk::mbr(1)
+        .partition(Fs::vfat(disk::LABEL, disk::VFAT_SERIAL, tree))
+        .build()?;
+    let vm = lab
+        .machine("bundles_beyond_the_limit")?
+        .append("root=/dev/vda1")
+        .blk(&root)
+        .start()?;
+    let outcome = vm.wait()?;
+    let failure = outcome
+        .events
+        .iter()
+        .find(|event| event.is_failure("B055"))
+        .context("no B055")?;
+    let text = field(failure, "text").unwrap_or_default();
+    ensure!(
+        text.contains("/containers: 2 bundles more than can be supervised are not started"),
+        "{text}"
+    );
+    let is_end = |event: &&Event| field(event, "state") == Some("exited") && event.raw["code"] == 0;
+    let ended = outcome.events.iter().filter(is_end).count();
+    ensure!(ended == LIMIT, "{ended} containers ended well");
+    Ok(outcome.assert(Ended::PowerOff, 125)?)
+}

@@ -1,0 +1,302 @@
+//! How the machine ends: who asks for it, what becomes of the containers, and how the disks are left.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use berth_qemu::disk::{Disk, Fs};
+use berth_qemu::tree::Tree;
+use berth_qemu::vm::{Ended, Vm};
+use berth_tests::{Bundle, Lab, Seen, disk, line};
+use serde_json::Value;
+
+use crate::{Case, cases};
+
+pub(crate) const CASES: &[Case] = cases![
+    everywhere ctrl_alt_delete_asks_then_kills_then_reboots,
+    once sigterm_powers_off,
+    once sigpwr_powers_off,
+    once idle_machine_waits_until_it_is_told_to_end,
+    once idle_machine_reboots,
+    once idle_machine_halts,
+    everywhere end_of_one_container_shuts_the_machine_down,
+    once status_is_that_of_the_container_that_failed,
+    once status_of_a_signal_is_128_more,
+    everywhere console_is_the_containers_terminal,
+    once last_words_reach_the_console,
+    everywhere ext4_and_vfat_are_left_clean,
+    once vfat_root_is_left_clean,
+];
+
+fn start(
+    lab: &Lab,
+    name: &str,
+    words: &str,
+    bundles: impl IntoIterator<Item = Bundle>,
+) -> Result<Vm> {
+    let root = disk::vfat(bundles)?;
+    lab.machine(name)?
+        .append("root=/dev/vda1")
+        .append(words)
+        .blk(&root)
+        .start()
+}
+
+/// Ignores what asks it to end, and is killed a second later.
+fn stubborn(id: &str) -> Bundle {
+    Bundle::new(id)
+        .runs(["/bin/guest", "stay"])
+        .annotation("berth.stop-timeout", "1")
+}
+
+fn ctrl_alt_delete_asks_then_kills_then_reboots(lab: &Lab) -> Result<()> {
+    let polite = Bundle::new("polite").runs(["/bin/guest", "until-asked"]);
+    let vm = start(
+        lab,
+        "ctrl_alt_delete",
+        "",
+        [
+            stubborn("stubborn"),
+            polite.annotation("berth.stop-timeout", "1"),
+        ],
+    )?;
+    vm.expect("stubborn to stay", |event| {
+        line(event) == Some(("stubborn", "staying"))
+    })?;
+    vm.expect("polite to wait", |event| {
+        line(event) == Some(("polite", "waiting"))
+    })?;
+    vm.ctrl_alt_delete()?;
+    let outcome = vm.wait()?;
+    Seen::new(&outcome, "polite").printed("asked to end")?;
+    Seen::new(&outcome, "polite").exited(5)?;
+    let killed = Seen::new(&outcome, "stubborn")
+        .state("exited")
+        .context("stubborn did not end")?;
+    ensure!(killed.raw["signal"] == 9, "{:?}", killed.raw);
+    // Neither failed: they were told to end.
+    Ok(outcome.assert(Ended::Reboot, 0)?)
+}
+
+/// A container that sees PID 1 sends it this signal, and another one is ended in order.
+fn powers_off_by(lab: &Lab, name: &str, signal: &str) -> Result<()> {
+    let sender = Bundle::new("sender")
+        .set("/hostname", Value::Null)
+        .namespaces(&["mount"])
+        .runs(["/bin/guest", "signal-first", signal]);
+    let vm = start(lab, name, "berth.on_idle=wait", [sender, stubborn("side")])?;
+    let outcome = vm.wait()?;
+    ensure!(
+        Seen::new(&outcome, "side").state("exited").is_some(),
+        "the other is ended first"
+    );
+    Ok(outcome.assert(Ended::PowerOff, 0)?)
+}
+
+fn sigterm_powers_off(lab: &Lab) -> Result<()> {
+    powers_off_by(lab, "sigterm_powers_off", "15")
+}
+
+fn sigpwr_powers_off(lab: &Lab) -> Result<()> {
+    powers_off_by(lab, "sigpwr_powers_off", "30")
+}
+
+fn idle_machine_waits_until_it_is_told_to_end(lab: &Lab) -> Result<()> {
+    let vm = start(
+        lab,
+        "idle_machine_waits",
+        "berth.on_idle=wait",
+        [Bundle::new("one")],
+    )?;
+    vm.expect("one to end", |event| event.is_container("one", "exited"))?;
+    vm.ctrl_alt_delete()?;
+    Ok(vm.wait()?.assert(Ended::Reboot, 0)?)
+}
+
+fn idle_machine_reboots(lab: &Lab) -> Result<()> {
+    let vm = start(
+        lab,
+        "idle_machine_reboots",
+        "berth.on_idle=reboot",
+        [Bundle::new("one")],
+    )?;
+    Ok(vm.wait()?.assert(Ended::Reboot, 0)?)
+}
+
+fn idle_machine_halts(lab: &Lab) -> Result<()> {
+    let vm = start(
+        lab,
+        "idle_machine_halts",
+        "berth.on_idle=halt",
+        [Bundle::new("one")],
+    )?;
+    Ok(vm.wait()?.assert(Ended::Halt, 0)?)
+}
+
+fn end_of_one_container_shuts_the_machine_down(lab: &Lab) -> Result<()> {
+    let main = Bundle::new("main")
+        .annotation("berth.on-exit", "shutdown")
+        .runs(["/bin/guest", "work", "20"]);
+    let vm = start(
+        lab,
+        "end_of_one_container",
+        "berth.on_idle=wait",
+        [main, stubborn("side")],
+    )?;
+    let outcome = vm.wait()?;
+    Seen::new(&outcome, "main").exited(0)?;
+    ensure!(
+        Seen::new(&outcome, "side").state("exited").is_some(),
+        "the other is ended first"
+    );
+    Ok(outcome.assert(Ended::PowerOff, 0)?)
+}
+
+fn status_is_that_of_the_container_that_failed(lab: &Lab) -> Result<()> {
+    let bundles = [
+        Bundle::new("bad").runs(["/bin/guest", "exit", "3"]),
+        Bundle::new("good"),
+    ];
+    let vm = start(lab, "status_of_the_first", "", bundles)?;
+    Ok(vm.wait()?.assert(Ended::PowerOff, 3)?)
+}
+
+fn status_of_a_signal_is_128_more(lab: &Lab) -> Result<()> {
+    // As the first process of a PID namespace it could not be ended so.
+    let bundle =
+        Bundle::new("ended")
+            .namespaces(&["mount", "uts"])
+            .runs(["/bin/guest", "end-by", "15"]);
+    let vm = start(lab, "status_of_a_signal", "", [bundle])?;
+    Ok(vm.wait()?.assert(Ended::PowerOff, 128 + 15)?)
+}
+
+fn console_is_the_containers_terminal(lab: &Lab) -> Result<()> {
+    let bundle = Bundle::new("shell")
+        .annotation("berth.console", "true")
+        .runs(["/bin/guest", "console"]);
+    let vm = start(lab, "console_is_the_terminal", "", [bundle])?;
+    vm.expect_console("terminal true /dev/console\n")?;
+    vm.expect_console("foreground true\n")?;
+    vm.send_console(b"hello\n")?;
+    vm.expect_console("typed hello\n")?;
+    Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
+}
+
+fn last_words_reach_the_console(lab: &Lab) -> Result<()> {
+    // More than a terminal holds, less than a pipe does: all of it is still on its way when the machine could end.
+    let bundle = Bundle::new("talker").runs(["/bin/guest", "print", "32768", "lines"]);
+    let outcome = start(lab, "last_words", "", [bundle])?.wait()?;
+    let line = format!("talker: {}\n", "x".repeat(63));
+    let lines = outcome.console.matches(&line).count();
+    ensure!(lines == 32768 / 64, "{lines} lines");
+    Ok(outcome.assert(Ended::PowerOff, 0)?)
+}
+
+fn ext4_and_vfat_are_left_clean(lab: &Lab) -> Result<()> {
+    let orphan = Bundle::new("orphan")
+        .set("/hostname", Value::Null)
+        .namespaces(&["mount"]);
+    let disks = Bundle::new("disks").mount("/mnt", "vfat", "/dev/vda2", &[]);
+    let bundles = [
+        // It outlives its container, with a file open for writing on the root.
+        orphan.runs(["/bin/guest", "leave-a-writer", "128"]),
+        disks.runs(["/bin/guest", "look-at", "/mnt"]),
+    ];
+    let root = Disk::mbr(0xb0a7_0001)
+        .partition(Fs::ext4(
+            disk::LABEL,
+            disk::EXT4_UUID,
+            disk::files(bundles)?,
+        ))
+        .partition(Fs::vfat("SECOND", 5, Tree::new()))
+        .build()?;
+    let vm = lab
+        .machine("left_clean")?
+        .append("root=/dev/vda1")
+        .blk(&root)
+        .start()?;
+    let outcome = vm.wait()?;
+    Seen::new(&outcome, "disks").printed("at /mnt directory, is writable")?;
+    outcome.assert(Ended::PowerOff, 0)?;
+    let [first, second] = [partition(&vm.disk(0), 0)?, partition(&vm.disk(0), 1)?];
+    ext4_is_clean(&first)?;
+    vfat_is_clean(&second)
+}
+
+fn vfat_root_is_left_clean(lab: &Lab) -> Result<()> {
+    let orphan = Bundle::new("orphan")
+        .set("/hostname", Value::Null)
+        .namespaces(&["mount"]);
+    let vm = start(
+        lab,
+        "vfat_left_clean",
+        "",
+        [orphan.runs(["/bin/guest", "leave-a-writer", "128"])],
+    )?;
+    vm.wait()?.assert(Ended::PowerOff, 0)?;
+    vfat_is_clean(&partition(&vm.disk(0), 0)?)
+}
+
+/// The partition of a disk with an MBR, as a file beside it: that is what the checkers take.
+fn partition(disk: &Path, number: usize) -> Result<std::path::PathBuf> {
+    const SECTOR: usize = 512;
+    let image = fs::read(disk).with_context(|| format!("read {}", disk.display()))?;
+    // Entries of 16 bytes from 446 on; the first sector at 8, the count at 12.
+    let field = |at: usize| -> Result<usize> {
+        let at = 446 + 16 * number + at;
+        let bytes = image.get(at..at + 4).context("no partition table")?;
+        Ok(u32::from_le_bytes(bytes.try_into()?) as usize * SECTOR)
+    };
+    let (begin, len) = (field(8)?, field(12)?);
+    let file = disk.with_extension(format!("part{number}"));
+    fs::write(
+        &file,
+        image
+            .get(begin..begin + len)
+            .context("the partition is beyond the disk")?,
+    )?;
+    Ok(file)
+}
+
+/// The state in the superblock, and what e2fsck finds.
+fn ext4_is_clean(file: &Path) -> Result<()> {
+    const SUPERBLOCK: usize = 1024;
+    const STATE: usize = SUPERBLOCK + 0x3a;
+    const INCOMPATIBLE: usize = SUPERBLOCK + 0x60;
+    let image = fs::read(file)?;
+    ensure!(image[STATE] & 1 == 1, "the ext4 was not unmounted");
+    ensure!(
+        image[INCOMPATIBLE] & 4 == 0,
+        "the journal of the ext4 is to be replayed"
+    );
+    finds_nothing(Command::new("e2fsck").args(["-f", "-n"]).arg(file))
+}
+
+/// The dirty bit in the boot sector (FAT16, as `Fs::vfat` makes it), and what fsck.vfat finds.
+fn vfat_is_clean(file: &Path) -> Result<()> {
+    const TYPE: std::ops::Range<usize> = 0x36..0x3b;
+    const STATE: usize = 0x25;
+    let image = fs::read(file)?;
+    ensure!(&image[TYPE] == b"FAT16", "the vfat is of another kind");
+    ensure!(image[STATE] & 1 == 0, "the vfat was not unmounted");
+    finds_nothing(Command::new("fsck.vfat").arg("-n").arg(file))
+}
+
+fn finds_nothing(command: &mut Command) -> Result<()> {
+    let path = format!(
+        "{}:/usr/sbin:/sbin",
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let output = command
+        .env("PATH", path)
+        .output()
+        .with_context(|| format!("run {command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    Ok(())
+}
