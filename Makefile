@@ -45,6 +45,7 @@ lint: cc init ## check format, lints, layers, the binary, documentation, fuzz ta
 	$(CARGO) clippy -p berth --bin berth -- -D warnings
 	$(CARGO) clippy -p berth --lib --tests -- -D warnings
 	$(CARGO) clippy $(TOOLS) --all-targets -- -D warnings
+	cd tests/fuzz && $(CARGO) clippy --quiet --target-dir $(abspath $(CARGO_TARGET_DIR))/fuzz -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
 	    $(CARGO) doc --quiet --no-deps --document-private-items -p berth --lib
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps -p berth-initramfs -p berth-qemu -p berth-tests --lib

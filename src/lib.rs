@@ -34,7 +34,8 @@
 //! # What PID 1 never does
 //!
 //! *Panic, or return*: the end of PID 1 is a kernel panic. Lints forbid what could panic on input; the panic handler is for
-//! defects. *Allocate*: there is no allocator. Buffers are bounded and on the stack; what does not fit is refused by name.
+//! defects. *Allocate*: there is no allocator. Buffers are bounded, and given back when they are done with; what does not fit is
+//! refused by name.
 //! *Poll*: it sleeps until there is something to do. *Wait for others*: a slow console, an event stream without a reader, a
 //! container that does not read or does not end hold up nobody else.
 

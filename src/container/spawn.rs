@@ -55,7 +55,10 @@ pub fn spawn(
         .and_then(|opened| file.fill_from(&opened).during(Op::Read, &file_path))
         .at(Stage::Containers, Code::BundleConfig)?;
     let mut scratch = Buffer::<MAX_SIZE>::new();
-    let scratch = scratch.zeroed(text.len());
+    let scratch = scratch
+        .bytes_mut()
+        .during(Op::Parse, &file_path)
+        .at(Stage::Containers, Code::BundleConfig)?;
     let config = Config::parse(text, scratch).map_err(|error| refusal(&file_path, &error))?;
     for field in config.warnings.iter() {
         warn(format_args!(

@@ -159,16 +159,16 @@ fn elf(head: &[u8]) -> Result<Executable<'_>, ExecutableError> {
 fn loader(head: &[u8], from: u64, len: u64) -> Result<&str, ExecutableError> {
     const CUT: ExecutableError = ExecutableError::Headers;
     let (from, len) = (offset(from, 0).ok_or(CUT)?, offset(len, 0).ok_or(CUT)?);
-        let name = head
-            .get(from..)
-            .and_then(|rest| rest.get(..len))
-            .ok_or(CUT)?;
-        // The kernel wants a NUL at the end and then reads up to the first one.
-        let name = name.strip_suffix(b"\0").ok_or(CUT)?;
-        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        if name.is_empty() {
-            return Err(CUT);
-        }
+    let name = head
+        .get(from..)
+        .and_then(|rest| rest.get(..len))
+        .ok_or(CUT)?;
+    // The kernel wants a NUL at the end and then reads up to the first one.
+    let name = name.strip_suffix(b"\0").ok_or(CUT)?;
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    if name.is_empty() {
+        return Err(CUT);
+    }
     core::str::from_utf8(name).map_err(|_| CUT)
 }
 

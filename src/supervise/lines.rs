@@ -1,12 +1,15 @@
 //! Bytes to lines.
 
+use crate::sys::buffer::Buffer;
+
 /// The longest line that is kept together, in bytes; a longer one comes in pieces.
 pub(super) const LINE_MAX: usize = 512;
 
 /// The part of a line that has come so far.
 #[derive(Default)]
 pub(super) struct Lines {
-    pending: heapless::Vec<u8, LINE_MAX>,
+    pending: Buffer<LINE_MAX>,
+    len: usize,
 }
 
 impl Lines {
@@ -16,8 +19,9 @@ impl Lines {
             let (head, tail) = bytes.split_at(end);
             self.keep(head, &mut line);
             // A terminal's programs end lines in CR LF.
-            line(self.pending.strip_suffix(b"\r").unwrap_or(&self.pending));
-            self.pending.clear();
+            let whole = self.pending();
+            line(whole.strip_suffix(b"\r").unwrap_or(whole));
+            self.len = 0;
             bytes = tail.get(1..).unwrap_or_default();
         }
         self.keep(bytes, &mut line);
@@ -25,22 +29,33 @@ impl Lines {
 
     /// Calls `line` with what is left of a last line that had no end.
     pub(super) fn finish(&mut self, mut line: impl FnMut(&[u8])) {
-        if !self.pending.is_empty() {
-            line(&self.pending);
-            self.pending.clear();
+        if self.len > 0 {
+            line(self.pending());
+            self.len = 0;
         }
+    }
+
+    fn pending(&self) -> &[u8] {
+        self.pending.bytes().get(..self.len).unwrap_or_default()
     }
 
     fn keep(&mut self, mut bytes: &[u8], line: &mut impl FnMut(&[u8])) {
         while !bytes.is_empty() {
-            if self.pending.is_full() {
-                line(&self.pending);
-                self.pending.clear();
+            if self.len == LINE_MAX {
+                line(self.pending());
+                self.len = 0;
             }
-            let room = LINE_MAX.saturating_sub(self.pending.len());
-            let (head, tail) = bytes.split_at(room.min(bytes.len()));
-            // It is no longer than the room.
-            let _ = self.pending.extend_from_slice(head);
+            let (head, tail) = bytes.split_at(bytes.len().min(LINE_MAX - self.len));
+            let end = self.len + head.len();
+            let room = self.pending.bytes_mut().ok();
+            match room.and_then(|room| room.get_mut(self.len..end)) {
+                Some(room) => {
+                    room.copy_from_slice(head);
+                    self.len = end;
+                }
+                // There is no memory to keep it in: the line comes in pieces.
+                None => line(head),
+            }
             bytes = tail;
         }
     }
@@ -55,7 +70,7 @@ mod tests {
         let mut seen = Vec::new();
         for chunk in chunks {
             lines.take(chunk, |line| {
-                seen.push(String::from_utf8_lossy(line).into_owned())
+                seen.push(String::from_utf8_lossy(line).into_owned());
             });
         }
         lines.finish(|line| seen.push(String::from_utf8_lossy(line).into_owned()));

@@ -1,15 +1,23 @@
-//! Room for bytes, which costs nothing until it is used.
+//! Room for bytes that costs memory only where and while it is used.
 //!
-//! A large array on the stack is cheap, but filling it with zeroes before a short file is read into it is not: it touches
-//! every page. A [`Buffer`] stays uninitialised where nothing was read.
+//! Buffers here are sized for the worst that is accepted, which hardly ever comes. On the stack they would be touched page
+//! by page by the compiler's stack probes, and what the stack has grown to is never given back; PID 1 would keep the memory
+//! of its largest moment for ever, and every child would begin with a copy of the page tables for it. So the room is a
+//! mapping of its own (mmap(2), MAP_ANONYMOUS), made on first use and gone with the buffer.
 
-use core::mem::MaybeUninit;
+use core::ffi::c_void;
+use core::ptr;
+use core::slice;
 
 use rustix::fd::AsFd;
 use rustix::io::{Errno, read};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-/// Room for `N` bytes.
-pub struct Buffer<const N: usize>([MaybeUninit<u8>; N]);
+/// Room for `N` bytes, all of which are zero until something is written.
+pub struct Buffer<const N: usize> {
+    /// Null until the first use.
+    start: *mut c_void,
+}
 
 impl<const N: usize> Default for Buffer<N> {
     fn default() -> Self {
@@ -18,38 +26,61 @@ impl<const N: usize> Default for Buffer<N> {
 }
 
 impl<const N: usize> Buffer<N> {
-    /// Room, with nothing in it.
+    /// Room that is not there yet.
     pub const fn new() -> Self {
-        Self([const { MaybeUninit::uninit() }; N])
+        Self {
+            start: ptr::null_mut(),
+        }
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// `ENOMEM`, if it was not used before.
+    pub fn bytes_mut(&mut self) -> Result<&mut [u8], Errno> {
+        if self.start.is_null() {
+            let access = ProtFlags::READ | ProtFlags::WRITE;
+            // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
+            self.start = unsafe { mmap_anonymous(ptr::null_mut(), N, access, MapFlags::PRIVATE) }?;
+        }
+        // SAFETY: the mapping has `N` bytes, which the kernel has zeroed, and nobody but this buffer refers to it.
+        Ok(unsafe { slice::from_raw_parts_mut(self.start.cast(), N) })
+    }
+
+    /// All of it, or nothing if it was not used yet.
+    pub const fn bytes(&self) -> &[u8] {
+        if self.start.is_null() {
+            return &[];
+        }
+        // SAFETY: as above; the slice borrows the buffer, so nobody writes meanwhile.
+        unsafe { slice::from_raw_parts(self.start.cast_const().cast(), N) }
     }
 
     /// Reads from `file` until the room is full or the file ends.
     ///
     /// # Errors
-    /// Those of read(2) but `EINTR`.
+    /// Those of read(2) but `EINTR`; `ENOMEM`.
     pub fn fill_from(&mut self, file: impl AsFd) -> Result<&mut [u8], Errno> {
+        let bytes = self.bytes_mut()?;
         let mut filled = 0;
-        while let Some(room) = self.0.get_mut(filled..) {
+        while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
             match read(&file, room) {
-                Ok(([], _)) => break,
-                Ok((bytes, _)) => filled += bytes.len(),
+                Ok(0) => break,
+                Ok(len) => filled += len,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
             }
         }
-        let bytes = self.0.get_mut(..filled).unwrap_or_default();
-        // SAFETY: the kernel has written these, as `read` reported.
-        Ok(unsafe { bytes.assume_init_mut() })
+        Ok(bytes.get_mut(..filled).unwrap_or_default())
     }
+}
 
-    /// The first `len` bytes, or all if there are fewer, as zeroes.
-    pub fn zeroed(&mut self, len: usize) -> &mut [u8] {
-        let bytes = self.0.get_mut(..len.min(N)).unwrap_or_default();
-        for byte in &mut *bytes {
-            byte.write(0);
+impl<const N: usize> Drop for Buffer<N> {
+    fn drop(&mut self) {
+        if !self.start.is_null() {
+            // SAFETY: the mapping is ours, and what borrowed from the buffer is gone.
+            let _ = unsafe { munmap(self.start, N) };
         }
-        // SAFETY: the loop has written each of them.
-        unsafe { bytes.assume_init_mut() }
     }
 }
 
@@ -62,7 +93,9 @@ mod tests {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         rustix::io::write(&writer, b"12345").unwrap();
         drop(writer);
-        assert_eq!(Buffer::<8>::new().fill_from(&reader).unwrap(), b"12345");
+        let mut buffer = Buffer::<8>::new();
+        assert_eq!(buffer.fill_from(&reader).unwrap(), b"12345");
+        assert_eq!(buffer.bytes(), b"12345\0\0\0");
     }
 
     #[test]
@@ -73,8 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_zeroed_than_there_is() {
-        assert_eq!(Buffer::<4>::new().zeroed(2), [0, 0]);
-        assert_eq!(Buffer::<4>::new().zeroed(9), [0; 4]);
+    fn what_was_not_used_holds_nothing() {
+        let mut buffer = Buffer::<4>::new();
+        assert_eq!(buffer.bytes(), b"");
+        assert_eq!(buffer.bytes_mut().unwrap(), [0; 4]);
     }
 }

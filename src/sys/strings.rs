@@ -6,11 +6,13 @@ use core::ptr;
 
 use rustix::io::Errno;
 
+use super::buffer::Buffer;
 use super::raw::StringList;
 
 /// Up to `COUNT` C strings of `BYTES` bytes in all, their NULs included.
 pub struct Strings<const BYTES: usize, const COUNT: usize> {
-    bytes: heapless::Vec<u8, BYTES>,
+    bytes: Buffer<BYTES>,
+    len: usize,
     starts: heapless::Vec<usize, COUNT>,
 }
 
@@ -24,7 +26,8 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     /// No strings.
     pub const fn new() -> Self {
         Self {
-            bytes: heapless::Vec::new(),
+            bytes: Buffer::new(),
+            len: 0,
             starts: heapless::Vec::new(),
         }
     }
@@ -32,23 +35,29 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     /// Appends what `text` formats to.
     ///
     /// # Errors
-    /// `E2BIG` if there are too many or they are too long, `EINVAL` for one with a NUL in it. The list is then unfit for
-    /// use: what is left of the string stands in it.
+    /// `E2BIG` if there are too many or they are too long, `EINVAL` for one with a NUL in it, `ENOMEM`. The list is then
+    /// unfit for use: what is left of the string stands in it.
     pub fn push(&mut self, text: fmt::Arguments<'_>) -> Result<(), Errno> {
-        let start = self.bytes.len();
-        self.starts.push(start).map_err(|_| Errno::TOOBIG)?;
-        fmt::Write::write_fmt(&mut Writer(&mut self.bytes), text).map_err(|_| Errno::TOOBIG)?;
-        if self.bytes.iter().skip(start).any(|byte| *byte == 0) {
+        self.starts.push(self.len).map_err(|_| Errno::TOOBIG)?;
+        let mut end = End {
+            bytes: self.bytes.bytes_mut()?,
+            len: self.len,
+            has_nul: false,
+        };
+        fmt::Write::write_fmt(&mut end, text).map_err(|_| Errno::TOOBIG)?;
+        if end.has_nul {
             return Err(Errno::INVAL);
         }
-        self.bytes.push(0).map_err(|_| Errno::TOOBIG)
+        fmt::Write::write_char(&mut end, '\0').map_err(|_| Errno::TOOBIG)?;
+        self.len = end.len;
+        Ok(())
     }
 
     /// The strings, in order.
     pub fn iter(&self) -> impl Iterator<Item = &CStr> {
-        self.starts
-            .iter()
-            .filter_map(|start| CStr::from_bytes_until_nul(self.bytes.get(*start..)?).ok())
+        self.starts.iter().filter_map(|start| {
+            CStr::from_bytes_until_nul(self.bytes.bytes().get(*start..self.len)?).ok()
+        })
     }
 
     /// Calls `user` with the list as execve(2) takes it.
@@ -67,13 +76,21 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
 /// The most strings in any list.
 const STRINGS_MAX: usize = 256;
 
-struct Writer<'v, const BYTES: usize>(&'v mut heapless::Vec<u8, BYTES>);
+/// The end of the strings so far, where the next one is written.
+struct End<'b> {
+    bytes: &'b mut [u8],
+    len: usize,
+    has_nul: bool,
+}
 
-impl<const BYTES: usize> fmt::Write for Writer<'_, BYTES> {
+impl fmt::Write for End<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0
-            .extend_from_slice(text.as_bytes())
-            .map_err(|_| fmt::Error)
+        let end = self.len + text.len();
+        let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len = end;
+        self.has_nul |= text.contains('\0');
+        Ok(())
     }
 }
 

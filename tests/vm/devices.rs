@@ -42,7 +42,7 @@ fn late_device_is_found_by_uevent(lab: &Lab) -> Result<()> {
         lab,
         "late_device_is_found_by_uevent",
         "/dev/sda1",
-        |image| Drive::scsi(image),
+        Drive::scsi,
     )
 }
 
@@ -51,7 +51,7 @@ fn late_device_is_found_by_uuid(lab: &Lab) -> Result<()> {
         lab,
         "late_device_is_found_by_uuid",
         "UUID=B0A7-0002",
-        |image| Drive::blk(image),
+        Drive::blk,
     )
 }
 
@@ -60,7 +60,7 @@ fn late_device_is_found_by_label(lab: &Lab) -> Result<()> {
         lab,
         "late_device_is_found_by_label",
         "LABEL=BERTH",
-        |image| Drive::scsi(image),
+        Drive::scsi,
     )
 }
 

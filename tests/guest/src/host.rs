@@ -24,12 +24,22 @@ pub(crate) fn describe() -> Result<()> {
     join()?;
     println!("root on {}", fs::metadata("/")?.dev());
     for name in ["init", "etc", "lib", "sysroot"] {
-        println!("/{name} {}", if fs::symlink_metadata(format!("/{name}")).is_ok() { "exists" } else { "is gone" });
+        println!(
+            "/{name} {}",
+            if fs::symlink_metadata(format!("/{name}")).is_ok() {
+                "exists"
+            } else {
+                "is gone"
+            }
+        );
     }
     for line in init.lines().filter(|line| line.contains('/')) {
         let mut fields = line.split_whitespace().skip(3);
         let device = fields.next().unwrap_or_default();
-        println!("mapped {} from {device}", fields.skip(1).collect::<Vec<_>>().join(" "));
+        println!(
+            "mapped {} from {device}",
+            fields.skip(1).collect::<Vec<_>>().join(" ")
+        );
     }
     for entry in fs::read_dir("/proc/1/fd")? {
         let path = entry?.path();
@@ -39,7 +49,13 @@ pub(crate) fn describe() -> Result<()> {
     // Pages of a ramfs are unevictable, pages of a tmpfs are shared memory (Documentation/filesystems/proc.rst).
     let memory = fs::read_to_string("/proc/meminfo")?;
     let kib = |name: &str| -> Option<u64> {
-        memory.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+        memory.lines().find_map(|line| {
+            line.strip_prefix(name)?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
     };
     let files = kib("Unevictable:").unwrap_or(0) + kib("Shmem:").unwrap_or(0);
     println!("files in memory {files}");
@@ -55,7 +71,13 @@ pub(crate) fn hold_a_mount() -> Result<()> {
     fs::create_dir("/held")?;
     mount("tmpfs", "/held", "tmpfs", MountFlags::empty(), None).context("mount a tmpfs")?;
     fs::write("/held/file", vec![0; 65536])?;
-    let open = |path| File::options().read(true).write(true).open(path).with_context(|| format!("open {path}"));
+    let open = |path| {
+        File::options()
+            .read(true)
+            .write(true)
+            .open(path)
+            .with_context(|| format!("open {path}"))
+    };
     let (device, file) = (open("/dev/loop0")?, open("/held/file")?);
     // SAFETY: loop(4): the argument is an open descriptor, of which the kernel takes a reference.
     unsafe {

@@ -15,9 +15,13 @@ use serde_json::json;
 
 /// Reports, and never returns. `words` are the arguments.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let mut port = File::options().write(true).open(event_port()?).context("open the event port")?;
+    let mut port = File::options()
+        .write(true)
+        .open(event_port()?)
+        .context("open the event port")?;
     let mut say = |line: String| -> Result<()> {
-        let event = json!({ "t": 0, "event": "output", "id": "init", "stream": "stdout", "line": line });
+        let event =
+            json!({ "t": 0, "event": "output", "id": "init", "stream": "stdout", "line": line });
         Ok(writeln!(port, "{event}")?)
     };
     say(format!("process {}", std::process::id()))?;
@@ -28,7 +32,10 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         say(format!("variable {name}={value}"))?;
     }
     say(format!("directory {}", env::current_dir()?.display()))?;
-    for line in fs::read_to_string("/proc/self/status")?.lines().filter(|line| line.starts_with("Sig")) {
+    for line in fs::read_to_string("/proc/self/status")?
+        .lines()
+        .filter(|line| line.starts_with("Sig"))
+    {
         say(line.replace(":\t", " "))?;
     }
     for line in descriptors()? {
@@ -39,7 +46,10 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     }
     say("done".to_owned())?;
     // Not from here: if reboot(2) came back before the power is off, PID 1 would end.
-    Command::new("/proc/self/exe").arg("power-off").spawn().context("start a child")?;
+    Command::new("/proc/self/exe")
+        .arg("power-off")
+        .spawn()
+        .context("start a child")?;
     loop {
         std::thread::park();
     }
@@ -57,10 +67,16 @@ fn descriptors() -> Result<Vec<String>> {
     for entry in fs::read_dir("/proc/self/fd")? {
         let entry = entry?;
         // The descriptor that lists the directory is gone by now.
-        let Ok(target) = fs::read_link(entry.path()) else { continue };
+        let Ok(target) = fs::read_link(entry.path()) else {
+            continue;
+        };
         let is_ours = target.starts_with("/proc") || target == event_port()?;
         if !is_ours {
-            lines.push(format!("descriptor {} {}", entry.file_name().display(), target.display()));
+            lines.push(format!(
+                "descriptor {} {}",
+                entry.file_name().display(),
+                target.display()
+            ));
         }
     }
     Ok(lines)
