@@ -73,5 +73,5 @@ setup: cc
 	@$(QEMU) setup
 
 guest: cc
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --target $(HOST) -p berth-guest
+	RUSTFLAGS="-C target-feature=+crt-static -C strip=debuginfo" $(CARGO) build --target $(HOST) -p berth-guest
 	@install -D -m 0755 $(CARGO_TARGET_DIR)/$(HOST)/debug/guest target/guest

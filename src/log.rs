@@ -26,11 +26,14 @@ pub enum Level {
     Info = 6,
 }
 
-/// One record for `/dev/kmsg`, complete but for the write.
+/// One record for `/dev/kmsg`, complete but for the write. It ends in a newline: without one the kernel waits for a
+/// continuation, and shows the record only when the next one comes (kernel/printk/printk.c, `LOG_NEWLINE`).
 pub fn record(level: Level, stage: Stage, text: fmt::Arguments<'_>) -> Text<RECORD_MAX> {
-    let mut line = Text::EMPTY;
+    let mut line = Text::<{ RECORD_MAX - 1 }>::EMPTY;
     line.push(format_args!("<{}>berth: {stage}: {text}", level as u8));
-    line
+    let mut record = Text::EMPTY;
+    record.push(format_args!("{line}\n"));
+    record
 }
 
 #[cfg(test)]
@@ -44,17 +47,14 @@ mod tests {
             Stage::Root,
             format_args!("/dev/sdb1 is vfat"),
         );
-        assert_eq!(line.as_str(), "<5>berth: root: /dev/sdb1 is vfat");
+        assert_eq!(line.as_str(), "<5>berth: root: /dev/sdb1 is vfat\n");
     }
 
     #[test]
-    fn a_record_never_exceeds_what_the_kernel_takes() {
+    fn a_record_that_is_cut_is_no_longer_than_the_kernel_takes_and_ends_all_the_same() {
         let long = "x".repeat(2000);
-        assert!(
-            record(Level::Info, Stage::Early, format_args!("{long}"))
-                .as_str()
-                .len()
-                <= RECORD_MAX
-        );
+        let record = record(Level::Info, Stage::Early, format_args!("{long}"));
+        assert!(record.as_str().len() <= RECORD_MAX);
+        assert!(record.as_str().ends_with("…\n"));
     }
 }

@@ -106,14 +106,15 @@ impl Children {
         self.places.get_mut(index)?.as_mut()
     }
 
-    /// How many run.
-    pub(super) fn len(&self) -> usize {
-        self.running().count()
+    /// True while of one it is not known yet whether its program runs.
+    pub(super) fn are_being_set_up(&self) -> bool {
+        self.running()
+            .any(|running| !running.was_started && !running.has_failed)
     }
 
     /// True if none runs.
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.running().next().is_none()
     }
 
     /// The container's name; empty if it has ended.

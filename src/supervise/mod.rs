@@ -69,6 +69,10 @@ struct Supervisor<'m, 'p> {
     phase: Phase,
     deadline: Option<Moment>,
     status: EndStatus,
+    /// How many programs were started.
+    started: usize,
+    /// The stage is complete.
+    is_settled: bool,
     watches_console: bool,
     watches_event_device: bool,
 }
@@ -108,6 +112,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             phase: Phase::Running,
             deadline: None,
             status: EndStatus::default(),
+            started: 0,
+            is_settled: false,
             watches_console: false,
             watches_event_device: false,
         })
@@ -138,16 +144,26 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             );
             self.report(&error);
         }
-        let count = self.children.len();
-        self.machine.complete(
-            Stage::Containers,
-            format_args!("{count} containers started"),
-        );
-        report::write(self.machine);
-        if count == 0 {
+        self.settle();
+        if self.children.is_empty() {
             self.decide(Input::NothingLeft);
         }
         Ok(())
+    }
+
+    /// The stage is complete when of every container it is known whether its program runs. What is to be said about it
+    /// comes after that, so that it holds up none of them.
+    fn settle(&mut self) {
+        if self.is_settled || self.children.are_being_set_up() {
+            return;
+        }
+        self.is_settled = true;
+        let started = self.started;
+        self.machine.complete(
+            Stage::Containers,
+            format_args!("{started} containers started"),
+        );
+        report::write(self.machine);
     }
 
     /// Waits for something to happen, and deals with it.
@@ -174,6 +190,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 number => self.take_child(Source::from_number(number)),
             }
         }
+        self.settle();
         if self
             .output
             .deadline()
@@ -252,7 +269,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         let id = self.children.id(source);
         match source {
             Source::Setup(_) => match self.children.setup_ended(&self.epoll, source) {
-                Some(Ok(pid)) => self.machine.container_started(&id, pid),
+                Some(Ok(pid)) => {
+                    self.started += 1;
+                    self.machine.container_started(&id, pid);
+                }
                 Some(Err(error)) => self.could_not_start(&id, &error),
                 None => {}
             },
@@ -287,7 +307,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         }
         // Only now: who is reaped in the same turn has not ended because of it.
         if shall_end {
-            self.decide(Input::EndRequested(End::PowerOff));
+            let end = policy::end_with_container(self.plan.on_idle);
+            self.decide(Input::EndRequested(end));
         }
         if self.children.is_empty() {
             self.decide(Input::NothingLeft);
@@ -315,6 +336,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     }
 
     fn decide(&mut self, input: Input) {
+        self.settle();
         let (phase, action) = policy::next(self.phase, input, self.plan.on_idle);
         if self.phase == Phase::Running && phase != Phase::Running {
             self.machine.begin_stage();

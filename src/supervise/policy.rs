@@ -63,6 +63,14 @@ pub const fn next(phase: Phase, input: Input, on_idle: OnIdle) -> (Phase, Action
     }
 }
 
+/// How the machine ends when a container's end is the machine's (`berth.on-exit`): as it would if nothing were left.
+pub const fn end_with_container(on_idle: OnIdle) -> End {
+    match idle_end(on_idle) {
+        Some(end) => end,
+        None => End::PowerOff,
+    }
+}
+
 const fn idle_end(on_idle: OnIdle) -> Option<End> {
     match on_idle {
         OnIdle::PowerOff => Some(End::PowerOff),
@@ -140,6 +148,12 @@ mod tests {
         assert_eq!(idle(OnIdle::Wait), Action::Wait);
         assert_eq!(idle(OnIdle::Halt), Action::EndMachine(End::Halt));
         assert_eq!(idle(OnIdle::Reboot), Action::EndMachine(End::Reboot));
+    }
+
+    #[test]
+    fn a_container_that_ends_the_machine_ends_it_as_idleness_would() {
+        assert_eq!(end_with_container(OnIdle::Reboot), End::Reboot);
+        assert_eq!(end_with_container(OnIdle::Wait), End::PowerOff);
     }
 
     #[test]

@@ -17,8 +17,11 @@ use crate::sys::process::{self, End};
 use crate::sys::signal::Signals;
 use crate::sys::{fs, mount};
 
-/// What is needed until the last moment, or holds nothing to lose.
-const KEPT: &[&[u8]] = &[b"/", b"/proc", b"/dev"];
+/// What is needed until the last moment, or holds nothing to lose. What lies below the kernel's own filesystems is theirs.
+const KEPT: &[&[u8]] = &[b"/", b"/dev", b"/proc", b"/run", b"/sys"];
+
+/// Below these everything is kept.
+const KEPT_BELOW: &[&[u8]] = &[b"/dev/", b"/proc/", b"/sys/"];
 
 /// The size of the list of mounts, in bytes, beyond which the first ones are not unmounted.
 const MOUNTS: usize = 64 * 1024;
@@ -101,8 +104,8 @@ fn unmount_round(machine: &mut Machine, is_last: bool) -> (usize, usize) {
         let Some(path) = entry.mount_point.decode(&mut path) else {
             continue;
         };
-        let below_dev = path.starts_with(b"/dev/");
-        if KEPT.contains(&path) || below_dev {
+        let is_below = |kept: &&[u8]| path.starts_with(kept);
+        if KEPT.contains(&path) || KEPT_BELOW.iter().any(is_below) {
             continue;
         }
         let Ok(path) = core::str::from_utf8(path) else {

@@ -47,6 +47,15 @@ fn vfat_on_the_second_scsi_disk(lab: &Lab) -> Result<()> {
         .iter()
         .find(|event| field(event, "event") == Some("root"));
     anyhow::ensure!(root.and_then(|event| field(event, "fstype")) == Some("vfat"));
+    let mut warnings = outcome
+        .events
+        .iter()
+        .filter(|event| event.name() == "warning");
+    anyhow::ensure!(
+        warnings.next().is_none(),
+        "there are warnings: {:#?}",
+        outcome.events
+    );
     Ok(outcome.assert(Ended::PowerOff, 0)?)
 }
 

@@ -55,6 +55,8 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     let root = disk::of(Fs::vfat(disk::LABEL, disk::VFAT_SERIAL, disk::files(bundles)?).mib(256))?;
     let vm = lab
         .machine("hostile")?
+        // 20,000 processes beside two floods take their time on an emulated machine; a hang is told by silence.
+        .deadline(Duration::from_secs(600))
         .append("root=/dev/vda1")
         .blk(&root)
         .start()?;
