@@ -292,6 +292,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 continue;
             };
             self.drain(index);
+            // Its last words come before what is said about its end, on the console too.
+            self.output.flush();
             let ended = self
                 .children
                 .remove(&self.epoll, index, self.groups.as_mut());

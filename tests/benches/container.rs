@@ -17,7 +17,7 @@ use crate::repeat::least;
 use crate::table::{Table, instructions};
 
 /// The kernel records forks and executions from its start on.
-const WORDS: &str = "loglevel=4 idle=poll \
+const WORDS: &str = "quiet idle=poll \
     trace_event=sched:sched_process_fork,sched:sched_process_exec";
 
 const BUSYBOX: &str = "/bin/busybox";
