@@ -1,0 +1,182 @@
+//! The grammar, word by word.
+
+use super::*;
+
+fn plan(cmdline: &str) -> Result<Plan<'_>, String> {
+    Plan::new(b"", cmdline.as_bytes()).map_err(|e| e.to_string())
+}
+
+fn refusal(cmdline: &str) -> String {
+    plan(cmdline).unwrap_err()
+}
+
+#[test]
+fn an_empty_line_asks_for_the_documented_defaults() {
+    let plan = plan("").unwrap();
+    assert_eq!(plan.root, None);
+    assert!(!plan.read_only);
+    assert_eq!(plan.rootwait.limit(), Some(Duration::from_secs(10)));
+    assert_eq!(plan.containers, "/containers");
+    assert_eq!(plan.on_failure, OnFailure::Reboot);
+    assert_eq!(plan.on_idle, OnIdle::PowerOff);
+    assert_eq!(plan.unsupported, None);
+}
+
+#[test]
+fn every_supported_key_reaches_its_field() {
+    let line = "root=LABEL=\"my disk\" rootfstype=vfat,ext4 rootflags=umask=077 ro rootwait=5 \
+                rootdelay=2 init=/sbin/init loglevel=7 panic=-1 berth.modules=a,b-c \
+                berth.containers=/c berth.on_failure=panic berth.on_idle=wait \
+                berth.events=/dev/ttyS1 berth.break=switch-root -- single \"a b\"";
+    let plan = plan(line).unwrap();
+    assert_eq!(plan.root, Some(DeviceRef::Label("my disk")));
+    assert_eq!(plan.rootfstype.to_string(), "vfat,ext4");
+    assert_eq!(plan.rootflags, Some("umask=077"));
+    assert!(plan.read_only);
+    assert_eq!(plan.rootwait, RootWait::Seconds(5));
+    assert_eq!(plan.rootdelay, Duration::from_secs(2));
+    assert_eq!(plan.init, Some("/sbin/init"));
+    assert_eq!(plan.loglevel, Some(7));
+    assert_eq!(plan.panic_timeout, Some(-1));
+    assert_eq!(plan.modules.iter().collect::<Vec<_>>(), ["a", "b-c"]);
+    assert_eq!(plan.containers, "/c");
+    assert_eq!(plan.on_failure, OnFailure::Panic);
+    assert_eq!(plan.on_idle, OnIdle::Wait);
+    assert_eq!(plan.events, Some("/dev/ttyS1"));
+    assert_eq!(plan.break_at, Some(BreakAt::SwitchRoot));
+    let args: Vec<_> = plan.init_args.map(|word| word.to_string()).collect();
+    assert_eq!(args, ["single", "a b"]);
+}
+
+#[test]
+fn the_last_word_wins_and_the_command_line_overrides_the_defaults() {
+    assert!(!plan("ro rw").unwrap().read_only);
+    assert_eq!(plan("loglevel=7 quiet").unwrap().loglevel, Some(QUIET));
+    assert!(plan("loglevel=7 quiet").unwrap().quiet);
+    assert!(!plan("quiet loglevel=4").unwrap().quiet);
+    assert_eq!(plan("quiet loglevel=7").unwrap().loglevel, Some(7));
+    assert_eq!(plan("rootwait=1 rootwait").unwrap().rootwait.limit(), None);
+    let plan = Plan::new(b"ro berth.on_idle=wait -- a\n", b"berth.on-idle=halt").unwrap();
+    assert!(plan.read_only);
+    assert_eq!(plan.on_idle, OnIdle::Halt);
+    assert_eq!(plan.init_args.count(), 1);
+}
+
+#[test]
+fn keys_of_others_are_ignored() {
+    assert!(plan("console=ttyS0 systemd.unit=x nokaslr root.x=1 rootx").is_ok());
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_and_all_known_keys() {
+    assert_eq!(
+        refusal("berth.on_fail=halt"),
+        "command line: there is no key berth.on_fail, perhaps berth.on_failure; known are \
+         berth.modules, berth.overlay, berth.root_fallback, berth.verity, berth.automount, \
+         berth.log, berth.watchdog, berth.containers, berth.on_failure, berth.on_idle, \
+         berth.events, berth.break"
+    );
+    assert!(
+        refusal("berth.colour").starts_with("command line: there is no key berth.colour; known")
+    );
+}
+
+#[test]
+fn a_refused_value_is_answered_with_key_value_and_what_is_accepted() {
+    let table = [
+        (
+            "berth.on_failure=explode",
+            "berth.on_failure=explode is refused; berth.on_failure takes poweroff, reboot, halt, panic or shell",
+        ),
+        (
+            "berth.on_idle",
+            "berth.on_idle needs a value: poweroff, reboot, halt or wait",
+        ),
+        ("ro=1", "ro=1 is refused; ro takes no value"),
+        (
+            "rootwait=+5",
+            "rootwait=+5 is refused; rootwait takes no value (for ever), or seconds, 0 to 4294967295",
+        ),
+        (
+            "rootwait=",
+            "rootwait= is refused; rootwait takes no value (for ever), or seconds, 0 to 4294967295",
+        ),
+        ("init=sh", "init=sh is refused; init takes an absolute path"),
+        (
+            "loglevel=16",
+            "loglevel=16 is refused; loglevel takes 0 to 15",
+        ),
+        (
+            "rootfstype=a,,b",
+            "rootfstype=a,,b is refused; rootfstype takes a filesystem type, or a comma list of them",
+        ),
+        (
+            "berth.modules=../x",
+            "berth.modules=../x is refused; berth.modules takes module names, a comma list",
+        ),
+        (
+            "berth.watchdog=0",
+            "berth.watchdog=0 is refused; berth.watchdog takes seconds, 1 to 4294967295",
+        ),
+    ];
+    for (line, text) in table {
+        assert_eq!(refusal(line), format!("command line: {text}"));
+    }
+    assert!(
+        refusal("root=sdb1")
+            .starts_with("command line: root=sdb1 is refused; root takes /dev/NAME, UUID=")
+    );
+    let error = Plan::new(b"panic=x", b"panic=1").unwrap_err().to_string();
+    assert!(error.starts_with("/etc/berth/cmdline: panic=x is refused"));
+}
+
+#[test]
+fn keys_of_later_versions_are_checked_and_then_reported_by_name() {
+    for (line, key) in [
+        ("berth.overlay=tmpfs", "berth.overlay"),
+        (
+            "berth.root_fallback=/dev/sda1,LABEL=x",
+            "berth.root_fallback",
+        ),
+        (
+            "berth.verity=00112233445566778899aabbccddeeff,/dev/sdc",
+            "berth.verity",
+        ),
+        ("berth.automount=/media", "berth.automount"),
+        ("berth.log=/var/log", "berth.log"),
+        ("berth.watchdog=30", "berth.watchdog"),
+    ] {
+        assert_eq!(plan(line).unwrap().unsupported, Some(key));
+        let bad = format!("{key}=@");
+        assert!(refusal(&bad).contains("is refused"), "{bad}");
+    }
+    let fallbacks = plan("berth.root_fallback=/dev/sda1,LABEL=x").unwrap();
+    let expected = [DeviceRef::Path("/dev/sda1"), DeviceRef::Label("x")];
+    assert_eq!(fallbacks.root_fallbacks().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_broken_line_keeps_what_it_says_about_failures() {
+    let line = b"root=nonsense berth.on_failure=panic berth.x panic=3";
+    assert!(Plan::new(b"", line).is_err());
+    let plan = Plan::salvage(b"", line);
+    assert_eq!(plan.on_failure, OnFailure::Panic);
+    assert_eq!(plan.panic_timeout, Some(3));
+    assert_eq!(Plan::salvage(b"\xff", b"\0").on_failure, OnFailure::Reboot);
+}
+
+#[test]
+fn every_row_of_the_table_is_complete_and_found_by_its_name() {
+    for key in KEYS {
+        assert!(
+            core::ptr::eq(find(key.name).unwrap(), key),
+            "{} twice",
+            key.name
+        );
+        assert!(
+            ![key.accepts, key.default, key.meaning].contains(&""),
+            "{}",
+            key.name
+        );
+    }
+}
