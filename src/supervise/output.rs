@@ -14,7 +14,7 @@ use super::children::READ;
 use crate::container::ID_MAX;
 use crate::events::Queue;
 use crate::sys::clock::{self, Moment};
-use crate::sys::console;
+use crate::sys::{console, kmsg};
 use crate::text::Text;
 
 /// The size of the queue, in bytes.
@@ -113,6 +113,8 @@ impl Output {
         while let (Some(console), true) = (&self.console, self.is_pending()) {
             match write(console, self.queue.front()) {
                 Ok(len) => {
+                    let written = self.queue.front().get(..len).unwrap_or_default();
+                    kmsg::hold_progress(!written.ends_with(b"\n"));
                     self.queue.consume(len);
                     self.stuck_since = None;
                     self.is_given_up = false;
@@ -128,6 +130,7 @@ impl Output {
                 // EIO: the line was hung up. It does not come back.
                 Err(_) => {
                     self.console = None;
+                    kmsg::hold_progress(false);
                     self.queue = Queue::default();
                     return;
                 }

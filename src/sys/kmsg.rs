@@ -4,7 +4,7 @@
 //! the only global of the program, because the panic handler needs it too.
 
 use core::fmt;
-use core::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 
 use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom, makedev, mknodat, open, seek};
@@ -59,6 +59,9 @@ pub fn lift_rate_limit() {
 /// The console, if progress is to be shown there past the kernel's log level; else -1.
 static CONSOLE: AtomicI32 = AtomicI32::new(-1);
 
+/// Whether something else is in the middle of a line on the console.
+static IS_HELD: AtomicBool = AtomicBool::new(false);
+
 /// The level from which on the kernel shows nothing on the console.
 static HIDDEN_FROM: AtomicU8 = AtomicU8::new(u8::MAX);
 
@@ -73,12 +76,19 @@ pub fn show_progress(hidden_from: u8) {
     }
 }
 
+/// While the console has taken only a part of a container's line, progress is not shown there: it would stand in the
+/// middle. It is in the log and in the event stream all the same.
+pub fn hold_progress(is_held: bool) {
+    IS_HELD.store(is_held, Ordering::Relaxed);
+}
+
 /// Writes one record. There is nobody to tell when that fails.
 pub fn say(level: Level, stage: Stage, text: fmt::Arguments<'_>) {
     let record = log::record(level, stage, text);
     let console = CONSOLE.load(Ordering::Relaxed);
     let is_hidden = level as u8 >= HIDDEN_FROM.load(Ordering::Relaxed);
-    if console >= 0 && is_hidden && level as u8 <= Level::Notice as u8 {
+    let is_shown = level as u8 <= Level::Notice as u8 && !IS_HELD.load(Ordering::Relaxed);
+    if console >= 0 && is_hidden && is_shown {
         let mut line = Text::<RECORD_MAX>::EMPTY;
         line.push(format_args!("berth: {stage}: {text}\n"));
         // SAFETY: the descriptor was opened by `show_progress`, which never closes it.
