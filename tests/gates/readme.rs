@@ -40,7 +40,8 @@ fn filled(readme: &str, makefile: &str) -> String {
 
 /// The targets that the Makefile explains behind `##`, and what it says of them.
 fn targets(makefile: &str) -> impl Iterator<Item = (&str, &str)> {
-    makefile.lines().filter_map(|line| {
+    let rules = makefile.lines().filter(|line| !line.starts_with('\t'));
+    rules.filter_map(|line| {
         let (rule, does) = line.split_once(" ## ")?;
         Some((rule.split_once(':')?.0, does))
     })

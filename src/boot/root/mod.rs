@@ -1,27 +1,19 @@
 //! The third stage: the root device appears and its filesystem is mounted.
 
+mod mount;
 mod search;
-
-use core::ffi::CStr;
-
-use rustix::io::Errno;
 
 use super::Machine;
 use super::switch::Switched;
-use crate::error::{At, Code, During, Error, Op, Stage};
+use crate::error::{At, Code, Error, Op, Stage};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
-use crate::parse::superblock::State;
 use crate::plan::Plan;
-use crate::sys::mount::{self, Flags};
-use crate::sys::{clock, fs, kmsg};
+use crate::sys::{clock, fs};
 use search::{Device, Search, pause};
 
 /// Where the new root is mounted before the machine moves onto it.
 pub(super) const SYSROOT: &str = "/sysroot";
-
-/// The most bytes of options for a root filesystem.
-const OPTIONS_MAX: usize = 1024;
 
 /// The root device is there.
 pub struct Found<'m> {
@@ -124,78 +116,4 @@ impl<'m> Rooted<'m> {
     pub fn switch_root(self, plan: &Plan<'_>) -> Result<Switched<'m>, Error> {
         Switched::switch(self, plan)
     }
-}
-
-impl Device {
-    /// Tries the types in question; the one that was mounted.
-    fn mount<'s>(&'s self, machine: &mut Machine, plan: &Plan<'s>) -> Result<&'s str, Error> {
-        match self.state {
-            State::Dirty => machine.warn(
-                Stage::Root,
-                format_args!(
-                    "{} was not unmounted cleanly: check it with fsck",
-                    self.node
-                ),
-            ),
-            State::NeedsRecovery => kmsg::info(
-                Stage::Root,
-                format_args!("{}: the kernel replays the journal", self.node),
-            ),
-            State::Clean => {}
-        }
-        if plan.rootfstype.is_empty() {
-            let Some(fstype) = self.fstype else {
-                return Err(Error::new(
-                    Stage::Root,
-                    Code::RootUnknownType,
-                    Op::Mount,
-                    &self.node,
-                    "its superblock is none that berth knows (vfat, ext2, ext3, ext4)",
-                ));
-            };
-            return self.mount_as(fstype, plan).map(|()| fstype);
-        }
-        let mut last = Ok(());
-        for fstype in plan.rootfstype.iter() {
-            last = self.mount_as(fstype, plan);
-            if last.is_ok() {
-                return Ok(fstype);
-            }
-        }
-        last.map(|()| "")
-    }
-
-    fn mount_as(&self, fstype: &str, plan: &Plan<'_>) -> Result<(), Error> {
-        let subject = format_args!("{} as {fstype}", self.node);
-        let flags = if plan.read_only {
-            Flags::RDONLY
-        } else {
-            Flags::empty()
-        };
-        let mut buffer = [0; OPTIONS_MAX];
-        let data = c_string(plan.rootflags.unwrap_or_default(), &mut buffer)
-            .during(Op::Mount, subject)
-            .at(Stage::Root, Code::RootMount)?;
-        let mark = kmsg::Mark::here();
-        mount::mount_new(fstype, &self.node, SYSROOT, flags, data).map_err(|fault| {
-            let code = match fault.errno {
-                Errno::NODEV => Code::RootNoDriver,
-                _ => Code::RootMount,
-            };
-            Error {
-                subject: crate::text::Text::new(subject),
-                ..fault.at(Stage::Root, code)
-            }
-            .with_detail(mark.last_complaint())
-        })
-    }
-}
-
-/// `text` as a C string in `buffer`.
-fn c_string<'b>(text: &str, buffer: &'b mut [u8; OPTIONS_MAX]) -> Result<&'b CStr, Errno> {
-    buffer
-        .get_mut(..text.len())
-        .ok_or(Errno::NAMETOOLONG)?
-        .copy_from_slice(text.as_bytes());
-    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::NAMETOOLONG)
 }
