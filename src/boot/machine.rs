@@ -7,6 +7,7 @@ use rustix::fs::{Mode, OFlags, open};
 use crate::error::{During, Error, Op, SUBJECT_MAX, Stage};
 use crate::events::{Event, Events};
 use crate::hint::hint;
+use crate::parse::device::DeviceRef;
 use crate::plan::{OnFailure, Plan};
 use crate::sys::clock::{self, Moment};
 use crate::sys::netlink::Uevents;
@@ -166,6 +167,19 @@ impl Machine {
         self.events.emit(Event::Failure {
             code: Text::<8>::new(error.code).as_str(),
             stage: error.stage.name(),
+            text: Text::<{ 3 * SUBJECT_MAX }>::new(error).as_str(),
+        });
+    }
+
+    /// Says that a candidate for the root is not it, and why.
+    pub fn root_rejected(&mut self, wanted: DeviceRef<'_>, error: &Error) {
+        kmsg::warning(
+            error.stage,
+            format_args!("root={wanted} is given up: {error}"),
+        );
+        self.events.emit(Event::Rejected {
+            root: Text::<SUBJECT_MAX>::new(wanted).as_str(),
+            code: Text::<8>::new(error.code).as_str(),
             text: Text::<{ 3 * SUBJECT_MAX }>::new(error).as_str(),
         });
     }

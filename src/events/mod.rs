@@ -56,6 +56,17 @@ pub enum Event<'a> {
         fstype: &'a str,
         /// Whether it is read-only.
         ro: bool,
+        /// The name by which it was asked for: that of `root=` or of `berth.root_fallback=`. Empty for the initramfs.
+        asked: &'a str,
+    },
+    /// A candidate for the root cannot be it; the next one of `berth.root_fallback=` is tried, if there is one.
+    Rejected {
+        /// The candidate, as it was asked for.
+        root: &'a str,
+        /// The code of the failure.
+        code: &'a str,
+        /// The failure in one line.
+        text: &'a str,
     },
     /// `/` is the new root.
     Switch {

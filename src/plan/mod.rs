@@ -62,7 +62,7 @@ pub struct Plan<'a> {
     pub modules: List<'a>,
     /// `berth.overlay=`: the writable layer, [`DeviceRef::Tmpfs`] or a device.
     pub overlay: Option<DeviceRef<'a>>,
-    /// `berth.root_fallback=`: items are valid names of devices, see [`Plan::root_fallbacks`].
+    /// `berth.root_fallback=`: items are valid names of devices, see [`Plan::roots`].
     pub root_fallback: List<'a>,
     /// `berth.verity=`.
     pub verity: Option<Verity<'a>>,
@@ -175,11 +175,12 @@ impl<'a> Plan<'a> {
         plan
     }
 
-    /// The devices of `berth.root_fallback=`, in order.
-    pub fn root_fallbacks(&self) -> impl Iterator<Item = DeviceRef<'a>> + use<'a> {
-        self.root_fallback
-            .iter()
-            .filter_map(|item| DeviceRef::parse(item).ok())
+    /// The candidates for the root in the order in which they are tried: `root=`, then those of `berth.root_fallback=`.
+    /// Without any, the initramfs stays the root.
+    pub fn roots(&self) -> impl Iterator<Item = DeviceRef<'a>> + use<'a> {
+        let fallbacks = self.root_fallback.iter();
+        let fallbacks = fallbacks.filter_map(|item| DeviceRef::parse(item).ok());
+        self.root.into_iter().chain(fallbacks)
     }
 
     fn read(&mut self, source: Source, bytes: &'a [u8]) -> Result<(), PlanError<'a>> {

@@ -135,10 +135,6 @@ fn keys_of_later_versions_are_checked_and_then_reported_by_name() {
     for (line, key) in [
         ("berth.overlay=tmpfs", "berth.overlay"),
         (
-            "berth.root_fallback=/dev/sda1,LABEL=x",
-            "berth.root_fallback",
-        ),
-        (
             "berth.verity=00112233445566778899aabbccddeeff,/dev/sdc",
             "berth.verity",
         ),
@@ -150,9 +146,19 @@ fn keys_of_later_versions_are_checked_and_then_reported_by_name() {
         let bad = format!("{key}=@");
         assert!(refusal(&bad).contains("is refused"), "{bad}");
     }
-    let fallbacks = plan("berth.root_fallback=/dev/sda1,LABEL=x").unwrap();
-    let expected = [DeviceRef::Path("/dev/sda1"), DeviceRef::Label("x")];
-    assert_eq!(fallbacks.root_fallbacks().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn fallbacks_come_after_the_root() {
+    let plan = plan("berth.root_fallback=/dev/sda1,LABEL=x root=8:1").unwrap();
+    let expected = [
+        DeviceRef::Number { major: 8, minor: 1 },
+        DeviceRef::Path("/dev/sda1"),
+        DeviceRef::Label("x"),
+    ];
+    assert_eq!(plan.roots().collect::<Vec<_>>(), expected);
+    let bad = "berth.root_fallback=LABEL=x,sda1";
+    assert!(refusal(bad).contains("is refused"), "{bad}");
 }
 
 #[test]

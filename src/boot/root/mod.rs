@@ -1,15 +1,19 @@
 //! The third stage: the root device appears and its filesystem is mounted.
+//!
+//! `root=` is the first candidate, those of `berth.root_fallback=` follow. Each is waited for as `rootwait=` says, from the
+//! moment it is its turn; the first that can be mounted is the root. Why the others are not is said when they are given up.
 
 mod mount;
 mod search;
 
 use super::Machine;
 use super::switch::Switched;
-use crate::error::{At, Code, Error, Op, Stage};
+use crate::error::{At, Code, Error, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
 use crate::plan::Plan;
 use crate::sys::{clock, fs};
+use crate::text::Text;
 use search::{Device, Search, pause};
 
 /// Where the new root is mounted before the machine moves onto it.
@@ -18,7 +22,16 @@ pub(super) const SYSROOT: &str = "/sysroot";
 /// The root device is there.
 pub struct Found<'m> {
     machine: &'m mut Machine,
-    device: Option<Device>,
+    /// `None`: the initramfs stays the root.
+    root: Option<Candidate>,
+    /// Why the first candidate is not the root.
+    first_failure: Option<Error>,
+}
+
+/// A device that was found, and the number of its name in [`Plan::roots`].
+struct Candidate {
+    device: Device,
+    number: usize,
 }
 
 /// The root filesystem is mounted at [`SYSROOT`], or there is none and the initramfs stays.
@@ -28,83 +41,105 @@ pub struct Rooted<'m> {
 }
 
 impl<'m> Found<'m> {
-    /// Waits for the device of `root=`; without `root=` there is nothing to wait for.
+    /// Waits for the device of `root=`, or of a fallback; without any there is nothing to wait for.
     ///
     /// # Errors
-    /// [`Code::RootNotFound`] after the deadline of `rootwait`, [`Code::RootUnreadable`], [`Code::Unsupported`].
+    /// That of the first candidate when none comes: [`Code::RootNotFound`] after the deadline of `rootwait`,
+    /// [`Code::RootUnreadable`], [`Code::Unsupported`].
     pub(super) fn wait(machine: &'m mut Machine, plan: &Plan<'_>) -> Result<Self, Error> {
-        let Some(wanted) = plan.root else {
-            return Ok(Self {
-                machine,
-                device: None,
-            });
-        };
-        if !matches!(
-            wanted,
-            DeviceRef::Path(_)
-                | DeviceRef::Uuid(_)
-                | DeviceRef::Label(_)
-                | DeviceRef::Number { .. }
-        ) {
-            return Err(Error::new(
-                Stage::Root,
-                Code::Unsupported,
-                Op::Wait,
-                format_args!("root={wanted}"),
-                "this form of root= is not supported by this version",
-            ));
-        }
-        if !plan.rootdelay.is_zero() {
+        if plan.roots().next().is_some() && !plan.rootdelay.is_zero() {
             pause(plan.rootdelay);
         }
-        let deadline = plan.rootwait.limit().map(|limit| clock::now() + limit);
-        let mut search = Search::new(wanted);
-        match search.run(machine, deadline)? {
-            Some(device) => Ok(Self {
-                machine,
-                device: Some(device),
-            }),
-            None => Err(search.gave_up(plan)),
+        let mut found = Self {
+            machine,
+            root: None,
+            first_failure: None,
+        };
+        found.find(plan, 0)?;
+        Ok(found)
+    }
+
+    /// Finds a candidate, from that with this number on.
+    fn find(&mut self, plan: &Plan<'_>, from: usize) -> Result<(), Error> {
+        self.root = None;
+        for (number, wanted) in plan.roots().enumerate().skip(from) {
+            match find(self.machine, plan, wanted) {
+                Ok(device) => {
+                    self.root = Some(Candidate { device, number });
+                    return Ok(());
+                }
+                Err(error) => self.reject(plan, wanted, error),
+            }
+        }
+        match self.first_failure {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that a candidate cannot be the root. With one candidate that is the failure of the boot, which is reported
+    /// when it ends.
+    fn reject(&mut self, plan: &Plan<'_>, wanted: DeviceRef<'_>, error: Error) {
+        self.first_failure.get_or_insert(error);
+        if plan.roots().nth(1).is_some() {
+            self.machine.root_rejected(wanted, &error);
         }
     }
 
     /// Mounts the root filesystem at [`SYSROOT`].
     ///
     /// # Errors
-    /// [`Code::RootUnknownType`], [`Code::RootNoDriver`], [`Code::RootMount`].
-    pub fn mount_root(self, plan: &Plan<'_>) -> Result<Rooted<'m>, Error> {
-        let Some(device) = self.device else {
-            self.machine.events.emit(Event::Root {
-                device: "",
-                fstype: "initramfs",
-                ro: false,
-            });
-            self.machine.complete(
-                Stage::Root,
-                format_args!("no root=: staying on the initramfs"),
-            );
-            return Ok(Rooted {
-                machine: self.machine,
-                has_device: false,
-            });
-        };
+    /// That of the first candidate when none can be mounted: [`Code::RootUnknownType`], [`Code::RootNoDriver`],
+    /// [`Code::RootMount`], and those of [`Found::wait`].
+    pub fn mount_root(mut self, plan: &Plan<'_>) -> Result<Rooted<'m>, Error> {
         fs::make_directory(SYSROOT).at(Stage::Root, Code::RootMount)?;
-        let fstype = device.mount(self.machine, plan)?;
+        while let Some(Candidate { device, number }) = self.root.take() {
+            let Some(wanted) = plan.roots().nth(number) else {
+                break;
+            };
+            match device.mount(self.machine, plan) {
+                Ok(fstype) => {
+                    self.mounted(plan, wanted, &device, fstype);
+                    return Ok(Rooted {
+                        machine: self.machine,
+                        has_device: true,
+                    });
+                }
+                Err(error) => {
+                    self.reject(plan, wanted, error);
+                    self.find(plan, number.saturating_add(1))?;
+                }
+            }
+        }
+        self.machine.events.emit(Event::Root {
+            device: "",
+            fstype: "initramfs",
+            ro: false,
+            asked: "",
+        });
+        self.machine.complete(
+            Stage::Root,
+            format_args!("no root=: staying on the initramfs"),
+        );
+        Ok(Rooted {
+            machine: self.machine,
+            has_device: false,
+        })
+    }
+
+    fn mounted(&mut self, plan: &Plan<'_>, wanted: DeviceRef<'_>, device: &Device, fstype: &str) {
         let access = if plan.read_only { "ro" } else { "rw" };
         let node = device.node.as_str();
         self.machine.events.emit(Event::Root {
             device: node,
             fstype,
             ro: plan.read_only,
+            asked: Text::<SUBJECT_MAX>::new(wanted).as_str(),
         });
         self.machine.complete(
             Stage::Root,
             format_args!("{node} is mounted, {fstype}, {access}"),
         );
-        Ok(Rooted {
-            machine: self.machine,
-            has_device: true,
-        })
     }
 }
 
@@ -116,4 +151,13 @@ impl<'m> Rooted<'m> {
     pub fn switch_root(self, plan: &Plan<'_>) -> Result<Switched<'m>, Error> {
         Switched::switch(self, plan)
     }
+}
+
+/// Waits for one candidate.
+fn find(machine: &mut Machine, plan: &Plan<'_>, wanted: DeviceRef<'_>) -> Result<Device, Error> {
+    let deadline = plan.rootwait.limit().map(|limit| clock::now() + limit);
+    let mut search = Search::new(wanted)?;
+    search
+        .run(machine, deadline)?
+        .ok_or_else(|| search.gave_up(plan))
 }

@@ -43,12 +43,31 @@ pub(super) struct Search<'p> {
 }
 
 impl<'p> Search<'p> {
-    pub(super) const fn new(wanted: DeviceRef<'p>) -> Self {
-        Self {
+    /// A search that has not begun.
+    ///
+    /// # Errors
+    /// [`Code::Unsupported`] for a form that is not found by looking at block devices.
+    pub(super) fn new(wanted: DeviceRef<'p>) -> Result<Self, Error> {
+        if !matches!(
+            wanted,
+            DeviceRef::Path(_)
+                | DeviceRef::Uuid(_)
+                | DeviceRef::Label(_)
+                | DeviceRef::Number { .. }
+        ) {
+            return Err(Error::new(
+                Stage::Root,
+                Code::Unsupported,
+                Op::Wait,
+                format_args!("root={wanted}"),
+                "this form of root= is not supported by this version",
+            ));
+        }
+        Ok(Self {
             wanted,
             window: Buffer::new(),
             unreadable: None,
-        }
+        })
     }
 
     pub(super) fn run(

@@ -11,8 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
     let (line, defaults) = bytes.split_at(end.unwrap_or(bytes.len()));
     match Plan::new(defaults, line) {
         Ok(plan) => {
-            let fallbacks = plan.root_fallback.iter().count();
-            assert_eq!(plan.root_fallbacks().count(), fallbacks);
+            let named = usize::from(plan.root.is_some()) + plan.root_fallback.iter().count();
+            assert_eq!(plan.roots().count(), named);
             assert!(plan.containers.starts_with('/'));
             assert_eq!(Plan::salvage(defaults, line).on_failure, plan.on_failure);
         }
