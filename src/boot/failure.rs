@@ -10,6 +10,7 @@ use rustix::fs::CWD;
 
 use super::Machine;
 use super::modules;
+use super::shell::Shell;
 use super::survey;
 use crate::error::{Code, Error, Stage};
 use crate::events::{Event, OWN_FAILURE};
@@ -34,7 +35,7 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
     report(machine, error, action);
     machine.events.emit(Event::End {
         status: OWN_FAILURE,
-        action: name_of(action),
+        action: action.name(),
     });
     deliver(machine);
     rustix::fs::sync();
@@ -60,18 +61,8 @@ fn report(machine: &mut Machine, error: &Error, action: OnFailure) {
     }
     kmsg::error(
         error.stage,
-        format_args!("  the boot ends here: berth.on_failure={}", name_of(action)),
+        format_args!("  the boot ends here: berth.on_failure={}", action.name()),
     );
-}
-
-const fn name_of(action: OnFailure) -> &'static str {
-    match action {
-        OnFailure::PowerOff => "poweroff",
-        OnFailure::Reboot => "reboot",
-        OnFailure::Halt => "halt",
-        OnFailure::Panic => "panic",
-        OnFailure::Shell => "shell",
-    }
 }
 
 /// Waits until the event stream is written, if it has a device or may get one, but no longer than [`DELIVERY`].
@@ -114,11 +105,12 @@ fn act(machine: &Machine) -> ! {
         OnFailure::Panic => panic_kernel(),
         OnFailure::Reboot => reboot_after(machine.on_failure.timeout),
         OnFailure::Shell => {
-            if !super::shell::run() {
-                kmsg::error(
+            match Shell::find() {
+                Some(shell) => shell.run(),
+                None => kmsg::error(
                     Stage::Early,
                     format_args!("there is no shell at /bin/sh: rebooting instead"),
-                );
+                ),
             }
             reboot_after(machine.on_failure.timeout)
         }

@@ -1,50 +1,96 @@
-//! The emergency shell of `berth.on_failure=shell`, where the image has one.
+//! The shell of the image, if it has one: the end of `berth.on_failure=shell`, and the pause of `berth.break=`.
+//!
+//! It is held by descriptor, because a pause before the containers comes when the initramfs is gone; what is open stays. A
+//! shell that needs files of the image besides, such as a dynamic loader, cannot run then.
 
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, open};
+
+use super::Machine;
 use crate::error::{During, Op, Stage};
-use crate::sys::process::Environment;
+use crate::events::Event;
+use crate::parse::choice::BreakAt;
+use crate::plan::Plan;
 use crate::sys::raw::{self, Forked};
 use crate::sys::strings::Strings;
-use crate::sys::{console, kmsg, process, signal};
+use crate::sys::{console, kmsg, signal};
 
 const SHELL: &str = "/bin/sh";
 
-/// Runs a shell on the console and waits until it ends; `false` if there is none.
-pub(super) fn run() -> bool {
-    if rustix::fs::access(SHELL, rustix::fs::Access::EXEC_OK).is_err() {
-        return false;
-    }
-    match raw::fork(0, None) {
-        Ok(Forked::Parent(shell)) => loop {
-            // Any child: what the shell leaves behind becomes ours.
-            match rustix::process::wait(rustix::process::WaitOptions::empty()) {
-                Ok(Some((pid, _))) if pid == shell => return true,
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return true,
-            }
-        },
-        Ok(Forked::Child) => become_shell(),
-        Err(_) => false,
-    }
-}
+/// The shell of the image.
+pub(super) struct Shell(OwnedFd);
 
-fn become_shell() -> ! {
-    signal::unblock_all();
-    let _ = rustix::process::setsid();
-    if let Some(terminal) = console::open_terminal() {
-        let _ = rustix::process::ioctl_tiocsctty(&terminal);
-        let _ = console::become_standard_descriptors(&terminal);
+impl Shell {
+    /// The shell, if there is one that may be executed.
+    pub(super) fn find() -> Option<Self> {
+        rustix::fs::access(SHELL, rustix::fs::Access::EXEC_OK).ok()?;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        open(SHELL, flags, Mode::empty()).ok().map(Self)
     }
-    let mut arguments = Strings::<32, 2>::new();
-    let mut variables = Strings::<64, 2>::new();
-    let _ = arguments.push(format_args!("{SHELL}"));
-    let _ = variables.push(format_args!("PATH=/bin:/sbin:/usr/bin:/usr/sbin"));
-    let _ = variables.push(format_args!("TERM=linux"));
-    let errno = variables.with_list(|variables| {
-        let environment = Environment::from_list(variables);
-        arguments.with_list(|arguments| process::execute(SHELL, arguments, environment))
-    });
-    if let Err(fault) = Err::<(), _>(errno).during(Op::Exec, SHELL) {
-        kmsg::error(Stage::Early, format_args!("{fault}"));
+
+    /// The shell, if `plan` stops before the stage `at`.
+    pub(super) fn for_break(machine: &mut Machine, plan: &Plan<'_>, at: BreakAt) -> Option<Self> {
+        if plan.break_at != Some(at) {
+            return None;
+        }
+        let shell = Self::find();
+        if shell.is_none() {
+            machine.warn(
+                Stage::Early,
+                format_args!(
+                    "berth.break={at}: the image has no shell at {SHELL}, so the boot goes on"
+                ),
+            );
+        }
+        shell
     }
-    raw::exit(127)
+
+    /// Stops before the stage `at`, until the shell ends.
+    pub(super) fn pause(&self, machine: &mut Machine, at: BreakAt) {
+        kmsg::notice(
+            Stage::Early,
+            format_args!("berth.break={at}: `exit` goes on with the boot"),
+        );
+        machine.events.emit(Event::Break { before: at.name() });
+        self.run();
+    }
+
+    /// Runs it on the console and waits until it ends.
+    pub(super) fn run(&self) {
+        match raw::fork(0, None) {
+            Ok(Forked::Parent(shell)) => loop {
+                // Any child: what the shell leaves behind becomes ours.
+                match rustix::process::wait(rustix::process::WaitOptions::empty()) {
+                    Ok(Some((pid, _))) if pid == shell => return,
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(_) => return,
+                }
+            },
+            Ok(Forked::Child) => self.become_it(),
+            Err(_) => {}
+        }
+    }
+
+    fn become_it(&self) -> ! {
+        signal::unblock_all();
+        let _ = rustix::process::setsid();
+        if let Some(terminal) = console::open_terminal() {
+            let _ = rustix::process::ioctl_tiocsctty(&terminal);
+            let _ = console::become_standard_descriptors(&terminal);
+        }
+        let mut arguments = Strings::<32, 2>::new();
+        let mut variables = Strings::<64, 2>::new();
+        let _ = arguments.push(format_args!("{SHELL}"));
+        let _ = variables.push(format_args!("PATH=/bin:/sbin:/usr/bin:/usr/sbin"));
+        let _ = variables.push(format_args!("TERM=linux"));
+        let errno = variables.with_list(|variables| {
+            arguments.with_list(|arguments| {
+                raw::execute_descriptor(self.0.as_fd(), arguments, variables)
+            })
+        });
+        if let Err(fault) = Err::<(), _>(errno).during(Op::Exec, SHELL) {
+            kmsg::error(Stage::Early, format_args!("{fault}"));
+        }
+        raw::exit(127)
+    }
 }

@@ -24,9 +24,11 @@ use rustix::io::Errno;
 
 use super::handover::Successor;
 use super::root::{Rooted, SYSROOT};
+use super::shell::Shell;
 use super::{Machine, handover};
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::events::Event;
+use crate::parse::choice::BreakAt;
 use crate::plan::Plan;
 use crate::sys::fs;
 use crate::sys::mount::{self, Propagation};
@@ -45,6 +47,8 @@ const TMPFS_MAGIC: u64 = 0x0102_1994;
 pub struct Switched<'m> {
     machine: &'m mut Machine,
     successor: Option<Successor>,
+    /// For `berth.break=containers`.
+    shell: Option<Shell>,
 }
 
 impl<'m> Switched<'m> {
@@ -54,6 +58,10 @@ impl<'m> Switched<'m> {
     /// [`Code::NewRoot`], [`Code::MountPoints`] and those of `init=` before anything was changed; [`Code::Switch`] after.
     pub(super) fn switch(rooted: Rooted<'m>, plan: &Plan<'_>) -> Result<Self, Error> {
         let machine = rooted.machine;
+        if let Some(shell) = Shell::for_break(machine, plan, BreakAt::SwitchRoot) {
+            shell.pause(machine, BreakAt::SwitchRoot);
+        }
+        let shell = Shell::for_break(machine, plan, BreakAt::Containers);
         let new_root = if rooted.has_device { SYSROOT } else { "/" };
         let successor = match plan.init {
             Some(program) => Some(handover::prove(new_root, program)?),
@@ -87,11 +95,18 @@ impl<'m> Switched<'m> {
                 method.name()
             ),
         );
-        Ok(Self { machine, successor })
+        Ok(Self {
+            machine,
+            successor,
+            shell,
+        })
     }
 
-    /// The machine, on its root.
+    /// The machine, on its root, after the pause that `berth.break=containers` asks for.
     pub(crate) fn into_machine(self) -> &'m mut Machine {
+        if let Some(shell) = self.shell {
+            shell.pause(self.machine, BreakAt::Containers);
+        }
         self.machine
     }
 

@@ -68,6 +68,11 @@ pub enum Event<'a> {
         /// The failure in one line.
         text: &'a str,
     },
+    /// The boot has stopped for a shell, as `berth.break=` asks.
+    Break {
+        /// The stage before which it stopped.
+        before: &'a str,
+    },
     /// `/` is the new root.
     Switch {
         /// `pivot_root`, `move` (MS_MOVE and chroot) or `bind` (the initramfs stays the root).

@@ -8,12 +8,14 @@ mod containers;
 mod devices;
 mod early;
 mod failures;
+mod fallback;
 mod handover;
 mod hostile;
 mod image;
 mod isolation;
 mod malformed;
 mod mounts;
+mod pause;
 mod provoke;
 mod refused;
 mod report;
@@ -69,6 +71,7 @@ const ALL: &[&[Case]] = &[
     early::CASES,
     failures::CASES,
     failures::TABLE,
+    fallback::CASES,
     handover::CASES,
     hostile::CASES,
     image::CASES,
@@ -76,6 +79,7 @@ const ALL: &[&[Case]] = &[
     malformed::CASES,
     malformed::TABLE,
     mounts::CASES,
+    pause::CASES,
     refused::CASES,
     report::CASES,
     supervision::CASES,

@@ -7,9 +7,11 @@ mod mount;
 mod search;
 
 use super::Machine;
+use super::shell::Shell;
 use super::switch::Switched;
 use crate::error::{At, Code, Error, SUBJECT_MAX, Stage};
 use crate::events::Event;
+use crate::parse::choice::BreakAt;
 use crate::parse::device::DeviceRef;
 use crate::plan::Plan;
 use crate::sys::{clock, fs};
@@ -92,6 +94,9 @@ impl<'m> Found<'m> {
     /// That of the first candidate when none can be mounted: [`Code::RootUnknownType`], [`Code::RootNoDriver`],
     /// [`Code::RootMount`], and those of [`Found::wait`].
     pub fn mount_root(mut self, plan: &Plan<'_>) -> Result<Rooted<'m>, Error> {
+        if let Some(shell) = Shell::for_break(self.machine, plan, BreakAt::MountRoot) {
+            shell.pause(self.machine, BreakAt::MountRoot);
+        }
         fs::make_directory(SYSROOT).at(Stage::Root, Code::RootMount)?;
         while let Some(Candidate { device, number }) = self.root.take() {
             let Some(wanted) = plan.roots().nth(number) else {
