@@ -17,6 +17,7 @@
 //! | [`superblock`] | the first 64 KiB of a block device | mkfs, or an attacker |
 //! | [`mountinfo`] | `/proc/self/mountinfo` | the kernel |
 //! | [`uevent`] | netlink datagrams and sysfs `uevent` files | the kernel |
+//! | [`kmsg`] | records of `/dev/kmsg` | the kernel, and programs |
 //! | [`modules`] | `modules.dep`, `.softdep`, `.alias`, `.builtin` | depmod |
 //! | [`executable`] | the beginning of a program's file | linkers, script authors |
 //! | [`json`], and on it [`config`] | an OCI bundle's `config.json` | container tools |
@@ -34,6 +35,7 @@ pub mod config;
 pub mod device;
 pub mod executable;
 pub mod json;
+pub mod kmsg;
 pub mod list;
 pub mod modules;
 pub mod mountinfo;

@@ -12,10 +12,14 @@ use rustix::io::{Errno, read, write};
 
 use crate::error::{SUBJECT_MAX, Stage};
 use crate::log::{self, Level, RECORD_MAX};
+use crate::parse::kmsg::Record;
 use crate::sys::console;
 use crate::text::Text;
 
 const PATH: &str = "/dev/kmsg";
+
+/// Room for a record with what the kernel says of its device.
+const RECORD_READ_MAX: usize = 2048;
 
 /// Standard error until the log is open.
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(2);
@@ -131,63 +135,38 @@ impl Mark {
         Self(log.ok())
     }
 
-    /// The last warning or error that the kernel has logged since, without its header.
-    pub fn last_complaint(&self) -> Text<SUBJECT_MAX> {
-        let mut last = Text::EMPTY;
-        let mut buffer = [0; 1024];
+    /// The oldest record that the kernel still has.
+    pub fn oldest() -> Self {
+        // A descriptor that was just opened stands there.
+        Self(open_node(OFlags::RDONLY).ok())
+    }
+
+    /// Calls `visit` with each record from there on. The place moves to behind the last one.
+    pub fn each_record(&self, mut visit: impl FnMut(&Record<'_>)) {
+        let mut buffer = [0; RECORD_READ_MAX];
         while let Some(log) = &self.0 {
             match read(log, &mut buffer) {
                 Ok(len) if len > 0 => {
-                    if let Some(text) = buffer.get(..len).and_then(complaint) {
-                        last = Text::from_bytes(text);
+                    if let Some(record) = buffer.get(..len).and_then(Record::parse) {
+                        visit(&record);
                     }
                 }
-                // EPIPE: records were overwritten before we came; the next read goes on behind them.
-                Err(Errno::PIPE | Errno::INTR) => {}
+                // EPIPE: records were overwritten before we came; the next read goes on behind them. EINVAL: this one is
+                // longer than the buffer, and the next read is of the one behind it.
+                Err(Errno::PIPE | Errno::INTR | Errno::INVAL) => {}
                 _ => break,
             }
         }
+    }
+
+    /// The last warning or error that the kernel has logged since, without its header.
+    pub fn last_complaint(&self) -> Text<SUBJECT_MAX> {
+        let mut last = Text::EMPTY;
+        self.each_record(|record| {
+            if record.is_complaint() {
+                last = Text::from_bytes(record.text);
+            }
+        });
         last
-    }
-}
-
-/// The text of a record that the kernel, not a program, wrote at level warning or above.
-fn complaint(record: &[u8]) -> Option<&[u8]> {
-    const WARNING: u32 = Level::Warning as u32;
-    let header_end = record.iter().position(|byte| *byte == b';')?;
-    let (header, text) = record.split_at_checked(header_end)?;
-    let priority = core::str::from_utf8(header.split(|byte| *byte == b',').next()?).ok()?;
-    // The lower three bits are the level, the others the facility: 0 is the kernel.
-    let from_kernel_and_serious = priority.parse::<u32>().ok()? <= WARNING;
-    let line = text.get(1..)?.split(|byte| *byte == b'\n').next()?;
-    from_kernel_and_serious.then_some(line)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::complaint;
-
-    #[test]
-    fn a_kernel_error_is_a_complaint() {
-        let record =
-            b"3,401,1202000,-;FAT-fs (sdb1): IO charset ascii not found\n SUBSYSTEM=block\n";
-        assert_eq!(
-            complaint(record),
-            Some(&b"FAT-fs (sdb1): IO charset ascii not found"[..])
-        );
-    }
-
-    #[test]
-    fn what_programs_or_the_kernel_merely_mention_is_not() {
-        assert_eq!(
-            complaint(b"6,401,1202000,-;sd 0:0:0:0: [sda] Attached SCSI disk\n"),
-            None
-        );
-        assert_eq!(
-            complaint(b"11,402,1202000,-;berth: root: mount failed\n"),
-            None
-        );
-        assert_eq!(complaint(b"garbage"), None);
-        assert_eq!(complaint(b""), None);
     }
 }
