@@ -1,7 +1,4 @@
-//! The end of a boot that failed: the report, and what `berth.on_failure=` asks for.
-//!
-//! The report is one screen: what was tried and what came of it, what to do about it, and, if the root is what is missing,
-//! which block devices there are instead. It goes to the kernel's log, and so to every console, and to the event stream.
+//! The end of a boot that failed: the report, and then what `berth.on_failure=` asks for.
 
 use core::time::Duration;
 
@@ -10,17 +7,18 @@ use rustix::fs::CWD;
 
 use super::Machine;
 use super::modules;
+use super::report::{late, report};
+use super::root::pause_until;
 use super::shell::Shell;
-use super::survey;
 use crate::error::{Code, Error, Stage};
 use crate::events::{Event, OWN_FAILURE};
 use crate::hint::hint;
 use crate::parse::list::List;
 use crate::plan::OnFailure;
-use crate::sys::clock;
+use crate::sys::clock::{self, Moment};
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::process::{self, End};
-use crate::sys::{console, fs, kmsg};
+use crate::sys::{console, fs, kmsg, virtio_port};
 use crate::text::Text;
 
 /// How long the report may take to reach the reader of the event stream, once its port is there.
@@ -32,14 +30,18 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
         complain_and_exit(error);
     }
     let action = machine.on_failure.action;
-    report(machine, error, action);
+    if error.stage == Stage::Early {
+        // The port of the event stream may need a driver; whether it can be loaded is not what the report is about.
+        let _ = modules::load_all(machine, List::default());
+    }
+    report(machine, error, action.name());
     machine.events.emit(Event::End {
         status: OWN_FAILURE,
         action: action.name(),
     });
     deliver(machine);
     rustix::fs::sync();
-    act(machine)
+    act(machine, error.code)
 }
 
 /// A program that was started by hand is no boot: it says what it is for and ends.
@@ -50,28 +52,15 @@ fn complain_and_exit(error: &Error) -> ! {
     crate::sys::raw::exit(OWN_FAILURE.into())
 }
 
-fn report(machine: &mut Machine, error: &Error, action: OnFailure) {
-    machine.report(error);
-    if error.stage == Stage::Early {
-        // The port of the event stream may need a driver; whether it can be loaded is not what the report is about.
-        let _ = modules::load_all(machine, List::default());
-    }
-    if error.stage == Stage::Root {
-        survey::log_block_devices();
-    }
-    kmsg::error(
-        error.stage,
-        format_args!("  the boot ends here: berth.on_failure={}", action.name()),
-    );
-}
-
 /// Waits until the event stream is written, if it has a device or may get one, but no longer than [`DELIVERY`].
 pub fn deliver(machine: &mut Machine) {
     let deadline = clock::now() + DELIVERY;
     loop {
         machine.open_event_device();
         machine.events.flush();
-        if !machine.events.is_pending() || !survey::has_virtio_console() || clock::now() >= deadline
+        if !machine.events.is_pending()
+            || !virtio_port::is_to_be_expected()
+            || clock::now() >= deadline
         {
             return;
         }
@@ -80,7 +69,7 @@ pub fn deliver(machine: &mut Machine) {
 }
 
 /// Sleeps until something changes that may let events out.
-fn wait_for_port(machine: &Machine, deadline: clock::Moment) {
+fn wait_for_port(machine: &Machine, deadline: Moment) {
     let timeout = deadline.from_now();
     match (machine.events.device(), &machine.uevents) {
         (Some(device), _) => {
@@ -98,12 +87,18 @@ fn wait_for_port(machine: &Machine, deadline: clock::Moment) {
     }
 }
 
-fn act(machine: &Machine) -> ! {
+fn act(machine: &mut Machine, code: Code) -> ! {
+    let timeout = machine.on_failure.timeout;
     match machine.on_failure.action {
         OnFailure::PowerOff => end(End::PowerOff),
         OnFailure::Halt => end(End::Halt),
         OnFailure::Panic => panic_kernel(),
-        OnFailure::Reboot => reboot_after(machine.on_failure.timeout),
+        OnFailure::Reboot => {
+            if code == Code::RootNotFound {
+                reboot_after(timeout, &mut |until| late::watch(machine, until));
+            }
+            reboot_after(timeout, &mut pause)
+        }
         OnFailure::Shell => {
             match Shell::find() {
                 Some(shell) => shell.run(),
@@ -112,29 +107,35 @@ fn act(machine: &Machine) -> ! {
                     format_args!("there is no shell at /bin/sh: rebooting instead"),
                 ),
             }
-            reboot_after(machine.on_failure.timeout)
+            reboot_after(timeout, &mut pause)
         }
     }
 }
 
 /// `panic=` as the kernel has it (Documentation/admin-guide/kernel-parameters.txt): seconds to wait, 0 for ever, negative
-/// not at all. What was not given is the kernel's own.
-fn reboot_after(timeout: Option<i32>) -> ! {
+/// not at all. What was not given is the kernel's own. `wait` is how the time is spent.
+fn reboot_after(timeout: Option<i32>, wait: &mut dyn FnMut(Option<Moment>)) -> ! {
     let seconds = timeout.unwrap_or_else(kernel_panic_timeout);
-    if let Ok(seconds) = u64::try_from(seconds) {
-        if seconds == 0 {
+    match u64::try_from(seconds) {
+        Ok(0) => {
             kmsg::error(
                 Stage::Early,
                 format_args!("holding, as panic=0 asks: reset the machine"),
             );
+            wait(None);
             rest()
         }
-        let until = clock::now() + Duration::from_secs(seconds);
-        while clock::now() < until {
-            let _ = poll(&mut [], Some(&until.from_now()));
-        }
+        Ok(seconds) => wait(Some(clock::now() + Duration::from_secs(seconds))),
+        Err(_) => {}
     }
     end(End::Reboot)
+}
+
+/// Sleeps; for ever is left to [`rest`].
+fn pause(until: Option<Moment>) {
+    if let Some(until) = until {
+        pause_until(until);
+    }
 }
 
 fn kernel_panic_timeout() -> i32 {
@@ -185,7 +186,7 @@ pub fn panicked(place: core::fmt::Arguments<'_>) -> ! {
     match super::machine::failure_action() {
         OnFailure::PowerOff => end(End::PowerOff),
         OnFailure::Halt => end(End::Halt),
-        OnFailure::Reboot | OnFailure::Shell => reboot_after(None),
+        OnFailure::Reboot | OnFailure::Shell => reboot_after(None, &mut pause),
         OnFailure::Panic => panic_kernel(),
     }
 }

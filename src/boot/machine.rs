@@ -1,6 +1,7 @@
 //! What a boot carries from stage to stage: the event stream, the uevent socket, the times.
 
 use core::sync::atomic::{AtomicU8, Ordering};
+use core::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
 
@@ -46,6 +47,34 @@ pub struct FailurePolicy {
     pub timeout: Option<i32>,
 }
 
+/// What was asked for about the root, for the report of a failure, which no plan reaches.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// All of it, in one line; empty without `root=`.
+    pub line: Text<{ 2 * SUBJECT_MAX }>,
+    /// `root=` alone, to compare with what there is.
+    pub root: Text<SUBJECT_MAX>,
+    /// How long the device is waited for; `None` for ever.
+    pub rootwait: Option<Duration>,
+}
+
+impl Asked {
+    /// What is known before the command line is.
+    pub const NOTHING: Self = Self {
+        line: Text::EMPTY,
+        root: Text::EMPTY,
+        rootwait: None,
+    };
+
+    fn of(plan: &Plan<'_>) -> Self {
+        Self {
+            line: Text::new(plan.asked()),
+            root: plan.root.map_or(Text::EMPTY, Text::new),
+            rootwait: plan.rootwait.limit(),
+        }
+    }
+}
+
 /// The machine as far as it has come up. There is one; the stages hand it on.
 pub struct Machine {
     /// The event stream.
@@ -56,6 +85,8 @@ pub struct Machine {
     pub has_devtmpfs: bool,
     /// What is done when the boot fails.
     pub on_failure: FailurePolicy,
+    /// What was asked for about the root.
+    pub asked: Asked,
     event_device: Option<Path>,
     started: Moment,
     stage_started: Moment,
@@ -80,6 +111,7 @@ impl Machine {
                 action: OnFailure::Reboot,
                 timeout: None,
             },
+            asked: Asked::NOTHING,
             event_device: None,
             started: now,
             stage_started: now,
@@ -100,6 +132,7 @@ impl Machine {
             action: plan.on_failure,
             timeout: plan.panic_timeout,
         };
+        self.asked = Asked::of(plan);
         if let Some(device) = plan.events {
             let path = crate::sys::path::path(format_args!("{device}"));
             self.event_device = Some(path.during(Op::Open, device)?);
@@ -119,6 +152,9 @@ impl Machine {
         else {
             return;
         };
+        if !self.has_devtmpfs {
+            virtio_port::make_node(&path);
+        }
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
         // A port that was only just announced may not be ready; the next uevent brings us here again.
         if let Ok(device) = open(path.as_str(), flags, Mode::empty()) {

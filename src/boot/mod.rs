@@ -37,9 +37,9 @@ pub mod failure;
 mod handover;
 mod machine;
 mod modules;
+mod report;
 mod root;
 mod shell;
-mod survey;
 mod switch;
 
 pub use early::{CommandLine, Early, Pid1};

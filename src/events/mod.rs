@@ -146,6 +146,11 @@ pub enum Event<'a> {
         /// The failure in one line.
         text: &'a str,
     },
+    /// A line of the report that follows a failure of the boot.
+    Report {
+        /// The line.
+        line: &'a str,
+    },
     /// The last event: the machine ends.
     End {
         /// 0 if all containers ended well; else the status of the first that did not; 125 for a failure of the boot.

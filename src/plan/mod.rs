@@ -14,11 +14,13 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::string_slice, clippy::arithmetic_side_effects))]
 
+mod asked;
 mod error;
 mod keys;
 
 use core::time::Duration;
 
+pub use asked::Asked;
 pub use error::{PlanError, Refusal, Source};
 pub use keys::{KEYS, Key};
 use keys::{find, is_own};

@@ -60,6 +60,22 @@ pub fn lift_rate_limit() {
     }
 }
 
+/// Has the kernel show errors on its consoles, whatever log level they were given: a boot that fails says why. Needs
+/// `/proc`.
+pub fn let_errors_through() {
+    const LEVELS: &str = "/proc/sys/kernel/printk";
+    const ERRORS_ARE_SHOWN: u8 = Level::Error as u8 + 1;
+    HIDDEN_FROM.fetch_max(ERRORS_ARE_SHOWN, Ordering::Relaxed);
+    let mut buffer = [0; 64];
+    let levels = super::fs::read_file(CWD, LEVELS, &mut buffer).unwrap_or_default();
+    let current = levels.split(|byte| *byte == b'\t').next();
+    let current = current.and_then(|level| core::str::from_utf8(level).ok()?.parse::<u8>().ok());
+    if current.is_some_and(|level| level < ERRORS_ARE_SHOWN) {
+        // A kernel that locked the setting keeps its level.
+        let _ = super::fs::write_file(CWD, LEVELS, &[b'0' + ERRORS_ARE_SHOWN]);
+    }
+}
+
 /// The console, if progress is to be shown there past the kernel's log level; else -1.
 static CONSOLE: AtomicI32 = AtomicI32::new(-1);
 

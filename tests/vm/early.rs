@@ -9,6 +9,7 @@ use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     once what_is_mounted_already_stays,
+    everywhere kernel_without_devtmpfs_gets_nodes_of_disks_and_of_the_event_port,
     once a_dead_console_is_no_reason_not_to_boot,
     once progress_is_shown_whatever_the_kernels_log_level,
     once quiet_is_quiet,
@@ -44,6 +45,35 @@ fn what_is_mounted_already_stays(lab: &Lab) -> Result<()> {
         .scsi(&disk::vfat([bundle])?)
         .start()?;
     vm.expect("the mark", |event| line(event) == Some(("reader", "kept")))?;
+    Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
+}
+
+/// No kernel of the matrix is built without devtmpfs, so the program asks for a filesystem that none has: it is the same
+/// answer, ENODEV, to the same call.
+fn kernel_without_devtmpfs_gets_nodes_of_disks_and_of_the_event_port(lab: &Lab) -> Result<()> {
+    let mut init = std::fs::read(&lab.init)?;
+    let name = b"devtmpfs";
+    let places: Vec<_> = (0..init.len())
+        .filter(|at| init[*at..].starts_with(name))
+        .collect();
+    ensure!(!places.is_empty(), "the program does not name devtmpfs");
+    for at in places {
+        init[at..at + name.len()].copy_from_slice(b"nodevtfs");
+    }
+    let image = lab
+        .spec()?
+        .load(berth_tests::MODULES)
+        .replace("/init", init, 0o755)
+        .build(Compression::None)?;
+    let vm = lab
+        .machine_with(
+            "kernel_without_devtmpfs_gets_nodes_of_disks_and_of_the_event_port",
+            &image,
+        )
+        .append("root=LABEL=BERTH")
+        .scsi(&disk::vfat([Bundle::new("first")])?)
+        .start()?;
+    vm.expect("its line", |event| line(event) == Some(("first", "first")))?;
     Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
 }
 

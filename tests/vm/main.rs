@@ -15,6 +15,7 @@ mod image;
 mod isolation;
 mod malformed;
 mod mounts;
+mod near_misses;
 mod pause;
 mod provoke;
 mod refused;
@@ -79,6 +80,7 @@ const ALL: &[&[Case]] = &[
     malformed::CASES,
     malformed::TABLE,
     mounts::CASES,
+    near_misses::CASES,
     pause::CASES,
     refused::CASES,
     report::CASES,

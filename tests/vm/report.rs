@@ -175,6 +175,7 @@ fn report_is_on_a_quiet_console_too(lab: &Lab) -> Result<()> {
     let expected = [
         "wait for root=LABEL=NONE",
         "compare root= with the devices below",
+        "asked for: root=LABEL=NONE",
         "/dev/vda: ",
         "/dev/vda1: ",
         "the boot ends here",

@@ -16,7 +16,8 @@ use crate::parse::device::DeviceRef;
 use crate::plan::Plan;
 use crate::sys::{clock, fs};
 use crate::text::Text;
-use search::{Device, Search, pause};
+use search::Device;
+pub(super) use search::{Search, pause_until};
 
 /// Where the new root is mounted before the machine moves onto it.
 pub(super) const SYSROOT: &str = "/sysroot";
@@ -50,7 +51,7 @@ impl<'m> Found<'m> {
     /// [`Code::RootUnreadable`], [`Code::Unsupported`].
     pub(super) fn wait(machine: &'m mut Machine, plan: &Plan<'_>) -> Result<Self, Error> {
         if plan.roots().next().is_some() && !plan.rootdelay.is_zero() {
-            pause(plan.rootdelay);
+            pause_until(clock::now() + plan.rootdelay);
         }
         let mut found = Self {
             machine,

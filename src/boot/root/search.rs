@@ -5,8 +5,6 @@
 //! loaded, so looking first and then listening misses nothing, and nothing has to be polled. When the socket overflows,
 //! devices are looked up afresh.
 
-use core::time::Duration;
-
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -27,15 +25,15 @@ use crate::sys::path::{Path, path};
 use crate::text::Text;
 
 /// A root device.
-pub(super) struct Device {
-    pub(super) node: Path,
+pub(in crate::boot) struct Device {
+    pub(in crate::boot) node: Path,
     /// The type that the superblock tells.
     pub(super) fstype: Option<&'static str>,
     pub(super) state: State,
 }
 
 /// The search for one device.
-pub(super) struct Search<'p> {
+pub(in crate::boot) struct Search<'p> {
     wanted: DeviceRef<'p>,
     window: Buffer<WINDOW>,
     /// Why the device that was found could not be read.
@@ -47,7 +45,7 @@ impl<'p> Search<'p> {
     ///
     /// # Errors
     /// [`Code::Unsupported`] for a form that is not found by looking at block devices.
-    pub(super) fn new(wanted: DeviceRef<'p>) -> Result<Self, Error> {
+    pub(in crate::boot) fn new(wanted: DeviceRef<'p>) -> Result<Self, Error> {
         if !matches!(
             wanted,
             DeviceRef::Path(_)
@@ -70,6 +68,10 @@ impl<'p> Search<'p> {
         })
     }
 
+    /// Waits for the device, and says so if it is not there already. `None` when the deadline has passed.
+    ///
+    /// # Errors
+    /// [`Code::EventLoop`], [`Code::RootNotFound`] if there is no list of devices.
     pub(super) fn run(
         &mut self,
         machine: &mut Machine,
@@ -83,6 +85,29 @@ impl<'p> Search<'p> {
         machine.events.emit(Event::Waiting {
             root: wanted.as_str(),
         });
+        self.listen(machine, deadline)
+    }
+
+    /// Waits for the device after the boot was given up.
+    ///
+    /// # Errors
+    /// Those of [`Self::run`].
+    pub(in crate::boot) fn look_out(
+        &mut self,
+        machine: &mut Machine,
+        until: Option<Moment>,
+    ) -> Result<Option<Device>, Error> {
+        match self.look_at_all(machine)? {
+            Some(device) => Ok(Some(device)),
+            None => self.listen(machine, until),
+        }
+    }
+
+    fn listen(
+        &mut self,
+        machine: &mut Machine,
+        deadline: Option<Moment>,
+    ) -> Result<Option<Device>, Error> {
         loop {
             let time_is_up = !wait_for_uevent(machine, deadline)?;
             if let Some(device) = self.take_uevents(machine)? {
@@ -256,9 +281,8 @@ fn wait_for_uevent(machine: &mut Machine, deadline: Option<Moment>) -> Result<bo
     }
 }
 
-/// Sleeps: `rootdelay=` is a request to do just that.
-pub(super) fn pause(duration: Duration) {
-    let until = clock::now() + duration;
+/// Sleeps until then.
+pub(in crate::boot) fn pause_until(until: Moment) {
     while clock::now() < until {
         let _ = poll(&mut [], Some(&until.from_now()));
     }

@@ -1,23 +1,16 @@
-//! What there is, for the report of a boot that misses something.
+//! The block devices that there are.
 
-use rustix::fs::CWD;
-
-use crate::error::Stage;
+use super::Report;
+use crate::error::Code;
 use crate::sys::block::{self, WINDOW};
 use crate::sys::buffer::Buffer;
-use crate::sys::fs::{each_name, read_file};
-use crate::sys::kmsg;
-use crate::sys::path::path;
 use crate::text::Text;
 
-/// The most devices that are listed: the report is one screen of 40 lines, and a device with a UUID takes two.
-const DEVICES: usize = 16;
+/// The most devices that are listed.
+const DEVICES: usize = 24;
 
-/// virtio device number of a console (Virtual I/O Device specification, section 5).
-const VIRTIO_CONSOLE: &[u8] = b"0x0003";
-
-/// Logs one line for each block device that is not empty: name, size, and what is on it.
-pub(super) fn log_block_devices() {
+/// Lists what there is instead of a root: name, size, and what is on it, of each block device that is not empty.
+pub(super) fn list(report: &mut Report<'_>, _code: Code) {
     let mut devices = heapless::Vec::<block::Device, DEVICES>::new();
     let mut count = 0_usize;
     // A kernel without block devices has no such class.
@@ -29,31 +22,27 @@ pub(super) fn log_block_devices() {
         }
         true
     });
+    if count == 0 {
+        report.line(format_args!(
+            "there are no block devices: is the disk's driver loaded?"
+        ));
+        return;
+    }
     // Partitions follow their disk.
     devices.sort_unstable_by_key(|device| device.number);
     let mut window = Buffer::new();
-    for device in &devices {
-        log_device(device, &mut window);
-    }
-    match count {
-        0 => kmsg::error(
-            Stage::Root,
-            format_args!("  there are no block devices: is the disk's driver loaded?"),
-        ),
-        1..=DEVICES => {}
-        _ => kmsg::error(
-            Stage::Root,
-            format_args!("  … and {} more block devices", count - DEVICES),
-        ),
+    let shown = devices
+        .iter()
+        .take_while(|device| report.has_room_for_the_rest() && show(report, device, &mut window))
+        .count();
+    if let Some(more @ 1..) = count.checked_sub(shown) {
+        report.line(format_args!("… and {more} more block devices"));
     }
 }
 
-fn log_device(device: &block::Device, window: &mut Buffer<WINDOW>) {
-    let mut line = Text::<256>::new(format_args!(
-        "  /dev/{}: {}",
-        device.name,
-        Size(device.sectors)
-    ));
+fn show(report: &mut Report<'_>, device: &block::Device, window: &mut Buffer<WINDOW>) -> bool {
+    let size = Size(device.sectors);
+    let mut line = Text::<256>::new(format_args!("/dev/{}: {size}", device.name));
     match device.node().map(|node| block::probe(&node, window)) {
         Ok(Ok(Some(superblock))) => {
             line.push(format_args!(", {}", superblock.fstype));
@@ -68,21 +57,7 @@ fn log_device(device: &block::Device, window: &mut Buffer<WINDOW>) {
         Ok(Err(fault)) => line.push(format_args!(", {fault}")),
         Err(_) => {}
     }
-    kmsg::error(Stage::Root, format_args!("{line}"));
-}
-
-/// True if a virtio console exists, whose ports may still be on their way.
-pub(super) fn has_virtio_console() -> bool {
-    let mut found = false;
-    // Without virtio there is no such bus.
-    let _ = each_name("/sys/bus/virtio/devices", |name| {
-        let mut buffer = [0; 16];
-        found = path(format_args!("/sys/bus/virtio/devices/{name}/device")).is_ok_and(|file| {
-            read_file(CWD, &file, &mut buffer).is_ok_and(|id| id.trim_ascii_end() == VIRTIO_CONSOLE)
-        });
-        !found
-    });
-    found
+    report.line(format_args!("{line}"))
 }
 
 /// Sectors of 512 bytes in the largest binary unit that leaves a number.

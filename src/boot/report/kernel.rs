@@ -1,0 +1,45 @@
+//! What the kernel had to say: that the initramfs is not whole, and its last words about what bears on the root.
+
+use heapless::Deque;
+
+use super::Report;
+use crate::error::{Error, SUBJECT_MAX};
+use crate::sys::kmsg::Mark;
+use crate::text::Text;
+
+/// The most lines that are quoted.
+const LINES: usize = 4;
+
+/// Says so if the kernel could not unpack the initramfs whole: whatever is missing then was in it.
+pub(super) fn truncated_initramfs(report: &mut Report<'_>) {
+    let mut reason = None;
+    Mark::oldest().each_record(|record| {
+        if let Some(words) = record.unpacking_failure() {
+            reason = Some(Text::<SUBJECT_MAX>::from_bytes(words));
+        }
+    });
+    if let Some(reason) = reason {
+        report.line(format_args!(
+            "the initramfs was truncated when the kernel unpacked it ({reason}): give the VM more memory, or build a smaller image"
+        ));
+    }
+}
+
+/// Quotes the kernel's last complaints about disks, buses, filesystems and modules.
+pub(super) fn last_words(report: &mut Report<'_>, error: &Error) {
+    let mut last = Deque::<Text<SUBJECT_MAX>, LINES>::new();
+    Mark::oldest().each_record(|record| {
+        let text = Text::from_bytes(record.text);
+        let is_known = text.as_str() == error.detail.as_str();
+        if record.bears_on_the_root() && !is_known {
+            if last.is_full() {
+                last.pop_front();
+            }
+            // There is room now.
+            let _ = last.push_back(text);
+        }
+    });
+    for words in &last {
+        report.line(format_args!("kernel: {words}"));
+    }
+}

@@ -1,0 +1,57 @@
+//! The device that came after the deadline: while the machine waits for its reboot, it is still looked out for, because
+//! "it takes 13 seconds" is the whole answer to "root not found".
+
+use core::time::Duration;
+
+use crate::boot::Machine;
+use crate::boot::root::{Search, pause_until};
+use crate::error::Stage;
+use crate::parse::device::DeviceRef;
+use crate::sys::clock::{self, Moment};
+use crate::sys::kmsg;
+
+/// Waits until `until`, or for ever, and says when the device of `root=` appears.
+pub(in crate::boot) fn watch(machine: &mut Machine, until: Option<Moment>) {
+    let asked = machine.asked;
+    let Ok(wanted) = DeviceRef::parse(asked.root.as_str()) else {
+        return;
+    };
+    let gave_up = clock::now();
+    if let Ok(mut search) = Search::new(wanted)
+        && let Ok(Some(device)) = search.look_out(machine, until)
+    {
+        let late = Duration::from_micros(clock::now() - gave_up)
+            .as_secs()
+            .saturating_add(1);
+        let waited = asked.rootwait.unwrap_or_default().as_secs();
+        kmsg::error(
+            Stage::Root,
+            format_args!(
+                "{} has appeared, less than {late} s after the deadline: boot with rootwait={}",
+                device.node,
+                enough(waited.saturating_add(late)),
+            ),
+        );
+    }
+    // The rest of the time is slept, for ever by who called.
+    if let Some(until) = until {
+        pause_until(until);
+    }
+}
+
+/// What to wait at most if it took `seconds` once: half as much again, as a round number.
+fn enough(seconds: u64) -> u64 {
+    seconds.saturating_add(seconds / 2).next_multiple_of(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::enough;
+
+    #[test]
+    fn enough_is_more_than_it_took() {
+        for (took, proposed) in [(1, 10), (7, 10), (13, 20), (20, 30), (60, 90)] {
+            assert_eq!(enough(took), proposed);
+        }
+    }
+}

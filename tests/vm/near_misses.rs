@@ -1,0 +1,178 @@
+//! The report of a root that was not found: what comes close, what there is, what the kernel had to say.
+
+use anyhow::{Context, Result, ensure};
+use berth_initramfs::Compression;
+use berth_qemu::vm::{Builder, Drive, Ended, Outcome};
+use berth_tests::{Lab, MODULES, disk, field};
+
+use crate::provoke::OWN_FAILURE;
+use crate::{Case, cases};
+
+pub(crate) const CASES: &[Case] = cases![
+    once device_that_comes_after_the_deadline_is_told_with_the_time_it_takes,
+    once disk_that_cannot_be_read_is_told_in_the_kernels_words,
+    everywhere initramfs_that_does_not_fit_into_memory_is_said_to_be_truncated,
+    once report_is_on_every_console_whatever_the_log_level,
+    once report_is_in_the_event_stream_line_by_line,
+];
+
+/// The lines of the report in the event stream.
+fn report(outcome: &Outcome) -> Vec<&str> {
+    let events = outcome.events.iter();
+    let lines = events.filter(|event| event.name() == "report");
+    lines.filter_map(|event| field(event, "line")).collect()
+}
+
+/// Holds a boot that failed to a line of its report, which begins so.
+fn reported(outcome: &Outcome, line: &str) -> Result<()> {
+    outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
+    let lines = report(outcome);
+    ensure!(
+        lines.iter().any(|found| found.starts_with(line)),
+        "{line:?} is not in {lines:#?}"
+    );
+    Ok(())
+}
+
+fn device_that_comes_after_the_deadline_is_told_with_the_time_it_takes(lab: &Lab) -> Result<()> {
+    let name = "device_that_comes_after_the_deadline_is_told_with_the_time_it_takes";
+    let mut vm = lab
+        .machine(name)?
+        .append("root=LABEL=BERTH rootwait=1 berth.on_failure=reboot panic=0")
+        .start()?;
+    vm.expect("the report", |event| event.is_failure("B020"))?;
+    vm.plug(Drive::blk(&disk::vfat([])?))?;
+    // The kernel may keep the last line of its log from the console until the next one.
+    vm.expect_console("/dev/vda1 has appeared, less than ")?;
+    let console = vm.console();
+    ensure!(
+        console.contains(" s after the deadline: boot with rootwait="),
+        "{console}"
+    );
+    vm.quit()?;
+    Ok(vm.wait()?.assert_ended(Ended::Killed)?)
+}
+
+/// The disk fails every read behind its first sectors.
+fn disk_that_cannot_be_read_is_told_in_the_kernels_words(lab: &Lab) -> Result<()> {
+    let image = disk::vfat([])?;
+    let storage = format!(
+        "driver=blkdebug,node-name=broken,inject-error.0.event=none,inject-error.0.iotype=read,\
+         image.driver=file,image.filename={}",
+        image.as_ref().display()
+    );
+    let outcome = lab
+        .machine("disk_that_cannot_be_read_is_told_in_the_kernels_words")?
+        .append("root=UUID=B0A7-0002 rootwait=0")
+        .arguments([
+            "-blockdev",
+            &storage,
+            "-device",
+            "virtio-blk-pci,drive=broken",
+        ])
+        .start()?
+        .wait()?;
+    reported(&outcome, "kernel: ")?;
+    let lines = report(&outcome);
+    ensure!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("kernel: ") && line.contains("I/O error, dev vda")),
+        "{lines:#?}"
+    );
+    ensure!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("/dev/vda: ") && line.contains("EIO")),
+        "{lines:#?}"
+    );
+    Ok(())
+}
+
+/// What stands before the modules in the image fills the memory that the kernel has for it, which is half of all on a tmpfs.
+/// That is what the kernel takes when its own command line has no `root=` (init/do_mounts.c); on a ramfs it would run out of
+/// memory and panic.
+fn initramfs_that_does_not_fit_into_memory_is_said_to_be_truncated(lab: &Lab) -> Result<()> {
+    let ballast = vec![0x5a; 80 << 20];
+    let spec = lab
+        .spec()?
+        .load(MODULES)
+        .cmdline("root=/dev/vda1 rootwait=0")
+        .replace("/lib/modules/.ballast", ballast, 0o644);
+    let outcome = lab
+        .machine_with(
+            "initramfs_that_does_not_fit_into_memory_is_said_to_be_truncated",
+            &spec.build(Compression::Zstd)?,
+        )
+        .memory(128)
+        .blk(&disk::vfat([])?)
+        .start()?
+        .wait()?;
+    outcome.assert_ended(Ended::PowerOff)?;
+    ensure!(
+        outcome.console.contains("the initramfs was truncated when the kernel unpacked it (write error): give the VM more memory"),
+        "{}",
+        outcome.log.display()
+    );
+    Ok(())
+}
+
+/// A machine whose root will not be found.
+fn rootless(lab: &Lab, name: &str, words: &str) -> Result<Builder> {
+    let vm = lab.machine(name)?;
+    Ok(vm.append(format!("root=LABEL=NONE rootwait=0 {words}")))
+}
+
+fn report_is_on_every_console_whatever_the_log_level(lab: &Lab) -> Result<()> {
+    let name = "report_is_on_every_console_whatever_the_log_level";
+    let other = berth_qemu::target_dir()
+        .join("vm")
+        .join(format!("{name}.hvc0"));
+    // The kernel's driver of serial ports is one console, on one of them: the other is the port of a virtio console.
+    let file = format!("file,id=hvc0,path={}", other.display());
+    let outcome = rootless(lab, name, "loglevel=1 console=hvc0")?
+        .blk(&disk::vfat([])?)
+        .arguments([
+            "-chardev",
+            &file,
+            "-device",
+            r#"{"driver":"virtconsole","chardev":"hvc0"}"#,
+        ])
+        .start()?
+        .wait()?;
+    outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
+    let other = std::fs::read_to_string(&other).context("the other console")?;
+    for console in [&outcome.console, &other] {
+        for text in [
+            "wait for root=LABEL=NONE: ",
+            "/dev/vda1: 64 MiB",
+            "the boot ends here",
+        ] {
+            let times = console.matches(text).count();
+            ensure!(times == 1, "{text:?} is there {times} times: {console}");
+        }
+    }
+    Ok(())
+}
+
+fn report_is_in_the_event_stream_line_by_line(lab: &Lab) -> Result<()> {
+    let name = "report_is_in_the_event_stream_line_by_line";
+    let outcome = rootless(lab, name, "")?
+        .blk(&disk::vfat([])?)
+        .start()?
+        .wait()?;
+    outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
+    let lines = report(&outcome);
+    ensure!(lines.len() >= 4, "{lines:#?}");
+    let on_console: Vec<_> = outcome
+        .console
+        .lines()
+        .filter_map(|line| Some(line.split_once("berth: root:   ")?.1))
+        .collect();
+    // The first is what to do, which the event `failure` leaves out.
+    ensure!(
+        on_console.get(1..) == Some(&lines[..]),
+        "{on_console:#?} {lines:#?}"
+    );
+    Ok(())
+}
