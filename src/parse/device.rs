@@ -28,7 +28,7 @@ pub enum DeviceRef<'a> {
     /// `LABEL=`: the filesystem's label, compared byte by byte.
     Label(&'a str),
     /// `PARTUUID=`: a GPT partition's GUID, or an MBR disk's signature and the partition's number
-    /// (`0a1b2c3d-01`). Compare with [`DeviceRef::matches_partuuid`].
+    /// (`0a1b2c3d-01`). Compare with [`PartUuid::matches`](crate::parse::partition::PartUuid::matches).
     PartUuid {
         /// The text before `/PARTNROFF=`.
         uuid: &'a str,
@@ -95,14 +95,8 @@ impl<'a> DeviceRef<'a> {
 
     /// Whether this asks for the filesystem with the given label.
     #[must_use]
-    pub fn matches_label(&self, found: &Label<'_>) -> bool {
+    pub fn matches_label(&self, found: &Label) -> bool {
         matches!(self, Self::Label(typed) if found.bytes() == typed.as_bytes())
-    }
-
-    /// Whether this names the partition that the kernel calls `found`, before any `PARTNROFF`.
-    #[must_use]
-    pub fn matches_partuuid(&self, found: &str) -> bool {
-        matches!(self, Self::PartUuid { uuid, .. } if uuid.eq_ignore_ascii_case(found))
     }
 
     /// Whether a block device of this machine is meant: one that can appear late.
@@ -272,8 +266,6 @@ mod tests {
         assert!(fat.matches_uuid(&Uuid::Serial(0xabcd_1234)));
         assert!(!fat.matches_uuid(&Uuid::Serial(0xabcd_1235)));
         assert!(!DeviceRef::Label("ABCD-1234").matches_uuid(&Uuid::Serial(0xabcd_1234)));
-        let part = DeviceRef::parse("PARTUUID=0A1B2C3D-01/PARTNROFF=2").unwrap();
-        assert!(part.matches_partuuid("0a1b2c3d-01"));
     }
 
     #[test]

@@ -14,7 +14,8 @@
 //! | [`device`] | `root=` and its like: every way to name a device | people |
 //! | [`list`], [`choice`], [`verity`] | the shapes of other values | people |
 //! | [`uuid`] | the two shapes of a filesystem's UUID | mkfs |
-//! | [`superblock`] | the first 64 KiB of a block device | mkfs, or an attacker |
+//! | [`superblock`] | what lies on a block device | mkfs, or an attacker |
+//! | [`partition`] | GPT and MBR partition tables | fdisk, or an attacker |
 //! | [`mountinfo`] | `/proc/self/mountinfo` | the kernel |
 //! | [`uevent`] | netlink datagrams and sysfs `uevent` files | the kernel |
 //! | [`kmsg`] | records of `/dev/kmsg` | the kernel, and programs |
@@ -22,13 +23,16 @@
 //! | [`executable`] | the beginning of a program's file | linkers, script authors |
 //! | [`json`], and on it [`config`] | an OCI bundle's `config.json` | container tools |
 //!
-//! [`nearest`] finds the word that a mistyped one was meant to be, for messages.
+//! [`read_at`] is what the readers of disks read from, [`checksum`] what formats are protected by. [`nearest`] finds the word
+//! that a mistyped one was meant to be, [`near_miss`] the device, for messages.
 //!
 //! What the command line *means* is one floor up, in [`crate::plan`].
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::string_slice, clippy::arithmetic_side_effects))]
 
+pub(crate) mod bytes;
+pub mod checksum;
 pub mod choice;
 pub mod cmdline;
 pub mod config;
@@ -39,7 +43,10 @@ pub mod kmsg;
 pub mod list;
 pub mod modules;
 pub mod mountinfo;
+pub mod near_miss;
 pub mod nearest;
+pub mod partition;
+pub mod read_at;
 pub mod superblock;
 pub mod uevent;
 pub mod uuid;

@@ -1,14 +1,23 @@
 //! Block devices as sysfs shows them (Documentation/ABI/stable/sysfs-block), and what is on them.
 
-use rustix::fs::{CWD, FileType, Mode, major, makedev, minor, mknodat, stat};
-use rustix::io::Errno;
+use core::fmt::Write as _;
+use core::mem::MaybeUninit;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    CWD, FileType, Mode, SeekFrom, major, makedev, minor, mknodat, readlinkat_raw, seek, stat,
+};
+use rustix::io::{Errno, pread};
 
 use super::buffer::Buffer;
 use super::fs::{each_name, open_file, read_file};
 use super::path::{Path, path};
 use crate::error::{During, Fault, Op};
-use crate::parse::superblock::{self, Superblock};
+use crate::parse::partition::{self, Entry};
+use crate::parse::read_at::ReadAt;
+use crate::parse::superblock::{self, Content, Kind};
 use crate::parse::uevent::Properties;
+use crate::text::Text;
 
 const CLASS: &str = "/sys/class/block";
 
@@ -23,6 +32,8 @@ pub struct Device {
     pub number: (u32, u32),
     /// The size in sectors of 512 bytes, whatever the device's own sectors are.
     pub sectors: u64,
+    /// The number of the partition; `None` for a whole disk.
+    pub partition: Option<u32>,
 }
 
 impl Device {
@@ -33,6 +44,75 @@ impl Device {
     pub fn node(&self) -> Result<Path, Errno> {
         path(format_args!("/dev/{}", self.name))
     }
+
+    /// The device that the kernel calls `name`, if it is there.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::at(format_args!("{CLASS}/{}", SysfsName(name)))
+    }
+
+    /// The disk that this partition is on.
+    pub fn disk(&self) -> Option<Self> {
+        self.partition?;
+        // The class has links into the tree of devices, where a partition's directory is inside its disk's.
+        Self::at(format_args!("{CLASS}/{}/..", SysfsName(&self.name)))
+    }
+
+    /// The name of the driver of its disk: `virtio_blk`, `sd`, `nvme`, …
+    pub fn driver(&self) -> Option<Text<32>> {
+        let up = if self.partition.is_some() { "/.." } else { "" };
+        let name = SysfsName(&self.name);
+        // What an NVMe namespace or a card's block device belongs to is a class device, whose parent has the driver.
+        ["device/driver", "device/device/driver"]
+            .iter()
+            .find_map(|link| {
+                let link = path(format_args!("{CLASS}/{name}{up}/{link}")).ok()?;
+                let mut buffer = [MaybeUninit::uninit(); 256];
+                let (target, _) = readlinkat_raw(CWD, link.as_str(), &mut buffer).ok()?;
+                target
+                    .rsplit(|byte| *byte == b'/')
+                    .next()
+                    .map(Text::from_bytes)
+            })
+    }
+
+    /// The size of its sectors, in bytes.
+    fn sector_size(&self) -> u32 {
+        const USUAL: u32 = 512;
+        let name = SysfsName(&self.name);
+        let size = path(format_args!("{CLASS}/{name}/queue/logical_block_size")).ok();
+        size.and_then(|file| number_in(&file)).unwrap_or(USUAL)
+    }
+
+    fn at(directory: core::fmt::Arguments<'_>) -> Option<Self> {
+        let mut buffer = [0; 1024];
+        let attribute = |name: &str| path(format_args!("{directory}/{name}")).ok();
+        let uevent = read_file(CWD, &attribute("uevent")?, &mut buffer).ok()?;
+        let properties = Properties::from_sysfs(uevent).ok()?;
+        Some(Self {
+            name: heapless::String::try_from(properties.devname?).ok()?,
+            number: (properties.major?, properties.minor?),
+            sectors: number_in(&attribute("size")?)?,
+            partition: properties.partn,
+        })
+    }
+}
+
+/// A device's name as its directory in sysfs has it, where a slash cannot be: `cciss!c0d0`.
+struct SysfsName<'a>(&'a str);
+
+impl core::fmt::Display for SysfsName<'_> {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0
+            .chars()
+            .try_for_each(|c| formatter.write_char(if c == '/' { '!' } else { c }))
+    }
+}
+
+/// The number that an attribute holds.
+fn number_in<T: core::str::FromStr>(file: &str) -> Option<T> {
+    let mut buffer = [0; 32];
+    let text = read_file(CWD, file, &mut buffer).ok()?;
+    core::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
 }
 
 /// Calls `visit` with each block device until it answers `false`.
@@ -41,23 +121,8 @@ impl Device {
 /// Those of reading the class directory. A device that vanishes while it is looked at is not visited.
 pub fn each_device(mut visit: impl FnMut(&Device) -> bool) -> Result<(), Fault> {
     each_name(CLASS, |name| {
-        device(name).is_none_or(|device| visit(&device))
-    })
-}
-
-fn device(sysfs_name: &str) -> Option<Device> {
-    let mut buffer = [0; 1024];
-    let attribute = |name: &str| path(format_args!("{CLASS}/{sysfs_name}/{name}")).ok();
-    let uevent = read_file(CWD, &attribute("uevent")?, &mut buffer).ok()?;
-    let properties = Properties::from_sysfs(uevent).ok()?;
-    let name = heapless::String::try_from(properties.devname?).ok()?;
-    let number = (properties.major?, properties.minor?);
-    let size = read_file(CWD, &attribute("size")?, &mut buffer).ok()?;
-    let sectors = core::str::from_utf8(size.trim_ascii()).ok()?.parse().ok()?;
-    Some(Device {
-        name,
-        number,
-        sectors,
+        let device = Device::at(format_args!("{CLASS}/{name}"));
+        device.is_none_or(|device| visit(&device))
     })
 }
 
@@ -88,17 +153,81 @@ pub fn number_of(path: &str) -> Result<(u32, u32), Errno> {
     Ok((major(stat.st_rdev), minor(stat.st_rdev)))
 }
 
-/// Recognises the filesystem on the device at `path`, if it is one that berth knows.
-///
-/// `window` is room for the start of the device.
+/// What lies on the device at `node`.
 ///
 /// # Errors
-/// Those of openat(2) and read(2); `ENOMEDIUM` from a drive without a medium is one of them.
-pub fn probe<'w>(
-    path: &str,
-    window: &'w mut Buffer<WINDOW>,
-) -> Result<Option<Superblock<'w>>, Fault> {
-    let device = open_file(CWD, path)?;
-    let start = window.fill_from(&device).during(Op::Read, path)?;
-    Ok(superblock::probe(start))
+/// Those of openat(2), lseek(2) and read(2), if nothing was recognised; `ENOMEDIUM` from a drive without a medium is one of
+/// them.
+pub fn content(node: &str, window: &mut Buffer<WINDOW>) -> Result<Content, Fault> {
+    let mut file = DeviceFile::open(node)?;
+    let window = window.bytes_mut().during(Op::Read, node)?;
+    let content = superblock::identify(&mut file, window);
+    match file.failed {
+        Some(errno) if content.kind == Kind::Unknown => Err(errno).during(Op::Read, node),
+        _ => Ok(content),
+    }
+}
+
+/// The entry of the partition with this number in the table of the disk `disk`.
+///
+/// # Errors
+/// Those of openat(2), lseek(2) and read(2).
+pub fn table_entry(disk: &Device, number: u32) -> Result<Option<Entry>, Fault> {
+    let node = disk.node().during(Op::Open, &disk.name)?;
+    let mut file = DeviceFile::open(&node)?;
+    let entry = partition::entry(&mut file, disk.sector_size(), number);
+    match file.failed {
+        Some(errno) if entry.is_none() => Err(errno).during(Op::Read, &node),
+        _ => Ok(entry),
+    }
+}
+
+/// A device that is open for reading.
+struct DeviceFile {
+    file: OwnedFd,
+    size: u64,
+    /// Why the first read that failed did.
+    failed: Option<Errno>,
+}
+
+impl DeviceFile {
+    fn open(node: &str) -> Result<Self, Fault> {
+        let file = open_file(CWD, node)?;
+        let size = seek(&file, SeekFrom::End(0)).during(Op::Read, node)?;
+        Ok(Self {
+            file,
+            size,
+            failed: None,
+        })
+    }
+}
+
+impl ReadAt for DeviceFile {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&mut self, mut offset: u64, into: &mut [u8]) -> Option<()> {
+        let mut rest = into;
+        // What lies behind the end is no failure of the device.
+        let end = offset.checked_add(rest.len() as u64)?;
+        if end > self.size {
+            return None;
+        }
+        while !rest.is_empty() {
+            match pread(&self.file, &mut *rest, offset) {
+                Ok(0) => return None,
+                Ok(len) => {
+                    offset = offset.saturating_add(len as u64);
+                    rest = rest.get_mut(len..)?;
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => {
+                    self.failed.get_or_insert(errno);
+                    return None;
+                }
+            }
+        }
+        Some(())
+    }
 }

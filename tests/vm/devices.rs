@@ -100,7 +100,7 @@ fn device_that_never_comes_ends_in_a_report_within_the_deadline(lab: &Lab) -> Re
     // What is there instead, so that a typing error can be seen.
     for device in [
         "/dev/vda: ",
-        "/dev/vda1: 64 MiB, vfat, UUID=B0A7-0002, LABEL=BERTH",
+        "/dev/vda1: 64 MiB, virtio_blk, vfat, UUID=B0A7-0002, LABEL=BERTH, PARTUUID=b0a70001-01",
     ] {
         ensure!(
             outcome.console.contains(device),

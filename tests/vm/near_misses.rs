@@ -2,13 +2,16 @@
 
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::Compression;
+use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::vm::{Builder, Drive, Ended, Outcome};
 use berth_tests::{Lab, MODULES, disk, field};
+use uuid::Uuid;
 
 use crate::provoke::OWN_FAILURE;
 use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
+    once near_misses_are_named,
     once device_that_comes_after_the_deadline_is_told_with_the_time_it_takes,
     once disk_that_cannot_be_read_is_told_in_the_kernels_words,
     everywhere initramfs_that_does_not_fit_into_memory_is_said_to_be_truncated,
@@ -34,6 +37,70 @@ fn reported(outcome: &Outcome, line: &str) -> Result<()> {
     Ok(())
 }
 
+/// A GPT with an ext4 of this label, as the partition of this name.
+fn gpt() -> Result<berth_qemu::disk::DiskImage> {
+    let fs = Fs::ext4("DATA", disk::EXT4_UUID, disk::files([])?);
+    Disk::gpt(Uuid::from_u128(0xb0a7_0000))
+        .named("system", fs)
+        .build()
+}
+
+/// One boot for each word that comes close to something on the disk.
+fn near_misses_are_named(lab: &Lab) -> Result<()> {
+    let image = gpt()?;
+    let table = [
+        (
+            "LABEL=data",
+            "/dev/vda1 differs in upper and lower case only, which counts",
+        ),
+        ("LABEL=DATE", "/dev/vda1 is nearly that: a typing error?"),
+        (
+            "LABEL=system",
+            "that is the partition /dev/vda1: ask for it with root=PARTLABEL=",
+        ),
+        (
+            "PARTLABEL=DATA",
+            "that is the filesystem on /dev/vda1: ask for it with root=LABEL=",
+        ),
+        (
+            "PARTLABEL=System",
+            "/dev/vda1 differs in upper and lower case only, which counts",
+        ),
+        (
+            "UUID=00000000-0000-0000-0000-0000b0a70001",
+            "that is the partition /dev/vda1: ask for it with root=PARTUUID=",
+        ),
+        (
+            "PARTUUID=b0a70000-0000-4000-8000-000000000003",
+            "that is the filesystem on /dev/vda1: ask for it with root=UUID=",
+        ),
+        (
+            "/dev/vda2",
+            "the disk /dev/vda is there, and has no partition 2",
+        ),
+        (
+            "/dev/sda1",
+            "there is /dev/vda1: is the disk on another bus, or did disks change places?",
+        ),
+    ];
+    for (root, line) in table {
+        let outcome = lab
+            .machine("near_misses_are_named")?
+            .append(format!("root={root} rootwait=0"))
+            .blk(&image)
+            .start()?
+            .wait()?;
+        reported(&outcome, line).with_context(|| root.to_owned())?;
+        reported(&outcome, &format!("asked for: root={root} rw rootwait=0"))?;
+        reported(
+            &outcome,
+            "/dev/vda1: 64 MiB, virtio_blk, ext4, UUID=b0a70000-0000-4000-8000-000000000003, LABEL=DATA, \
+             PARTUUID=00000000-0000-0000-0000-0000b0a70001, PARTLABEL=system",
+        )?;
+    }
+    Ok(())
+}
+
 fn device_that_comes_after_the_deadline_is_told_with_the_time_it_takes(lab: &Lab) -> Result<()> {
     let name = "device_that_comes_after_the_deadline_is_told_with_the_time_it_takes";
     let mut vm = lab
@@ -42,13 +109,9 @@ fn device_that_comes_after_the_deadline_is_told_with_the_time_it_takes(lab: &Lab
         .start()?;
     vm.expect("the report", |event| event.is_failure("B020"))?;
     vm.plug(Drive::blk(&disk::vfat([])?))?;
-    // The kernel may keep the last line of its log from the console until the next one.
-    vm.expect_console("/dev/vda1 has appeared, less than ")?;
-    let console = vm.console();
-    ensure!(
-        console.contains(" s after the deadline: boot with rootwait="),
-        "{console}"
-    );
+    // The kernel may keep the last line of its log from the console until the next one, and shows a line in pieces.
+    let said = vm.expect_console("/dev/vda1 has appeared, less than ")?;
+    vm.expect_console_after(said, " s after the deadline: boot with rootwait=10\n")?;
     vm.quit()?;
     Ok(vm.wait()?.assert_ended(Ended::Killed)?)
 }

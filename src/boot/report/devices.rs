@@ -1,7 +1,12 @@
-//! The block devices that there are.
+//! The block devices that there are, and which of them come close to the one that was asked for.
 
 use super::Report;
 use crate::error::Code;
+use crate::error::Fault;
+use crate::parse::device::DeviceRef;
+use crate::parse::near_miss::{Advice, Seen, near_miss};
+use crate::parse::partition::Entry;
+use crate::parse::superblock::Content;
 use crate::sys::block::{self, WINDOW};
 use crate::sys::buffer::Buffer;
 use crate::text::Text;
@@ -9,16 +14,31 @@ use crate::text::Text;
 /// The most devices that are listed.
 const DEVICES: usize = 24;
 
-/// Lists what there is instead of a root: name, size, and what is on it, of each block device that is not empty.
-pub(super) fn list(report: &mut Report<'_>, _code: Code) {
+/// The most near misses that are told.
+const NEAR_MISSES: usize = 3;
+
+/// Tells what comes close, and lists what there is instead of a root: name, size, driver, what is on it and its names, of each
+/// block device that is not empty.
+pub(super) fn list(report: &mut Report<'_>, code: Code) {
     let mut devices = heapless::Vec::<block::Device, DEVICES>::new();
+    let mut window = Buffer::new();
     let mut count = 0_usize;
+    let mut near = 0_usize;
+    let asked = report.machine.asked.root;
+    let wanted = DeviceRef::parse(asked.as_str());
+    let wanted = wanted.ok().filter(|_| code == Code::RootNotFound);
     // A kernel without block devices has no such class.
     let _ = block::each_device(|device| {
         if device.sectors > 0 {
             count = count.saturating_add(1);
             // What does not fit is counted.
             let _ = devices.push(device.clone());
+            if let Some(wanted) = &wanted
+                && near < NEAR_MISSES
+                && tell_near_miss(report, wanted, device, &mut window)
+            {
+                near = near.saturating_add(1);
+            }
         }
         true
     });
@@ -30,7 +50,6 @@ pub(super) fn list(report: &mut Report<'_>, _code: Code) {
     }
     // Partitions follow their disk.
     devices.sort_unstable_by_key(|device| device.number);
-    let mut window = Buffer::new();
     let shown = devices
         .iter()
         .take_while(|device| report.has_room_for_the_rest() && show(report, device, &mut window))
@@ -40,22 +59,63 @@ pub(super) fn list(report: &mut Report<'_>, _code: Code) {
     }
 }
 
+/// What is known of a device: what is on it, and its entry in a partition table.
+fn look(
+    device: &block::Device,
+    window: &mut Buffer<WINDOW>,
+) -> (Option<Result<Content, Fault>>, Option<Entry>) {
+    let content = device.node().ok().map(|node| block::content(&node, window));
+    let entry = device.partition.and_then(|number| {
+        let entry = block::table_entry(&device.disk()?, number);
+        entry.ok().flatten()
+    });
+    (content, entry)
+}
+
+fn tell_near_miss(
+    report: &mut Report<'_>,
+    wanted: &DeviceRef<'_>,
+    device: &block::Device,
+    window: &mut Buffer<WINDOW>,
+) -> bool {
+    let (Some(Ok(content)), entry) = look(device, window) else {
+        return false;
+    };
+    let seen = Seen {
+        name: &device.name,
+        partition: device.partition,
+        content: &content,
+        entry: entry.as_ref(),
+    };
+    let near = near_miss(wanted, &seen);
+    near.is_some_and(|near| report.line(format_args!("{}", Advice { wanted, seen, near })))
+}
+
 fn show(report: &mut Report<'_>, device: &block::Device, window: &mut Buffer<WINDOW>) -> bool {
     let size = Size(device.sectors);
-    let mut line = Text::<256>::new(format_args!("/dev/{}: {size}", device.name));
-    match device.node().map(|node| block::probe(&node, window)) {
-        Ok(Ok(Some(superblock))) => {
-            line.push(format_args!(", {}", superblock.fstype));
-            if let Some(uuid) = superblock.uuid {
+    let mut line = Text::<512>::new(format_args!("/dev/{}: {size}", device.name));
+    if let Some(driver) = device.driver() {
+        line.push(format_args!(", {driver}"));
+    }
+    let (content, entry) = look(device, window);
+    match content {
+        Some(Ok(content)) => {
+            line.push(format_args!(", {}", content.kind));
+            if let Some(uuid) = content.uuid {
                 line.push(format_args!(", UUID={uuid}"));
             }
-            if let Some(label) = superblock.label {
+            if let Some(label) = content.label {
                 line.push(format_args!(", LABEL={label}"));
             }
         }
-        Ok(Ok(None)) => line.push(format_args!(", no filesystem that berth knows")),
-        Ok(Err(fault)) => line.push(format_args!(", {fault}")),
-        Err(_) => {}
+        Some(Err(fault)) => line.push(format_args!(", {fault}")),
+        None => {}
+    }
+    if let Some(Entry { partuuid, name }) = entry {
+        line.push(format_args!(", PARTUUID={partuuid}"));
+        if let Some(name) = name {
+            line.push(format_args!(", PARTLABEL={name}"));
+        }
     }
     report.line(format_args!("{line}"))
 }

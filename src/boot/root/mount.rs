@@ -37,13 +37,13 @@ impl Device {
             State::Clean => {}
         }
         if plan.rootfstype.is_empty() {
-            let Some(fstype) = self.fstype else {
+            let Some(fstype) = self.kind.fstype() else {
                 return Err(Error::new(
                     Stage::Root,
                     Code::RootUnknownType,
                     Op::Mount,
                     &self.node,
-                    "its superblock is none that berth knows (vfat, ext2, ext3, ext4)",
+                    format_args!("what is on it: {}", self.kind),
                 ));
             };
             return self.mount_as(fstype, plan).map(|()| fstype);

@@ -13,7 +13,7 @@ use super::Machine;
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
-use crate::parse::superblock::State;
+use crate::parse::superblock::{Kind, State};
 use crate::parse::uevent::{Action, Uevent};
 use crate::plan::Plan;
 use crate::sys::block::{self, WINDOW};
@@ -27,8 +27,8 @@ use crate::text::Text;
 /// A root device.
 pub(in crate::boot) struct Device {
     pub(in crate::boot) node: Path,
-    /// The type that the superblock tells.
-    pub(super) fstype: Option<&'static str>,
+    /// What its superblock tells.
+    pub(super) kind: Kind,
     pub(super) state: State,
 }
 
@@ -46,13 +46,7 @@ impl<'p> Search<'p> {
     /// # Errors
     /// [`Code::Unsupported`] for a form that is not found by looking at block devices.
     pub(in crate::boot) fn new(wanted: DeviceRef<'p>) -> Result<Self, Error> {
-        if !matches!(
-            wanted,
-            DeviceRef::Path(_)
-                | DeviceRef::Uuid(_)
-                | DeviceRef::Label(_)
-                | DeviceRef::Number { .. }
-        ) {
+        if !wanted.is_block() {
             return Err(Error::new(
                 Stage::Root,
                 Code::Unsupported,
@@ -151,35 +145,44 @@ impl<'p> Search<'p> {
             if uevent.subsystem != "block" || !appeared {
                 continue;
             }
-            let Some(name) = uevent.properties.devname else {
-                continue;
-            };
-            let properties = &uevent.properties;
-            let (Some(major), Some(minor)) = (properties.major, properties.minor) else {
-                continue;
-            };
+            let device = uevent.properties.devname.and_then(block::Device::named);
+            // It may be gone again.
+            let Some(device) = device else { continue };
             if !machine.has_devtmpfs {
-                block::make_node(name, (major, minor));
+                block::make_node(&device.name, device.number);
             }
-            if let Some(device) = self.look_at(name, (major, minor)) {
+            if let Some(device) = self.look_at(&device) {
                 return Ok(Some(device));
             }
         }
     }
 
-    fn look_at_all(&mut self, machine: &Machine) -> Result<Option<Device>, Error> {
+    /// Looks at what is there. A name that is on the device itself may be on two, as that of a copy is: the first is taken,
+    /// and that there are more is said.
+    fn look_at_all(&mut self, machine: &mut Machine) -> Result<Option<Device>, Error> {
         if let DeviceRef::Path(node) = self.wanted
             && machine.has_devtmpfs
         {
             return Ok(self.look_at_path(node));
         }
-        let mut found = None;
+        let mut found: Option<Device> = None;
         block::each_device(|device| {
             if !machine.has_devtmpfs {
                 block::make_node(&device.name, device.number);
             }
-            found = self.look_at(&device.name, device.number);
-            found.is_none()
+            match (self.look_at(device), &found) {
+                (Some(other), Some(first)) => machine.warn(
+                    Stage::Root,
+                    format_args!(
+                        "{} is on {} and on {}: the first is taken",
+                        self.wanted, first.node, other.node
+                    ),
+                ),
+                (Some(first), None) => found = Some(first),
+                (None, _) => {}
+            }
+            let is_unique = matches!(self.wanted, DeviceRef::Path(_) | DeviceRef::Number { .. });
+            found.is_none() || !is_unique
         })
         // A kernel without block devices has no such class.
         .or_else(|fault| {
@@ -198,41 +201,54 @@ impl<'p> Search<'p> {
         self.open(path(format_args!("{node}")).ok()?)
     }
 
-    /// The device `name`, if it is the one wanted and can be read.
-    fn look_at(&mut self, name: &str, number: (u32, u32)) -> Option<Device> {
+    /// The device, if it is the one wanted and can be read.
+    fn look_at(&mut self, device: &block::Device) -> Option<Device> {
         match self.wanted {
             // The uevent may be that of the device or of what the path goes through.
-            DeviceRef::Path(node) => self.look_at_path(node),
-            DeviceRef::Number { major, minor } if (major, minor) != number => None,
-            _ => self.open(path(format_args!("/dev/{name}")).ok()?),
+            DeviceRef::Path(node) => return self.look_at_path(node),
+            DeviceRef::Number { major, minor } if (major, minor) != device.number => return None,
+            DeviceRef::PartUuid { uuid, offset } => {
+                // The partition may be announced before the one that its number is counted from, or after it.
+                let number = device.partition?.checked_sub_signed(offset.unwrap_or(0))?;
+                let entry = block::table_entry(&device.disk()?, number).ok()??;
+                entry.partuuid.matches(uuid).then_some(())?;
+            }
+            DeviceRef::PartLabel(name) => {
+                let entry = block::table_entry(&device.disk()?, device.partition?).ok()??;
+                (entry.name?.bytes() == name.as_bytes()).then_some(())?;
+            }
+            _ => {}
         }
+        self.open(device.node().ok()?)
     }
 
     /// The device at `node`, if what is on it is what is wanted.
     fn open(&mut self, node: Path) -> Option<Device> {
-        let superblock = match block::probe(&node, &mut self.window) {
-            Ok(superblock) => superblock,
+        let content = match block::content(&node, &mut self.window) {
+            Ok(content) => content,
             Err(fault) => {
                 // A device that was not asked for by name may be anything, an empty drive for one.
-                if matches!(self.wanted, DeviceRef::Path(_) | DeviceRef::Number { .. }) {
+                if !matches!(self.wanted, DeviceRef::Uuid(_) | DeviceRef::Label(_)) {
                     self.unreadable = Some(fault);
                 }
                 return None;
             }
         };
+        // Other things carry names too: what holds an encrypted root is not the root.
+        let names = Some(&content).filter(|content| content.kind.fstype().is_some());
         let is_wanted = match self.wanted {
-            DeviceRef::Uuid(_) => superblock
-                .and_then(|superblock| superblock.uuid)
+            DeviceRef::Uuid(_) => names
+                .and_then(|content| content.uuid)
                 .is_some_and(|uuid| self.wanted.matches_uuid(&uuid)),
-            DeviceRef::Label(_) => superblock
-                .and_then(|superblock| superblock.label)
-                .is_some_and(|label| self.wanted.matches_label(&label)),
+            DeviceRef::Label(_) => names
+                .and_then(|content| content.label.as_ref())
+                .is_some_and(|label| self.wanted.matches_label(label)),
             _ => true,
         };
         is_wanted.then_some(Device {
             node,
-            fstype: superblock.map(|superblock| superblock.fstype),
-            state: superblock.map_or(State::Clean, |superblock| superblock.state),
+            kind: content.kind,
+            state: content.state,
         })
     }
 

@@ -1,43 +1,121 @@
-//! Which filesystem lies on a block device: told from its first 64 KiB.
+//! What lies on a block device: a filesystem with its names, or what else it is.
 //!
-//! [`probe`] answers with the type that mount(2) takes, and with the names that `UUID=` and `LABEL=`
-//! ask for. A magic number alone proves little: boot code, a partition table, or what an older
-//! filesystem left behind can hold one. So a format is only recognised when the numbers around its
-//! magic make sense together, and what does not is not guessed at. What a mount still needs, such as
-//! a journal to be replayed, is [`State`].
+//! [`identify`] answers with the type that mount(2) takes, and with the names that `UUID=` and `LABEL=` ask for. A magic
+//! number alone proves little: boot code, a partition table, or what an older filesystem left behind can hold one. So a
+//! format is only recognised when the numbers around its magic make sense together, and its checksum, where it has one, is
+//! right; what does not is not guessed at. What a mount still needs, such as a journal to be replayed, is [`State`].
 //!
-//! The offsets are written as named ranges, as the formats' specifications have them in tables.
+//! # The order, and why
+//!
+//! 1. *RAID members*, whose superblock may lie at the end or at 4 KiB and leave the beginning to the filesystem inside: to
+//!    mount one member is to corrupt the array.
+//! 2. *Filesystems that begin within the first sectors*. Their makers overwrite each other's, or leave the rest as it was:
+//!    so one that begins at byte 0 comes before one that begins at 1 KiB (FAT32's reserved sectors may well keep an old
+//!    ext superblock; mke2fs clears the boot sector).
+//! 3. *Other contents of the first sectors*: LUKS, LVM, swap, a hash tree. mke2fs leaves the mark of an older swap.
+//! 4. *ISO 9660 and btrfs*, at 32 and 64 KiB: mke2fs leaves an old btrfs there, and an ISO image may begin with a partition
+//!    table, which is nothing that could be mounted.
+//! 5. *Partition tables*, and then nothing: all zero, or unknown.
+//!
+//! At most some 20 KiB are read of a device, whatever its size. The offsets are written as named ranges, as the formats'
+//! specifications have them in tables.
 
 use core::fmt;
-use core::ops::Range;
 
-use crate::parse::uuid::Uuid;
+use super::bytes;
+use super::partition;
+use super::read_at::ReadAt;
+use super::uuid::Uuid;
 
-pub mod ext;
-pub mod vfat;
+mod btrfs;
+mod containers;
+mod erofs;
+mod exfat;
+mod ext;
+mod f2fs;
+mod iso9660;
+mod md;
+mod ntfs;
+mod squashfs;
+mod vfat;
+mod xfs;
 
-/// As many bytes from the start of a device as [`probe`] looks at. A smaller device gives fewer.
-pub const WINDOW: usize = 64 * 1024;
+/// Room that [`identify`] needs, in bytes: it looks at so much from the start of a device. A smaller device gives fewer.
+pub const WINDOW: usize = 8 * 1024;
 
-/// What a superblock says of its filesystem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Superblock<'a> {
-    /// The type for mount(2): `vfat`, `ext2`, `ext3` or `ext4`.
-    pub fstype: &'static str,
-    /// The format's variant, for people: `FAT12`, `FAT16`, `FAT32`; otherwise as `fstype`.
-    pub variant: &'static str,
-    /// What `UUID=` asks for. `None` when the filesystem was made without.
+/// The longest label: btrfs's.
+pub const LABEL_MAX: usize = 255;
+
+/// What lies on a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// What it is.
+    pub kind: Kind,
+    /// What `UUID=` asks for. `None` when it was made without.
     pub uuid: Option<Uuid>,
-    /// What `LABEL=` asks for. `None` when the filesystem has no name.
-    pub label: Option<Label<'a>>,
+    /// What `LABEL=` asks for. `None` when it has no name.
+    pub label: Option<Label>,
     /// How it was left.
     pub state: State,
+}
+
+/// What a device holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A filesystem, by its type for mount(2). NTFS is that of Linux 5.15, `ntfs3`.
+    Filesystem(&'static str),
+    /// An encrypted volume.
+    Luks,
+    /// A physical volume of LVM.
+    Lvm,
+    /// A member of a RAID array.
+    Md,
+    /// Swap space, perhaps with the image of a hibernated system.
+    Swap,
+    /// A dm-verity hash tree.
+    VerityTree,
+    /// A whole disk with a GPT.
+    Gpt,
+    /// A whole disk with an MBR.
+    Mbr,
+    /// Zeros, as far as was looked.
+    Empty,
+    /// Nothing that is known here.
+    Unknown,
+}
+
+impl Kind {
+    /// The type for mount(2), if it is a filesystem.
+    #[must_use]
+    pub const fn fstype(self) -> Option<&'static str> {
+        match self {
+            Self::Filesystem(fstype) => Some(fstype),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Filesystem(fstype) => fstype,
+            Self::Luks => "LUKS (encrypted)",
+            Self::Lvm => "LVM physical volume",
+            Self::Md => "RAID member (md)",
+            Self::Swap => "swap",
+            Self::VerityTree => "dm-verity hash tree",
+            Self::Gpt => "disk with a GPT",
+            Self::Mbr => "disk with an MBR",
+            Self::Empty => "all zero",
+            Self::Unknown => "no filesystem that berth knows",
+        })
+    }
 }
 
 /// How a filesystem was left by its last user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Unmounted in order.
+    /// Unmounted in order, as far as its format tells.
     Clean,
     /// Its journal is not empty: even a read-only mount writes to the device.
     NeedsRecovery,
@@ -45,39 +123,141 @@ pub enum State {
     Dirty,
 }
 
-/// A filesystem's name: bytes in whatever encoding its maker used, without padding.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Label<'a>(&'a [u8]);
+/// A name: bytes in whatever encoding its maker used, without padding, at most [`LABEL_MAX`] of them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Label(heapless::Vec<u8, LABEL_MAX>);
 
-/// One format's probe.
-type Probe = for<'a> fn(&'a [u8]) -> Option<Superblock<'a>>;
+/// A format that is told from the first [`WINDOW`] bytes.
+type Probe = fn(&[u8]) -> Option<Content>;
 
-/// FAT comes first: mke2fs clears the boot sector, so an old FAT does not survive a new ext, while
-/// FAT32's reserved sectors may well keep an old ext superblock.
-const PROBES: [Probe; 2] = [vfat::probe, ext::probe];
+/// The filesystems among them, and then the rest; see above for the order.
+const PROBES: [Probe; 12] = [
+    xfs::probe,
+    squashfs::probe,
+    exfat::probe,
+    ntfs::probe,
+    vfat::probe,
+    ext::probe,
+    f2fs::probe,
+    erofs::probe,
+    containers::luks,
+    containers::verity_tree,
+    containers::lvm,
+    containers::swap,
+];
 
-/// Looks for a filesystem in the first bytes of a device, up to [`WINDOW`] of them.
+/// Formats whose superblock lies further back: its place, and who knows it.
+const FURTHER: [(u64, usize, Probe); 2] = [
+    (iso9660::AT, iso9660::LEN, iso9660::probe),
+    (btrfs::AT, btrfs::LEN, btrfs::probe),
+];
+
+/// What lies on `device`. `window` is room for [`WINDOW`] bytes; with less, less is recognised.
+///
+/// What cannot be read is not recognised; whoever reads knows why.
 #[must_use]
-pub fn probe(window: &[u8]) -> Option<Superblock<'_>> {
-    PROBES.iter().find_map(|probe| probe(window))
+pub fn identify(device: &mut dyn ReadAt, window: &mut [u8]) -> Content {
+    let size = device.size();
+    let len = usize::try_from(size).map_or(window.len(), |size| size.min(window.len()));
+    let Some(window) = window.get_mut(..len) else {
+        return Content::of(Kind::Unknown);
+    };
+    if device.read_at(0, window).is_none() {
+        return Content::of(Kind::Unknown);
+    }
+    if let Some(found) = md::at_start(window).or_else(|| md::at_end(device)) {
+        return found;
+    }
+    if let Some(mut found) = PROBES.iter().find_map(|probe| probe(window)) {
+        // Where the format has its name elsewhere.
+        let elsewhere = match found.kind {
+            Kind::Filesystem("vfat") => vfat::root_label(device, window),
+            Kind::Filesystem("exfat") => exfat::label(device, window),
+            Kind::Filesystem("ntfs3") => ntfs::label(device, window),
+            _ => None,
+        };
+        found.label = elsewhere.or(found.label);
+        return found;
+    }
+    let is_zero = window.iter().all(|byte| *byte == 0);
+    let table = partition::kind_of_table(window);
+    for (at, len, probe) in FURTHER {
+        let Some(room) = window.get_mut(..len) else {
+            continue;
+        };
+        if device.read_at(at, room).is_some()
+            && let Some(found) = probe(room)
+        {
+            return found;
+        }
+    }
+    Content::of(match table {
+        Some(table) => table,
+        None if is_zero => Kind::Empty,
+        None => Kind::Unknown,
+    })
 }
 
-impl<'a> Label<'a> {
-    /// Takes a field of fixed width; `None` when nothing but `padding` is in it.
-    fn padded(field: &'a [u8], padding: u8) -> Option<Self> {
+impl Content {
+    /// Something without names.
+    pub(super) const fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            uuid: None,
+            label: None,
+            state: State::Clean,
+        }
+    }
+
+    /// A filesystem of that type.
+    fn filesystem(fstype: &'static str, uuid: Option<Uuid>, label: Option<Label>) -> Self {
+        Self {
+            uuid,
+            label,
+            ..Self::of(Kind::Filesystem(fstype))
+        }
+    }
+}
+
+impl Label {
+    /// Takes a field of fixed width; `None` when nothing but `padding` is in it, or it is longer than [`LABEL_MAX`].
+    pub(super) fn padded(field: &[u8], padding: u8) -> Option<Self> {
         let length = field.iter().rposition(|b| *b != padding)?;
-        field.get(..=length).map(Self)
+        heapless::Vec::from_slice(field.get(..=length)?)
+            .ok()
+            .map(Self)
+    }
+
+    /// Takes a field that ends at its first NUL, or is full.
+    pub(super) fn terminated(field: &[u8]) -> Option<Self> {
+        Self::padded(field.split(|b| *b == 0).next()?, 0)
+    }
+
+    /// Takes little-endian UTF-16 up to its first NUL, as UTF-8.
+    pub(super) fn utf16(field: &[u8]) -> Option<Self> {
+        let units = field
+            .chunks_exact(2)
+            .map_while(|unit| bytes::le16(unit, 0..2));
+        let units = units.take_while(|unit| *unit != 0);
+        let mut label = heapless::Vec::new();
+        for c in char::decode_utf16(units) {
+            let c = c.unwrap_or(char::REPLACEMENT_CHARACTER);
+            label
+                .extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes())
+                .ok()?;
+        }
+        (!label.is_empty()).then_some(Self(label))
     }
 
     /// The bytes.
     #[must_use]
-    pub fn bytes(&self) -> &'a [u8] {
-        self.0
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
 /// As text; a byte that is not printable ASCII or part of UTF-8 is written as `\x1b`.
-impl fmt::Display for Label<'_> {
+impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
@@ -94,60 +274,99 @@ impl fmt::Display for Label<'_> {
     }
 }
 
-impl fmt::Debug for Label<'_> {
+impl fmt::Debug for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{self}\"")
     }
-}
-
-/// The bytes of a named range, if the window is that long.
-fn array<const N: usize>(window: &[u8], range: Range<usize>) -> Option<[u8; N]> {
-    window.get(range)?.try_into().ok()
-}
-
-fn le16(window: &[u8], range: Range<usize>) -> Option<u16> {
-    array(window, range).map(u16::from_le_bytes)
-}
-
-fn le32(window: &[u8], range: Range<usize>) -> Option<u32> {
-    array(window, range).map(u32::from_le_bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A window of zeros with captured sectors at their places.
+    /// Zeros with captured sectors at their places.
     pub(super) fn window(parts: &[(usize, &[u8])]) -> Vec<u8> {
-        let mut bytes = vec![0; WINDOW];
+        let mut bytes = vec![0; 128 * 1024];
         for (at, part) in parts {
             bytes[*at..at + part.len()].copy_from_slice(part);
         }
         bytes
     }
 
+    fn kind(bytes: &[u8]) -> Kind {
+        identify(&mut &bytes[..], &mut [0; WINDOW]).kind
+    }
+
     #[test]
-    fn an_empty_disk_and_an_mbr_are_no_filesystems() {
-        assert_eq!(probe(&[]), None);
-        assert_eq!(probe(&window(&[])), None);
+    fn an_empty_disk_and_one_of_noise_are_told_apart() {
+        assert_eq!(kind(&[]), Kind::Empty);
+        assert_eq!(kind(&window(&[])), Kind::Empty);
+        assert_eq!(kind(&window(&[(3, b"x")])), Kind::Unknown);
+    }
+
+    #[test]
+    fn a_disk_with_partitions_is_no_fat_though_the_boot_sector_of_one_is_left() {
         // One FAT partition from sector 2048, and the jump and signature that a boot loader leaves.
-        let mut mbr = window(&[(0, b"\xeb\x63\x90"), (510, b"\x55\xaa")]);
-        mbr[446..462]
-            .copy_from_slice(b"\x80\x20\x21\x00\x0c\x51\x01\x04\x00\x08\x00\x00\x00\xf8\x00\x00");
-        assert_eq!(probe(&mbr), None);
+        let entry = b"\x80\x20\x21\x00\x0c\x51\x01\x04\x00\x08\x00\x00\x00\xf8\x00\x00";
+        let mbr = [(0, &b"\xeb\x63\x90"[..]), (446, entry), (510, b"\x55\xaa")];
+        assert_eq!(kind(&window(&mbr)), Kind::Mbr);
+        let boot = include_bytes!("testdata/fat16-boot.bin");
+        let mut bytes = window(&[(0, boot)]);
+        assert_eq!(kind(&bytes), Kind::Filesystem("vfat"));
+        bytes[446..510].fill(0);
+        bytes[446..462].copy_from_slice(entry);
+        assert_eq!(kind(&bytes), Kind::Mbr);
     }
 
     #[test]
     fn fat32_made_over_an_ext_filesystem_is_fat() {
         let boot = include_bytes!("testdata/fat32-boot.bin");
         let ext = include_bytes!("testdata/ext4.bin");
-        let bytes = window(&[(0, boot), (1024, ext)]);
-        assert_eq!(probe(&bytes).unwrap().fstype, "vfat");
+        assert_eq!(
+            kind(&window(&[(0, boot), (1024, ext)])),
+            Kind::Filesystem("vfat")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_unknown() {
+        struct Broken;
+        impl ReadAt for Broken {
+            fn size(&self) -> u64 {
+                1 << 40
+            }
+            fn read_at(&mut self, _: u64, _: &mut [u8]) -> Option<()> {
+                None
+            }
+        }
+        assert_eq!(identify(&mut Broken, &mut [0; WINDOW]).kind, Kind::Unknown);
+    }
+
+    #[test]
+    fn few_bytes_decide() {
+        struct Counting(u64);
+        impl ReadAt for Counting {
+            fn size(&self) -> u64 {
+                1 << 40
+            }
+            fn read_at(&mut self, _: u64, into: &mut [u8]) -> Option<()> {
+                self.0 += into.len() as u64;
+                into.fill(0x5a);
+                Some(())
+            }
+        }
+        let mut device = Counting(0);
+        assert_eq!(identify(&mut device, &mut [0; WINDOW]).kind, Kind::Unknown);
+        assert!(device.0 <= 20 * 1024, "{}", device.0);
     }
 
     #[test]
     fn a_label_is_shown_without_control_characters() {
-        let label = Label(b"na\xc3\xafve \xef\x1b[2J");
+        let label = Label::padded(b"na\xc3\xafve \xef\x1b[2J", b' ').unwrap();
         assert_eq!(label.to_string(), r"naïve \xef\x1b[2J");
+        let wide = Label::utf16(b"r\0o\0\xe9\0t\0\0\0x\0").unwrap();
+        assert_eq!(wide.to_string(), "roét");
+        assert_eq!(Label::utf16(&[0; 8]), None);
+        assert_eq!(Label::padded(&[b'x'; LABEL_MAX + 1], b' '), None);
     }
 }

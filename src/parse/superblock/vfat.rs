@@ -9,11 +9,15 @@
 //! (a small FAT32 has fewer clusters than the specification wants).
 //!
 //! The name is the root directory's volume entry, which every tool changes, or else the boot
-//! sector's copy, which Windows leaves as it was. FAT32's root directory lies beyond the window.
+//! sector's copy, which Windows leaves as it was. FAT32's root directory is an ordinary chain of
+//! clusters, of which the first is looked at: the entry is made with the filesystem.
 
 use core::ops::Range;
 
-use super::{Label, State, Superblock, le16, le32};
+use super::{Content, Kind, Label, State};
+use crate::parse::bytes::{le16, le32};
+use crate::parse::partition;
+use crate::parse::read_at::ReadAt;
 use crate::parse::uuid::Uuid;
 
 const BYTES_PER_SECTOR: Range<usize> = 0x0b..0x0d;
@@ -26,6 +30,7 @@ const MEDIA: usize = 0x15;
 const FAT_SECTORS_16: Range<usize> = 0x16..0x18;
 const SECTORS_32: Range<usize> = 0x20..0x24;
 const FAT_SECTORS_32: Range<usize> = 0x24..0x28;
+const ROOT_CLUSTER: Range<usize> = 0x2c..0x30;
 const SIGNATURE: Range<usize> = 0x1fe..0x200;
 
 /// The extended part of the parameter block, which FAT32 has further back.
@@ -67,15 +72,25 @@ const VOLUME_ID: u8 = 0x08;
 /// Volume id, directory and the two bits that a part of a long name has besides.
 const VOLUME_MASK: u8 = 0x1f;
 
-const FAT12_CLUSTERS: u32 = 4085;
+/// As much of the root directory is looked at.
+const DIRECTORY: usize = 16 * 1024;
+/// At a time.
+const CHUNK: usize = 512;
+
+/// The number of the first cluster.
+const FIRST_CLUSTER: u32 = 2;
 
 /// Recognises a FAT boot sector.
-pub(super) fn probe(window: &[u8]) -> Option<Superblock<'_>> {
+pub(super) fn probe(window: &[u8]) -> Option<Content> {
     let jump = matches!(window, [0xeb, _, 0x90, ..] | [0xe9, ..]);
     if !jump || window.get(SIGNATURE)? != b"\x55\xaa" {
         return None;
     }
     let layout = Layout::read(window)?;
+    // fdisk leaves the boot sector of a FAT that was on the whole disk before.
+    if partition::kind_of_table(window) == Some(Kind::Mbr) {
+        return None;
+    }
     let extended = if layout.is_fat32 {
         EXTENDED_32
     } else {
@@ -88,26 +103,18 @@ pub(super) fn probe(window: &[u8]) -> Option<Superblock<'_>> {
     let copy = Some(field)
         .filter(|field| signature == WITH_LABEL && *field != NO_NAME)
         .and_then(|field| Label::padded(field, b' '));
-    let is_dirty = window.get(extended.state)? & STATE_DIRTY != 0;
-    Some(Superblock {
-        fstype: "vfat",
-        variant: match layout.clusters {
-            _ if layout.is_fat32 => "FAT32",
-            0..FAT12_CLUSTERS => "FAT12",
-            _ => "FAT16",
-        },
-        uuid: serial.map(Uuid::Serial),
-        label: root_label(window, &layout).or(copy),
-        state: if is_dirty { State::Dirty } else { State::Clean },
-    })
+    let mut found = Content::filesystem("vfat", serial.map(Uuid::Serial), copy);
+    if window.get(extended.state)? & STATE_DIRTY != 0 {
+        found.state = State::Dirty;
+    }
+    Some(found)
 }
 
 /// What follows from the parameter block.
 struct Layout {
     is_fat32: bool,
-    clusters: u32,
-    /// Bytes; empty on FAT32, where it is an ordinary chain of clusters.
-    root_directory: Range<usize>,
+    /// Bytes on the device; on FAT32 the first cluster of it.
+    root_directory: Range<u64>,
 }
 
 impl Layout {
@@ -144,30 +151,41 @@ impl Layout {
         let before_root = fats.checked_mul(fat)?.checked_add(reserved)?;
         let before_data = before_root.checked_add(root_bytes.div_ceil(sector))?;
         let clusters = sectors.checked_sub(before_data)?.checked_div(cluster)?;
-        let root = usize::try_from(before_root.checked_mul(sector)?).ok()?;
-        let root_end = root.checked_add(usize::try_from(root_bytes).ok()?)?;
+        let bytes = |sectors: u32| u64::from(sectors).checked_mul(u64::from(sector));
+        let root_directory = if is_fat32 {
+            let number = le32(window, ROOT_CLUSTER)?.checked_sub(FIRST_CLUSTER)?;
+            let start = number.checked_mul(cluster)?.checked_add(before_data)?;
+            bytes(start)?..bytes(start.checked_add(cluster)?)?
+        } else {
+            bytes(before_root)?..bytes(before_data)?
+        };
         (clusters > 0).then_some(Self {
             is_fat32,
-            clusters,
-            root_directory: root..root_end,
+            root_directory,
         })
     }
 }
 
-/// The name in the root directory, as far as it lies in the window.
-fn root_label<'a>(window: &'a [u8], layout: &Layout) -> Option<Label<'a>> {
-    let Range { start, end } = layout.root_directory;
-    let entries = window.get(start..end.min(window.len()))?;
-    entries
-        .chunks_exact(ENTRY)
-        .take_while(|entry| entry.first() != Some(&ENTRY_END))
-        .filter(|entry| entry.first() != Some(&ENTRY_DELETED))
-        .find(|entry| {
-            entry
-                .get(ENTRY_ATTRIBUTES)
-                .is_some_and(|bits| bits & VOLUME_MASK == VOLUME_ID)
-        })
-        .and_then(|entry| Label::padded(entry.get(ENTRY_NAME)?, b' '))
+/// The name in the root directory.
+pub(super) fn root_label(device: &mut dyn ReadAt, window: &[u8]) -> Option<Label> {
+    let Range { start, end } = Layout::read(window)?.root_directory;
+    let end = end.min(start.checked_add(DIRECTORY as u64)?);
+    let mut chunk = [0; CHUNK];
+    for at in (start..end).step_by(CHUNK) {
+        device.read_at(at, &mut chunk)?;
+        for entry in chunk.chunks_exact(ENTRY) {
+            let attributes = *entry.get(ENTRY_ATTRIBUTES)?;
+            match *entry.first()? {
+                ENTRY_END => return None,
+                ENTRY_DELETED => {}
+                _ if attributes & VOLUME_MASK == VOLUME_ID => {
+                    return Label::padded(entry.get(ENTRY_NAME)?, b' ');
+                }
+                _ => {}
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -183,13 +201,9 @@ mod tests {
 
     #[test]
     fn each_fat_is_recognised_with_serial_and_label() {
-        for (boot, variant, label) in [
-            (FAT12, "FAT12", "FAT 12"),
-            (FAT16, "FAT16", "FAT 16"),
-            (FAT32, "FAT32", "FAT 32"),
-        ] {
+        for (boot, label) in [(FAT12, "FAT 12"), (FAT16, "FAT 16"), (FAT32, "FAT 32")] {
             let found = probe(boot).unwrap();
-            assert_eq!((found.fstype, found.variant), ("vfat", variant));
+            assert_eq!(found.kind, Kind::Filesystem("vfat"));
             assert_eq!(found.uuid, Some(Uuid::Serial(0xabcd_1234)));
             assert_eq!(found.label.unwrap().to_string(), label);
             assert_eq!(found.state, State::Clean);
@@ -197,12 +211,13 @@ mod tests {
     }
 
     #[test]
-    fn the_root_directorys_name_counts_before_the_boot_sectors() {
+    fn the_root_directorys_name_is_found() {
         let mut bytes = window(&[(0, FAT16), (FAT16_ROOT_AT, FAT16_ROOT)]);
-        bytes[EXTENDED_16.label].copy_from_slice(NO_NAME);
-        assert_eq!(probe(&bytes).unwrap().label.unwrap().bytes(), b"FAT 16");
+        let name = |bytes: &[u8]| root_label(&mut &bytes[..], bytes);
+        assert_eq!(name(&bytes).unwrap().bytes(), b"FAT 16");
         bytes[FAT16_ROOT_AT] = ENTRY_DELETED;
-        assert_eq!(probe(&bytes).unwrap().label, None);
+        assert_eq!(name(&bytes), None);
+        assert_eq!(name(&bytes[..FAT16_ROOT_AT]), None);
     }
 
     #[test]

@@ -1,0 +1,79 @@
+//! Partition tables, for the names that the kernel does not tell.
+//!
+//! Which partitions there are, their numbers and sizes is known from sysfs and uevents. `PARTUUID=` and `PARTLABEL=` are in
+//! the table alone on kernels whose uevents do not carry them, so one entry of it is looked up here by the partition's
+//! number, as the kernel reads tables (block/partitions/efi.c and msdos.c).
+
+use core::fmt;
+
+mod gpt;
+mod mbr;
+
+use super::read_at::ReadAt;
+use super::superblock::{Kind, Label};
+use super::uuid::Uuid;
+
+/// A partition's entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What `PARTUUID=` asks for.
+    pub partuuid: PartUuid,
+    /// What `PARTLABEL=` asks for; an MBR has no names.
+    pub name: Option<Label>,
+}
+
+/// How a partition is named by its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartUuid {
+    /// A GPT's unique GUID.
+    Gpt(Uuid),
+    /// The signature of an MBR's disk and the number of the partition.
+    Mbr {
+        /// The signature.
+        signature: u32,
+        /// The number, from 1; from 5 for a logical partition.
+        number: u32,
+    },
+}
+
+impl PartUuid {
+    /// Whether `text`, as somebody typed it, names this partition. Case does not matter.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Gpt(uuid) => uuid.matches(text),
+            Self::Mbr { signature, number } => text.split_once('-').is_some_and(|(disk, part)| {
+                let hex = |text: &str, len| {
+                    let value = u32::from_str_radix(text, 16).ok();
+                    value.filter(|_| text.len() == len && !text.starts_with('+'))
+                };
+                hex(disk, 8) == Some(*signature) && hex(part, 2) == Some(*number)
+            }),
+        }
+    }
+}
+
+/// As the kernel prints it, in lower case.
+impl fmt::Display for PartUuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gpt(uuid) => uuid.fmt(f),
+            Self::Mbr { signature, number } => write!(f, "{signature:08x}-{number:02x}"),
+        }
+    }
+}
+
+/// The entry of the partition with this number on `disk`, whose sectors have `sector_size` bytes.
+///
+/// A GPT counts when one of its two copies is whole; the backup's place is the end of the disk. `None` if there is no table,
+/// no such partition, or the table cannot be read.
+#[must_use]
+pub fn entry(disk: &mut dyn ReadAt, sector_size: u32, number: u32) -> Option<Entry> {
+    gpt::entry(disk, sector_size, number).or_else(|| mbr::entry(disk, sector_size, number))
+}
+
+/// The kind of table that begins so, if there is one: [`Kind::Gpt`] or [`Kind::Mbr`].
+#[must_use]
+pub fn kind_of_table(window: &[u8]) -> Option<Kind> {
+    mbr::kind(window)
+}

@@ -1,0 +1,62 @@
+//! Members of md arrays (drivers/md/md.c, include/uapi/linux/raid/md_p.h): superblocks of version 1.1 at the beginning, 1.2 at
+//! 4 KiB, 1.0 and 0.90 near the end.
+
+use core::ops::Range;
+
+use super::{Content, Kind, Label};
+use crate::parse::bytes::{array, le32, le64};
+use crate::parse::read_at::ReadAt;
+use crate::parse::uuid::Uuid;
+
+const MAGIC: Range<usize> = 0..4;
+const MAJOR: Range<usize> = 4..8;
+const MAGIC_NUMBER: u32 = 0xa92b_4efc;
+
+// Version 1.
+const UUID: Range<usize> = 16..32;
+const NAME: Range<usize> = 32..64;
+/// Where the superblock itself lies, in sectors.
+const PLACE: Range<usize> = 144..152;
+
+// Version 0.90.
+const MINOR: Range<usize> = 8..12;
+
+const SECTOR: u64 = 512;
+const AT_4_KIB: usize = 4096;
+
+/// Recognises a member by what lies at its beginning.
+pub(super) fn at_start(window: &[u8]) -> Option<Content> {
+    let version_1_1 = version_1(window, 0);
+    version_1_1.or_else(|| version_1(window.get(AT_4_KIB..)?, AT_4_KIB as u64))
+}
+
+/// Recognises a member by what lies at its end.
+pub(super) fn at_end(device: &mut dyn ReadAt) -> Option<Content> {
+    let size = device.size();
+    let mut block = [0; 256];
+    // Eight KiB before the end, down to a multiple of 4 KiB.
+    let place = size.checked_sub(8 * 1024)? & !4095;
+    device.read_at(place, &mut block)?;
+    if let Some(found) = version_1(&block, place) {
+        return Some(found);
+    }
+    // The last whole 64 KiB but one.
+    let place = (size & !0xffff).checked_sub(0x1_0000)?;
+    device.read_at(place, &mut block)?;
+    let is_0_90 = le32(&block, MAGIC)? == MAGIC_NUMBER
+        && le32(&block, MAJOR)? == 0
+        && matches!(le32(&block, MINOR)?, 90 | 91);
+    is_0_90.then(|| Content::of(Kind::Md))
+}
+
+fn version_1(block: &[u8], at: u64) -> Option<Content> {
+    let is_one = le32(block, MAGIC)? == MAGIC_NUMBER
+        && le32(block, MAJOR)? == 1
+        && le64(block, PLACE)?.checked_mul(SECTOR)? == at;
+    is_one.then_some(())?;
+    Some(Content {
+        uuid: Uuid::full(array(block, UUID)?),
+        label: Label::terminated(block.get(NAME)?),
+        ..Content::of(Kind::Md)
+    })
+}
