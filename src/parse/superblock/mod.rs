@@ -281,6 +281,9 @@ impl fmt::Debug for Label {
 }
 
 #[cfg(test)]
+mod real;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
