@@ -3,7 +3,7 @@
 //! Files are collected first, each with a note of where it came from, and written at the end: so what the image holds does not depend on
 //! the order in which it was asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -12,10 +12,11 @@ use anyhow::{Context, Result, ensure};
 use crate::archive::{self, Entry};
 use crate::compression::{Compression, decode_module};
 use crate::contents::{Contents, image_path};
+use crate::index::{Found, Index};
 use crate::init::init_defect;
 use crate::modinfo::Modinfo;
 use crate::resolve::{Resolution, resolve};
-use crate::{ModuleTree, Report, Spec};
+use crate::{ModuleTree, Report, Spec, devices, signature};
 
 /// Mount points that berth expects to be there.
 const DIRECTORIES: &[&str] = &["dev", "proc", "run", "sys", "sysroot"];
@@ -54,12 +55,22 @@ impl Spec {
 
         if let Some(tree) = &self.modules {
             self.check_compression(compression, tree)?;
-            let resolution = resolve(&tree.index, &self.names)?;
+            if self.strip_signatures {
+                match &tree.config {
+                    Some(config) => signature::check(config, &tree.release)?,
+                    None => notes.push(format!(
+                        "--strip-signatures: whether kernel {} insists on them is unknown without its configuration",
+                        tree.release
+                    )),
+                }
+            }
+            let include = self.included(&tree.index);
+            let resolution = resolve(&tree.index, &self.names, &include, tree.config.as_ref())?;
             self.add_modules(&mut contents, tree, &resolution)?;
             notes.extend(resolution.notes);
         } else {
             ensure!(
-                self.names.is_empty(),
+                self.names.is_empty() && self.included(&Index::default()).is_empty(),
                 "modules are named but no module tree: give --modules-dir"
             );
         }
@@ -95,6 +106,26 @@ impl Spec {
         Ok(Image { bytes, report })
     }
 
+    /// The names of what is to be in the image without being listed.
+    fn included(&self, index: &Index) -> Vec<String> {
+        let mut types = BTreeSet::from_iter(self.filesystems.iter().cloned());
+        let mut include = self.include.clone();
+        include.extend(devices::of_classes(index, &self.classes));
+        if self.for_this_machine {
+            include.extend(devices::of_machine(index, Path::new("/sys")));
+            types.extend(devices::mounted_types(Path::new("/proc")));
+        }
+        include.extend(types.into_iter().map(|fstype| {
+            let alias = format!("fs-{fstype}");
+            // Of what is built in, the index may have the module's name alone.
+            match index.find(&alias) {
+                Found::Nowhere => fstype,
+                Found::Modules(_) | Found::Builtin => alias,
+            }
+        }));
+        include
+    }
+
     fn check_compression(&self, compression: Compression, tree: &ModuleTree) -> Result<()> {
         if let (Some(config), Some(symbol)) = (&tree.config, compression.config_symbol()) {
             ensure!(
@@ -126,7 +157,12 @@ impl Spec {
             let (path, entry) = (format!("{base}/{name}"), Entry::file(0o644, data));
             contents.insert(&path, entry, "the module tree", "module indexes")
         };
-        for (name, text) in tree.index.trimmed(&stored) {
+        for (name, mut text) in tree.index.trimmed(&stored) {
+            if name == "modules.softdep" {
+                for (module, before) in &resolution.before {
+                    text += &format!("softdep {module} pre: {}\n", before.join(" "));
+                }
+            }
             index(name, text.into_bytes())?;
         }
         // Whole: it tells PID 1 that a name on the command line needs no module.
@@ -155,6 +191,10 @@ impl Spec {
             tree.release
         );
         let stem = path.len() - path.rsplit(".ko").next().map_or(0, str::len);
+        ensure!(
+            !(self.keep_compressed && self.strip_signatures),
+            "--strip-signatures needs modules that are stored plain, not --keep-compressed"
+        );
         if self.keep_compressed && stem < path.len() {
             let algorithm = match &path[stem..] {
                 ".gz" => "CONFIG_MODULE_COMPRESS_GZIP",
@@ -173,6 +213,10 @@ impl Spec {
             }
             return Ok((path.to_owned(), bytes));
         }
+        let plain = match self.strip_signatures {
+            true => signature::stripped(&plain).to_vec(),
+            false => plain,
+        };
         Ok((path[..stem].to_owned(), plain))
     }
 }

@@ -89,7 +89,13 @@ impl Config {
     /// Whether `CONFIG_…` is built in (`=y`).
     #[must_use]
     pub fn is_set(&self, symbol: &str) -> bool {
-        self.0.get(symbol).is_some_and(|value| value == "y")
+        self.value(symbol) == Some("y")
+    }
+
+    /// What `CONFIG_…` is set to, without quotes.
+    #[must_use]
+    pub fn value(&self, symbol: &str) -> Option<&str> {
+        self.0.get(symbol).map(|value| value.trim_matches('"'))
     }
 }
 

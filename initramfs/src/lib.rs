@@ -34,6 +34,9 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 //!
+//! Modules that are to be loaded always are named with [`Spec::load`]. With [`Spec::for_devices`],
+//! [`Spec::for_filesystems`] and [`Spec::from_running_system`] they are in the image for whatever asks for them.
+//!
 //! The same inputs give the same bytes, whatever the source directory, umask, user, locale or order of its entries:
 //! paths are sorted, owners are root, modes are 0755 or 0644, times are one fixed number, inode numbers count up.
 //!
@@ -48,6 +51,7 @@ mod build;
 mod compression;
 mod contents;
 pub mod depmod;
+mod devices;
 mod index;
 mod init;
 pub mod kernel;
@@ -55,6 +59,7 @@ mod list;
 mod modinfo;
 mod report;
 mod resolve;
+mod signature;
 mod spec;
 #[cfg(test)]
 mod testing;
@@ -63,6 +68,7 @@ mod verify;
 
 pub use build::Image;
 pub use compression::Compression;
+pub use devices::DeviceClass;
 pub use list::list;
 pub use report::Report;
 pub use spec::Spec;

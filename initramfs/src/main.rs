@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use berth_initramfs::{Compression, ModuleTree, Spec, kernel, list, verify};
+use berth_initramfs::{Compression, DeviceClass, ModuleTree, Spec, kernel, list, verify};
 use clap::{Args, Parser, Subcommand};
 
 /// Builds, lists and verifies the initramfs that berth boots from.
@@ -55,6 +55,32 @@ struct Build {
     /// Modules to load at boot, by name or alias, in this order; what they need comes along.
     #[arg(long, value_name = "NAME", num_args = 1.., requires = "modules_dir")]
     module: Vec<String>,
+    /// Modules to have in the image for devices that ask for them, by name or alias.
+    #[arg(long, value_name = "NAME", num_args = 1.., requires = "modules_dir")]
+    include: Vec<String>,
+    /// The drivers of these classes of devices, for devices that ask for them.
+    #[arg(
+        long,
+        value_name = "CLASS",
+        value_enum,
+        value_delimiter = ',',
+        requires = "modules_dir"
+    )]
+    for_devices: Vec<DeviceClass>,
+    /// The drivers of these types of filesystems, and what they need, for a root that has one of them.
+    #[arg(
+        long,
+        value_name = "TYPE",
+        value_delimiter = ',',
+        requires = "modules_dir"
+    )]
+    for_filesystems: Vec<String>,
+    /// The drivers of this machine's disks, and of the filesystems that are mounted from them.
+    #[arg(long, requires = "modules_dir")]
+    from_running_system: bool,
+    /// Store modules without signatures: they load in half the time, and taint the kernel.
+    #[arg(long, requires = "modules_dir")]
+    strip_signatures: bool,
     /// A file or directory to put in, and where.
     #[arg(long, value_name = "SRC:DST", num_args = 1.., value_parser = source_and_destination)]
     add: Vec<(PathBuf, PathBuf)>,
@@ -144,7 +170,15 @@ fn build(arguments: Build) -> Result<()> {
     } else if arguments.keep_compressed {
         bail!("--keep-compressed is about modules: give --modules-dir");
     }
-    spec = spec.load(arguments.module);
+    spec = spec
+        .load(arguments.module)
+        .include(arguments.include)
+        .for_devices(arguments.for_devices)
+        .for_filesystems(arguments.for_filesystems)
+        .strip_signatures(arguments.strip_signatures);
+    if arguments.from_running_system {
+        spec = spec.from_running_system();
+    }
     for (src, dst) in arguments.add {
         spec = spec.add(src, dst);
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 
 use crate::index::{Found, Index};
+use crate::kernel::Config;
 use crate::modinfo::normal;
 
 /// Modules that another one asks the kernel for by name.
@@ -49,6 +50,8 @@ pub(crate) struct Resolution {
     pub(crate) load: Vec<String>,
     /// All modules to store.
     pub(crate) closure: BTreeSet<String>,
+    /// Modules that are to be loaded before another one, which no index names: its softdeps in the image.
+    pub(crate) before: Vec<(&'static str, Vec<String>)>,
     /// Lines for the user: built in, added, not found.
     pub(crate) notes: Vec<String>,
 }
@@ -58,10 +61,16 @@ pub(crate) struct Resolution {
 /// # Errors
 /// Names that are neither a module nor built in, all of them in one message with what they look like. Where the tree does not say
 /// what is built in, such a name is a note instead.
-pub(crate) fn resolve(index: &Index, names: &[String]) -> Result<Resolution> {
+pub(crate) fn resolve(
+    index: &Index,
+    names: &[String],
+    include: &[String],
+    config: Option<&Config>,
+) -> Result<Resolution> {
     let mut resolution = Resolution::default();
     let mut missing = Vec::new();
-    for name in names {
+    let named = names.iter().map(|name| (name, true));
+    for (name, is_listed) in named.chain(include.iter().map(|name| (name, false))) {
         match index.find(name) {
             Found::Modules(modules) => {
                 if modules != [normal(name)] {
@@ -70,7 +79,10 @@ pub(crate) fn resolve(index: &Index, names: &[String]) -> Result<Resolution> {
                         .push(format!("{name}: alias of {}", modules.join(", ")));
                 }
                 for module in modules {
-                    resolution.load(index, module);
+                    match is_listed {
+                        true => resolution.load(index, module),
+                        false => resolution.visit(index, &module),
+                    }
                 }
             }
             Found::Builtin => resolution
@@ -95,9 +107,10 @@ pub(crate) fn resolve(index: &Index, names: &[String]) -> Result<Resolution> {
         bail!("{}", missing.join("\n"));
     }
     for companion in COMPANIONS {
-        let wanted = names.iter().any(|name| normal(name) == companion.of);
-        if wanted || resolution.closure.contains(companion.of) {
-            resolution.add_companions(index, companion);
+        let is_it = |name: &String| normal(name) == companion.of;
+        let is_listed = names.iter().any(is_it) || resolution.load.iter().any(is_it);
+        if is_listed || resolution.closure.contains(companion.of) {
+            resolution.add_companions(index, companion, config, is_listed);
         }
     }
     Ok(resolution)
@@ -129,15 +142,34 @@ impl Resolution {
         }
     }
 
-    fn add_companions(&mut self, index: &Index, companion: &Companion) {
+    /// Stores all that may be asked for, and has those loaded that are by default: before the module where it is loaded by
+    /// need, by name where it is listed.
+    fn add_companions(
+        &mut self,
+        index: &Index,
+        companion: &Companion,
+        config: Option<&Config>,
+        is_listed: bool,
+    ) {
         let of = companion.of;
+        let defaults = companion.defaults(config);
+        let mut before = Vec::new();
         let mut added = Vec::new();
         for name in companion.all.iter().chain(companion.any) {
-            if let Found::Modules(modules) = index.find(name) {
-                let new = modules
-                    .into_iter()
-                    .filter(|module| !self.load.contains(module));
-                added.extend(new);
+            let Found::Modules(modules) = index.find(name) else {
+                continue;
+            };
+            let is_default = defaults
+                .as_ref()
+                .is_none_or(|names| names.contains(&normal(name)));
+            for module in modules {
+                self.visit(index, &module);
+                if is_default {
+                    before.push(module.clone());
+                    if !self.load.contains(&module) {
+                        added.push(module);
+                    }
+                }
             }
         }
         if !added.is_empty() {
@@ -146,9 +178,12 @@ impl Resolution {
                 added.join(", ")
             ));
         }
-        added
-            .into_iter()
-            .for_each(|module| self.load(index, module));
+        if is_listed {
+            self.load.append(&mut added);
+        }
+        if !before.is_empty() {
+            self.before.push((of, before));
+        }
         if let Some(lacks) = companion.lacks(|name| !matches!(index.find(name), Found::Nowhere)) {
             self.notes.push(format!(
                 "{of}: needs {lacks}, which this kernel does not have as a module"
@@ -158,6 +193,17 @@ impl Resolution {
 }
 
 impl Companion {
+    /// The names of those that are asked for without mount options, where the kernel's configuration tells.
+    fn defaults(&self, config: Option<&Config>) -> Option<Vec<String>> {
+        let config = config.filter(|_| self.of == "vfat")?;
+        let codepage = config.value("CONFIG_FAT_DEFAULT_CODEPAGE")?;
+        let charset = config.value("CONFIG_FAT_DEFAULT_IOCHARSET")?;
+        Some(vec![
+            format!("nls_cp{codepage}"),
+            normal(&format!("nls_{charset}")),
+        ])
+    }
+
     /// What is missing if only what `has` says is there.
     pub(crate) fn lacks(&self, has: impl Fn(&str) -> bool) -> Option<String> {
         if let Some(name) = self.all.iter().find(|name| !has(name)) {
@@ -187,7 +233,7 @@ mod tests {
 
     #[test]
     fn dependencies_and_softdeps_come_along_but_are_not_loaded_by_name() {
-        let resolution = resolve(&vfat_index(), &names(&["sd-mod"])).unwrap();
+        let resolution = resolve(&vfat_index(), &names(&["sd-mod"]), &[], None).unwrap();
         assert_eq!(resolution.load, ["sd_mod"]);
         assert_eq!(
             Vec::from_iter(resolution.closure),
@@ -197,7 +243,7 @@ mod tests {
 
     #[test]
     fn vfat_brings_its_character_sets() {
-        let resolution = resolve(&vfat_index(), &names(&["fs-vfat", "sd_mod"])).unwrap();
+        let resolution = resolve(&vfat_index(), &names(&["fs-vfat", "sd_mod"]), &[], None).unwrap();
         assert_eq!(
             resolution.load,
             ["vfat", "sd_mod", "nls_cp437", "nls_ascii", "nls_iso8859_1"]
@@ -213,8 +259,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_included_is_stored_and_not_listed() {
+        let resolution = resolve(&vfat_index(), &[], &names(&["vfat", "sd_mod"]), None).unwrap();
+        assert_eq!(resolution.load, [""; 0]);
+        assert!(resolution.closure.contains("t10_pi") && resolution.closure.contains("nls_ascii"));
+        let before = vec![
+            "nls_cp437".into(),
+            "nls_ascii".into(),
+            "nls_iso8859_1".into(),
+        ];
+        assert_eq!(resolution.before, [("vfat", before)]);
+    }
+
+    #[test]
+    fn character_sets_are_those_of_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config");
+        let text = "CONFIG_FAT_DEFAULT_CODEPAGE=437\nCONFIG_FAT_DEFAULT_IOCHARSET=\"iso8859-1\"\n";
+        std::fs::write(&path, text).unwrap();
+        let config = Config::read(&path).unwrap();
+        let resolution = resolve(&vfat_index(), &names(&["vfat"]), &[], Some(&config)).unwrap();
+        assert_eq!(resolution.load, ["vfat", "nls_cp437", "nls_iso8859_1"]);
+        // Others may be asked for by mount options.
+        assert!(resolution.closure.contains("nls_ascii"));
+    }
+
+    #[test]
     fn companions_that_were_asked_for_are_not_added_again() {
-        let resolution = resolve(&vfat_index(), &names(&["nls_ascii", "vfat", "vfat"])).unwrap();
+        let resolution = resolve(
+            &vfat_index(),
+            &names(&["nls_ascii", "vfat", "vfat"]),
+            &[],
+            None,
+        )
+        .unwrap();
         assert_eq!(
             resolution.load,
             ["nls_ascii", "vfat", "nls_cp437", "nls_iso8859_1"]
@@ -223,14 +301,15 @@ mod tests {
 
     #[test]
     fn built_in_is_a_note() {
-        let resolution = resolve(&vfat_index(), &names(&["ext4"])).unwrap();
+        let resolution = resolve(&vfat_index(), &names(&["ext4"]), &[], None).unwrap();
         assert_eq!(resolution.notes, ["ext4: built into the kernel"]);
         assert!(resolution.load.is_empty() && resolution.closure.is_empty());
     }
 
     #[test]
     fn unknown_names_are_one_error_with_near_misses() {
-        let error = resolve(&vfat_index(), &names(&["vftat", "vfat", "zzz"])).unwrap_err();
+        let error =
+            resolve(&vfat_index(), &names(&["vftat", "vfat", "zzz"]), &[], None).unwrap_err();
         assert_eq!(
             error.to_string(),
             "vftat: no such module, alias or built-in; there is vfat, fat\n\
@@ -247,7 +326,7 @@ mod tests {
             None,
         );
         let index = ModuleTree::open(&dir, None).unwrap().index;
-        let resolution = resolve(&index, &names(&["virtio_pci", "vfat"])).unwrap();
+        let resolution = resolve(&index, &names(&["virtio_pci", "vfat"]), &[], None).unwrap();
         assert_eq!(resolution.load, ["vfat"]);
         assert!(resolution.notes[0].starts_with("virtio_pci: no such module; left out"));
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::ModuleTree;
+use crate::{DeviceClass, ModuleTree};
 
 /// What an image is to hold.
 #[derive(Clone, Debug)]
@@ -10,6 +10,11 @@ pub struct Spec {
     pub(crate) init: PathBuf,
     pub(crate) modules: Option<ModuleTree>,
     pub(crate) names: Vec<String>,
+    pub(crate) include: Vec<String>,
+    pub(crate) classes: Vec<DeviceClass>,
+    pub(crate) filesystems: Vec<String>,
+    pub(crate) for_this_machine: bool,
+    pub(crate) strip_signatures: bool,
     pub(crate) add: Vec<(PathBuf, PathBuf)>,
     pub(crate) cmdline: Option<String>,
     pub(crate) keep_compressed: bool,
@@ -26,6 +31,11 @@ impl Spec {
             init: init.into(),
             modules: None,
             names: Vec::new(),
+            include: Vec::new(),
+            classes: Vec::new(),
+            filesystems: Vec::new(),
+            for_this_machine: false,
+            strip_signatures: false,
             add: Vec::new(),
             cmdline: None,
             keep_compressed: false,
@@ -46,6 +56,42 @@ impl Spec {
     #[must_use]
     pub fn load<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.names.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Modules to have in the image, by name or alias, with all they need: PID 1 loads them when a device asks for them.
+    #[must_use]
+    pub fn include<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.include.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// The drivers of these classes of devices, as far as the kernel has them, as [`Spec::include`].
+    #[must_use]
+    pub fn for_devices(mut self, classes: impl IntoIterator<Item = DeviceClass>) -> Self {
+        self.classes.extend(classes);
+        self
+    }
+
+    /// The drivers of these types of filesystems, with what they need to be mounted, as [`Spec::include`].
+    #[must_use]
+    pub fn for_filesystems<S: Into<String>>(mut self, types: impl IntoIterator<Item = S>) -> Self {
+        self.filesystems.extend(types.into_iter().map(Into::into));
+        self
+    }
+
+    /// The drivers of the disks of the machine that this runs on, and of the filesystems that are mounted from them.
+    #[must_use]
+    pub fn from_running_system(mut self) -> Self {
+        self.for_this_machine = true;
+        self
+    }
+
+    /// Stores modules without their signatures, whose check takes most of the time of loading them. The kernel marks itself as
+    /// tainted then; for one that insists on signatures the build is refused.
+    #[must_use]
+    pub fn strip_signatures(mut self, strip: bool) -> Self {
+        self.strip_signatures = strip;
         self
     }
 

@@ -13,8 +13,7 @@ use super::shell::Shell;
 use crate::error::{Code, Error, Stage};
 use crate::events::{Event, OWN_FAILURE};
 use crate::hint::hint;
-use crate::parse::list::List;
-use crate::plan::OnFailure;
+use crate::plan::{OnFailure, Plan};
 use crate::sys::clock::{self, Moment};
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::process::{self, End};
@@ -32,7 +31,7 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
     let action = machine.on_failure.action;
     if error.stage == Stage::Early {
         // The port of the event stream may need a driver; whether it can be loaded is not what the report is about.
-        let _ = modules::load_all(machine, List::default());
+        let _ = modules::load_listed(machine, &Plan::unasked());
     }
     report(machine, error, action.name());
     machine.events.emit(Event::End {

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
 
+use super::modules::Modules;
 use crate::error::{During, Error, Op, SUBJECT_MAX, Stage};
 use crate::events::{Event, Events};
 use crate::hint::hint;
@@ -87,6 +88,8 @@ pub struct Machine {
     pub on_failure: FailurePolicy,
     /// What was asked for about the root.
     pub asked: Asked,
+    /// The modules of the image, until the switch.
+    pub modules: Modules,
     event_device: Option<Path>,
     started: Moment,
     stage_started: Moment,
@@ -112,6 +115,7 @@ impl Machine {
                 timeout: None,
             },
             asked: Asked::NOTHING,
+            modules: Modules::default(),
             event_device: None,
             started: now,
             stage_started: now,

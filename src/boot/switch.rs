@@ -23,6 +23,7 @@ use rustix::fs::{FileType, fstatfs, lstat, stat};
 use rustix::io::Errno;
 
 use super::handover::Successor;
+use super::modules::Modules;
 use super::root::{Rooted, SYSROOT};
 use super::shell::Shell;
 use super::{Machine, handover};
@@ -71,6 +72,8 @@ impl<'m> Switched<'m> {
             check_new_root()?;
             prepare_mount_points(plan.read_only)?;
             let old_root = initramfs();
+            // Its indexes are files of the initramfs, which stay in memory while they are mapped.
+            machine.modules = Modules::default();
             let method = exchange().at(Stage::Switch, Code::Switch)?;
             let removed = old_root.map_or(0, |old_root| empty(machine, old_root));
             if method == Method::Pivot {

@@ -17,6 +17,7 @@
 mod asked;
 mod error;
 mod keys;
+mod modules;
 
 use core::time::Duration;
 
@@ -24,6 +25,7 @@ pub use asked::Asked;
 pub use error::{PlanError, Refusal, Source};
 pub use keys::{KEYS, Key};
 use keys::{find, is_own};
+pub use modules::Parameter;
 
 pub use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
 use crate::parse::cmdline::{Cmdline, Words};
@@ -87,6 +89,8 @@ pub struct Plan<'a> {
     /// A key that was given and valid but that this version does not act on. The boot refuses it
     /// by name: ignoring `berth.verity=` would start an unverified root.
     pub unsupported: Option<&'static str>,
+    /// The defaults and the command line: words for modules have no keys of their own.
+    lines: [Cmdline<'a>; 2],
 }
 
 /// How long to wait for the root device to appear.
@@ -156,6 +160,7 @@ impl<'a> Plan<'a> {
             events: None,
             break_at: None,
             unsupported: None,
+            lines: [Cmdline::default(); 2],
         }
     }
 
@@ -188,6 +193,11 @@ impl<'a> Plan<'a> {
     fn read(&mut self, source: Source, bytes: &'a [u8]) -> Result<(), PlanError<'a>> {
         let refuse = |refusal| PlanError { source, refusal };
         let line = Cmdline::new(bytes).map_err(|e| refuse(Refusal::Text(e)))?;
+        let [defaults, cmdline] = &mut self.lines;
+        match source {
+            Source::Defaults => *defaults = line,
+            Source::Cmdline => *cmdline = line,
+        }
         for word in line.options() {
             let Some(key) = find(word.key) else {
                 if is_own(word.key) {

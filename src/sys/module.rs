@@ -1,5 +1,6 @@
 //! Kernel modules: finit_module(2), and the indexes of modules as mapped files.
 
+use core::ffi::CStr;
 use core::ptr;
 use core::slice;
 
@@ -14,19 +15,25 @@ use crate::error::{During, Fault, Op};
 /// The kernel decompresses the file itself (include/uapi/linux/module.h, Linux 5.17, CONFIG_MODULE_DECOMPRESS).
 const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 
-/// Hands the module file at `path` to the kernel. Whether it is compressed is told by its name, as kmod does.
-/// A module that is loaded already is fine.
+/// Hands the module file at `path` to the kernel, with `parameters`, words that are divided by spaces. Whether it is
+/// compressed is told by its name, as kmod does. A module that is loaded already is fine.
 ///
 /// # Errors
-/// Those of finit_module(2) but `EEXIST`.
-pub fn load(path: &str) -> Result<(), Fault> {
+/// Those of finit_module(2) but `EEXIST`; `E2BIG` for parameters that leave no room for a NUL in their string.
+pub fn load<const N: usize>(path: &str, parameters: &mut heapless::String<N>) -> Result<(), Fault> {
+    let terminated = parameters.push('\0').ok();
+    let parameters =
+        terminated.and_then(|()| CStr::from_bytes_until_nul(parameters.as_bytes()).ok());
+    let parameters = parameters
+        .ok_or(Errno::TOOBIG)
+        .during(Op::LoadModule, path)?;
     let file = open_file(CWD, path)?;
     let flags = if path.ends_with(".ko") {
         0
     } else {
         MODULE_INIT_COMPRESSED_FILE
     };
-    match finit_module(&file, c"", flags) {
+    match finit_module(&file, parameters, flags) {
         Err(Errno::EXIST) => Ok(()),
         result => result.during(Op::LoadModule, path),
     }

@@ -14,6 +14,7 @@ mod hostile;
 mod image;
 mod isolation;
 mod malformed;
+mod modules;
 mod mounts;
 mod near_misses;
 mod pause;
@@ -79,6 +80,7 @@ const ALL: &[&[Case]] = &[
     isolation::CASES,
     malformed::CASES,
     malformed::TABLE,
+    modules::CASES,
     mounts::CASES,
     near_misses::CASES,
     pause::CASES,

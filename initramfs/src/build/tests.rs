@@ -66,7 +66,7 @@ fn image_holds_exactly_what_is_needed() {
     );
     assert_eq!(
         text(&entries, &module("modules.softdep")),
-        "softdep sd_mod pre: t10\n"
+        "softdep sd_mod pre: t10\nsoftdep vfat pre: nls_cp437 nls_ascii nls_iso8859_1\n"
     );
     let dep = text(&entries, &module("modules.dep"));
     assert!(

@@ -16,7 +16,8 @@ pub(super) mod late;
 use core::fmt;
 
 use super::Machine;
-use crate::error::{Error, Stage};
+use super::modules::need::each_unanswered;
+use crate::error::{Code, Error, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::hint::hint;
 use crate::sys::kmsg;
@@ -57,6 +58,9 @@ pub(super) fn report(machine: &mut Machine, error: &Error, action: &str) {
     if error.stage == Stage::Root {
         devices::list(&mut report, error.code);
     }
+    if error.code == Code::RootNotFound {
+        report.unanswered();
+    }
     if matches!(error.stage, Stage::Modules | Stage::Root) {
         kernel::last_words(&mut report, error);
     }
@@ -72,6 +76,27 @@ impl Report<'_> {
         let asked = self.machine.asked.line;
         if !asked.is_empty() {
             self.line(format_args!("asked for: {asked}"));
+        }
+    }
+
+    /// The devices for which the image lacks a driver.
+    fn unanswered(&mut self) {
+        const LINES: usize = 3;
+        let mut told = 0_usize;
+        let mut lines = heapless::Vec::<Text<SUBJECT_MAX>, LINES>::new();
+        each_unanswered(self.machine, |modalias, device| {
+            told = told.saturating_add(1);
+            // What does not fit is counted.
+            let _ = lines.push(Text::new(format_args!("{device} ({modalias})")));
+            true
+        });
+        for line in &lines {
+            self.line(format_args!(
+                "no driver, and no module in the image, for {line}"
+            ));
+        }
+        if let Some(more @ 1..) = told.checked_sub(lines.len()) {
+            self.line(format_args!("… nor for {more} more devices"));
         }
     }
 

@@ -164,6 +164,6 @@ fn find(machine: &mut Machine, plan: &Plan<'_>, wanted: DeviceRef<'_>) -> Result
     let deadline = plan.rootwait.limit().map(|limit| clock::now() + limit);
     let mut search = Search::new(wanted)?;
     search
-        .run(machine, deadline)?
+        .run(machine, plan, deadline)?
         .ok_or_else(|| search.gave_up(plan))
 }

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use super::search::Device;
 use super::{Machine, SYSROOT};
+use crate::boot::modules::need;
 use crate::error::{At, Code, During, Error, Op, Stage};
 use crate::parse::superblock::State;
 use crate::plan::Plan;
@@ -46,11 +47,11 @@ impl Device {
                     format_args!("what is on it: {}", self.kind),
                 ));
             };
-            return self.mount_as(fstype, plan).map(|()| fstype);
+            return self.mount_as(machine, fstype, plan).map(|()| fstype);
         }
         let mut last = Ok(());
         for fstype in plan.rootfstype.iter() {
-            last = self.mount_as(fstype, plan);
+            last = self.mount_as(machine, fstype, plan);
             if last.is_ok() {
                 return Ok(fstype);
             }
@@ -58,7 +59,8 @@ impl Device {
         last.map(|()| "")
     }
 
-    fn mount_as(&self, fstype: &str, plan: &Plan<'_>) -> Result<(), Error> {
+    fn mount_as(&self, machine: &mut Machine, fstype: &str, plan: &Plan<'_>) -> Result<(), Error> {
+        need::for_filesystem(machine, plan, fstype, plan.rootflags.unwrap_or_default());
         let subject = format_args!("{} as {fstype}", self.node);
         let flags = if plan.read_only {
             Flags::RDONLY

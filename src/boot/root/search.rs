@@ -10,6 +10,7 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 
 use super::Machine;
+use crate::boot::modules::need;
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
@@ -69,6 +70,7 @@ impl<'p> Search<'p> {
     pub(super) fn run(
         &mut self,
         machine: &mut Machine,
+        plan: &Plan<'_>,
         deadline: Option<Moment>,
     ) -> Result<Option<Device>, Error> {
         if let Some(device) = self.look_at_all(machine)? {
@@ -79,7 +81,7 @@ impl<'p> Search<'p> {
         machine.events.emit(Event::Waiting {
             root: wanted.as_str(),
         });
-        self.listen(machine, deadline)
+        self.listen(machine, plan, deadline)
     }
 
     /// Waits for the device after the boot was given up.
@@ -93,18 +95,19 @@ impl<'p> Search<'p> {
     ) -> Result<Option<Device>, Error> {
         match self.look_at_all(machine)? {
             Some(device) => Ok(Some(device)),
-            None => self.listen(machine, until),
+            None => self.listen(machine, &Plan::unasked(), until),
         }
     }
 
     fn listen(
         &mut self,
         machine: &mut Machine,
+        plan: &Plan<'_>,
         deadline: Option<Moment>,
     ) -> Result<Option<Device>, Error> {
         loop {
             let time_is_up = !wait_for_uevent(machine, deadline)?;
-            if let Some(device) = self.take_uevents(machine)? {
+            if let Some(device) = self.take_uevents(machine, plan)? {
                 return Ok(Some(device));
             }
             if time_is_up {
@@ -114,7 +117,11 @@ impl<'p> Search<'p> {
     }
 
     /// Reads the uevents that have come, and looks at the devices they name.
-    fn take_uevents(&mut self, machine: &mut Machine) -> Result<Option<Device>, Error> {
+    fn take_uevents(
+        &mut self,
+        machine: &mut Machine,
+        plan: &Plan<'_>,
+    ) -> Result<Option<Device>, Error> {
         let mut buffer = [0; UEVENT_MAX];
         loop {
             let Some(socket) = &machine.uevents else {
@@ -127,6 +134,7 @@ impl<'p> Search<'p> {
                         Stage::Root,
                         format_args!("uevents were lost: looking at all devices"),
                     );
+                    need::coldplug(machine, plan);
                     if let Some(device) = self.look_at_all(machine)? {
                         return Ok(Some(device));
                     }
@@ -137,6 +145,7 @@ impl<'p> Search<'p> {
             let Ok(uevent) = Uevent::parse(message) else {
                 continue;
             };
+            need::for_uevent(machine, plan, &uevent);
             if uevent.subsystem == "virtio-ports" {
                 machine.events.reader_may_have_come();
                 machine.open_event_device();

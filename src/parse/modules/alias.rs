@@ -21,6 +21,12 @@ impl<'a> Alias<'a> {
         Ok(Self { text })
     }
 
+    /// Whether it has no line.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        lines(self.text).next().is_none()
+    }
+
     /// The modules that answer to `name`, in the file's order; one may come twice.
     pub fn lookup<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         lines(self.text)

@@ -29,7 +29,7 @@ pub mod wanted;
 pub use alias::Alias;
 pub use builtin::Builtin;
 pub use dep::Dep;
-pub use order::{Indexes, Outcome};
+pub use order::{Indexes, Outcome, TooManyFiles};
 pub use softdep::Softdep;
 pub use wanted::Wanted;
 

@@ -1,0 +1,240 @@
+//! The second stage: kernel modules, by name and by need.
+//!
+//! Names come from `/etc/berth/modules` in the image and from `berth.modules=`. Besides, devices ask for their drivers (see
+//! [`need`]), and the root's filesystem for its own. What each needs is in depmod's indexes under `/lib/modules/<release>`;
+//! what comes out is a list of files in which each stands once and after all that it needs (init_module(2): a module whose
+//! symbols are missing is refused).
+//!
+//! A name that is built into the kernel, or that no index knows, is only mentioned: what is a module differs from kernel to
+//! kernel, and if something is really missing, the stage that misses it says so.
+
+mod image;
+pub(super) mod need;
+
+use core::fmt::{self, Write as _};
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+
+use super::Machine;
+use super::root::Found;
+use crate::error::{At, Code, During, Error, Fault, Op, Stage};
+use crate::parse::modules::{IndexError, Indexes, Outcome, TooManyFiles, Wanted, module_name};
+use crate::plan::Plan;
+use crate::sys::module;
+use crate::sys::path::{Path, path};
+use crate::sys::{fs, kmsg};
+use crate::text::Text;
+use image::{Image, release};
+
+const LIST: &str = "/etc/berth/modules";
+const MODULES: &str = "/lib/modules";
+
+/// The largest `/etc/berth/modules`, in bytes.
+const LIST_MAX: usize = 8 * 1024;
+
+/// The most bytes of parameters for one module.
+const PARAMETERS_MAX: usize = 1024;
+
+/// The most files that one boot loads.
+const FILES_MAX: usize = 256;
+
+/// The modules of the image, and which of them were loaded. The indexes are mapped files of the initramfs, and keep it in
+/// memory until this is dropped.
+#[derive(Default)]
+pub struct Modules {
+    image: Option<Image>,
+    /// The files that were handed to the kernel, by their place in `modules.dep`.
+    done: heapless::Vec<usize, FILES_MAX>,
+}
+
+/// Who asks for a module.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// The image's list or `berth.modules=`: what cannot be loaded ends the boot.
+    ByName,
+    /// A device or a filesystem: it may do without.
+    ByNeed,
+}
+
+/// The modules are loaded.
+pub struct Loaded<'m> {
+    machine: &'m mut Machine,
+}
+
+impl<'m> Loaded<'m> {
+    /// Loads the modules that the image lists and `plan` adds, and those that the devices ask for.
+    ///
+    /// # Errors
+    /// [`Code::ModuleIndex`], [`Code::ModuleMissing`], [`Code::ModuleRelease`], [`Code::ModuleRejected`].
+    pub(super) fn load(machine: &'m mut Machine, plan: &Plan<'_>) -> Result<Self, Error> {
+        load_listed(machine, plan)?;
+        need::coldplug(machine, plan);
+        need::settle(machine, plan);
+        machine.open_event_device();
+        let loaded = machine.modules.done.len();
+        machine.complete(Stage::Modules, format_args!("{loaded} modules loaded"));
+        Ok(Self { machine })
+    }
+
+    /// Looks for the root device.
+    ///
+    /// # Errors
+    /// Those of [`Found::wait`].
+    pub fn find_root(self, plan: &Plan<'_>) -> Result<Found<'m>, Error> {
+        Found::wait(self.machine, plan)
+    }
+}
+
+/// Loads what the image lists and then what `plan` adds.
+///
+/// # Errors
+/// Those of [`Loaded::load`].
+pub(super) fn load_listed(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error> {
+    let mut buffer = [0; LIST_MAX];
+    let listed = match fs::read_file(CWD, LIST, &mut buffer) {
+        Err(fault) if fault.errno == Errno::NOENT => &[],
+        result => result.at(Stage::Modules, Code::ModuleIndex)?,
+    };
+    let wanted = Wanted::new(listed).map_err(|error| malformed(LIST, &error))?;
+    let release = release();
+    machine.modules.image = Image::open(release.as_str())?;
+    let mut names = wanted.names().chain(plan.modules.iter());
+    if machine.modules.image.is_none() {
+        return match names.next() {
+            Some(_) => Image::explain_absence(machine, release.as_str()),
+            None => Ok(()),
+        };
+    }
+    with_indexes(machine, |machine, indexes, done| {
+        names.try_for_each(|name| load(machine, indexes, done, plan, name, Asked::ByName))
+    })
+}
+
+/// Lends out the indexes, and the list of what was loaded, beside the machine. Does nothing for an image without modules.
+fn with_indexes(
+    machine: &mut Machine,
+    work: impl FnOnce(
+        &mut Machine,
+        &Indexes<'_>,
+        &mut heapless::Vec<usize, FILES_MAX>,
+    ) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let Some(image) = machine.modules.image.take() else {
+        return Ok(());
+    };
+    let mut done = core::mem::take(&mut machine.modules.done);
+    let result = image
+        .indexes()
+        .and_then(|indexes| work(machine, &indexes, &mut done));
+    machine.modules.done = done;
+    machine.modules.image = Some(image);
+    result
+}
+
+/// Loads the module or alias `name` with all that it needs.
+fn load(
+    machine: &mut Machine,
+    indexes: &Indexes<'_>,
+    done: &mut heapless::Vec<usize, FILES_MAX>,
+    plan: &Plan<'_>,
+    name: &str,
+    asked: Asked,
+) -> Result<(), Error> {
+    let too_many = |error: &dyn fmt::Display| {
+        Error::new(
+            Stage::Modules,
+            Code::ModuleIndex,
+            Op::LoadModule,
+            name,
+            error,
+        )
+    };
+    let mut files = heapless::Vec::<&str, FILES_MAX>::new();
+    let outcome = indexes
+        .load_order(name, &mut files)
+        .map_err(|error| too_many(&error))?;
+    match outcome {
+        Outcome::Absent if asked == Asked::ByName => kmsg::info(
+            Stage::Modules,
+            format_args!("{name} is not among the modules of this image"),
+        ),
+        Outcome::BuiltIn if asked == Asked::ByName => {
+            kmsg::info(Stage::Modules, format_args!("{name} is built in"));
+        }
+        Outcome::Listed | Outcome::BuiltIn | Outcome::Absent => {}
+    }
+    let release = release();
+    let mark = kmsg::Mark::here();
+    for file in &files {
+        // The same path stands in many lines; that of its own is the one that counts.
+        let own = indexes.dep.lookup(module_name(file));
+        let place = own.map_or(file.as_ptr().addr(), |own| own.path.as_ptr().addr());
+        if done.contains(&place) {
+            continue;
+        }
+        let limit = TooManyFiles { limit: FILES_MAX };
+        done.push(place).map_err(|_| too_many(&limit))?;
+        load_one(machine, plan, release.as_str(), file, &mark)?;
+    }
+    Ok(())
+}
+
+/// Loads one file; `mark` is a place in the kernel's log before it.
+fn load_one(
+    machine: &mut Machine,
+    plan: &Plan<'_>,
+    release: &str,
+    file: &str,
+    mark: &kmsg::Mark,
+) -> Result<(), Error> {
+    let path = index_path(release, file)?;
+    let mut parameters = heapless::String::<PARAMETERS_MAX>::new();
+    plan.module_parameters(module_name(file))
+        .try_for_each(|parameter| write!(parameters, "{parameter} "))
+        .map_err(|_| Errno::TOOBIG)
+        .during(Op::LoadModule, format_args!("{file} with its parameters"))
+        .at(Stage::Modules, Code::ModuleRejected)?;
+    let Err(fault) = module::load(&path, &mut parameters) else {
+        return Ok(());
+    };
+    let words = mark.last_complaint();
+    let error = match (fault.op, fault.errno) {
+        // The driver found nothing to drive (kvm_intel on an AMD machine); the kernel's own `module_blacklist=`.
+        (Op::LoadModule, Errno::NODEV) => {
+            machine.warn_of(
+                &fault
+                    .at(Stage::Modules, Code::ModuleRejected)
+                    .with_detail(words),
+            );
+            return Ok(());
+        }
+        (Op::Open, Errno::NOENT) => fault.at(Stage::Modules, Code::ModuleMissing),
+        (Op::LoadModule, Errno::NOEXEC | Errno::INVAL) if is_of_another_kernel(words.as_str()) => {
+            fault.at(Stage::Modules, Code::ModuleRelease)
+        }
+        _ => fault.at(Stage::Modules, Code::ModuleRejected),
+    };
+    Err(error.with_detail(words))
+}
+
+/// What the kernel says of a module that was built for another one. With CONFIG_MODVERSIONS it does not compare releases
+/// but the symbols that the module uses (kernel/module/version.c).
+fn is_of_another_kernel(words: &str) -> bool {
+    words.contains("version magic") || words.contains("disagrees about version of symbol")
+}
+
+fn index_path(release: &str, file: &str) -> Result<Path, Error> {
+    path(format_args!("{MODULES}/{release}/{file}")).map_err(|errno| {
+        let fault = Fault {
+            op: Op::Open,
+            subject: Text::new(file),
+            errno,
+        };
+        fault.at(Stage::Modules, Code::ModuleIndex)
+    })
+}
+
+fn malformed(file: &str, error: &IndexError) -> Error {
+    Error::new(Stage::Modules, Code::ModuleIndex, Op::Parse, file, error)
+}

@@ -1,0 +1,246 @@
+//! Modules that devices and filesystems ask for.
+//!
+//! A device names the drivers that could serve it by its *modalias*, which `modules.alias` has patterns for. The devices that
+//! are there already are looked up in sysfs (coldplug); those that come later, often because a driver was loaded for the bus
+//! they are on, say so by uevents (hotplug). A filesystem is asked for as `fs-<type>`.
+//!
+//! What cannot be loaded is warned of, and the boot goes on: whether it was needed shows when the root does not come.
+
+use rustix::fs::CWD;
+
+use super::{Asked, load, with_indexes};
+use crate::boot::Machine;
+use crate::error::Stage;
+use crate::parse::modules::Indexes;
+use crate::parse::uevent::{Action, Uevent};
+use crate::plan::Plan;
+use crate::sys::fs::{each_name, read_file};
+use crate::sys::kmsg;
+use crate::sys::netlink::{Received, UEVENT_MAX};
+use crate::sys::path::path;
+
+const BUSES: &str = "/sys/bus";
+
+/// The longest modalias: a page, as an attribute of sysfs has at most.
+const MODALIAS_MAX: usize = 4096;
+
+/// The character sets that vfat asks the kernel for by name, where neither the mount options nor a softdep of the image says
+/// which: a codepage for short names and a character set for long ones (CONFIG_FAT_DEFAULT_CODEPAGE and _IOCHARSET; these
+/// are the kernel's own default and those of distributions).
+const VFAT_CHARACTER_SETS: &[&str] = &["nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8"];
+
+/// Loads the drivers of the devices that are there and have none.
+pub(in crate::boot) fn coldplug(machine: &mut Machine, plan: &Plan<'_>) {
+    by_need(machine, |machine, indexes, done| {
+        if !indexes.alias.is_empty() {
+            each_driverless(|modalias, _| {
+                for_alias(machine, indexes, done, plan, modalias);
+                true
+            });
+        }
+    });
+}
+
+/// Calls `visit` with the modalias and the name of each device that has no driver, until it answers `false`.
+fn each_driverless(mut visit: impl FnMut(&str, &str) -> bool) {
+    let mut goes_on = true;
+    // A bus, or a device, that vanishes meanwhile asks for nothing.
+    let _ = each_name(BUSES, |bus| {
+        let Ok(devices) = path(format_args!("{BUSES}/{bus}/devices")) else {
+            return true;
+        };
+        let _ = each_name(&devices, |device| {
+            let mut buffer = [0; MODALIAS_MAX];
+            let attribute = |name: &str| path(format_args!("{devices}/{device}/{name}"));
+            let modalias = attribute("modalias").ok().and_then(|file| {
+                let text = read_file(CWD, &file, &mut buffer).ok()?;
+                core::str::from_utf8(text).ok()
+            });
+            let driver = attribute("driver");
+            let has_driver = driver.is_ok_and(|link| rustix::fs::lstat(link.as_str()).is_ok());
+            if let Some(modalias) = modalias
+                && !has_driver
+            {
+                goes_on = visit(modalias.trim_end(), device);
+            }
+            goes_on
+        });
+        goes_on
+    });
+}
+
+/// Loads what the uevents that have come ask for, until none is left.
+pub(in crate::boot) fn settle(machine: &mut Machine, plan: &Plan<'_>) {
+    let mut buffer = [0; UEVENT_MAX];
+    while let Some(socket) = &machine.uevents {
+        match socket.next(&mut buffer) {
+            Received::Message(message) => {
+                if let Ok(uevent) = Uevent::parse(message) {
+                    for_uevent(machine, plan, &uevent);
+                }
+            }
+            Received::Overflow => coldplug(machine, plan),
+            Received::Nothing => return,
+        }
+    }
+}
+
+/// Loads the drivers of a device that has just come.
+pub(in crate::boot) fn for_uevent(machine: &mut Machine, plan: &Plan<'_>, uevent: &Uevent<'_>) {
+    if uevent.action == Action::Add
+        && let Some(modalias) = uevent.properties.modalias
+    {
+        by_need(machine, |machine, indexes, done| {
+            for_alias(machine, indexes, done, plan, modalias);
+        });
+    }
+}
+
+/// Loads the driver of a filesystem, and the character sets that it needs with these options of a mount.
+pub(in crate::boot) fn for_filesystem(
+    machine: &mut Machine,
+    plan: &Plan<'_>,
+    fstype: &str,
+    options: &str,
+) {
+    by_need(machine, |machine, indexes, done| {
+        let Ok(alias) = path(format_args!("fs-{fstype}")) else {
+            return;
+        };
+        for_alias(machine, indexes, done, plan, &alias);
+        for option in options.split(',') {
+            let set = match option.split_once('=') {
+                Some(("iocharset" | "nls", set)) => path(format_args!("nls_{set}")),
+                Some(("codepage", page)) => path(format_args!("nls_cp{page}")),
+                _ => continue,
+            };
+            if let Ok(set) = set {
+                warn(machine, |machine| {
+                    load(machine, indexes, done, plan, &set, Asked::ByNeed)
+                });
+            }
+        }
+        if fstype == "vfat" && indexes.softdep.pre("vfat").next().is_none() {
+            for set in VFAT_CHARACTER_SETS {
+                warn(machine, |machine| {
+                    load(machine, indexes, done, plan, set, Asked::ByNeed)
+                });
+            }
+        }
+    });
+}
+
+type Done = heapless::Vec<usize, { super::FILES_MAX }>;
+
+/// Loads the modules that answer to `alias` and are not blacklisted.
+fn for_alias(
+    machine: &mut Machine,
+    indexes: &Indexes<'_>,
+    done: &mut Done,
+    plan: &Plan<'_>,
+    alias: &str,
+) {
+    for module in indexes.alias.lookup(alias) {
+        if plan.is_blacklisted(module) {
+            kmsg::info(
+                Stage::Modules,
+                format_args!("{module} is blacklisted; {alias} asked for it"),
+            );
+            continue;
+        }
+        warn(machine, |machine| {
+            load(machine, indexes, done, plan, module, Asked::ByNeed)
+        });
+    }
+}
+
+fn by_need(machine: &mut Machine, work: impl FnOnce(&mut Machine, &Indexes<'_>, &mut Done)) {
+    warn(machine, |machine| {
+        with_indexes(machine, |machine, indexes, done| {
+            work(machine, indexes, done);
+            Ok(())
+        })
+    });
+}
+
+fn warn(machine: &mut Machine, work: impl FnOnce(&mut Machine) -> Result<(), crate::error::Error>) {
+    if let Err(error) = work(machine) {
+        machine.warn_of(&error);
+    }
+}
+
+/// Calls `visit` with the modalias and the name of each device that could lead to a disk, has no driver, and for which the
+/// image has no module, until it answers `false`.
+pub(in crate::boot) fn each_unanswered(
+    machine: &mut Machine,
+    mut visit: impl FnMut(&str, &str) -> bool,
+) {
+    let mut each = |indexes: &Indexes<'_>| {
+        each_driverless(|modalias, device| {
+            let is_answered = indexes.alias.lookup(modalias).next().is_some();
+            is_answered || !may_lead_to_a_disk(modalias) || visit(modalias, device)
+        });
+    };
+    if machine.modules.image.is_none() {
+        each(&Indexes::default());
+        return;
+    }
+    by_need(machine, |_, indexes, _| each(indexes));
+}
+
+/// Whether a device with this modalias is a disk, or what disks are attached to: by the classes of PCI and USB, and by the bus.
+fn may_lead_to_a_disk(modalias: &str) -> bool {
+    const CLASSES: &[(&str, &str)] = &[
+        // PCI code and ID assignment: mass storage; USB controllers; SD host controllers; virtio of any class.
+        ("pci:", "bc01"),
+        ("pci:", "bc0Csc03"),
+        ("pci:", "bc08sc05"),
+        ("pci:v00001AF4", ""),
+        // USB class codes: mass storage.
+        ("usb:", "ic08"),
+        ("virtio:", "d00000002"),
+        ("virtio:", "d00000008"),
+        ("virtio:", "d0000001A"),
+        ("scsi:", "t-0x0"),
+        ("mmc:", "block"),
+    ];
+    CLASSES
+        .iter()
+        .any(|(bus, class)| modalias.starts_with(bus) && modalias.contains(class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_lead_to_a_disk;
+
+    #[test]
+    fn what_leads_to_disks_is_told_from_what_does_not() {
+        for (modalias, expected) in [
+            (
+                "pci:v00001AF4d00001001sv00001AF4sd00000002bc01sc00i00",
+                true,
+            ),
+            (
+                "pci:v00008086d00007010sv00001AF4sd00001100bc01sc01i80",
+                true,
+            ),
+            (
+                "pci:v00001B36d0000000Dsv00001AF4sd00001100bc0Csc03i30",
+                true,
+            ),
+            ("virtio:d00000002v00001AF4", true),
+            ("virtio:d00000003v00001AF4", false),
+            (
+                "pci:v00008086d0000100Esv00001234sd00001100bc02sc00i00",
+                false,
+            ),
+            (
+                "pci:v00008086d00007000sv00001AF4sd00001100bc06sc01i00",
+                false,
+            ),
+            ("acpi:PNP0A03:", false),
+        ] {
+            assert_eq!(may_lead_to_a_disk(modalias), expected, "{modalias}");
+        }
+    }
+}
