@@ -70,7 +70,7 @@ impl<'m> Switched<'m> {
         };
         let (method, removed) = if rooted.has_device {
             check_new_root()?;
-            prepare_mount_points(plan.read_only)?;
+            prepare_mount_points()?;
             let old_root = initramfs();
             // Its indexes are files of the initramfs, which stay in memory while they are mapped.
             machine.modules = Modules::default();
@@ -164,7 +164,7 @@ fn check_new_root() -> Result<(), Error> {
 }
 
 /// The directories on which the moved mounts will lie. A root that can be written to gets what it lacks.
-fn prepare_mount_points(read_only: bool) -> Result<(), Error> {
+fn prepare_mount_points() -> Result<(), Error> {
     let mut missing = Text::<SUBJECT_MAX>::EMPTY;
     let mut errno = Errno::ROFS;
     for mount in MOVED {
@@ -194,7 +194,7 @@ fn prepare_mount_points(read_only: bool) -> Result<(), Error> {
         subject: missing,
         errno,
     };
-    let detail = if read_only {
+    let detail = if errno == Errno::ROFS {
         "the new root is mounted read-only and lacks these directories"
     } else {
         "the new root lacks these directories"

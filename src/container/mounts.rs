@@ -4,6 +4,8 @@
 //! destination. The destination was resolved inside the rootfs once (openat2(2), RESOLVE_IN_ROOT), so that a symbolic link
 //! in an image cannot lead the mount elsewhere, neither before nor after the check.
 
+use core::iter::empty;
+
 use linux_raw_sys::general as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, openat};
@@ -12,37 +14,13 @@ use rustix::mount::MountAttrFlags;
 
 use super::devices;
 use crate::error::{During, Fault, Op};
-use crate::parse::config::mount_options::Recursive;
-use crate::parse::config::{Mount, MountOptions};
+use crate::parse::config::Mount;
+use crate::parse::mount_options::Recursive;
 use crate::sys::console;
-use crate::sys::mount::{self, Detached, resolve_in_root};
+use crate::sys::mount::{
+    self, Detached, attributes_to_clear, attributes_to_set, filesystem_flags, resolve_in_root,
+};
 use crate::sys::path::path;
-
-/// The attributes of a mount, each as a flag of mount(2) and as one of mount_setattr(2).
-const ATTRIBUTES: &[(u32, MountAttrFlags)] = &[
-    (linux::MS_RDONLY, MountAttrFlags::MOUNT_ATTR_RDONLY),
-    (linux::MS_NOSUID, MountAttrFlags::MOUNT_ATTR_NOSUID),
-    (linux::MS_NODEV, MountAttrFlags::MOUNT_ATTR_NODEV),
-    (linux::MS_NOEXEC, MountAttrFlags::MOUNT_ATTR_NOEXEC),
-    (linux::MS_NOATIME, MountAttrFlags::MOUNT_ATTR_NOATIME),
-    (
-        linux::MS_STRICTATIME,
-        MountAttrFlags::MOUNT_ATTR_STRICTATIME,
-    ),
-    (linux::MS_NODIRATIME, MountAttrFlags::MOUNT_ATTR_NODIRATIME),
-    (
-        linux::MS_NOSYMFOLLOW,
-        MountAttrFlags::from_bits_retain(linux::MOUNT_ATTR_NOSYMFOLLOW),
-    ),
-];
-
-/// Flags of mount(2) that belong to the filesystem, as fsconfig(2) names them.
-const FILESYSTEM_FLAGS: &[(u32, &str)] = &[
-    (linux::MS_SYNCHRONOUS, "sync"),
-    (linux::MS_DIRSYNC, "dirsync"),
-    (linux::MS_LAZYTIME, "lazytime"),
-    (linux::MS_MANDLOCK, "mand"),
-];
 
 /// Mounts everything in `mounts` below `root`; sources of bind mounts are relative to `bundle` unless absolute.
 pub(super) fn mount_all(
@@ -84,12 +62,13 @@ pub(super) fn mount_defaults(root: BorrowedFd<'_>, mounts: &[Mount<'_>]) -> Resu
     let common = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     if let Some(target) = default_target(root, "proc", mounts) {
         let attributes = common | MountAttrFlags::MOUNT_ATTR_NODEV;
-        Detached::new("proc", "proc", &[], "", attributes)?
+        Detached::new("proc", "proc", &mut empty(), attributes)?
             .attach(target.as_fd())
             .during(Op::Mount, "/proc")?;
     }
     if let Some(target) = default_target(root, "dev", mounts) {
-        let dev = Detached::new("tmpfs", "tmpfs", &[], "mode=755,size=64m", common)?;
+        let mut options = ["mode=755", "size=64m"].into_iter();
+        let dev = Detached::new("tmpfs", "tmpfs", &mut options, common)?;
         devices::populate(dev.root())?;
         dev.attach(target.as_fd()).during(Op::Mount, "/dev")?;
     }
@@ -125,23 +104,21 @@ fn make(bundle: &str, mount: &Mount<'_>) -> Result<Detached, Fault> {
         fstype => fstype,
     };
     let source = mount.source.unwrap_or(fstype);
-    let mut flags = heapless::Vec::<&str, 8>::new();
-    for (bit, name) in FILESYSTEM_FLAGS {
-        if mount.options.set & bit != 0 {
-            // There are fewer than places.
-            let _ = flags.push(name);
-        }
-    }
+    let flags = mount.options.flags;
     // A disk is mounted read-only as a whole; other filesystems may have one superblock for all, whose state is the host's.
-    if mount.options.set & linux::MS_RDONLY != 0 && source.starts_with('/') {
-        let _ = flags.push("ro");
-    }
+    let is_read_only = flags.set & linux::MS_RDONLY != 0 && source.starts_with('/');
+    let data = mount
+        .options
+        .data
+        .split(',')
+        .filter(|option| !option.is_empty());
     let detached = Detached::new(
         fstype,
         source,
-        &flags,
-        mount.options.data,
-        set(&mount.options),
+        &mut filesystem_flags(flags)
+            .chain(is_read_only.then_some("ro"))
+            .chain(data),
+        attributes_to_set(flags),
     )?;
     if fstype == "tmpfs" && mount.destination.trim_matches('/') == "dev" {
         devices::populate(detached.root())?;
@@ -158,40 +135,17 @@ fn bind(bundle: &str, mount: &Mount<'_>) -> Result<Detached, Fault> {
         path(format_args!("{bundle}/{source}"))
     }
     .during(Op::Open, source)?;
-    let recursive = options.set & linux::MS_REC != 0;
+    let recursive = options.flags.set & linux::MS_REC != 0;
     let copy = Detached::copy_of(open_source(&source)?.as_fd(), recursive)
         .during(Op::Mount, format_args!("{source} on {}", mount.destination))?;
-    let (set, clear) = (set(options), clear(options));
+    let set = attributes_to_set(options.flags);
+    let clear = attributes_to_clear(options.flags);
     if !set.is_empty() || !clear.is_empty() {
         // Like mount(8), not recursive: `rbind,ro` makes the top read-only.
         copy.change_attributes(set, clear, false)
             .during(Op::Mount, format_args!("{source} on {}", mount.destination))?;
     }
     Ok(copy)
-}
-
-fn set(options: &MountOptions<'_>) -> MountAttrFlags {
-    attributes(options.set)
-}
-
-/// What a bind mount shall not inherit. The kind of access times is one field of the kernel's, cleared as a whole whenever
-/// any of it is set (mount_setattr(2)).
-fn clear(options: &MountOptions<'_>) -> MountAttrFlags {
-    const ACCESS_TIMES: u32 = linux::MS_NOATIME | linux::MS_STRICTATIME | linux::MS_RELATIME;
-    let mut clear = attributes(options.clear);
-    clear.remove(MountAttrFlags::MOUNT_ATTR__ATIME);
-    if (options.set | options.clear) & ACCESS_TIMES != 0 {
-        clear.insert(MountAttrFlags::MOUNT_ATTR__ATIME);
-    }
-    clear
-}
-
-fn attributes(bits: u32) -> MountAttrFlags {
-    ATTRIBUTES
-        .iter()
-        .filter(|(bit, _)| bits & bit != 0)
-        .map(|(_, attribute)| *attribute)
-        .collect()
 }
 
 fn open_source(path: &str) -> Result<OwnedFd, Fault> {
@@ -263,41 +217,4 @@ fn create(root: BorrowedFd<'_>, path: &str, as_file: bool) -> Result<(), Fault> 
         mkdirat(&parent, name, Mode::from_raw_mode(0o755))
     };
     result.during(Op::Create, format_args!("{path} in the rootfs"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn options(set: u32, clear: u32) -> MountOptions<'static> {
-        MountOptions {
-            set,
-            clear,
-            ..MountOptions::default()
-        }
-    }
-
-    #[test]
-    fn flags_become_attributes() {
-        let asked = options(
-            linux::MS_RDONLY | linux::MS_NODEV | linux::MS_BIND | linux::MS_REC,
-            0,
-        );
-        let expected = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
-        assert_eq!(set(&asked), expected);
-        assert!(clear(&asked).is_empty());
-    }
-
-    #[test]
-    fn the_kind_of_access_times_is_cleared_as_a_whole() {
-        for asked in [
-            options(linux::MS_NOATIME, 0),
-            options(linux::MS_RELATIME, 0),
-            options(0, linux::MS_NOATIME),
-        ] {
-            assert!(clear(&asked).contains(MountAttrFlags::MOUNT_ATTR__ATIME));
-        }
-        let exec = options(0, linux::MS_NOEXEC);
-        assert_eq!(clear(&exec), MountAttrFlags::MOUNT_ATTR_NOEXEC);
-    }
 }

@@ -14,7 +14,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{Propagation, RootSwitch};
+use crate::parse::config::RootSwitch;
+use crate::parse::mount_options::Propagation;
 use crate::sys::mount::{self, Detached};
 use crate::sys::path::path;
 

@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | [`cmdline`] | `/proc/cmdline` and `/etc/berth/cmdline`: words | boot loaders, people |
 //! | [`device`] | `root=` and its like: every way to name a device | people |
-//! | [`list`], [`choice`], [`verity`] | the shapes of other values | people |
+//! | [`list`], [`choice`], [`verity`], [`mount_options`] | the shapes of other values | people |
 //! | [`uuid`] | the two shapes of a filesystem's UUID | mkfs |
 //! | [`superblock`] | what lies on a block device | mkfs, or an attacker |
 //! | [`partition`] | GPT and MBR partition tables | fdisk, or an attacker |
@@ -42,6 +42,7 @@ pub mod json;
 pub mod kmsg;
 pub mod list;
 pub mod modules;
+pub mod mount_options;
 pub mod mountinfo;
 pub mod near_miss;
 pub mod nearest;

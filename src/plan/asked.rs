@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Plan, RootWait};
+use super::{Access, Plan, RootWait};
 
 /// The words about the root, in the grammar of the command line, with what holds by default.
 pub struct Asked<'p, 'a>(&'p Plan<'a>);
@@ -26,7 +26,11 @@ impl fmt::Display for Asked<'_, '_> {
         if let Some(flags) = plan.rootflags {
             write!(f, " rootflags={}", flags.escape_default())?;
         }
-        f.write_str(if plan.read_only { " ro" } else { " rw" })?;
+        f.write_str(match plan.access {
+            Some(Access::ReadOnly) => " ro",
+            Some(Access::Writable) => " rw",
+            None => "",
+        })?;
         match plan.rootwait {
             RootWait::Forever => f.write_str(" rootwait")?,
             RootWait::Default | RootWait::Seconds(_) => {
@@ -67,7 +71,7 @@ mod tests {
         let plan = Plan::new(b"", b"root=8:1 berth.root_fallback=8:2").unwrap();
         assert_eq!(
             plan.asked().to_string(),
-            "root=8:1 rw rootwait=10 berth.root_fallback=8:2"
+            "root=8:1 rootwait=10 berth.root_fallback=8:2"
         );
         assert_eq!(Plan::unasked().asked().to_string(), "");
     }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Plan, QUIET, RootWait};
+use super::{Access, Plan, QUIET, RootWait};
 use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
 use crate::parse::cmdline::same_key;
 use crate::parse::device::{self, DeviceRef};
@@ -66,12 +66,12 @@ pub static KEYS: &[Key] = &[
         |p, v| { p.root = Some(DeviceRef::parse(v?).ok()?); Some(()) }),
     key("rootfstype", "a filesystem type, or a comma list of them", "probed from the superblock", "types to try, in order",
         |p, v| { p.rootfstype = List::parse(v?, is_name)?; Some(()) }),
-    key("rootflags", "mount options", "none", "options handed to the filesystem",
+    key("rootflags", "mount options", "none", "options as mount(8) takes them: its own words, and the filesystem's",
         |p, v| { p.rootflags = Some(v?); Some(()) }),
-    key("ro", NOTHING, "rw", "mount the root read-only; the last of ro and rw wins",
-        |p, v| { p.read_only = true; nothing(v) }),
-    key("rw", NOTHING, "rw", "mount the root writable",
-        |p, v| { p.read_only = false; nothing(v) }),
+    key("ro", NOTHING, "as rootflags= says, else rw", "mount the root read-only; the last of ro and rw wins",
+        |p, v| { p.access = Some(Access::ReadOnly); nothing(v) }),
+    key("rw", NOTHING, "as rootflags= says, else rw", "mount the root writable, and fail if it cannot be; without this word it is read-only then",
+        |p, v| { p.access = Some(Access::Writable); nothing(v) }),
     key("rootwait", "no value (for ever), or seconds, 0 to 4294967295", "10 s", "how long to wait for the root device",
         |p, v| { p.rootwait = match v { None => RootWait::Forever, _ => RootWait::Seconds(seconds(v)?) }; Some(()) }),
     key("rootdelay", SECONDS, "0", "sleep so long before looking for the root device",

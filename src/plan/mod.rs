@@ -43,10 +43,10 @@ pub struct Plan<'a> {
     pub root: Option<DeviceRef<'a>>,
     /// `rootfstype=`. Empty: find out from the superblock.
     pub rootfstype: List<'a>,
-    /// `rootflags=`, handed to the filesystem as it is.
+    /// `rootflags=`, a comma list as mount(8) takes it.
     pub rootflags: Option<&'a str>,
-    /// `ro` or `rw`, whichever came last.
-    pub read_only: bool,
+    /// `ro` or `rw`, whichever came last. `None`: as `rootflags=` says, else writable if the device can be written.
+    pub access: Option<Access>,
     /// `rootwait`, `rootwait=N`.
     pub rootwait: RootWait,
     /// `rootdelay=N`: wait so long before the root device is looked for.
@@ -91,6 +91,15 @@ pub struct Plan<'a> {
     pub unsupported: Option<&'static str>,
     /// The defaults and the command line: words for modules have no keys of their own.
     lines: [Cmdline<'a>; 2],
+}
+
+/// How the root is to be mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `ro`.
+    ReadOnly,
+    /// `rw`.
+    Writable,
 }
 
 /// How long to wait for the root device to appear.
@@ -139,7 +148,7 @@ impl<'a> Plan<'a> {
             root: None,
             rootfstype: List::default(),
             rootflags: None,
-            read_only: false,
+            access: None,
             rootwait: RootWait::Default,
             rootdelay: Duration::ZERO,
             init: None,

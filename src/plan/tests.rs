@@ -14,7 +14,7 @@ fn refusal(cmdline: &str) -> String {
 fn an_empty_line_asks_for_the_documented_defaults() {
     let plan = plan("").unwrap();
     assert_eq!(plan.root, None);
-    assert!(!plan.read_only);
+    assert_eq!(plan.access, None);
     assert_eq!(plan.rootwait.limit(), Some(Duration::from_secs(10)));
     assert_eq!(plan.containers, "/containers");
     assert_eq!(plan.on_failure, OnFailure::Reboot);
@@ -32,7 +32,7 @@ fn every_supported_key_reaches_its_field() {
     assert_eq!(plan.root, Some(DeviceRef::Label("my disk")));
     assert_eq!(plan.rootfstype.to_string(), "vfat,ext4");
     assert_eq!(plan.rootflags, Some("umask=077"));
-    assert!(plan.read_only);
+    assert_eq!(plan.access, Some(Access::ReadOnly));
     assert_eq!(plan.rootwait, RootWait::Seconds(5));
     assert_eq!(plan.rootdelay, Duration::from_secs(2));
     assert_eq!(plan.init, Some("/sbin/init"));
@@ -50,14 +50,14 @@ fn every_supported_key_reaches_its_field() {
 
 #[test]
 fn the_last_word_wins_and_the_command_line_overrides_the_defaults() {
-    assert!(!plan("ro rw").unwrap().read_only);
+    assert_eq!(plan("ro rw").unwrap().access, Some(Access::Writable));
     assert_eq!(plan("loglevel=7 quiet").unwrap().loglevel, Some(QUIET));
     assert!(plan("loglevel=7 quiet").unwrap().quiet);
     assert!(!plan("quiet loglevel=4").unwrap().quiet);
     assert_eq!(plan("quiet loglevel=7").unwrap().loglevel, Some(7));
     assert_eq!(plan("rootwait=1 rootwait").unwrap().rootwait.limit(), None);
     let plan = Plan::new(b"ro berth.on_idle=wait -- a\n", b"berth.on-idle=halt").unwrap();
-    assert!(plan.read_only);
+    assert_eq!(plan.access, Some(Access::ReadOnly));
     assert_eq!(plan.on_idle, OnIdle::Halt);
     assert_eq!(plan.init_args.count(), 1);
 }

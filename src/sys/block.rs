@@ -21,7 +21,7 @@ use crate::text::Text;
 
 const CLASS: &str = "/sys/class/block";
 
-pub use crate::parse::superblock::WINDOW;
+pub use crate::parse::superblock::{Depth, WINDOW};
 
 /// A block device: a disk or a partition.
 #[derive(Clone, Debug)]
@@ -158,10 +158,10 @@ pub fn number_of(path: &str) -> Result<(u32, u32), Errno> {
 /// # Errors
 /// Those of openat(2), lseek(2) and read(2), if nothing was recognised; `ENOMEDIUM` from a drive without a medium is one of
 /// them.
-pub fn content(node: &str, window: &mut Buffer<WINDOW>) -> Result<Content, Fault> {
+pub fn content(node: &str, window: &mut Buffer<WINDOW>, depth: Depth) -> Result<Content, Fault> {
     let mut file = DeviceFile::open(node)?;
     let window = window.bytes_mut().during(Op::Read, node)?;
-    let content = superblock::identify(&mut file, window);
+    let content = superblock::identify(&mut file, window, depth);
     match file.failed {
         Some(errno) if content.kind == Kind::Unknown => Err(errno).during(Op::Read, node),
         _ => Ok(content),

@@ -8,7 +8,7 @@ use core::ffi::CStr;
 
 use linux_raw_sys::general as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, ResolveFlags, accessat, openat2};
 use rustix::io::{Errno, read};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
@@ -20,7 +20,8 @@ pub use rustix::mount::MountFlags as Flags;
 
 use super::raw;
 use crate::error::{During, Fault, Op};
-pub use crate::parse::config::Propagation;
+use crate::parse::mount_options::MountFlags;
+pub use crate::parse::mount_options::Propagation;
 use crate::text::Text;
 
 const fn flag(propagation: Propagation) -> MountPropagationFlags {
@@ -156,6 +157,66 @@ pub fn resolve_in_root(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Faul
     .during(Op::Open, path)
 }
 
+/// The attributes of a mount, each as a flag of mount(2) and as one of mount_setattr(2).
+const ATTRIBUTES: &[(u32, MountAttrFlags)] = &[
+    (linux::MS_RDONLY, MountAttrFlags::MOUNT_ATTR_RDONLY),
+    (linux::MS_NOSUID, MountAttrFlags::MOUNT_ATTR_NOSUID),
+    (linux::MS_NODEV, MountAttrFlags::MOUNT_ATTR_NODEV),
+    (linux::MS_NOEXEC, MountAttrFlags::MOUNT_ATTR_NOEXEC),
+    (linux::MS_NOATIME, MountAttrFlags::MOUNT_ATTR_NOATIME),
+    (
+        linux::MS_STRICTATIME,
+        MountAttrFlags::MOUNT_ATTR_STRICTATIME,
+    ),
+    (linux::MS_NODIRATIME, MountAttrFlags::MOUNT_ATTR_NODIRATIME),
+    (
+        linux::MS_NOSYMFOLLOW,
+        MountAttrFlags::from_bits_retain(linux::MOUNT_ATTR_NOSYMFOLLOW),
+    ),
+];
+
+/// Flags of mount(2) that belong to the filesystem, as fsconfig(2) names them.
+const FILESYSTEM_FLAGS: &[(u32, &str)] = &[
+    (linux::MS_SYNCHRONOUS, "sync"),
+    (linux::MS_DIRSYNC, "dirsync"),
+    (linux::MS_LAZYTIME, "lazytime"),
+    (linux::MS_MANDLOCK, "mand"),
+];
+
+/// Those of `flags` that are attributes of a mount.
+pub fn attributes_to_set(flags: MountFlags) -> MountAttrFlags {
+    attributes(flags.set)
+}
+
+/// What a copy of a mount shall not inherit. The kind of access times is one field of the kernel's, cleared as a whole
+/// whenever any of it is set (mount_setattr(2)).
+pub fn attributes_to_clear(flags: MountFlags) -> MountAttrFlags {
+    const ACCESS_TIMES: u32 = linux::MS_NOATIME | linux::MS_STRICTATIME | linux::MS_RELATIME;
+    let mut clear = attributes(flags.clear);
+    clear.remove(MountAttrFlags::MOUNT_ATTR__ATIME);
+    if (flags.set | flags.clear) & ACCESS_TIMES != 0 {
+        clear.insert(MountAttrFlags::MOUNT_ATTR__ATIME);
+    }
+    clear
+}
+
+fn attributes(bits: u32) -> MountAttrFlags {
+    ATTRIBUTES
+        .iter()
+        .filter(|(bit, _)| bits & bit != 0)
+        .map(|(_, attribute)| *attribute)
+        .collect()
+}
+
+/// Those of `flags` that belong to the filesystem, as options without a value.
+pub fn filesystem_flags<'o>(flags: MountFlags) -> impl Iterator<Item = &'o str> {
+    let is_set = move |(bit, _): &&(u32, &str)| flags.set & bit != 0;
+    FILESYSTEM_FLAGS
+        .iter()
+        .filter(is_set)
+        .map(|(_, name)| *name)
+}
+
 /// A mount that is in no tree yet: it can be configured before anyone sees it.
 #[derive(Debug)]
 pub struct Detached(OwnedFd);
@@ -163,47 +224,53 @@ pub struct Detached(OwnedFd);
 impl Detached {
     /// A new instance of a filesystem: fsopen(2), one fsconfig(2) for each option, fsmount(2).
     ///
-    /// `flags` are options without a value; `options` is a comma list as mount(8) has it. The subject of an error is the option that the kernel refused, with the
-    /// kernel's own words where it left any in the context.
+    /// Each option is `key=value` or `key`; quotes around a value are removed. The subject of an error is the option that the
+    /// kernel refused, with the kernel's own words where it left any in the context.
     ///
     /// # Errors
-    /// Those of the three calls.
+    /// Those of the three calls; `ENODEV` is that of fsopen(2) for a filesystem that the kernel does not have.
     pub fn new(
         fstype: &str,
         source: &str,
-        flags: &[&str],
-        options: &str,
+        options: &mut dyn Iterator<Item = &str>,
         attributes: MountAttrFlags,
     ) -> Result<Self, Fault> {
-        let context = fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)
-            .during(Op::Mount, format_args!("a {fstype}"))?;
-        let complain = |errno, what: &str| {
-            let words = context_message(context.as_fd());
-            let separator = if words.is_empty() { "" } else { ": " };
+        let step = |errno, context: Option<&OwnedFd>, what: &str| {
+            let words = context.map_or(Text::EMPTY, |context| context_message(context.as_fd()));
+            let [before_what, before_words] =
+                [what, words.as_str()].map(|text| if text.is_empty() { "" } else { ": " });
             Err(errno).during(
                 Op::Mount,
-                format_args!("{source} as {fstype}: {what}{separator}{words}"),
+                format_args!("{source} as {fstype}{before_what}{what}{before_words}{words}"),
             )
         };
+        let context = match fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC) {
+            Ok(context) => context,
+            Err(errno) => return step(errno, None, ""),
+        };
         if let Err(errno) = fsconfig_set_string(&context, "source", source) {
-            return complain(errno, "source");
+            return step(errno, Some(&context), "source");
         }
-        let options = options.split(',').filter(|option| !option.is_empty());
-        for option in flags.iter().copied().chain(options) {
+        for option in options {
             let result = match option.split_once('=') {
-                Some((key, value)) => fsconfig_set_string(&context, key, value),
+                Some((key, value)) => {
+                    let quoted = value
+                        .strip_prefix('"')
+                        .and_then(|value| value.strip_suffix('"'));
+                    fsconfig_set_string(&context, key, quoted.unwrap_or(value))
+                }
                 None => fsconfig_set_flag(&context, option),
             };
             if let Err(errno) = result {
-                return complain(errno, option);
+                return step(errno, Some(&context), option);
             }
         }
         if let Err(errno) = fsconfig_create(&context) {
-            return complain(errno, "the filesystem");
+            return step(errno, Some(&context), "");
         }
         match fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes) {
             Ok(mount) => Ok(Self(mount)),
-            Err(errno) => complain(errno, "the mount"),
+            Err(errno) => step(errno, Some(&context), ""),
         }
     }
 
@@ -276,6 +343,12 @@ impl Detached {
         self.0
     }
 
+    /// Whether nothing can be written there, be it for the mount or for the filesystem (access(2), `EROFS`). statfs(2) would
+    /// tell too, but has vfat count its free clusters.
+    pub fn is_read_only(&self) -> bool {
+        accessat(&self.0, ".", Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ROFS)
+    }
+
     /// The root of the mount.
     pub fn root(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -328,4 +401,49 @@ pub fn enter(path: &str) -> Result<(), Fault> {
 /// Those of openat(2).
 pub fn open_root() -> Result<OwnedFd, Fault> {
     super::fs::open_directory(CWD, "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn flags(set: u32, clear: u32) -> MountFlags {
+        MountFlags { set, clear }
+    }
+
+    #[test]
+    fn flags_become_attributes() {
+        let asked = flags(
+            linux::MS_RDONLY | linux::MS_NODEV | linux::MS_BIND | linux::MS_REC,
+            0,
+        );
+        let expected = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
+        assert_eq!(attributes_to_set(asked), expected);
+        assert!(attributes_to_clear(asked).is_empty());
+    }
+
+    #[test]
+    fn the_kind_of_access_times_is_cleared_as_a_whole() {
+        for asked in [
+            flags(linux::MS_NOATIME, 0),
+            flags(linux::MS_RELATIME, 0),
+            flags(0, linux::MS_NOATIME),
+        ] {
+            assert!(attributes_to_clear(asked).contains(MountAttrFlags::MOUNT_ATTR__ATIME));
+        }
+        let exec = flags(0, linux::MS_NOEXEC);
+        assert_eq!(attributes_to_clear(exec), MountAttrFlags::MOUNT_ATTR_NOEXEC);
+    }
+
+    #[test]
+    fn flags_of_the_filesystem_are_options_of_it() {
+        let asked = flags(
+            linux::MS_SYNCHRONOUS | linux::MS_NODEV | linux::MS_LAZYTIME,
+            0,
+        );
+        assert_eq!(
+            filesystem_flags(asked).collect::<Vec<_>>(),
+            ["sync", "lazytime"]
+        );
+    }
 }

@@ -70,11 +70,8 @@ impl Image {
         ))
     }
 
-    /// The indexes, checked.
-    pub(super) fn indexes(&self) -> Result<Indexes<'_>, Error> {
-        fn bytes(index: &Option<Mapped>) -> &[u8] {
-            index.as_ref().map(Mapped::bytes).unwrap_or_default()
-        }
+    /// All indexes, checked: a damaged one is reported by its line before anything is loaded.
+    pub(super) fn check(&self) -> Result<Indexes<'_>, Error> {
         let parse = || -> Result<Indexes<'_>, IndexError> {
             Ok(Indexes {
                 dep: Dep::new(self.dep.bytes())?,
@@ -85,4 +82,20 @@ impl Image {
         };
         parse().map_err(|error| malformed(MODULES, &error))
     }
+
+    /// The indexes as they were checked. What is built in is left out: nobody asks when a device or a filesystem is served,
+    /// and the index is the longest.
+    pub(super) fn indexes(&self) -> Indexes<'_> {
+        let text = |bytes| core::str::from_utf8(bytes).unwrap_or_default();
+        Indexes {
+            dep: Dep::checked(text(self.dep.bytes())),
+            softdep: Softdep::checked(text(bytes(&self.softdep))),
+            alias: Alias::checked(text(bytes(&self.alias))),
+            builtin: Builtin::default(),
+        }
+    }
+}
+
+fn bytes(index: &Option<Mapped>) -> &[u8] {
+    index.as_ref().map(Mapped::bytes).unwrap_or_default()
 }

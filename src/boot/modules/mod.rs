@@ -45,7 +45,7 @@ const FILES_MAX: usize = 256;
 pub struct Modules {
     image: Option<Image>,
     /// The files that were handed to the kernel, by their place in `modules.dep`.
-    done: heapless::Vec<usize, FILES_MAX>,
+    done: Done,
 }
 
 /// Who asks for a module.
@@ -106,27 +106,25 @@ pub(super) fn load_listed(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), 
             None => Ok(()),
         };
     }
-    with_indexes(machine, |machine, indexes, done| {
-        names.try_for_each(|name| load(machine, indexes, done, plan, name, Asked::ByName))
+    with_image(machine, |machine, image, done| {
+        let indexes = image.check()?;
+        names.try_for_each(|name| load(machine, &indexes, done, plan, name, Asked::ByName))
     })
 }
 
-/// Lends out the indexes, and the list of what was loaded, beside the machine. Does nothing for an image without modules.
-fn with_indexes(
+/// The files that were loaded, see [`Modules`].
+type Done = heapless::Vec<usize, FILES_MAX>;
+
+/// Lends out the image's modules, and the list of what was loaded, beside the machine. Does nothing for an image without.
+fn with_image(
     machine: &mut Machine,
-    work: impl FnOnce(
-        &mut Machine,
-        &Indexes<'_>,
-        &mut heapless::Vec<usize, FILES_MAX>,
-    ) -> Result<(), Error>,
+    work: impl FnOnce(&mut Machine, &Image, &mut Done) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let Some(image) = machine.modules.image.take() else {
         return Ok(());
     };
     let mut done = core::mem::take(&mut machine.modules.done);
-    let result = image
-        .indexes()
-        .and_then(|indexes| work(machine, &indexes, &mut done));
+    let result = work(machine, &image, &mut done);
     machine.modules.done = done;
     machine.modules.image = Some(image);
     result
@@ -136,7 +134,7 @@ fn with_indexes(
 fn load(
     machine: &mut Machine,
     indexes: &Indexes<'_>,
-    done: &mut heapless::Vec<usize, FILES_MAX>,
+    done: &mut Done,
     plan: &Plan<'_>,
     name: &str,
     asked: Asked,

@@ -8,7 +8,7 @@
 
 use rustix::fs::CWD;
 
-use super::{Asked, load, with_indexes};
+use super::{Asked, Done, load, with_image};
 use crate::boot::Machine;
 use crate::error::Stage;
 use crate::parse::modules::Indexes;
@@ -32,13 +32,35 @@ const VFAT_CHARACTER_SETS: &[&str] = &["nls_cp437", "nls_ascii", "nls_iso8859-1"
 /// Loads the drivers of the devices that are there and have none.
 pub(in crate::boot) fn coldplug(machine: &mut Machine, plan: &Plan<'_>) {
     by_need(machine, |machine, indexes, done| {
-        if !indexes.alias.is_empty() {
-            each_driverless(|modalias, _| {
-                for_alias(machine, indexes, done, plan, modalias);
-                true
-            });
+        if !has_drivers_to_load(indexes, done) {
+            return;
         }
+        // Devices of one bus follow each other, and for most buses the image has nothing.
+        let mut bus = heapless::String::<16>::new();
+        let mut has_bus = true;
+        each_driverless(|modalias, _| {
+            let its = modalias.split(':').next().unwrap_or_default();
+            if its != bus.as_str() {
+                has_bus = indexes.alias.has_bus(its);
+                // The name of a bus that is too long is looked up each time.
+                bus = heapless::String::try_from(its).unwrap_or_default();
+            }
+            if has_bus {
+                for_alias(machine, indexes, done, plan, modalias);
+            }
+            true
+        });
     });
+}
+
+/// Whether the image has a module that devices may ask for and that is not loaded. An image that lists all its modules has
+/// none: then nothing need be looked for.
+fn has_drivers_to_load(indexes: &Indexes<'_>, done: &Done) -> bool {
+    let is_loaded = |module: &str| {
+        let own = indexes.dep.lookup(module);
+        own.is_none_or(|own| done.contains(&own.path.as_ptr().addr()))
+    };
+    !indexes.alias.of_devices().all(is_loaded)
 }
 
 /// Calls `visit` with the modalias and the name of each device that has no driver, until it answers `false`.
@@ -130,8 +152,6 @@ pub(in crate::boot) fn for_filesystem(
     });
 }
 
-type Done = heapless::Vec<usize, { super::FILES_MAX }>;
-
 /// Loads the modules that answer to `alias` and are not blacklisted.
 fn for_alias(
     machine: &mut Machine,
@@ -156,8 +176,8 @@ fn for_alias(
 
 fn by_need(machine: &mut Machine, work: impl FnOnce(&mut Machine, &Indexes<'_>, &mut Done)) {
     warn(machine, |machine| {
-        with_indexes(machine, |machine, indexes, done| {
-            work(machine, indexes, done);
+        with_image(machine, |machine, image, done| {
+            work(machine, &image.indexes(), done);
             Ok(())
         })
     });

@@ -7,7 +7,7 @@ use crate::parse::device::DeviceRef;
 use crate::parse::near_miss::{Advice, Seen, near_miss};
 use crate::parse::partition::Entry;
 use crate::parse::superblock::Content;
-use crate::sys::block::{self, WINDOW};
+use crate::sys::block::{self, Depth, WINDOW};
 use crate::sys::buffer::Buffer;
 use crate::text::Text;
 
@@ -64,7 +64,10 @@ fn look(
     device: &block::Device,
     window: &mut Buffer<WINDOW>,
 ) -> (Option<Result<Content, Fault>>, Option<Entry>) {
-    let content = device.node().ok().map(|node| block::content(&node, window));
+    let content = device
+        .node()
+        .ok()
+        .map(|node| block::content(&node, window, Depth::Everything));
     let entry = device.partition.and_then(|number| {
         let entry = block::table_entry(&device.disk()?, number);
         entry.ok().flatten()

@@ -16,6 +16,7 @@ use crate::parse::device::DeviceRef;
 use crate::plan::Plan;
 use crate::sys::{clock, fs};
 use crate::text::Text;
+use mount::Mounted;
 use search::Device;
 pub(super) use search::{Search, pause_until};
 
@@ -104,8 +105,8 @@ impl<'m> Found<'m> {
                 break;
             };
             match device.mount(self.machine, plan) {
-                Ok(fstype) => {
-                    self.mounted(plan, wanted, &device, fstype);
+                Ok(mounted) => {
+                    self.mounted(wanted, &device, &mounted);
                     return Ok(Rooted {
                         machine: self.machine,
                         has_device: true,
@@ -133,13 +134,17 @@ impl<'m> Found<'m> {
         })
     }
 
-    fn mounted(&mut self, plan: &Plan<'_>, wanted: DeviceRef<'_>, device: &Device, fstype: &str) {
-        let access = if plan.read_only { "ro" } else { "rw" };
+    fn mounted(&mut self, wanted: DeviceRef<'_>, device: &Device, mounted: &Mounted<'_>) {
+        let Mounted {
+            fstype,
+            is_read_only: ro,
+        } = *mounted;
+        let access = if ro { "ro" } else { "rw" };
         let node = device.node.as_str();
         self.machine.events.emit(Event::Root {
             device: node,
             fstype,
-            ro: plan.read_only,
+            ro,
             asked: Text::<SUBJECT_MAX>::new(wanted).as_str(),
         });
         self.machine.complete(

@@ -1,20 +1,35 @@
 //! Mounting the root filesystem at [`SYSROOT`].
+//!
+//! It is made with fsopen(2), fsconfig(2) and fsmount(2), which say which option they refuse, and why where the filesystem
+//! tells; filesystems that were not converted tell the log. `rootflags=` is split as mount(8) does: words that every mount
+//! has, and the filesystem's own.
+//!
+//! # Read-only
+//!
+//! `ro` and `rw` of the command line count before those in `rootflags=`. A device that cannot be written is mounted read-only
+//! with a warning, unless `rw` was asked for in so many words.
 
-use core::ffi::CStr;
-
+use linux_raw_sys::general::MS_RDONLY;
+use rustix::fd::AsFd;
+use rustix::fs::CWD;
 use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
 
 use super::search::Device;
 use super::{Machine, SYSROOT};
 use crate::boot::modules::need;
-use crate::error::{At, Code, During, Error, Op, Stage};
+use crate::error::{At, Code, During, Error, Fault, Op, Stage};
+use crate::parse::mount_options::RootOptions;
 use crate::parse::superblock::State;
-use crate::plan::Plan;
-use crate::sys::kmsg;
-use crate::sys::mount::{self, Flags};
+use crate::plan::{Access, Plan};
+use crate::sys::mount::{Detached, attributes_to_set, filesystem_flags};
+use crate::sys::{fs, kmsg};
 
-/// The most bytes of options for a root filesystem.
-const OPTIONS_MAX: usize = 1024;
+/// What lies at [`SYSROOT`].
+pub(super) struct Mounted<'s> {
+    pub(super) fstype: &'s str,
+    pub(super) is_read_only: bool,
+}
 
 impl Device {
     /// Tries the types in question; the one that was mounted.
@@ -22,7 +37,7 @@ impl Device {
         &'s self,
         machine: &mut Machine,
         plan: &Plan<'s>,
-    ) -> Result<&'s str, Error> {
+    ) -> Result<Mounted<'s>, Error> {
         match self.state {
             State::Dirty => machine.warn(
                 Stage::Root,
@@ -47,50 +62,83 @@ impl Device {
                     format_args!("what is on it: {}", self.kind),
                 ));
             };
-            return self.mount_as(machine, fstype, plan).map(|()| fstype);
+            return mount(machine, plan, &self.node, fstype);
         }
-        let mut last = Ok(());
-        for fstype in plan.rootfstype.iter() {
-            last = self.mount_as(machine, fstype, plan);
-            if last.is_ok() {
-                return Ok(fstype);
+        let mut types = plan.rootfstype.iter();
+        // A list that was given has at least one item.
+        let mut result = mount(machine, plan, &self.node, types.next().unwrap_or_default());
+        for fstype in types {
+            if result.is_ok() {
+                break;
             }
+            result = mount(machine, plan, &self.node, fstype);
         }
-        last.map(|()| "")
-    }
-
-    fn mount_as(&self, machine: &mut Machine, fstype: &str, plan: &Plan<'_>) -> Result<(), Error> {
-        need::for_filesystem(machine, plan, fstype, plan.rootflags.unwrap_or_default());
-        let subject = format_args!("{} as {fstype}", self.node);
-        let flags = if plan.read_only {
-            Flags::RDONLY
-        } else {
-            Flags::empty()
-        };
-        let mut buffer = [0; OPTIONS_MAX];
-        let data = c_string(plan.rootflags.unwrap_or_default(), &mut buffer)
-            .during(Op::Mount, subject)
-            .at(Stage::Root, Code::RootMount)?;
-        let mark = kmsg::Mark::here();
-        mount::mount_new(fstype, &self.node, SYSROOT, flags, data).map_err(|fault| {
-            let code = match fault.errno {
-                Errno::NODEV => Code::RootNoDriver,
-                _ => Code::RootMount,
-            };
-            Error {
-                subject: crate::text::Text::new(subject),
-                ..fault.at(Stage::Root, code)
-            }
-            .with_detail(mark.last_complaint())
-        })
+        result
     }
 }
 
-/// `text` as a C string in `buffer`.
-fn c_string<'b>(text: &str, buffer: &'b mut [u8; OPTIONS_MAX]) -> Result<&'b CStr, Errno> {
-    buffer
-        .get_mut(..text.len())
-        .ok_or(Errno::NAMETOOLONG)?
-        .copy_from_slice(text.as_bytes());
-    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::NAMETOOLONG)
+/// Mounts `source` as `fstype` with the options of `plan`.
+fn mount<'s>(
+    machine: &mut Machine,
+    plan: &Plan<'_>,
+    source: &str,
+    fstype: &'s str,
+) -> Result<Mounted<'s>, Error> {
+    let text = plan.rootflags.unwrap_or_default();
+    let options = RootOptions::parse(text).map_err(|misplaced| {
+        Error::new(
+            Stage::Root,
+            Code::RootMount,
+            Op::Mount,
+            format_args!("{source} as {fstype}"),
+            format_args!("rootflags={} makes no sense for a root", misplaced.word),
+        )
+    })?;
+    need::for_filesystem(machine, plan, fstype, text);
+    let mark = kmsg::Mark::here();
+    let read_only = match plan.access {
+        Some(access) => access == Access::ReadOnly,
+        None => options.flags.set & MS_RDONLY != 0,
+    };
+    let made = make(source, fstype, &options, read_only).or_else(|fault| {
+        let is_protected = matches!(fault.errno, Errno::ROFS | Errno::ACCESS);
+        if read_only || !is_protected || plan.access.is_some() {
+            return Err(fault);
+        }
+        machine.warn(
+            Stage::Root,
+            format_args!("{source} cannot be written: it is mounted read-only"),
+        );
+        make(source, fstype, &options, true)
+    });
+    let detached = made.map_err(|fault| {
+        let code = match fault.errno {
+            Errno::NODEV => Code::RootNoDriver,
+            _ => Code::RootMount,
+        };
+        fault
+            .at(Stage::Root, code)
+            .with_detail(mark.last_complaint())
+    })?;
+    fs::open_directory(CWD, SYSROOT)
+        .and_then(|target| detached.attach(target.as_fd()).during(Op::Mount, SYSROOT))
+        .at(Stage::Root, Code::RootMount)?;
+    Ok(Mounted {
+        fstype,
+        is_read_only: detached.is_read_only(),
+    })
+}
+
+fn make(
+    source: &str,
+    fstype: &str,
+    options: &RootOptions<'_>,
+    read_only: bool,
+) -> Result<Detached, Fault> {
+    let mut attributes = attributes_to_set(options.flags);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, read_only);
+    let mut data = filesystem_flags(options.flags)
+        .chain(read_only.then_some("ro"))
+        .chain(options.data());
+    Detached::new(fstype, source, &mut data, attributes)
 }

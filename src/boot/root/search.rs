@@ -17,7 +17,7 @@ use crate::parse::device::DeviceRef;
 use crate::parse::superblock::{Kind, State};
 use crate::parse::uevent::{Action, Uevent};
 use crate::plan::Plan;
-use crate::sys::block::{self, WINDOW};
+use crate::sys::block::{self, Depth, WINDOW};
 use crate::sys::buffer::Buffer;
 use crate::sys::clock::{self, Moment};
 use crate::sys::kmsg;
@@ -233,7 +233,11 @@ impl<'p> Search<'p> {
 
     /// The device at `node`, if what is on it is what is wanted.
     fn open(&mut self, node: Path) -> Option<Device> {
-        let content = match block::content(&node, &mut self.window) {
+        let depth = match self.wanted {
+            DeviceRef::Label(_) => Depth::Label,
+            _ => Depth::Superblock,
+        };
+        let content = match block::content(&node, &mut self.window, depth) {
             Ok(content) => content,
             Err(fault) => {
                 // A device that was not asked for by name may be anything, an empty drive for one.

@@ -23,7 +23,9 @@ mod reader;
 pub use annotations::{Annotations, OnExit, RootSwitch};
 pub use error::{ConfigError, Field};
 pub use id::{IdError, container_id};
-pub use mount_options::{MountOptions, Propagation};
+pub use mount_options::MountOptions;
+
+use crate::parse::mount_options::Propagation;
 pub use mounts::Mount;
 pub use namespaces::Namespaces;
 

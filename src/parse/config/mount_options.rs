@@ -1,15 +1,13 @@
 //! Options of a mount: flags for the kernel, propagation, and text for the filesystem (mount(8),
 //! and `config.md` of the runtime-spec, "Linux mount options").
 
-use linux_raw_sys::general::{
-    MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME, MS_NODEV,
-    MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_RDONLY, MS_REC, MS_RELATIME, MS_SILENT,
-    MS_STRICTATIME, MS_SYNCHRONOUS,
-};
+use linux_raw_sys::general::MS_BIND;
 
 use super::error::{ConfigError, Field};
 use super::reader::{Reader, list, text};
 use crate::parse::json::{Text, Value};
+use crate::parse::mount_options::Meaning::{Clear, Propagate, Set, Unsupported};
+use crate::parse::mount_options::{Meaning, MountFlags, Propagation, Recursive, WORDS};
 
 /// Items that the options of one mount may have.
 pub const MAX_OPTIONS: usize = 32;
@@ -17,135 +15,13 @@ pub const MAX_OPTIONS: usize = 32;
 /// What the options of one mount mean. The last of contradicting options wins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions<'a> {
-    /// `MS_*` bits that are asked for, `MS_BIND` and `MS_REC` among them.
-    pub set: u32,
-    /// `MS_*` bits that are asked not to be: a bind mount inherits those that are in neither.
-    pub clear: u32,
+    /// `MS_*` bits, `MS_BIND` and `MS_REC` among them.
+    pub flags: MountFlags,
     /// How mounts below it propagate, and whether that is so for the mounts below it too.
     pub propagation: Option<(Propagation, Recursive)>,
     /// Options for the filesystem, joined by commas; empty if there are none.
     pub data: &'a str,
 }
-
-/// How mount events propagate (mount_namespaces(7)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Propagation {
-    /// Not at all.
-    Private,
-    /// To and from its peers.
-    Shared,
-    /// From its master only.
-    Slave,
-    /// Not at all, and it cannot be bound.
-    Unbindable,
-}
-
-impl Propagation {
-    /// The specification's words.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Some(match word {
-            "private" => Self::Private,
-            "shared" => Self::Shared,
-            "slave" => Self::Slave,
-            "unbindable" => Self::Unbindable,
-            _ => return None,
-        })
-    }
-}
-
-/// Whether something is meant for one mount or for all below it too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recursive {
-    /// One mount.
-    No,
-    /// It and all mounts below it.
-    Yes,
-}
-
-enum Meaning {
-    Set(u32),
-    Clear(u32),
-    Propagate(Propagation, Recursive),
-    /// An attribute of all mounts below: the kernel has it, berth does not yet.
-    Unsupported,
-}
-
-use Meaning::{Clear, Propagate, Set, Unsupported};
-
-const ATIME: u32 = MS_NOATIME | MS_RELATIME | MS_STRICTATIME;
-
-/// All words that are not the filesystem's.
-const WORDS: &[(&str, Meaning)] = &[
-    ("defaults", Set(0)),
-    ("ro", Set(MS_RDONLY)),
-    ("rw", Clear(MS_RDONLY)),
-    ("nosuid", Set(MS_NOSUID)),
-    ("suid", Clear(MS_NOSUID)),
-    ("nodev", Set(MS_NODEV)),
-    ("dev", Clear(MS_NODEV)),
-    ("noexec", Set(MS_NOEXEC)),
-    ("exec", Clear(MS_NOEXEC)),
-    ("noatime", Set(MS_NOATIME)),
-    ("atime", Clear(MS_NOATIME)),
-    ("relatime", Set(MS_RELATIME)),
-    ("norelatime", Clear(MS_RELATIME)),
-    ("strictatime", Set(MS_STRICTATIME)),
-    ("nostrictatime", Clear(MS_STRICTATIME)),
-    ("nodiratime", Set(MS_NODIRATIME)),
-    ("diratime", Clear(MS_NODIRATIME)),
-    ("nosymfollow", Set(MS_NOSYMFOLLOW)),
-    ("symfollow", Clear(MS_NOSYMFOLLOW)),
-    ("sync", Set(MS_SYNCHRONOUS)),
-    ("async", Clear(MS_SYNCHRONOUS)),
-    ("dirsync", Set(MS_DIRSYNC)),
-    ("lazytime", Set(MS_LAZYTIME)),
-    ("nolazytime", Clear(MS_LAZYTIME)),
-    ("iversion", Set(MS_I_VERSION)),
-    ("noiversion", Clear(MS_I_VERSION)),
-    ("mand", Set(MS_MANDLOCK)),
-    ("nomand", Clear(MS_MANDLOCK)),
-    ("silent", Set(MS_SILENT)),
-    ("loud", Clear(MS_SILENT)),
-    ("bind", Set(MS_BIND)),
-    ("rbind", Set(MS_BIND | MS_REC)),
-    ("private", Propagate(Propagation::Private, Recursive::No)),
-    ("rprivate", Propagate(Propagation::Private, Recursive::Yes)),
-    ("shared", Propagate(Propagation::Shared, Recursive::No)),
-    ("rshared", Propagate(Propagation::Shared, Recursive::Yes)),
-    ("slave", Propagate(Propagation::Slave, Recursive::No)),
-    ("rslave", Propagate(Propagation::Slave, Recursive::Yes)),
-    (
-        "unbindable",
-        Propagate(Propagation::Unbindable, Recursive::No),
-    ),
-    (
-        "runbindable",
-        Propagate(Propagation::Unbindable, Recursive::Yes),
-    ),
-    ("rro", Unsupported),
-    ("rrw", Unsupported),
-    ("rnosuid", Unsupported),
-    ("rsuid", Unsupported),
-    ("rnodev", Unsupported),
-    ("rdev", Unsupported),
-    ("rnoexec", Unsupported),
-    ("rexec", Unsupported),
-    ("rnoatime", Unsupported),
-    ("ratime", Unsupported),
-    ("rrelatime", Unsupported),
-    ("rnorelatime", Unsupported),
-    ("rstrictatime", Unsupported),
-    ("rnostrictatime", Unsupported),
-    ("rnodiratime", Unsupported),
-    ("rdiratime", Unsupported),
-    ("rnosymfollow", Unsupported),
-    ("rsymfollow", Unsupported),
-    ("idmap", Unsupported),
-    ("ridmap", Unsupported),
-    ("remount", Unsupported),
-    ("tmpcopyup", Unsupported),
-];
 
 const FIELD: &str = "mounts[].options";
 
@@ -153,7 +29,7 @@ impl<'a> MountOptions<'a> {
     /// Whether this is a bind mount.
     #[must_use]
     pub fn is_bind(&self) -> bool {
-        self.set & MS_BIND != 0
+        self.flags.set & MS_BIND != 0
     }
 
     pub(super) fn read(
@@ -173,8 +49,8 @@ impl<'a> MountOptions<'a> {
                 return Err(ConfigError::Control(field));
             }
             match meaning(option) {
-                Some(Set(bits)) => options.set(*bits),
-                Some(Clear(bits)) => options.clear(*bits),
+                Some(Set(bits)) => options.flags.set(*bits),
+                Some(Clear(bits)) => options.flags.clear(*bits),
                 Some(Propagate(kind, recursive)) => options.propagation = Some((*kind, *recursive)),
                 Some(Unsupported) => {
                     let value = reader.store(option)?;
@@ -194,20 +70,6 @@ impl<'a> MountOptions<'a> {
         options.data = reader.store_chars(joined)?;
         Ok(options)
     }
-
-    fn set(&mut self, bits: u32) {
-        // The three ways to keep access times exclude each other.
-        if bits & ATIME != 0 {
-            self.set &= !ATIME;
-        }
-        self.set |= bits;
-        self.clear &= !bits;
-    }
-
-    fn clear(&mut self, bits: u32) {
-        self.set &= !bits;
-        self.clear |= bits;
-    }
 }
 
 fn meaning(option: Text<'_>) -> Option<&'static Meaning> {
@@ -218,6 +80,8 @@ fn meaning(option: Text<'_>) -> Option<&'static Meaning> {
 
 #[cfg(test)]
 mod tests {
+    use linux_raw_sys::general::{MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, MS_STRICTATIME};
+
     use super::*;
     use crate::parse::json;
 
@@ -227,7 +91,7 @@ mod tests {
         let mut reader = Reader::new(&mut scratch);
         let mount = json::check(file.as_bytes()).unwrap();
         MountOptions::read(&mut reader, mount, 3)
-            .map(|found| (found.set, found.clear, found.data.to_owned()))
+            .map(|found| (found.flags.set, found.flags.clear, found.data.to_owned()))
             .map_err(|error| error.to_string())
     }
 
@@ -258,7 +122,7 @@ mod tests {
         let mount = json::check(br#"{"options": ["rbind", "slave", "rshared"]}"#).unwrap();
         let found = MountOptions::read(&mut reader, mount, 0).unwrap();
         assert!(found.is_bind());
-        assert_eq!(found.set, MS_BIND | MS_REC);
+        assert_eq!(found.flags.set, MS_BIND | MS_REC);
         assert_eq!(
             found.propagation,
             Some((Propagation::Shared, Recursive::Yes))

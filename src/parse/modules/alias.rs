@@ -21,10 +21,29 @@ impl<'a> Alias<'a> {
         Ok(Self { text })
     }
 
-    /// Whether it has no line.
+    /// Takes a text that was checked before: look-ups skip a line of another form.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        lines(self.text).next().is_none()
+    pub const fn checked(text: &'a str) -> Self {
+        Self { text }
+    }
+
+    /// The modules that devices may ask for, in the file's order: those with a pattern for a modalias, `bus:…`. One may come
+    /// many times.
+    pub fn of_devices(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let pairs = lines(self.text).filter_map(pair);
+        let of_devices = pairs.filter(|(pattern, _)| pattern.contains(':'));
+        of_devices.map(|(_, module)| module)
+    }
+
+    /// Whether any pattern is for modaliases of this bus.
+    #[must_use]
+    pub fn has_bus(&self, bus: &str) -> bool {
+        let patterns = self
+            .text
+            .lines()
+            .filter_map(|line| line.strip_prefix("alias "));
+        let mut rest = patterns.filter_map(|pattern| pattern.strip_prefix(bus));
+        rest.any(|rest| rest.starts_with(':'))
     }
 
     /// The modules that answer to `name`, in the file's order; one may come twice.
@@ -56,6 +75,18 @@ mod tests {
         assert_eq!(found("virtio:d00000008v00001AF4"), ["other"]);
         assert_eq!(found("fs-vfat"), ["vfat"]);
         assert_eq!(found("fs-ext4"), [""; 0]);
+    }
+
+    #[test]
+    fn what_devices_ask_for_is_told_from_the_rest() {
+        let file = b"alias virtio:d00000002v* virtio_blk\nalias fs-vfat vfat\nalias pci:v* nvme\n";
+        let alias = Alias::new(file).unwrap();
+        assert_eq!(
+            alias.of_devices().collect::<Vec<_>>(),
+            ["virtio_blk", "nvme"]
+        );
+        assert!(alias.has_bus("pci") && alias.has_bus("virtio"));
+        assert!(!alias.has_bus("pc") && !alias.has_bus("usb") && !alias.has_bus("fs-vfat"));
     }
 
     #[test]

@@ -29,6 +29,12 @@ impl<'a> Dep<'a> {
         Ok(Self { text })
     }
 
+    /// Takes a text that was checked before: look-ups skip a line of another form.
+    #[must_use]
+    pub const fn checked(text: &'a str) -> Self {
+        Self { text }
+    }
+
     /// The module of this name.
     #[must_use]
     pub fn lookup(&self, name: &str) -> Option<Entry<'a>> {

@@ -22,6 +22,12 @@ impl<'a> Softdep<'a> {
         Ok(Self { text })
     }
 
+    /// Takes a text that was checked before: look-ups skip a line of another form.
+    #[must_use]
+    pub const fn checked(text: &'a str) -> Self {
+        Self { text }
+    }
+
     /// What should be loaded before the module, in order.
     pub fn pre<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.section("pre:", name)

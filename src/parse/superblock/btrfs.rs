@@ -8,7 +8,7 @@ use crate::parse::checksum::crc32c;
 use crate::parse::uuid::Uuid;
 
 /// Where it lies, in bytes.
-pub(super) const AT: u64 = 64 * 1024;
+pub(super) const AT: usize = 64 * 1024;
 /// Its size.
 pub(super) const LEN: usize = 4096;
 
@@ -27,9 +27,10 @@ const LABEL: Range<usize> = 0x12b..0x22b;
 const CRC32C: u16 = 0;
 
 /// Recognises a btrfs superblock.
-pub(super) fn probe(block: &[u8]) -> Option<Content> {
+pub(super) fn probe(window: &[u8]) -> Option<Content> {
+    let block = window.get(AT..)?;
     let is_plausible = block.get(MAGIC)? == b"_BHRfS_M"
-        && le64(block, PLACE)? == AT
+        && le64(block, PLACE)? == AT as u64
         && le32(block, SECTOR_SIZE)?.is_power_of_two();
     if !is_plausible {
         return None;

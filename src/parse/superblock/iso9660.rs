@@ -7,9 +7,7 @@ use crate::parse::bytes::{array, le16};
 use crate::parse::uuid::Uuid;
 
 /// Where it lies, in bytes.
-pub(super) const AT: u64 = 32 * 1024;
-/// Its size.
-pub(super) const LEN: usize = 2048;
+const AT: usize = 32 * 1024;
 
 /// Type 1, the identifier, version 1 (8.4.1 to 8.4.3).
 const PRIMARY: &[u8] = b"\x01CD001\x01";
@@ -21,7 +19,8 @@ const CREATED: Range<usize> = 813..829;
 const MODIFIED: Range<usize> = 830..846;
 
 /// Recognises a primary volume descriptor. Its UUID is the date of the last modification, or else of the creation.
-pub(super) fn probe(block: &[u8]) -> Option<Content> {
+pub(super) fn probe(window: &[u8]) -> Option<Content> {
+    let block = window.get(AT..)?;
     let is_one =
         block.get(HEAD)? == PRIMARY && matches!(le16(block, BLOCK_SIZE)?, 512 | 1024 | 2048);
     if !is_one {

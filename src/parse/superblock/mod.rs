@@ -17,8 +17,12 @@
 //!    table, which is nothing that could be mounted.
 //! 5. *Partition tables*, and then nothing: all zero, or unknown.
 //!
-//! At most some 20 KiB are read of a device, whatever its size. The offsets are written as named ranges, as the formats'
-//! specifications have them in tables.
+//! # How much is read
+//!
+//! One piece at the start of the device, which holds the superblock of every format but RAID's: the kernel needs it for the
+//! mount too, and waiting twice for a disk costs more than all that is done here. [`Depth`] says whether more is worth it.
+//!
+//! The offsets are written as named ranges, as the formats' specifications have them in tables.
 
 use core::fmt;
 
@@ -41,7 +45,18 @@ mod vfat;
 mod xfs;
 
 /// Room that [`identify`] needs, in bytes: it looks at so much from the start of a device. A smaller device gives fewer.
-pub const WINDOW: usize = 8 * 1024;
+pub const WINDOW: usize = btrfs::AT + btrfs::LEN;
+
+/// How far [`identify`] goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// What the start of the device tells: type, UUID, and the label where it is there.
+    Superblock,
+    /// The label too where the format has it elsewhere: vfat, exfat, ntfs.
+    Label,
+    /// Also whether it is a member of a RAID array that has its superblock at the end.
+    Everything,
+}
 
 /// The longest label: btrfs's.
 pub const LABEL_MAX: usize = 255;
@@ -127,11 +142,11 @@ pub enum State {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Label(heapless::Vec<u8, LABEL_MAX>);
 
-/// A format that is told from the first [`WINDOW`] bytes.
+/// A format's probe of the first [`WINDOW`] bytes.
 type Probe = fn(&[u8]) -> Option<Content>;
 
-/// The filesystems among them, and then the rest; see above for the order.
-const PROBES: [Probe; 12] = [
+/// Filesystems that begin early, the rest of what does, filesystems that begin late; see above for the order.
+const PROBES: [Probe; 14] = [
     xfs::probe,
     squashfs::probe,
     exfat::probe,
@@ -144,19 +159,15 @@ const PROBES: [Probe; 12] = [
     containers::verity_tree,
     containers::lvm,
     containers::swap,
-];
-
-/// Formats whose superblock lies further back: its place, and who knows it.
-const FURTHER: [(u64, usize, Probe); 2] = [
-    (iso9660::AT, iso9660::LEN, iso9660::probe),
-    (btrfs::AT, btrfs::LEN, btrfs::probe),
+    iso9660::probe,
+    btrfs::probe,
 ];
 
 /// What lies on `device`. `window` is room for [`WINDOW`] bytes; with less, less is recognised.
 ///
 /// What cannot be read is not recognised; whoever reads knows why.
 #[must_use]
-pub fn identify(device: &mut dyn ReadAt, window: &mut [u8]) -> Content {
+pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Content {
     let size = device.size();
     let len = usize::try_from(size).map_or(window.len(), |size| size.min(window.len()));
     let Some(window) = window.get_mut(..len) else {
@@ -165,12 +176,17 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8]) -> Content {
     if device.read_at(0, window).is_none() {
         return Content::of(Kind::Unknown);
     }
-    if let Some(found) = md::at_start(window).or_else(|| md::at_end(device)) {
-        return found;
+    if let Some(member) = md::at_start(window) {
+        return member;
+    }
+    if depth == Depth::Everything
+        && let Some(member) = md::at_end(device)
+    {
+        return member;
     }
     if let Some(mut found) = PROBES.iter().find_map(|probe| probe(window)) {
-        // Where the format has its name elsewhere.
         let elsewhere = match found.kind {
+            _ if depth == Depth::Superblock => None,
             Kind::Filesystem("vfat") => vfat::root_label(device, window),
             Kind::Filesystem("exfat") => exfat::label(device, window),
             Kind::Filesystem("ntfs3") => ntfs::label(device, window),
@@ -180,18 +196,7 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8]) -> Content {
         return found;
     }
     let is_zero = window.iter().all(|byte| *byte == 0);
-    let table = partition::kind_of_table(window);
-    for (at, len, probe) in FURTHER {
-        let Some(room) = window.get_mut(..len) else {
-            continue;
-        };
-        if device.read_at(at, room).is_some()
-            && let Some(found) = probe(room)
-        {
-            return found;
-        }
-    }
-    Content::of(match table {
+    Content::of(match partition::kind_of_table(window) {
         Some(table) => table,
         None if is_zero => Kind::Empty,
         None => Kind::Unknown,
@@ -297,7 +302,7 @@ mod tests {
     }
 
     fn kind(bytes: &[u8]) -> Kind {
-        identify(&mut &bytes[..], &mut [0; WINDOW]).kind
+        identify(&mut &bytes[..], &mut [0; WINDOW], Depth::Everything).kind
     }
 
     #[test]
@@ -342,25 +347,38 @@ mod tests {
                 None
             }
         }
-        assert_eq!(identify(&mut Broken, &mut [0; WINDOW]).kind, Kind::Unknown);
+        assert_eq!(
+            identify(&mut Broken, &mut [0; WINDOW], Depth::Everything).kind,
+            Kind::Unknown
+        );
     }
 
     #[test]
-    fn few_bytes_decide() {
-        struct Counting(u64);
+    fn one_read_decides_and_few_more_tell_everything() {
+        struct Counting {
+            reads: usize,
+            bytes: usize,
+        }
         impl ReadAt for Counting {
             fn size(&self) -> u64 {
                 1 << 40
             }
             fn read_at(&mut self, _: u64, into: &mut [u8]) -> Option<()> {
-                self.0 += into.len() as u64;
+                self.reads += 1;
+                self.bytes += into.len();
                 into.fill(0x5a);
                 Some(())
             }
         }
-        let mut device = Counting(0);
-        assert_eq!(identify(&mut device, &mut [0; WINDOW]).kind, Kind::Unknown);
-        assert!(device.0 <= 20 * 1024, "{}", device.0);
+        for (depth, reads, bytes) in [
+            (Depth::Superblock, 1, WINDOW),
+            (Depth::Everything, 3, WINDOW + 512),
+        ] {
+            let mut device = Counting { reads: 0, bytes: 0 };
+            let found = identify(&mut device, &mut [0; WINDOW], depth);
+            assert_eq!(found.kind, Kind::Unknown);
+            assert_eq!((device.reads, device.bytes), (reads, bytes));
+        }
     }
 
     #[test]

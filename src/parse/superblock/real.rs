@@ -53,7 +53,7 @@ impl Image {
     }
 
     fn identify(&mut self) -> Content {
-        super::identify(self, &mut [0; WINDOW])
+        super::identify(self, &mut [0; WINDOW], Depth::Everything)
     }
 }
 
@@ -270,7 +270,7 @@ fn a_flipped_bit_is_an_answer_too() {
             .take(80 << 10)
             .read_to_end(&mut bytes)
             .unwrap();
-        let whole = super::identify(&mut &bytes[..], &mut [0; WINDOW]);
+        let whole = super::identify(&mut &bytes[..], &mut [0; WINDOW], Depth::Everything);
         let checked = ["ext4", "xfs", "btrfs", "f2fs with checksum", "erofs"].contains(name);
         let places = (0..bytes.len().min(4096))
             .chain(0x8000..0x8400)
@@ -279,7 +279,7 @@ fn a_flipped_bit_is_an_answer_too() {
         for at in places.filter(|at| *at < len) {
             let bit = 1 << (at % 8);
             bytes[at] ^= bit;
-            let found = super::identify(&mut &bytes[..], &mut [0; WINDOW]);
+            let found = super::identify(&mut &bytes[..], &mut [0; WINDOW], Depth::Everything);
             bytes[at] ^= bit;
             if checked && found.kind == whole.kind {
                 assert_eq!(

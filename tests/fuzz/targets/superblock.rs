@@ -3,7 +3,7 @@
 
 use berth::parse::partition;
 use berth::parse::read_at::ReadAt;
-use berth::parse::superblock::{Kind, WINDOW, identify};
+use berth::parse::superblock::{Depth, Kind, WINDOW, identify};
 use libfuzzer_sys::fuzz_target;
 
 /// Where formats have their superblocks; the input gives a piece of a disk at each.
@@ -34,7 +34,7 @@ impl ReadAt for Sparse<'_> {
 
 fuzz_target!(|bytes: &[u8]| {
     for disk in [&mut &bytes[..] as &mut dyn ReadAt, &mut Sparse(bytes)] {
-        let found = identify(disk, &mut [0; WINDOW]);
+        let found = identify(disk, &mut [0; WINDOW], Depth::Everything);
         if let Some(uuid) = found.uuid {
             assert!(uuid.matches(&uuid.to_string()));
         }

@@ -1,0 +1,271 @@
+//! The words of mount(8): flags for the kernel, propagation, and the rest, which is the filesystem's.
+//!
+//! Bundles list them one by one (`config.md` of the runtime-spec, "Linux mount options"), `rootflags=` joins them by commas.
+
+use linux_raw_sys::general::{
+    MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME, MS_NODEV,
+    MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_RDONLY, MS_REC, MS_RELATIME, MS_SILENT,
+    MS_STRICTATIME, MS_SYNCHRONOUS,
+};
+
+/// Flags that are asked for. The last of contradicting words wins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MountFlags {
+    /// `MS_*` bits that are asked for.
+    pub set: u32,
+    /// `MS_*` bits that are asked not to be: a bind mount inherits those that are in neither.
+    pub clear: u32,
+}
+
+impl MountFlags {
+    /// Asks for these bits.
+    pub fn set(&mut self, bits: u32) {
+        // The three ways to keep access times exclude each other.
+        if bits & ATIME != 0 {
+            self.set &= !ATIME;
+        }
+        self.set |= bits;
+        self.clear &= !bits;
+    }
+
+    /// Asks for these bits not to be.
+    pub fn clear(&mut self, bits: u32) {
+        self.set &= !bits;
+        self.clear |= bits;
+    }
+}
+
+/// How mount events propagate (mount_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// Not at all.
+    Private,
+    /// To and from its peers.
+    Shared,
+    /// From its master only.
+    Slave,
+    /// Not at all, and it cannot be bound.
+    Unbindable,
+}
+
+impl Propagation {
+    /// The specification's words.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "private" => Self::Private,
+            "shared" => Self::Shared,
+            "slave" => Self::Slave,
+            "unbindable" => Self::Unbindable,
+            _ => return None,
+        })
+    }
+}
+
+/// Whether something is meant for one mount or for all below it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recursive {
+    /// One mount.
+    No,
+    /// It and all mounts below it.
+    Yes,
+}
+
+/// What a word of mount(8) means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// These `MS_*` bits are to be.
+    Set(u32),
+    /// These are not to be.
+    Clear(u32),
+    /// How mount events propagate.
+    Propagate(Propagation, Recursive),
+    /// An attribute of all mounts below: the kernel has it, berth does not yet.
+    Unsupported,
+}
+
+use Meaning::{Clear, Propagate, Set, Unsupported};
+
+const ATIME: u32 = MS_NOATIME | MS_RELATIME | MS_STRICTATIME;
+
+/// All words that are not the filesystem's.
+pub const WORDS: &[(&str, Meaning)] = &[
+    ("defaults", Set(0)),
+    ("ro", Set(MS_RDONLY)),
+    ("rw", Clear(MS_RDONLY)),
+    ("nosuid", Set(MS_NOSUID)),
+    ("suid", Clear(MS_NOSUID)),
+    ("nodev", Set(MS_NODEV)),
+    ("dev", Clear(MS_NODEV)),
+    ("noexec", Set(MS_NOEXEC)),
+    ("exec", Clear(MS_NOEXEC)),
+    ("noatime", Set(MS_NOATIME)),
+    ("atime", Clear(MS_NOATIME)),
+    ("relatime", Set(MS_RELATIME)),
+    ("norelatime", Clear(MS_RELATIME)),
+    ("strictatime", Set(MS_STRICTATIME)),
+    ("nostrictatime", Clear(MS_STRICTATIME)),
+    ("nodiratime", Set(MS_NODIRATIME)),
+    ("diratime", Clear(MS_NODIRATIME)),
+    ("nosymfollow", Set(MS_NOSYMFOLLOW)),
+    ("symfollow", Clear(MS_NOSYMFOLLOW)),
+    ("sync", Set(MS_SYNCHRONOUS)),
+    ("async", Clear(MS_SYNCHRONOUS)),
+    ("dirsync", Set(MS_DIRSYNC)),
+    ("lazytime", Set(MS_LAZYTIME)),
+    ("nolazytime", Clear(MS_LAZYTIME)),
+    ("iversion", Set(MS_I_VERSION)),
+    ("noiversion", Clear(MS_I_VERSION)),
+    ("mand", Set(MS_MANDLOCK)),
+    ("nomand", Clear(MS_MANDLOCK)),
+    ("silent", Set(MS_SILENT)),
+    ("loud", Clear(MS_SILENT)),
+    ("bind", Set(MS_BIND)),
+    ("rbind", Set(MS_BIND | MS_REC)),
+    ("private", Propagate(Propagation::Private, Recursive::No)),
+    ("rprivate", Propagate(Propagation::Private, Recursive::Yes)),
+    ("shared", Propagate(Propagation::Shared, Recursive::No)),
+    ("rshared", Propagate(Propagation::Shared, Recursive::Yes)),
+    ("slave", Propagate(Propagation::Slave, Recursive::No)),
+    ("rslave", Propagate(Propagation::Slave, Recursive::Yes)),
+    (
+        "unbindable",
+        Propagate(Propagation::Unbindable, Recursive::No),
+    ),
+    (
+        "runbindable",
+        Propagate(Propagation::Unbindable, Recursive::Yes),
+    ),
+    ("rro", Unsupported),
+    ("rrw", Unsupported),
+    ("rnosuid", Unsupported),
+    ("rsuid", Unsupported),
+    ("rnodev", Unsupported),
+    ("rdev", Unsupported),
+    ("rnoexec", Unsupported),
+    ("rexec", Unsupported),
+    ("rnoatime", Unsupported),
+    ("ratime", Unsupported),
+    ("rrelatime", Unsupported),
+    ("rnorelatime", Unsupported),
+    ("rstrictatime", Unsupported),
+    ("rnostrictatime", Unsupported),
+    ("rnodiratime", Unsupported),
+    ("rdiratime", Unsupported),
+    ("rnosymfollow", Unsupported),
+    ("rsymfollow", Unsupported),
+    ("idmap", Unsupported),
+    ("ridmap", Unsupported),
+    ("remount", Unsupported),
+    ("tmpcopyup", Unsupported),
+];
+
+/// The options of `rootflags=`, split as mount(8) does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootOptions<'a> {
+    /// Flags of the mount and of the filesystem.
+    pub flags: MountFlags,
+    text: &'a str,
+}
+
+impl<'a> RootOptions<'a> {
+    /// Reads a comma list. A comma between double quotes divides nothing, as in `context="a,b"`.
+    ///
+    /// # Errors
+    /// A word that makes no sense for a root: `bind`, `remount`, propagation, and those of bind mounts.
+    pub fn parse(text: &'a str) -> Result<Self, Misplaced<'a>> {
+        let mut flags = MountFlags::default();
+        for word in words(text) {
+            match meaning(word) {
+                Some(Meaning::Set(bits)) if bits & MS_BIND == 0 => flags.set(bits),
+                Some(Meaning::Clear(bits)) => flags.clear(bits),
+                Some(_) => return Err(Misplaced { word }),
+                None => {}
+            }
+        }
+        Ok(Self { flags, text })
+    }
+
+    /// What is left for the filesystem, in order, as `key=value` or `key`.
+    pub fn data(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        words(self.text).filter(|word| meaning(word).is_none() && !is_of_user_space(word))
+    }
+}
+
+/// A word of `rootflags=` that makes no sense there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misplaced<'a> {
+    /// The word.
+    pub word: &'a str,
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut in_quotes = false;
+    let divides = move |c: char| {
+        in_quotes ^= c == '"';
+        c == ',' && !in_quotes
+    };
+    text.split(divides).filter(|word| !word.is_empty())
+}
+
+fn meaning(word: &str) -> Option<Meaning> {
+    let found = WORDS.iter().find(|(known, _)| *known == word);
+    found.map(|(_, meaning)| *meaning)
+}
+
+/// Words of fstab(5) and mount(8) that no kernel sees.
+fn is_of_user_space(word: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "_netdev", "auto", "group", "noauto", "nofail", "nogroup", "noowner", "nouser", "nousers",
+        "owner", "user", "users",
+    ];
+    let has_prefix = ["x-", "X-", "comment="]
+        .iter()
+        .any(|prefix| word.starts_with(prefix));
+    has_prefix || WORDS.contains(&word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(text: &str) -> (u32, u32, Vec<&str>) {
+        let options = RootOptions::parse(text).unwrap();
+        (
+            options.flags.set,
+            options.flags.clear,
+            options.data().collect(),
+        )
+    }
+
+    #[test]
+    fn root_options_are_split_as_mount_does() {
+        let text = "defaults,noatime,umask=0022,ro,nofail,x-initrd.mount,_netdev,utf8";
+        assert_eq!(
+            split(text),
+            (MS_NOATIME | MS_RDONLY, 0, vec!["umask=0022", "utf8"])
+        );
+        assert_eq!(split(""), (0, 0, vec![]));
+        assert_eq!(split(",,rw,"), (0, MS_RDONLY, vec![]));
+        assert_eq!(
+            split("noatime,relatime,sync"),
+            (MS_RELATIME | MS_SYNCHRONOUS, 0, vec![])
+        );
+    }
+
+    #[test]
+    fn a_comma_between_quotes_divides_nothing() {
+        let text = "context=\"a,b\",nodev";
+        assert_eq!(split(text), (MS_NODEV, 0, vec!["context=\"a,b\""]));
+    }
+
+    #[test]
+    fn words_of_other_mounts_are_refused_by_name() {
+        for word in [
+            "bind", "rbind", "remount", "shared", "rslave", "rro", "idmap",
+        ] {
+            let text = format!("noatime,{word}");
+            assert_eq!(RootOptions::parse(&text), Err(Misplaced { word }));
+        }
+    }
+}
