@@ -45,6 +45,8 @@ impl DeviceClass {
                 "virtio_blk",
                 "virtio_scsi",
                 "virtio_console",
+                "9pnet_virtio",
+                "virtiofs",
                 "sd_mod",
             ],
             Self::Nvme => &["nvme"],

@@ -36,6 +36,25 @@ pub struct Kernel {
     pub modules: PathBuf,
 }
 
+/// What a kernel is built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// Virtual machines: small, and without drivers for USB, SD cards and the like.
+    Cloud,
+    /// Any machine.
+    Generic,
+}
+
+impl Flavour {
+    /// How the names of its packages end.
+    fn suffix(self, arch: Arch) -> String {
+        match self {
+            Self::Cloud => format!("-cloud-{}", arch.debian()),
+            Self::Generic => format!("-{}", arch.debian()),
+        }
+    }
+}
+
 /// The kernels of the matrix, by the series that the upstream names them by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Series {
@@ -81,13 +100,24 @@ impl Series {
         }
     }
 
-    /// The kernel of this series, fetched if it is not there yet. What cannot be fetched is an error.
+    /// The cloud kernel of this series, fetched if it is not there yet. What cannot be fetched is an error.
     pub fn get(self, arch: Arch) -> Result<Kernel> {
+        self.get_flavour(arch, Flavour::Cloud)
+    }
+
+    /// The kernel of this series and flavour, fetched if it is not there yet.
+    ///
+    /// # Errors
+    /// What cannot be fetched.
+    pub fn get_flavour(self, arch: Arch, flavour: Flavour) -> Result<Kernel> {
         let kernels = target_dir().join("kernels");
-        let name = match arch {
+        let mut name = match arch {
             Arch::X86_64 => self.name().to_owned(),
             Arch::Aarch64 => format!("{}-{}", self.name(), arch.debian()),
         };
+        if flavour == Flavour::Generic {
+            name.push_str("-generic");
+        }
         fs::create_dir_all(&kernels).with_context(|| format!("create {}", kernels.display()))?;
         let lock = kernels.join(format!(".{name}.lock"));
         let lock = File::create(&lock).with_context(|| format!("create {}", lock.display()))?;
@@ -95,22 +125,24 @@ impl Series {
 
         let dir = kernels.join(&name);
         if !dir.exists() {
-            self.fetch(&name, &dir, arch)
+            self.fetch(&name, &dir, arch, flavour)
                 .with_context(|| format!("kernel {name} cannot be fetched"))?;
         }
         found_in(name, &dir)
     }
 
     /// Fetches and unpacks into `dir`, which appears whole or not at all. The caller holds its lock.
-    fn fetch(self, name: &str, dir: &Path, arch: Arch) -> Result<()> {
+    fn fetch(self, name: &str, dir: &Path, arch: Arch, flavour: Flavour) -> Result<()> {
         let mirror = Mirror::of_machine(&codename()?)?;
         let apt = target_dir().join("apt").join(name);
         let unpacked = dir.with_file_name(format!(".unpacking-{name}"));
         let mut tried = Vec::new();
         for suites in self.suites() {
             make_empty(&unpacked)?;
-            let fetched = Archive::open(&apt, &mirror, suites, arch)
-                .and_then(|archive| unpack(&archive, arch, name, &apt.join("packages"), &unpacked));
+            let fetched = Archive::open(&apt, &mirror, suites, arch).and_then(|archive| {
+                let flavour = flavour.suffix(arch);
+                unpack(&archive, &flavour, name, &apt.join("packages"), &unpacked)
+            });
             if let Err(e) = fetched {
                 tried.push(format!("{}: {e:#}", suites.join(" + ")));
                 continue;
@@ -160,10 +192,9 @@ pub fn default(arch: Arch) -> Result<Kernel> {
 ///
 /// `linux-image-cloud-<arch>` depends on the package of the current release. That may hold everything, or be
 /// split in turn (image, modules, base), so what counts is every package of that release in the closure.
-fn unpack(archive: &Archive, arch: Arch, name: &str, packages: &Path, dir: &Path) -> Result<()> {
-    let flavour = format!("-cloud-{}", arch.debian());
+fn unpack(archive: &Archive, flavour: &str, name: &str, packages: &Path, dir: &Path) -> Result<()> {
     let closure = archive.closure(&format!("linux-image{flavour}"))?;
-    let wanted = of_one_release(&closure, &flavour)?;
+    let wanted = of_one_release(&closure, flavour)?;
     eprintln!("kernel {name}: fetching {}", wanted.join(", "));
     make_empty(packages)?;
     for package in archive.download(&wanted, packages)? {

@@ -72,7 +72,10 @@ impl Tree {
 
     /// Makes the tree in an existing, empty directory of the host. All times are the same, so that the same tree gives
     /// the same file system.
-    pub(crate) fn make(&self, root: &Path) -> Result<()> {
+    ///
+    /// # Errors
+    /// A path that leads out of the directory, a file that cannot be copied or written.
+    pub fn make(&self, root: &Path) -> Result<()> {
         for (path, entry) in &self.entries {
             let relative = path.strip_prefix("/").unwrap_or(path);
             let is_below = relative

@@ -29,6 +29,8 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A kernel and the programs that are tested on it.
 pub struct Lab {
+    /// The series of the kernel.
+    pub series: Series,
     /// The kernel.
     pub kernel: Kernel,
     /// The program under test.
@@ -48,6 +50,7 @@ impl Lab {
             .load(MODULES)
             .build(Compression::Zstd)?;
         Ok(Self {
+            series,
             kernel,
             init,
             image,
@@ -76,7 +79,15 @@ impl Lab {
     /// # Errors
     /// The kernel's modules cannot be read.
     pub fn spec(&self) -> Result<Spec> {
-        spec(&self.kernel, &self.init)
+        self.spec_for(&self.kernel)
+    }
+
+    /// The same for another kernel.
+    ///
+    /// # Errors
+    /// The kernel's modules cannot be read.
+    pub fn spec_for(&self, kernel: &Kernel) -> Result<Spec> {
+        spec(kernel, &self.init)
     }
 }
 

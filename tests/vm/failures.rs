@@ -52,11 +52,17 @@ provoked! {
     "B020" Everywhere root_that_never_comes "wait for root=UUID=1234-5678: no such block device after 0 s" =>
         |_, vm| vm.append("root=UUID=1234-5678 rootwait=0").start();
     "B021" Everywhere root_that_cannot_be_read "read from /dev/vda: EIO" => unreadable_disk;
-    "B022" Everywhere root_without_a_filesystem "its superblock is none that berth knows" =>
+    "B022" Everywhere root_without_a_filesystem "mount /dev/vda: what is on it: all zero" =>
         |_, vm| vm.append("root=/dev/vda").blk(&Disk::empty(1).build()?).start();
     "B023" Everywhere root_of_a_type_without_a_driver "mount /dev/sda1 as befs: ENODEV" =>
         |_, vm| vm.append("root=/dev/sda1 rootfstype=befs").scsi(&disk::vfat([])?).start();
     "B024" Everywhere vfat_without_its_character_set "IO charset ascii not found" => vfat_without_nls;
+    "B024" Everywhere option_that_the_filesystem_refuses "mount /dev/vda1 as ext4: nosuch=1: ext4: Unknown parameter 'nosuch': EINVAL" =>
+        |_, vm| vm.append(EXT4_ROOT).append("rootflags=noatime,nosuch=1").blk(&ext4(Tree::new())?).start();
+    "B024" Everywhere word_that_makes_no_sense_for_a_root "mount /dev/vda1 as ext4: rootflags=bind makes no sense for a root" =>
+        |_, vm| vm.append(EXT4_ROOT).append("rootflags=bind").blk(&ext4(Tree::new())?).start();
+    "B024" Everywhere root_that_cannot_be_written_though_rw_asks_for_it "mount /dev/vda1 as ext4: /dev/vda1: Can't open blockdev: EACCES" =>
+        |_, vm| vm.append(EXT4_ROOT).append("rw").drive(berth_qemu::vm::Drive::blk(&ext4(Tree::new())?).read_only()).start();
     "B030" Everywhere read_only_root_without_mount_points "create /dev, /proc, /sys, /run: EROFS" =>
         |_, vm| vm.append(EXT4_ROOT).append("ro").blk(&ext4(Tree::new().directory("containers"))?).start();
     "B030" Everywhere root_with_a_link_for_a_mount_point "create /proc: something that is not a directory is in its place" =>
@@ -143,7 +149,12 @@ fn vfat_without_nls(lab: &Lab, vm: Builder) -> Result<Vm> {
         .spec()?
         .load(EVENTS)
         .load(["virtio_blk", "vfat"])
-        .replace("/etc/berth/modules", names, 0o644);
+        .replace("/etc/berth/modules", names, 0o644)
+        .replace(
+            index(lab, "modules.softdep"),
+            "softdep vfat pre: nls_cp437\n",
+            0o644,
+        );
     vm.initrd_bytes(built(spec)?)
         .append("root=LABEL=BERTH")
         .blk(&disk::vfat([])?)

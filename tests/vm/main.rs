@@ -14,6 +14,7 @@ mod hostile;
 mod image;
 mod isolation;
 mod malformed;
+mod matrix;
 mod modules;
 mod mounts;
 mod near_misses;
@@ -21,6 +22,8 @@ mod pause;
 mod provoke;
 mod refused;
 mod report;
+mod root_mount;
+mod share;
 mod supervision;
 mod switch;
 
@@ -80,12 +83,15 @@ const ALL: &[&[Case]] = &[
     isolation::CASES,
     malformed::CASES,
     malformed::TABLE,
+    matrix::CASES,
     modules::CASES,
     mounts::CASES,
     near_misses::CASES,
     pause::CASES,
     refused::CASES,
     report::CASES,
+    root_mount::CASES,
+    share::CASES,
     supervision::CASES,
     switch::CASES,
 ];

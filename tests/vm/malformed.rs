@@ -40,7 +40,7 @@ provoked! {
         |lab, vm| vm.initrd_bytes(built(index(lab, "modules.dep", "vfat.ko: a.ko\na.ko: vfat.ko\n")?)?).start();
     "B024" Everywhere ext4_with_flipped_bits "as ext4" =>
         |_, vm| vm.append("root=/dev/vda rootfstype=ext4").blk(&flipped_ext4(0x400..0x430)?).start();
-    "B022" Everywhere vfat_with_flipped_bits "its superblock is none that berth knows" =>
+    "B022" Everywhere vfat_with_flipped_bits "what is on it: no filesystem that berth knows" =>
         |_, vm| vm.append("root=/dev/vda").blk(&damaged(&Disk::bare(vfat()?), |bytes| flip(bytes, 0..0x40))?).start();
 }
 

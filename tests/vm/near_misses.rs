@@ -91,7 +91,7 @@ fn near_misses_are_named(lab: &Lab) -> Result<()> {
             .start()?
             .wait()?;
         reported(&outcome, line).with_context(|| root.to_owned())?;
-        reported(&outcome, &format!("asked for: root={root} rw rootwait=0"))?;
+        reported(&outcome, &format!("asked for: root={root} rootwait=0"))?;
         reported(
             &outcome,
             "/dev/vda1: 64 MiB, virtio_blk, ext4, UUID=b0a70000-0000-4000-8000-000000000003, LABEL=DATA, \

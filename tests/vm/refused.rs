@@ -51,7 +51,7 @@ fn failing() -> Vec<Failing> {
         (
             mounting("no-type", "nosuchfs", "none", &[]),
             "B053",
-            "mount a nosuchfs for no-type: ENODEV",
+            "mount none as nosuchfs for no-type: ENODEV",
         ),
         (
             mounting("no-disk", "ext4", "/dev/nowhere", &[]),

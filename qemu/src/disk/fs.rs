@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
+use super::mkfs::Type;
 use super::{MIB, scratch};
 use crate::program::{command, run};
 use crate::tree::Tree;
@@ -29,6 +30,12 @@ enum Content {
         tree: Tree,
     },
     Ext4 {
+        label: String,
+        uuid: Uuid,
+        tree: Tree,
+    },
+    Other {
+        kind: Type,
         label: String,
         uuid: Uuid,
         tree: Tree,
@@ -58,6 +65,19 @@ impl Fs {
                 tree,
             },
             size: 64 * MIB,
+        }
+    }
+
+    /// One of another type, of the least size that its tool makes with some room.
+    pub fn of_type(kind: Type, label: &str, uuid: Uuid, tree: Tree) -> Self {
+        Self {
+            content: Content::Other {
+                kind,
+                label: label.to_owned(),
+                uuid,
+                tree,
+            },
+            size: kind.mib() * MIB,
         }
     }
 
@@ -96,6 +116,16 @@ impl Fs {
                 tree,
             } => make_vfat(image.path(), label, *serial, tree)?,
             Content::Ext4 { label, uuid, tree } => make_ext4(image.path(), label, *uuid, tree)?,
+            Content::Other {
+                kind,
+                label,
+                uuid,
+                tree,
+            } => {
+                kind.make(image.path(), label, *uuid, tree)?;
+                let made = image.as_file().metadata()?.len();
+                ensure!(made <= self.size, "{made} bytes do not fit");
+            }
             Content::Bytes(bytes) => {
                 ensure!(
                     bytes.len() as u64 <= self.size,
@@ -112,7 +142,9 @@ impl Fs {
     pub(super) fn partition_type(&self) -> (u8, gpt::partition_types::Type) {
         match self.content {
             Content::Vfat { .. } => (0x0e, gpt::partition_types::BASIC),
-            Content::Ext4 { .. } | Content::Bytes(_) => (0x83, gpt::partition_types::LINUX_FS),
+            Content::Ext4 { .. } | Content::Other { .. } | Content::Bytes(_) => {
+                (0x83, gpt::partition_types::LINUX_FS)
+            }
         }
     }
 }

@@ -11,9 +11,11 @@
 //! | `PARTUUID=` | MBR: the disk's signature and the number, `b0a70001-01` | GPT: the disk's UUID plus the number |
 
 mod fs;
+mod mkfs;
 mod table;
 
 pub use fs::Fs;
+pub use mkfs::Type;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -3,6 +3,7 @@
 //! Either way a disk is two objects, the storage and the device in front of it, and both are the same JSON on QEMU's command
 //! line and in QMP.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -18,6 +19,27 @@ pub enum Bus {
     Scsi,
     /// A virtio-blk device of its own: `/dev/vda`, …
     Blk,
+    /// An NVMe controller of its own: `/dev/nvme0n1`, …
+    Nvme,
+    /// A port of the one AHCI controller: `/dev/sda`, …
+    Sata,
+    /// A port of the one xHCI controller, as USB mass storage: `/dev/sda`, …
+    Usb,
+    /// The card of the one SD host controller: `/dev/mmcblk0`. There can be one.
+    Sd,
+}
+
+impl Bus {
+    /// Its controller, which is there when a disk is attached to it. virtio-scsi's is always there, and some disks bring their
+    /// own.
+    pub(super) fn controller(self) -> Option<Value> {
+        match self {
+            Self::Scsi | Self::Blk | Self::Nvme => None,
+            Self::Sata => Some(json!({ "driver": "ahci", "id": "ahci" })),
+            Self::Usb => Some(json!({ "driver": "qemu-xhci", "id": "xhci" })),
+            Self::Sd => Some(json!({ "driver": "sdhci-pci", "id": "sdhci" })),
+        }
+    }
 }
 
 /// A disk image and how it is attached. The machine works on a copy; the image stays as it is.
@@ -33,6 +55,11 @@ impl Drive {
     /// A disk on the virtio-scsi controller.
     pub fn scsi(image: &(impl AsRef<Path> + ?Sized)) -> Self {
         Self::on(Bus::Scsi, image.as_ref())
+    }
+
+    /// A disk on that bus.
+    pub fn on_bus(bus: Bus, image: &(impl AsRef<Path> + ?Sized)) -> Self {
+        Self::on(bus, image.as_ref())
     }
 
     /// A virtio-blk disk.
@@ -68,6 +95,11 @@ impl Drive {
             .arg(&self.image)
             .arg(to);
         run(&mut cp).with_context(|| format!("copy the disk {}", self.image.display()))?;
+        if self.bus == Bus::Sd {
+            // The sizes of cards are powers of two.
+            let card = File::options().write(true).open(to)?;
+            card.set_len(card.metadata()?.len().next_power_of_two())?;
+        }
         Ok(to.to_owned())
     }
 
@@ -93,6 +125,10 @@ impl Drive {
         let mut device = match self.bus {
             Bus::Scsi => json!({ "driver": "scsi-hd", "bus": "scsi.0", "scsi-id": place }),
             Bus::Blk => json!({ "driver": "virtio-blk-pci" }),
+            Bus::Nvme => json!({ "driver": "nvme", "serial": node }),
+            Bus::Sata => json!({ "driver": "ide-hd", "bus": format!("ahci.{place}") }),
+            Bus::Usb => json!({ "driver": "usb-storage", "bus": "xhci.0" }),
+            Bus::Sd => json!({ "driver": "sd-card" }),
         };
         device["id"] = format!("dev-{node}").into();
         device["drive"] = node.into();

@@ -59,6 +59,17 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
         ports.push((name.clone(), line.socket(&id)?));
         line.device(&json!({ "driver": "virtserialport", "chardev": id, "name": name }));
     }
+    let mut controllers = Vec::new();
+    for controller in builder
+        .drives
+        .iter()
+        .filter_map(|drive| drive.bus.controller())
+    {
+        if !controllers.contains(&controller) {
+            line.device(&controller);
+            controllers.push(controller);
+        }
+    }
     let mut arriving = Vec::new();
     for (disk, is_first) in disks(&builder, &dir)? {
         if is_first {

@@ -5,6 +5,7 @@
 
 mod mount;
 mod search;
+mod share;
 
 use super::Machine;
 use super::shell::Shell;
@@ -19,6 +20,7 @@ use crate::text::Text;
 use mount::Mounted;
 use search::Device;
 pub(super) use search::{Search, pause_until};
+use share::Share;
 
 /// Where the new root is mounted before the machine moves onto it.
 pub(super) const SYSROOT: &str = "/sysroot";
@@ -32,10 +34,16 @@ pub struct Found<'m> {
     first_failure: Option<Error>,
 }
 
-/// A device that was found, and the number of its name in [`Plan::roots`].
+/// A root that was found, and the number of its name in [`Plan::roots`].
 struct Candidate {
-    device: Device,
+    source: Source,
     number: usize,
+}
+
+/// What a root is on.
+enum Source {
+    Block(Device),
+    Share(Share),
 }
 
 /// The root filesystem is mounted at [`SYSROOT`], or there is none and the initramfs stays.
@@ -68,8 +76,8 @@ impl<'m> Found<'m> {
         self.root = None;
         for (number, wanted) in plan.roots().enumerate().skip(from) {
             match find(self.machine, plan, wanted) {
-                Ok(device) => {
-                    self.root = Some(Candidate { device, number });
+                Ok(source) => {
+                    self.root = Some(Candidate { source, number });
                     return Ok(());
                 }
                 Err(error) => self.reject(plan, wanted, error),
@@ -100,13 +108,13 @@ impl<'m> Found<'m> {
             shell.pause(self.machine, BreakAt::MountRoot);
         }
         fs::make_directory(SYSROOT).at(Stage::Root, Code::RootMount)?;
-        while let Some(Candidate { device, number }) = self.root.take() {
+        while let Some(Candidate { source, number }) = self.root.take() {
             let Some(wanted) = plan.roots().nth(number) else {
                 break;
             };
-            match device.mount(self.machine, plan) {
+            match source.mount(self.machine, plan) {
                 Ok(mounted) => {
-                    self.mounted(wanted, &device, &mounted);
+                    self.mounted(wanted, source.name(wanted).as_str(), &mounted);
                     return Ok(Rooted {
                         machine: self.machine,
                         has_device: true,
@@ -134,13 +142,12 @@ impl<'m> Found<'m> {
         })
     }
 
-    fn mounted(&mut self, wanted: DeviceRef<'_>, device: &Device, mounted: &Mounted<'_>) {
+    fn mounted(&mut self, wanted: DeviceRef<'_>, node: &str, mounted: &Mounted<'_>) {
         let Mounted {
             fstype,
             is_read_only: ro,
         } = *mounted;
         let access = if ro { "ro" } else { "rw" };
-        let node = device.node.as_str();
         self.machine.events.emit(Event::Root {
             device: node,
             fstype,
@@ -164,11 +171,30 @@ impl<'m> Rooted<'m> {
     }
 }
 
+impl Source {
+    fn mount<'s>(&'s self, machine: &mut Machine, plan: &Plan<'s>) -> Result<Mounted<'s>, Error> {
+        match self {
+            Self::Block(device) => device.mount(machine, plan),
+            Self::Share(share) => share.mount(),
+        }
+    }
+
+    /// Its name in the events: the node of a device, else what was asked for.
+    fn name(&self, wanted: DeviceRef<'_>) -> Text<SUBJECT_MAX> {
+        match self {
+            Self::Block(device) => Text::new(&device.node),
+            Self::Share(_) => Text::new(wanted),
+        }
+    }
+}
+
 /// Waits for one candidate.
-fn find(machine: &mut Machine, plan: &Plan<'_>, wanted: DeviceRef<'_>) -> Result<Device, Error> {
+fn find(machine: &mut Machine, plan: &Plan<'_>, wanted: DeviceRef<'_>) -> Result<Source, Error> {
+    if let Some(share) = share::find(machine, plan, wanted)? {
+        return Ok(Source::Share(share));
+    }
     let deadline = plan.rootwait.limit().map(|limit| clock::now() + limit);
     let mut search = Search::new(wanted)?;
-    search
-        .run(machine, plan, deadline)?
-        .ok_or_else(|| search.gave_up(plan))
+    let found = search.run(machine, plan, deadline)?;
+    found.map(Source::Block).ok_or_else(|| search.gave_up(plan))
 }

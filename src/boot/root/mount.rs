@@ -84,22 +84,11 @@ fn mount<'s>(
     source: &str,
     fstype: &'s str,
 ) -> Result<Mounted<'s>, Error> {
+    let options = options(plan, source, fstype)?;
     let text = plan.rootflags.unwrap_or_default();
-    let options = RootOptions::parse(text).map_err(|misplaced| {
-        Error::new(
-            Stage::Root,
-            Code::RootMount,
-            Op::Mount,
-            format_args!("{source} as {fstype}"),
-            format_args!("rootflags={} makes no sense for a root", misplaced.word),
-        )
-    })?;
     need::for_filesystem(machine, plan, fstype, text);
     let mark = kmsg::Mark::here();
-    let read_only = match plan.access {
-        Some(access) => access == Access::ReadOnly,
-        None => options.flags.set & MS_RDONLY != 0,
-    };
+    let read_only = wants_read_only(plan, &options);
     let made = make(source, fstype, &options, read_only).or_else(|fault| {
         let is_protected = matches!(fault.errno, Errno::ROFS | Errno::ACCESS);
         if read_only || !is_protected || plan.access.is_some() {
@@ -120,13 +109,43 @@ fn mount<'s>(
             .at(Stage::Root, code)
             .with_detail(mark.last_complaint())
     })?;
-    fs::open_directory(CWD, SYSROOT)
-        .and_then(|target| detached.attach(target.as_fd()).during(Op::Mount, SYSROOT))
-        .at(Stage::Root, Code::RootMount)?;
+    attach(&detached)?;
     Ok(Mounted {
         fstype,
         is_read_only: detached.is_read_only(),
     })
+}
+
+/// Attaches the root filesystem at [`SYSROOT`].
+pub(super) fn attach(root: &Detached) -> Result<(), Error> {
+    fs::open_directory(CWD, SYSROOT)
+        .and_then(|target| root.attach(target.as_fd()).during(Op::Mount, SYSROOT))
+        .at(Stage::Root, Code::RootMount)
+}
+
+/// The options of `rootflags=`, for a mount of `source` as `fstype`.
+pub(super) fn options<'a>(
+    plan: &Plan<'a>,
+    source: &str,
+    fstype: &str,
+) -> Result<RootOptions<'a>, Error> {
+    RootOptions::parse(plan.rootflags.unwrap_or_default()).map_err(|misplaced| {
+        Error::new(
+            Stage::Root,
+            Code::RootMount,
+            Op::Mount,
+            format_args!("{source} as {fstype}"),
+            format_args!("rootflags={} makes no sense for a root", misplaced.word),
+        )
+    })
+}
+
+/// Whether the root is to be read-only, whatever the device allows.
+pub(super) fn wants_read_only(plan: &Plan<'_>, options: &RootOptions<'_>) -> bool {
+    match plan.access {
+        Some(access) => access == Access::ReadOnly,
+        None => options.flags.set & MS_RDONLY != 0,
+    }
 }
 
 fn make(

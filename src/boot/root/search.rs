@@ -281,7 +281,10 @@ impl<'p> Search<'p> {
 }
 
 /// Sleeps until a uevent, or room in the event device, is there; `false` if `deadline` came first.
-fn wait_for_uevent(machine: &mut Machine, deadline: Option<Moment>) -> Result<bool, Error> {
+pub(super) fn wait_for_uevent(
+    machine: &mut Machine,
+    deadline: Option<Moment>,
+) -> Result<bool, Error> {
     let timeout: Option<Timespec> = deadline.map(Moment::from_now);
     let Some(uevents) = &machine.uevents else {
         return Ok(false);

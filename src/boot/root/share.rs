@@ -1,0 +1,154 @@
+//! A root that the hypervisor's host shares: virtiofs (Documentation/filesystems/virtiofs.rst) and 9p over virtio
+//! (Documentation/filesystems/9p.rst), both asked for by the tag of their device.
+//!
+//! Which tags there are is not known before one is mounted, so that is how the device is looked for: the mount is made
+//! detached, and made again when a device has appeared.
+
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use super::mount::{Mounted, attach, options, wants_read_only};
+use super::search::wait_for_uevent;
+use crate::boot::Machine;
+use crate::boot::modules::need;
+use crate::error::{Code, Error, Fault, Op, SUBJECT_MAX, Stage};
+use crate::events::Event;
+use crate::parse::device::DeviceRef;
+use crate::parse::mount_options::RootOptions;
+use crate::plan::Plan;
+use crate::sys::clock::{self, Moment};
+use crate::sys::kmsg;
+use crate::sys::mount::{Detached, attributes_to_set, filesystem_flags};
+use crate::text::Text;
+
+/// A kind of share.
+struct Kind {
+    fstype: &'static str,
+    /// Options that it needs; later ones of `rootflags=` win.
+    options: &'static [&'static str],
+    /// What the kernel answers for a tag that no device has.
+    absent: Errno,
+}
+
+/// virtio_fs_get_tree(), fs/fuse/virtio_fs.c.
+const VIRTIOFS: Kind = Kind {
+    fstype: "virtiofs",
+    options: &[],
+    absent: Errno::INVAL,
+};
+
+/// p9_virtio_create(), net/9p/trans_virtio.c.
+const NINE_P: Kind = Kind {
+    fstype: "9p",
+    options: &["trans=virtio", "version=9p2000.L"],
+    absent: Errno::NOENT,
+};
+
+/// A share that is mounted, but nowhere yet.
+pub(super) struct Share {
+    mount: Detached,
+    fstype: &'static str,
+}
+
+impl Share {
+    /// Attaches it as the root.
+    pub(super) fn mount(&self) -> Result<Mounted<'static>, Error> {
+        attach(&self.mount)?;
+        Ok(Mounted {
+            fstype: self.fstype,
+            is_read_only: self.mount.is_read_only(),
+        })
+    }
+}
+
+/// Waits for the share `wanted` and mounts it detached. `None` if it is the name of something else.
+///
+/// # Errors
+/// [`Code::RootNotFound`] after the deadline of `rootwait`, [`Code::RootNoDriver`], [`Code::RootMount`], [`Code::EventLoop`].
+pub(super) fn find(
+    machine: &mut Machine,
+    plan: &Plan<'_>,
+    wanted: DeviceRef<'_>,
+) -> Result<Option<Share>, Error> {
+    let (kind, tag) = match wanted {
+        DeviceRef::Virtiofs(tag) => (VIRTIOFS, tag),
+        DeviceRef::NineP(tag) => (NINE_P, tag),
+        _ => return Ok(None),
+    };
+    let options = options(plan, tag, kind.fstype)?;
+    let deadline = plan.rootwait.limit().map(|limit| clock::now() + limit);
+    need::for_filesystem(machine, plan, kind.fstype, "");
+    let mut has_said_so = false;
+    loop {
+        let mark = kmsg::Mark::here();
+        let fault = match make(&kind, tag, plan, &options) {
+            Ok(mount) => {
+                let fstype = kind.fstype;
+                return Ok(Some(Share { mount, fstype }));
+            }
+            Err(fault) => fault,
+        };
+        if fault.errno != kind.absent {
+            let code = match fault.errno {
+                Errno::NODEV => Code::RootNoDriver,
+                _ => Code::RootMount,
+            };
+            return Err(fault
+                .at(Stage::Root, code)
+                .with_detail(mark.last_complaint()));
+        }
+        if !has_said_so {
+            machine.events.emit(Event::Waiting {
+                root: Text::<SUBJECT_MAX>::new(wanted).as_str(),
+            });
+            has_said_so = true;
+        }
+        if !next_device(machine, plan, deadline)? {
+            return Err(never_came(plan, wanted, &fault, &mark));
+        }
+    }
+}
+
+/// Sleeps until a device may have come; `false` when the deadline has.
+fn next_device(
+    machine: &mut Machine,
+    plan: &Plan<'_>,
+    deadline: Option<Moment>,
+) -> Result<bool, Error> {
+    let has_come = wait_for_uevent(machine, deadline)?;
+    need::settle(machine, plan);
+    machine.events.reader_may_have_come();
+    machine.open_event_device();
+    Ok(has_come)
+}
+
+fn make(
+    kind: &Kind,
+    tag: &str,
+    plan: &Plan<'_>,
+    options: &RootOptions<'_>,
+) -> Result<Detached, Fault> {
+    let read_only = wants_read_only(plan, options);
+    let mut attributes = attributes_to_set(options.flags);
+    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, read_only);
+    let mut data = kind
+        .options
+        .iter()
+        .copied()
+        .chain(filesystem_flags(options.flags))
+        .chain(read_only.then_some("ro"))
+        .chain(options.data());
+    Detached::new(kind.fstype, tag, &mut data, attributes)
+}
+
+fn never_came(plan: &Plan<'_>, wanted: DeviceRef<'_>, fault: &Fault, mark: &kmsg::Mark) -> Error {
+    let seconds = plan.rootwait.limit().unwrap_or_default().as_secs();
+    let words = mark.last_complaint();
+    Error::new(
+        Stage::Root,
+        Code::RootNotFound,
+        Op::Wait,
+        format_args!("root={wanted}"),
+        format_args!("no device has this tag after {seconds} s: {fault} {words}"),
+    )
+}

@@ -1,0 +1,86 @@
+//! How the root is mounted: the words of `rootflags=`, `ro` and `rw`, and what the kernel says about them.
+
+use anyhow::{Context, Result, ensure};
+use berth_qemu::vm::{Drive, Ended, Outcome};
+use berth_tests::{Bundle, Lab, Seen, disk, field};
+
+use crate::{Case, cases};
+
+pub(crate) const CASES: &[Case] = cases![
+    everywhere words_of_rootflags_go_where_they_belong,
+    everywhere root_that_cannot_be_written_is_mounted_read_only_with_a_warning,
+    once words_of_the_command_line_count_before_rootflags,
+];
+
+const EXT4_ROOT: &str = "root=UUID=b0a70000-0000-4000-8000-000000000003";
+
+/// Boots from an ext4 with a container that shows its mounts.
+fn boot(
+    lab: &Lab,
+    name: &str,
+    words: &str,
+    attach: fn(&berth_qemu::disk::DiskImage) -> Drive,
+) -> Result<Outcome> {
+    let bundle = Bundle::new("viewer").runs(["/bin/guest", "facts"]);
+    let image = disk::ext4([bundle])?;
+    let vm = lab
+        .machine(name)?
+        .append(format!("{EXT4_ROOT} {words}"))
+        .drive(attach(&image))
+        .start()?;
+    let outcome = vm.wait()?;
+    outcome.assert(Ended::PowerOff, 0)?;
+    Ok(outcome)
+}
+
+/// Whether the event says that the root is read-only.
+fn is_read_only(outcome: &Outcome) -> Result<bool> {
+    let root = outcome.events.iter().find(|event| event.name() == "root");
+    let ro = root.and_then(|event| event.raw["ro"].as_bool());
+    ro.context("no event says how the root was mounted")
+}
+
+fn words_of_rootflags_go_where_they_belong(lab: &Lab) -> Result<()> {
+    let name = "words_of_rootflags_go_where_they_belong";
+    let words = "rootflags=defaults,noatime,nosuid,sync,nofail,x-initrd.mount,errors=remount-ro";
+    let outcome = boot(lab, name, words, |image| Drive::blk(image))?;
+    // The container's root is a copy of the mount, with its attributes.
+    let root = Seen::new(&outcome, "viewer").mount_at("/")?;
+    ensure!(
+        root.has_option("noatime") && root.has_option("nosuid"),
+        "{root:?}"
+    );
+    let of_filesystem: Vec<_> = root.filesystem_options.split(',').collect();
+    ensure!(
+        of_filesystem.contains(&"sync") && of_filesystem.contains(&"errors=remount-ro"),
+        "{root:?}"
+    );
+    ensure!(!is_read_only(&outcome)?);
+    Ok(())
+}
+
+fn root_that_cannot_be_written_is_mounted_read_only_with_a_warning(lab: &Lab) -> Result<()> {
+    let name = "root_that_cannot_be_written_is_mounted_read_only_with_a_warning";
+    let outcome = boot(lab, name, "", |image| Drive::blk(image).read_only())?;
+    ensure!(is_read_only(&outcome)?);
+    let warned = outcome.events.iter().any(|event| {
+        event.name() == "warning"
+            && field(event, "text") == Some("/dev/vda1 cannot be written: it is mounted read-only")
+    });
+    ensure!(warned, "{:#?}", outcome.events);
+    Ok(())
+}
+
+fn words_of_the_command_line_count_before_rootflags(lab: &Lab) -> Result<()> {
+    for (words, expected) in [
+        ("rootflags=ro", true),
+        ("rw rootflags=ro", false),
+        ("ro rootflags=rw", true),
+        ("rootflags=ro,rw", false),
+    ] {
+        let name = "words_of_the_command_line_count_before_rootflags";
+        let outcome = boot(lab, name, words, |image| Drive::blk(image))?;
+        ensure!(is_read_only(&outcome)? == expected, "{words}");
+    }
+    Ok(())
+}
