@@ -86,7 +86,12 @@ impl<'a> Record<'a> {
                 !before.is_some_and(u8::is_ascii_lowercase)
             })
         };
-        self.is_complaint() && (SUBSYSTEMS.iter().any(subsystem) || WORDS.iter().any(word))
+        // What every SCSI disk says when it is first asked something.
+        const HARMLESS: &[u8] = b"Power-on or device reset occurred";
+        let is_harmless = find(self.text, HARMLESS).is_some();
+        self.is_complaint()
+            && !is_harmless
+            && (SUBSYSTEMS.iter().any(subsystem) || WORDS.iter().any(word))
     }
 
     /// Why the kernel could not unpack the initramfs whole, if it says so (init/initramfs.c).
@@ -137,6 +142,7 @@ mod tests {
             ("Spectre V2 : WARNING: Unprivileged eBPF is enabled", false),
             ("data of no interest", false),
             ("TSC deadline timer available", false),
+            ("sd 0:0:0:0: Power-on or device reset occurred", false),
         ] {
             let text = format!("4,1,2,-;{text}\n");
             assert_eq!(parse(&text).bears_on_the_root(), bears, "{text}");

@@ -12,6 +12,10 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout}
 pub const PATH: &str = "/dev/console";
 
 /// Makes sure that descriptors 0, 1 and 2 are open, so that no file that is opened later is taken for one of them.
+#[allow(
+    unused_unsafe,
+    reason = "with the standard library, which tests turn on, rustix has these safe"
+)]
 pub fn occupy_standard_descriptors() {
     // SAFETY: the descriptors are only asked whether they are open, not read or closed.
     let standard = unsafe { [stdin(), stdout(), stderr()] };
@@ -32,6 +36,10 @@ pub fn occupy_standard_descriptors() {
 }
 
 /// Writes to standard error, if it is open.
+#[allow(
+    unused_unsafe,
+    reason = "with the standard library, which tests turn on, rustix has these safe"
+)]
 pub fn complain(text: &str) {
     // SAFETY: the descriptor is written to, not closed; if it is not open, the write fails.
     let standard_error = unsafe { stderr() };

@@ -14,11 +14,20 @@ use crate::c;
 use crate::repeat::least;
 use crate::table::{Table, bytes, instructions};
 
-/// The way to a virtio disk with vfat on it.
-const MODULES: [&str; 3] = ["virtio_pci", "virtio_blk", "vfat"];
+/// The way to a virtio disk.
+const MODULES: [&str; 2] = ["virtio_pci", "virtio_blk"];
 
 /// The same for both. Waiting must count, so the processor does not halt.
-const WORDS: &str = "loglevel=4 idle=poll root=/dev/vda1 init=/next";
+const WORDS: &str = "loglevel=4 idle=poll init=/next";
+
+/// A root filesystem, and its UUID.
+const ROOTS: [(&str, &str); 2] = [
+    ("vfat", "B0A7-0002"),
+    ("ext4", "b0a70000-0000-4000-8000-000000000003"),
+];
+
+/// The budgets of an image built for speed, beside the C program with the usual image.
+const SPEED: [(&str, &str); 2] = [("vfat", "at most 0.50"), ("ext4", "at most 0.62")];
 
 /// What a machine reported.
 struct Boot {
@@ -28,63 +37,122 @@ struct Boot {
     modules: Vec<String>,
 }
 
-/// Adds the row of both, and of the image.
+/// Adds the rows of both, and of the image.
 pub(crate) fn measure(kernel: &Kernel, init: &Path, table: &mut Table) -> Result<()> {
-    let disk = disk(&c::compile("next.c")?)?;
-
-    let image = image_of(kernel, init)?;
-    let berth = repeated("bench/berth", kernel, &image, &disk)?;
-    // The C program is told what berth had to find out.
-    write_modules_h(&c::directory()?, &image, &berth.modules)?;
-    let image_of_c = image_of(kernel, &c::compile("init.c")?)?;
-    let c = repeated("bench/c", kernel, &image_of_c, &disk)?;
-    ensure!(
-        c.modules == berth.modules,
-        "the C program loaded {:?}, berth {:?}",
-        c.modules,
-        berth.modules
-    );
-
-    let ratio = berth.instructions as f64 / c.instructions as f64;
-    table.row(
-        "image, modules for vfat on virtio-blk, not compressed",
-        bytes(image.bytes.len() as u64),
-        "",
-    );
-    table.row(
-        format!("`/init` to the next init, {} modules", berth.modules.len()),
-        instructions(berth.instructions),
-        format!("C program: {}", instructions(c.instructions)),
-    );
-    table.row(
-        "the same, as a ratio",
-        format!("{ratio:.3}"),
-        "at most 1.01",
-    );
+    let next = c::compile("next.c")?;
+    for (fstype, uuid) in ROOTS {
+        let disk = disk(fstype, uuid, &next)?;
+        let image = image_of(kernel, init, fstype)?;
+        let by_path = repeated(
+            &format!("bench/{fstype}"),
+            kernel,
+            &image,
+            &disk,
+            "/dev/vda1",
+        )?;
+        let by_uuid = format!("UUID={uuid}");
+        let by_uuid = repeated(
+            &format!("bench/{fstype}-uuid"),
+            kernel,
+            &image,
+            &disk,
+            &by_uuid,
+        )?;
+        // The C program is told what berth had to find out.
+        write_modules_h(&c::directory()?, &image, &by_path.modules, fstype)?;
+        let image_of_c = image_of(kernel, &c::compile("init.c")?, fstype)?;
+        let c = repeated(
+            &format!("bench/{fstype}-c"),
+            kernel,
+            &image_of_c,
+            &disk,
+            "/dev/vda1",
+        )?;
+        ensure!(
+            c.modules == by_path.modules,
+            "the C program loaded {:?}, berth {:?}",
+            c.modules,
+            by_path.modules
+        );
+        if fstype == "vfat" {
+            table.row(
+                "image, modules for vfat on virtio-blk, not compressed",
+                bytes(image.bytes.len() as u64),
+                "",
+            );
+        }
+        let fast = fast_image(kernel, init, fstype)?;
+        let fast = repeated(
+            &format!("bench/{fstype}-fast"),
+            kernel,
+            &fast,
+            &disk,
+            "/dev/vda1",
+        )?;
+        let budget = SPEED
+            .iter()
+            .find(|(of, _)| *of == fstype)
+            .map(|(_, budget)| *budget);
+        for (what, boot, budget) in [
+            ("by path", &by_path, "at most 1.01"),
+            ("by UUID", &by_uuid, "at most 1.01"),
+            ("image built for speed", &fast, budget.unwrap_or_default()),
+        ] {
+            let ratio = boot.instructions as f64 / c.instructions as f64;
+            table.row(
+                format!(
+                    "`/init` to the next init, {fstype}, {what}, {} modules",
+                    boot.modules.len()
+                ),
+                instructions(boot.instructions),
+                format!("C program: {}", instructions(c.instructions)),
+            );
+            table.row("the same, as a ratio", format!("{ratio:.3}"), budget);
+        }
+    }
     Ok(())
 }
 
-/// A disk with one vfat partition and the next init on it.
-fn disk(next: &Path) -> Result<DiskImage> {
+/// A disk with one partition and the next init on it.
+fn disk(fstype: &str, uuid: &str, next: &Path) -> Result<DiskImage> {
     let tree = ["dev", "proc", "run", "sys"]
         .into_iter()
         .fold(Tree::new(), Tree::directory);
-    Disk::mbr(0xb0a7_0001)
-        .partition(Fs::vfat("BERTH", 0xb0a7_0002, tree.copy(next, "next")))
-        .build()
+    let tree = tree.copy(next, "next");
+    let fs = match fstype {
+        "vfat" => Fs::vfat("BERTH", 0xb0a7_0002, tree),
+        _ => Fs::ext4("BERTH", uuid.parse().context("a UUID")?, tree),
+    };
+    Disk::mbr(0xb0a7_0001).partition(fs).build()
 }
 
-fn image_of(kernel: &Kernel, init: &Path) -> Result<Image> {
-    Spec::new(init)
-        .modules(ModuleTree::open(&kernel.modules, Some(&kernel.release))?)
+fn spec(kernel: &Kernel, init: &Path) -> Result<Spec> {
+    let tree = ModuleTree::open(&kernel.modules, Some(&kernel.release))?;
+    Ok(Spec::new(init).modules(tree))
+}
+
+/// All modules are listed.
+fn image_of(kernel: &Kernel, init: &Path, fstype: &str) -> Result<Image> {
+    spec(kernel, init)?
         .load(MODULES)
+        .load([fstype])
+        .build(Compression::None)
+}
+
+/// Nothing is listed, and no signature has to be checked.
+fn fast_image(kernel: &Kernel, init: &Path, fstype: &str) -> Result<Image> {
+    spec(kernel, init)?
+        .include(MODULES)
+        .for_filesystems([fstype])
+        .strip_signatures(true)
         .build(Compression::None)
 }
 
 /// Tells the C program the modules' files, in the order of these names.
-fn write_modules_h(dir: &Path, image: &Image, names: &[String]) -> Result<()> {
+fn write_modules_h(dir: &Path, image: &Image, names: &[String], fstype: &str) -> Result<()> {
     let files = archive::read(&image.bytes)?;
-    let mut header = String::from("static const char *const MODULES[] = {\n");
+    let mut header =
+        format!("#define FSTYPE \"{fstype}\"\nstatic const char *const MODULES[] = {{\n");
     for name in names {
         let is_it = |file: &&String| {
             let file = file.rsplit('/').next().unwrap_or_default();
@@ -100,10 +168,16 @@ fn write_modules_h(dir: &Path, image: &Image, names: &[String]) -> Result<()> {
 }
 
 /// Boots the image several times. Returns the fewest instructions, and the modules of the last run.
-fn repeated(name: &str, kernel: &Kernel, image: &Image, disk: &DiskImage) -> Result<Boot> {
+fn repeated(
+    name: &str,
+    kernel: &Kernel,
+    image: &Image,
+    disk: &DiskImage,
+    root: &str,
+) -> Result<Boot> {
     let mut modules = Vec::new();
     let instructions = least(name, || {
-        let boot = boot(name, kernel, image, disk)?;
+        let boot = boot(name, kernel, image, disk, root)?;
         modules = boot.modules;
         Ok(boot.instructions)
     })?;
@@ -113,11 +187,11 @@ fn repeated(name: &str, kernel: &Kernel, image: &Image, disk: &DiskImage) -> Res
     })
 }
 
-fn boot(name: &str, kernel: &Kernel, image: &Image, disk: &DiskImage) -> Result<Boot> {
+fn boot(name: &str, kernel: &Kernel, image: &Image, disk: &DiskImage, root: &str) -> Result<Boot> {
     let vm = Vm::builder(name)
         .kernel(kernel)
         .initrd_bytes(image.bytes.clone())
-        .append(WORDS)
+        .append(format!("{WORDS} root={root}"))
         .blk(disk)
         .without_events()
         .counted()

@@ -1,6 +1,6 @@
 /*
- * The floor that berth is measured against: the least that gets a machine from an initramfs onto /dev/vda1 (vfat) and
- * into the next init. It knows everything beforehand (modules.h lists the files in their order), reports nothing, and
+ * The floor that berth is measured against: the least that gets a machine from an initramfs onto /dev/vda1 and
+ * into the next init. It knows everything beforehand (modules.h lists the modules in their order and names the filesystem), reports nothing, and
  * ends at the first thing that goes wrong.
  */
 #define _GNU_SOURCE
@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "modules.h" /* static const char *const MODULES[], from the program that measures */
+#include "modules.h" /* FSTYPE and static const char *const MODULES[], from the program that measures */
 
 #define ROOT "/dev/vda1"
 #define SYSROOT "/sysroot"
@@ -116,7 +116,7 @@ int main(int argc, char **argv, char **environment)
     close(uevents);
 
     mkdir(SYSROOT, 0755);
-    need(mount(ROOT, SYSROOT, "vfat", 0, NULL) == 0);
+    need(mount(ROOT, SYSROOT, FSTYPE, 0, NULL) == 0);
     need(mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) == 0);
     for (i = 0; i < COUNT(MOVED); i++) {
         strcpy(target, SYSROOT);

@@ -16,6 +16,7 @@ mod isolation;
 mod malformed;
 mod matrix;
 mod modules;
+mod mountat;
 mod mounts;
 mod near_misses;
 mod pause;
@@ -85,6 +86,7 @@ const ALL: &[&[Case]] = &[
     malformed::TABLE,
     matrix::CASES,
     modules::CASES,
+    mountat::CASES,
     mounts::CASES,
     near_misses::CASES,
     pause::CASES,

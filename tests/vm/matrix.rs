@@ -78,12 +78,12 @@ impl Kind {
 
     /// Whether the format carries what the form asks for, chosen by us.
     fn has(self, form: Form) -> bool {
-        match (self, form) {
+        !matches!(
+            (self, form),
             (Self::Other(Type::Squashfs), Form::Uuid | Form::Label)
-            | (Self::Other(Type::Erofs), Form::Label)
-            | (Self::Other(Type::Exfat | Type::Iso9660), Form::Uuid) => false,
-            _ => true,
-        }
+                | (Self::Other(Type::Erofs), Form::Label)
+                | (Self::Other(Type::Exfat | Type::Iso9660), Form::Uuid)
+        )
     }
 
     fn can_be_filled(self) -> bool {

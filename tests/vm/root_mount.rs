@@ -14,19 +14,18 @@ pub(crate) const CASES: &[Case] = cases![
 
 const EXT4_ROOT: &str = "root=UUID=b0a70000-0000-4000-8000-000000000003";
 
-/// Boots from an ext4 with a container that shows its mounts.
-fn boot(
-    lab: &Lab,
-    name: &str,
-    words: &str,
-    attach: fn(&berth_qemu::disk::DiskImage) -> Drive,
-) -> Result<Outcome> {
+/// Boots from an ext4, on a disk that may be write-protected, with a container that shows its mounts.
+fn boot(lab: &Lab, name: &str, words: &str, is_protected: bool) -> Result<Outcome> {
     let bundle = Bundle::new("viewer").runs(["/bin/guest", "facts"]);
     let image = disk::ext4([bundle])?;
+    let drive = match is_protected {
+        true => Drive::blk(&image).read_only(),
+        false => Drive::blk(&image),
+    };
     let vm = lab
         .machine(name)?
         .append(format!("{EXT4_ROOT} {words}"))
-        .drive(attach(&image))
+        .drive(drive)
         .start()?;
     let outcome = vm.wait()?;
     outcome.assert(Ended::PowerOff, 0)?;
@@ -43,7 +42,7 @@ fn is_read_only(outcome: &Outcome) -> Result<bool> {
 fn words_of_rootflags_go_where_they_belong(lab: &Lab) -> Result<()> {
     let name = "words_of_rootflags_go_where_they_belong";
     let words = "rootflags=defaults,noatime,nosuid,sync,nofail,x-initrd.mount,errors=remount-ro";
-    let outcome = boot(lab, name, words, |image| Drive::blk(image))?;
+    let outcome = boot(lab, name, words, false)?;
     // The container's root is a copy of the mount, with its attributes.
     let root = Seen::new(&outcome, "viewer").mount_at("/")?;
     ensure!(
@@ -61,7 +60,7 @@ fn words_of_rootflags_go_where_they_belong(lab: &Lab) -> Result<()> {
 
 fn root_that_cannot_be_written_is_mounted_read_only_with_a_warning(lab: &Lab) -> Result<()> {
     let name = "root_that_cannot_be_written_is_mounted_read_only_with_a_warning";
-    let outcome = boot(lab, name, "", |image| Drive::blk(image).read_only())?;
+    let outcome = boot(lab, name, "", true)?;
     ensure!(is_read_only(&outcome)?);
     let warned = outcome.events.iter().any(|event| {
         event.name() == "warning"
@@ -79,7 +78,7 @@ fn words_of_the_command_line_count_before_rootflags(lab: &Lab) -> Result<()> {
         ("rootflags=ro,rw", false),
     ] {
         let name = "words_of_the_command_line_count_before_rootflags";
-        let outcome = boot(lab, name, words, |image| Drive::blk(image))?;
+        let outcome = boot(lab, name, words, false)?;
         ensure!(is_read_only(&outcome)? == expected, "{words}");
     }
     Ok(())

@@ -5,6 +5,7 @@ mod facts;
 mod host;
 mod hostile;
 mod init;
+mod mountat;
 mod propagation;
 
 use std::env;
@@ -52,6 +53,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["close-output"] => hostile::close_output()?,
         ["work", rounds] => hostile::work(rounds.parse()?)?,
         ["audit"] => hostile::audit()?,
+        ["mountat"] => mountat::check()?,
         ["loopback"] => facts::loopback()?,
         ["bytes"] => facts::bytes()?,
         ["console"] => facts::console()?,

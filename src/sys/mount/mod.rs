@@ -4,6 +4,8 @@
 //! to the kernel. By descriptor, with the calls of Linux 5.2 (fsopen(2), open_tree(2), move_mount(2)), for containers:
 //! their trees are not ours, and a path that was checked may mean something else when it is used.
 
+pub mod at;
+
 use core::ffi::CStr;
 
 use linux_raw_sys::general as linux;

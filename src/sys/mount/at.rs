@@ -1,0 +1,94 @@
+//! Mounting and unmounting relative to a directory descriptor: what mountat(2) and unmountat(2) would do, if there were any.
+//!
+//! mount(2) and umount2(2) take paths, and a path that was checked may mean another file when the kernel walks it again:
+//! whoever can rename a directory on the way chooses what is mounted over, or unmounted. Here a name is walked once, beneath
+//! the directory and through no link (openat2(2)), and all that follows works on the descriptor that this gave.
+//!
+//! # Why not move_mount(2) both ways
+//!
+//! To attach a detached mount, it is the way. To take one away by moving it into a detached tree is refused (`EINVAL`): a mount
+//! whose parent is shared cannot be moved at all, and none can be moved into a tree that is not attached. What is left is
+//! umount2(2), which has no descriptor; so it is given a path that nobody else can change. With a procfs that is
+//! `self/fd/N` from a descriptor of that procfs, which works for files too. Without one the directory is entered, and the path
+//! is `.`; that is the mount which lies topmost there, as the descriptor is.
+
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, openat, openat2, statx,
+};
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::fchdir;
+
+use super::Detached;
+use crate::error::{During, Fault, Op};
+use crate::sys::path::path;
+
+/// Attaches `mount` on what `name` is beneath `directory`.
+///
+/// # Errors
+/// Those of openat2(2), `ELOOP` for a symbolic link on the way and `EXDEV` for a way out; those of move_mount(2).
+pub fn mountat(mount: &Detached, directory: BorrowedFd<'_>, name: &str) -> Result<(), Fault> {
+    resolve(directory, name)
+        .and_then(|target| mount.attach(rustix::fd::AsFd::as_fd(&target)))
+        .during(Op::Mount, name)
+}
+
+/// Takes the topmost mount away from what `name` is beneath `directory`; it ends when its last user does (MNT_DETACH).
+///
+/// `procfs` is the root of a procfs of this process's PID namespace. Without it only a directory can be unmounted. The
+/// working directory is another one meanwhile.
+///
+/// # Errors
+/// Those of openat2(2), as for [`mountat`]; `EINVAL` if nothing is mounted there; those of fchdir(2) and umount2(2).
+pub fn unmountat(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    procfs: Option<BorrowedFd<'_>>,
+) -> Result<(), Fault> {
+    unmount_what(directory, name, procfs).during(Op::Unmount, name)
+}
+
+fn unmount_what(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    procfs: Option<BorrowedFd<'_>>,
+) -> Result<(), Errno> {
+    let target = resolve(directory, name)?;
+    if !is_mount_root(&target)? {
+        return Err(Errno::INVAL);
+    }
+    let before = openat(
+        CWD,
+        ".",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let result = match procfs {
+        Some(procfs) => fchdir(procfs).and_then(|()| {
+            let link = path(format_args!("self/fd/{}", target.as_raw_fd()))?;
+            unmount(link.as_str(), UnmountFlags::DETACH)
+        }),
+        None => fchdir(&target)
+            .and_then(|()| unmount(".", UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)),
+    };
+    fchdir(before).and(result)
+}
+
+/// What `name` is, found without a link and without leaving `directory`; mounts are crossed.
+fn resolve(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    openat2(
+        directory,
+        name,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+    )
+}
+
+/// Whether the file is the root of the mount that it is on (`STATX_ATTR_MOUNT_ROOT`, Linux 5.8).
+fn is_mount_root(file: &OwnedFd) -> Result<bool, Errno> {
+    let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
+    let attributes = found.stx_attributes & found.stx_attributes_mask;
+    Ok(attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
