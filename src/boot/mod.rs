@@ -32,6 +32,9 @@
 //! }
 //! ```
 
+/// Where the writable layer of `berth.overlay=` is mounted.
+pub(crate) const UPPER_LAYER: &str = "/run/berth/upper";
+
 mod early;
 pub mod failure;
 mod handover;

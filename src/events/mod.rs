@@ -58,6 +58,8 @@ pub enum Event<'a> {
         ro: bool,
         /// The name by which it was asked for: that of `root=` or of `berth.root_fallback=`. Empty for the initramfs.
         asked: &'a str,
+        /// What the writable layer above it is on: a device, or `tmpfs`. Empty without one.
+        overlay: &'a str,
     },
     /// A candidate for the root cannot be it; the next one of `berth.root_fallback=` is tried, if there is one.
     Rejected {

@@ -169,6 +169,12 @@ pub struct RootOptions<'a> {
 }
 
 impl<'a> RootOptions<'a> {
+    /// No options.
+    pub const NONE: Self = Self {
+        flags: MountFlags { set: 0, clear: 0 },
+        text: "",
+    };
+
     /// Reads a comma list. A comma between double quotes divides nothing, as in `context="a,b"`.
     ///
     /// # Errors

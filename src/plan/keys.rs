@@ -90,8 +90,12 @@ pub static KEYS: &[Key] = &[
         |p, v| { p.panic_timeout = Some(v?.parse().ok()?); Some(()) }),
     key("berth.modules", "module names, a comma list", "none", "modules to load besides those of the image",
         |p, v| { p.modules = List::parse(v?, is_name)?; Some(()) }),
-    later(key("berth.overlay", "tmpfs or a device", "none", "writable layer above a read-only root",
-        |p, v| { p.overlay = Some(DeviceRef::parse(v?).ok()?); Some(()) })),
+    key("berth.overlay", "tmpfs or a device", "none", "writable layer above the root, which is mounted read-only",
+        |p, v| {
+            let device = DeviceRef::parse(v?).ok()?;
+            p.overlay = Some(device).filter(|device| device.is_block() || *device == DeviceRef::Tmpfs);
+            p.overlay.map(|_| ())
+        }),
     key("berth.root_fallback", "devices, a comma list", "none", "further roots, tried in order when root= does not come or cannot be mounted; each is waited for as long",
         |p, v| { p.root_fallback = List::parse(v?, |item| DeviceRef::parse(item).is_ok())?; Some(()) }),
     later(key("berth.verity", "ROOT-HASH, or ROOT-HASH,DEVICE or ROOT-HASH,OFFSET", "none", "dm-verity below the root",

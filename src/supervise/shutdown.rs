@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::CWD;
 
 use super::KILL_TIMEOUT;
-use crate::boot::{Machine, failure};
+use crate::boot::{Machine, UPPER_LAYER, failure};
 use crate::error::{At, Code, Stage};
 use crate::events::Event;
 use crate::parse::mountinfo::Mounts;
@@ -18,7 +18,14 @@ use crate::sys::signal::Signals;
 use crate::sys::{fs, mount};
 
 /// What is needed until the last moment, or holds nothing to lose. What lies below the kernel's own filesystems is theirs.
-const KEPT: &[&[u8]] = &[b"/", b"/dev", b"/proc", b"/run", b"/sys"];
+const KEPT: &[&[u8]] = &[
+    b"/",
+    b"/dev",
+    b"/proc",
+    b"/run",
+    UPPER_LAYER.as_bytes(),
+    b"/sys",
+];
 
 /// Below these everything is kept.
 const KEPT_BELOW: &[&[u8]] = &[b"/dev/", b"/proc/", b"/sys/"];
@@ -81,8 +88,12 @@ fn unmount_all(machine: &mut Machine) {
         }
         is_last = unmounted == 0;
     }
-    if let Err(fault) = mount::remount_read_only("/").at(Stage::Shutdown, Code::Unmount) {
-        machine.warn_of(&fault);
+    // The layer below an overlay is written to until the overlay is read-only.
+    let layer = fs::is_mount_point(UPPER_LAYER).then_some(UPPER_LAYER);
+    for place in ["/"].into_iter().chain(layer) {
+        if let Err(fault) = mount::remount_read_only(place).at(Stage::Shutdown, Code::Unmount) {
+            machine.warn_of(&fault);
+        }
     }
 }
 

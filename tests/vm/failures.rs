@@ -31,8 +31,8 @@ provoked! {
         |_, vm| vm.append("berth.overlai=tmpfs").start();
     "B003" Everywhere value_that_does_not_parse "rootwait=soon is refused; rootwait takes" =>
         |_, vm| vm.append("rootwait=soon").start();
-    "B004" Everywhere key_of_a_later_version "`berth.overlay` is not supported by this version" =>
-        |_, vm| vm.append("berth.overlay=tmpfs").start();
+    "B004" Everywhere key_of_a_later_version "`berth.automount` is not supported by this version" =>
+        |_, vm| vm.append("berth.automount=/media").start();
     "B005" Everywhere early_mount_with_a_file_in_its_way "mount tmpfs as tmpfs on /run: ENOTDIR" =>
         |lab, vm| vm.initrd_bytes(built(lab.spec()?.load(EVENTS).replace("/run", [], 0o644))?).start();
     "B008" Everywhere event_loop_without_watches "watch a descriptor: ENOSPC" =>

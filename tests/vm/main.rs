@@ -19,6 +19,7 @@ mod modules;
 mod mountat;
 mod mounts;
 mod near_misses;
+mod overlay;
 mod pause;
 mod provoke;
 mod refused;
@@ -89,6 +90,7 @@ const ALL: &[&[Case]] = &[
     mountat::CASES,
     mounts::CASES,
     near_misses::CASES,
+    overlay::CASES,
     pause::CASES,
     refused::CASES,
     report::CASES,

@@ -4,6 +4,7 @@
 //! moment it is its turn; the first that can be mounted is the root. Why the others are not is said when they are given up.
 
 mod mount;
+mod overlay;
 mod search;
 mod share;
 
@@ -41,6 +42,10 @@ struct Candidate {
 }
 
 /// What a root is on.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one, and nothing to allocate another with"
+)]
 enum Source {
     Block(Device),
     Share(Share),
@@ -108,13 +113,21 @@ impl<'m> Found<'m> {
             shell.pause(self.machine, BreakAt::MountRoot);
         }
         fs::make_directory(SYSROOT).at(Stage::Root, Code::RootMount)?;
+        if plan.overlay.is_some() {
+            overlay::prepare()?;
+        }
         while let Some(Candidate { source, number }) = self.root.take() {
             let Some(wanted) = plan.roots().nth(number) else {
                 break;
             };
             match source.mount(self.machine, plan) {
                 Ok(mounted) => {
-                    self.mounted(wanted, source.name(wanted).as_str(), &mounted);
+                    let overlay = match plan.overlay {
+                        Some(layer) => overlay::mount(self.machine, plan, layer)?,
+                        None => Text::EMPTY,
+                    };
+                    let node = source.name(wanted);
+                    self.mounted(wanted, node.as_str(), &mounted, overlay.as_str());
                     return Ok(Rooted {
                         machine: self.machine,
                         has_device: true,
@@ -131,6 +144,7 @@ impl<'m> Found<'m> {
             fstype: "initramfs",
             ro: false,
             asked: "",
+            overlay: "",
         });
         self.machine.complete(
             Stage::Root,
@@ -142,7 +156,7 @@ impl<'m> Found<'m> {
         })
     }
 
-    fn mounted(&mut self, wanted: DeviceRef<'_>, node: &str, mounted: &Mounted<'_>) {
+    fn mounted(&mut self, wanted: DeviceRef<'_>, node: &str, mounted: &Mounted<'_>, overlay: &str) {
         let Mounted {
             fstype,
             is_read_only: ro,
@@ -151,12 +165,18 @@ impl<'m> Found<'m> {
         self.machine.events.emit(Event::Root {
             device: node,
             fstype,
-            ro,
+            ro: ro && overlay.is_empty(),
             asked: Text::<SUBJECT_MAX>::new(wanted).as_str(),
+            overlay,
         });
+        let [separator, layer] = if overlay.is_empty() {
+            ["", ""]
+        } else {
+            [", changes go to ", overlay]
+        };
         self.machine.complete(
             Stage::Root,
-            format_args!("{node} is mounted, {fstype}, {access}"),
+            format_args!("{node} is mounted, {fstype}, {access}{separator}{layer}"),
         );
     }
 }
@@ -175,7 +195,7 @@ impl Source {
     fn mount<'s>(&'s self, machine: &mut Machine, plan: &Plan<'s>) -> Result<Mounted<'s>, Error> {
         match self {
             Self::Block(device) => device.mount(machine, plan),
-            Self::Share(share) => share.mount(),
+            Self::Share(share) => share.mount(plan),
         }
     }
 
@@ -196,5 +216,7 @@ fn find(machine: &mut Machine, plan: &Plan<'_>, wanted: DeviceRef<'_>) -> Result
     let deadline = plan.rootwait.limit().map(|limit| clock::now() + limit);
     let mut search = Search::new(wanted)?;
     let found = search.run(machine, plan, deadline)?;
-    found.map(Source::Block).ok_or_else(|| search.gave_up(plan))
+    found
+        .map(Source::Block)
+        .ok_or_else(|| search.gave_up(plan, "root"))
 }

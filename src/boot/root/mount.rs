@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::search::Device;
-use super::{Machine, SYSROOT};
+use super::{Machine, SYSROOT, overlay};
 use crate::boot::modules::need;
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
 use crate::parse::mount_options::RootOptions;
@@ -109,18 +109,27 @@ fn mount<'s>(
             .at(Stage::Root, code)
             .with_detail(mark.last_complaint())
     })?;
-    attach(&detached)?;
+    attach(&detached, place(plan))?;
     Ok(Mounted {
         fstype,
         is_read_only: detached.is_read_only(),
     })
 }
 
-/// Attaches the root filesystem at [`SYSROOT`].
-pub(super) fn attach(root: &Detached) -> Result<(), Error> {
-    fs::open_directory(CWD, SYSROOT)
-        .and_then(|target| root.attach(target.as_fd()).during(Op::Mount, SYSROOT))
+/// Attaches a filesystem at a directory of the initramfs.
+pub(super) fn attach(root: &Detached, at: &str) -> Result<(), Error> {
+    fs::open_directory(CWD, at)
+        .and_then(|target| root.attach(target.as_fd()).during(Op::Mount, at))
         .at(Stage::Root, Code::RootMount)
+}
+
+/// Where the root filesystem is mounted: at [`SYSROOT`], or where it is the lower layer.
+pub(super) fn place(plan: &Plan<'_>) -> &'static str {
+    if plan.overlay.is_some() {
+        overlay::LOWER
+    } else {
+        SYSROOT
+    }
 }
 
 /// The options of `rootflags=`, for a mount of `source` as `fstype`.
@@ -142,13 +151,17 @@ pub(super) fn options<'a>(
 
 /// Whether the root is to be read-only, whatever the device allows.
 pub(super) fn wants_read_only(plan: &Plan<'_>, options: &RootOptions<'_>) -> bool {
+    if plan.overlay.is_some() {
+        return true;
+    }
     match plan.access {
         Some(access) => access == Access::ReadOnly,
         None => options.flags.set & MS_RDONLY != 0,
     }
 }
 
-fn make(
+/// Makes a filesystem that is mounted nowhere yet.
+pub(super) fn make(
     source: &str,
     fstype: &str,
     options: &RootOptions<'_>,

@@ -265,7 +265,7 @@ impl<'p> Search<'p> {
         })
     }
 
-    pub(super) fn gave_up(&self, plan: &Plan<'_>) -> Error {
+    pub(super) fn gave_up(&self, plan: &Plan<'_>, key: &str) -> Error {
         if let Some(fault) = self.unreadable {
             return fault.at(Stage::Root, Code::RootUnreadable);
         }
@@ -274,7 +274,7 @@ impl<'p> Search<'p> {
             Stage::Root,
             Code::RootNotFound,
             Op::Wait,
-            format_args!("root={}", self.wanted),
+            format_args!("{key}={}", self.wanted),
             format_args!("no such block device after {seconds} s"),
         )
     }

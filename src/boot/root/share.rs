@@ -7,7 +7,7 @@
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::mount::{Mounted, attach, options, wants_read_only};
+use super::mount::{Mounted, attach, options, place, wants_read_only};
 use super::search::wait_for_uevent;
 use crate::boot::Machine;
 use crate::boot::modules::need;
@@ -52,8 +52,8 @@ pub(super) struct Share {
 
 impl Share {
     /// Attaches it as the root.
-    pub(super) fn mount(&self) -> Result<Mounted<'static>, Error> {
-        attach(&self.mount)?;
+    pub(super) fn mount(&self, plan: &Plan<'_>) -> Result<Mounted<'static>, Error> {
+        attach(&self.mount, place(plan))?;
         Ok(Mounted {
             fstype: self.fstype,
             is_read_only: self.mount.is_read_only(),

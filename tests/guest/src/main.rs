@@ -29,6 +29,10 @@ fn run(words: &[&str]) -> Result<ExitCode> {
     match words {
         ["say", text @ ..] => println!("{}", text.join(" ")),
         ["show", file] => print!("{}", std::fs::read_to_string(file)?),
+        ["leave", file, text] => {
+            std::fs::write(file, text)?;
+            println!("left {}", std::fs::read_to_string(file)?);
+        }
         ["exit", status] => return Ok(ExitCode::from(status.parse::<u8>()?)),
         ["init", words @ ..] => init::run(words)?,
         ["power-off"] => init::power_off()?,

@@ -1,0 +1,123 @@
+//! `berth.overlay=`: a writable layer above a read-only root (Documentation/filesystems/overlayfs.rst).
+//!
+//! The root is mounted read-only as the lower layer, the upper one is a tmpfs or a filesystem on a device, and the overlay of
+//! both becomes `/`. Both layers stay to be seen below `/run/berth`, which moves to the new root with `/run`: what was changed
+//! is in the upper one.
+//!
+//! On a device the layer is in the directories `berth/upper` and `berth/work`, which are made if they are missing, so that
+//! the device may hold other things too.
+
+use core::fmt;
+
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use super::mount::{attach, make};
+use super::search::Search;
+use super::{Machine, SYSROOT};
+use crate::boot::UPPER_LAYER;
+use crate::boot::modules::need;
+use crate::error::{At, Code, During, Error, Op, SUBJECT_MAX, Stage};
+use crate::parse::device::DeviceRef;
+use crate::parse::mount_options::RootOptions;
+use crate::plan::Plan;
+use crate::sys::mount::Detached;
+use crate::sys::path::path;
+use crate::sys::{clock, fs, kmsg};
+use crate::text::Text;
+
+/// Where the layers are mounted.
+pub(super) const LOWER: &str = "/run/berth/lower";
+const UPPER: &str = UPPER_LAYER;
+
+/// Makes the directories on which the layers are mounted.
+///
+/// # Errors
+/// [`Code::RootMount`].
+pub(super) fn prepare() -> Result<(), Error> {
+    ["/run/berth", LOWER, UPPER]
+        .into_iter()
+        .try_for_each(fs::make_directory)
+        .at(Stage::Root, Code::RootMount)
+}
+
+/// Mounts the upper layer, and the overlay of it and of what is at [`LOWER`] as the root. Says what the upper layer is on.
+///
+/// # Errors
+/// [`Code::RootNotFound`] for a device that does not come, [`Code::RootUnknownType`], [`Code::RootNoDriver`],
+/// [`Code::RootMount`].
+pub(super) fn mount(
+    machine: &mut Machine,
+    plan: &Plan<'_>,
+    wanted: DeviceRef<'_>,
+) -> Result<Text<SUBJECT_MAX>, Error> {
+    let (layer, name) = match wanted {
+        DeviceRef::Tmpfs => {
+            let mut options = ["mode=0755"].into_iter();
+            let attributes = MountAttrFlags::empty();
+            let made = Detached::new("tmpfs", "tmpfs", &mut options, attributes);
+            (made.at(Stage::Root, Code::RootMount)?, Text::new("tmpfs"))
+        }
+        _ => on_device(machine, plan, wanted)?,
+    };
+    attach(&layer, UPPER)?;
+    for directory in ["berth", "berth/upper", "berth/work"] {
+        path(format_args!("{UPPER}/{directory}"))
+            .during(Op::Create, directory)
+            .and_then(|path| fs::make_directory(&path))
+            .at(Stage::Root, Code::RootMount)?;
+    }
+    need::for_filesystem(machine, plan, "overlay", "");
+    let mark = kmsg::Mark::here();
+    let [lower, upper, work] = [
+        option(format_args!("lowerdir={LOWER}")),
+        option(format_args!("upperdir={UPPER}/berth/upper")),
+        option(format_args!("workdir={UPPER}/berth/work")),
+    ];
+    let mut options = [lower.as_str(), upper.as_str(), work.as_str()].into_iter();
+    let overlay = Detached::new("overlay", "overlay", &mut options, MountAttrFlags::empty());
+    let overlay = overlay.map_err(|fault| {
+        let code = match fault.errno {
+            Errno::NODEV => Code::RootNoDriver,
+            _ => Code::RootMount,
+        };
+        fault
+            .at(Stage::Root, code)
+            .with_detail(mark.last_complaint())
+    })?;
+    attach(&overlay, SYSROOT)?;
+    Ok(name)
+}
+
+/// The filesystem on the device `wanted`, writable.
+fn on_device(
+    machine: &mut Machine,
+    plan: &Plan<'_>,
+    wanted: DeviceRef<'_>,
+) -> Result<(Detached, Text<SUBJECT_MAX>), Error> {
+    let deadline = plan.rootwait.limit().map(|limit| clock::now() + limit);
+    let mut search = Search::new(wanted)?;
+    let Some(device) = search.run(machine, plan, deadline)? else {
+        return Err(search.gave_up(plan, "berth.overlay"));
+    };
+    let Some(fstype) = device.kind.fstype() else {
+        return Err(Error::new(
+            Stage::Root,
+            Code::RootUnknownType,
+            Op::Mount,
+            format_args!("{} for berth.overlay={wanted}", device.node),
+            format_args!("what is on it: {}", device.kind),
+        ));
+    };
+    need::for_filesystem(machine, plan, fstype, "");
+    let mark = kmsg::Mark::here();
+    let layer = make(&device.node, fstype, &RootOptions::NONE, false)
+        .at(Stage::Root, Code::RootMount)
+        .map_err(|error| error.with_detail(mark.last_complaint()))?;
+    Ok((layer, Text::new(&device.node)))
+}
+
+/// The names are ours, and fit.
+fn option(text: fmt::Arguments<'_>) -> Text<64> {
+    Text::new(text)
+}
