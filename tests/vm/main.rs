@@ -24,6 +24,7 @@ mod pause;
 mod provoke;
 mod refused;
 mod report;
+mod robust;
 mod root_mount;
 mod share;
 mod supervision;
@@ -94,6 +95,7 @@ const ALL: &[&[Case]] = &[
     pause::CASES,
     refused::CASES,
     report::CASES,
+    robust::CASES,
     root_mount::CASES,
     share::CASES,
     supervision::CASES,
