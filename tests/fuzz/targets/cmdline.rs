@@ -2,6 +2,7 @@
 #![no_main]
 
 use berth::parse::cmdline::Cmdline;
+use berth::parse::mount_options::RootOptions;
 use berth::plan::Plan;
 use libfuzzer_sys::fuzz_target;
 
@@ -14,6 +15,13 @@ fuzz_target!(|bytes: &[u8]| {
             let named = usize::from(plan.root.is_some()) + plan.root_fallback.iter().count();
             assert_eq!(plan.roots().count(), named);
             assert!(plan.containers.starts_with('/'));
+            if let Ok(options) = RootOptions::parse(plan.rootflags.unwrap_or_default()) {
+                assert_eq!(options.flags.set & options.flags.clear, 0);
+                assert!(options.data().all(|word| !word.is_empty()));
+            }
+            for parameter in plan.module_parameters("loop") {
+                assert!(!parameter.to_string().contains('\0'));
+            }
             assert_eq!(Plan::salvage(defaults, line).on_failure, plan.on_failure);
         }
         Err(error) => assert!(!error.to_string().contains(char::is_control)),

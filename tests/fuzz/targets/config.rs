@@ -16,7 +16,7 @@ fuzz_target!(|file: &[u8]| {
             assert!(!process.args.is_empty() && process.cwd.starts_with('/'));
             for mount in &config.mounts {
                 assert!(!mount.destination.is_empty());
-                assert_eq!(mount.options.set & mount.options.clear, 0);
+                assert_eq!(mount.options.flags.set & mount.options.flags.clear, 0);
                 assert!(mount.options.is_bind() || mount.fstype.is_some());
             }
         }
