@@ -1,7 +1,10 @@
 //! Machines that are not kind: many disks, the same one twice, little memory, no console.
 
 use anyhow::{Context, Result, ensure};
-use berth_qemu::disk::Disk;
+use berth_initramfs::{Compression, DeviceClass};
+use berth_qemu::arch::Arch;
+use berth_qemu::disk::{Disk, DiskImage, Fs, Type};
+use berth_qemu::kernel::Flavour;
 use berth_qemu::vm::{Drive, Ended, Event, Outcome};
 use berth_tests::{Bundle, Lab, disk, field, line};
 
@@ -13,6 +16,7 @@ pub(crate) const CASES: &[Case] = cases![
     once disk_that_comes_goes_and_comes_again_is_found,
     once machine_with_little_memory_boots,
     once machine_without_a_console_boots,
+    once damaged_filesystems_are_given_up_for_the_next,
 ];
 
 fn root(outcome: &Outcome) -> Result<&str> {
@@ -119,5 +123,92 @@ fn machine_without_a_console_boots(lab: &Lab) -> Result<()> {
             .iter()
             .any(|event| line(event) == Some(("silent", "silent")))
     );
+    Ok(())
+}
+
+/// Eight disks with this filesystem, each with other bits of its first 64 KiB flipped.
+fn damaged(fs: &Fs) -> Result<Vec<DiskImage>> {
+    const WINDOW: usize = 64 << 10;
+    const FLIPS: usize = 400;
+    let whole = std::fs::read(Disk::bare(fs.clone()).build()?)?;
+    let disks = (1..=8_u64).map(|seed| {
+        let mut bytes = whole.clone();
+        let mut state = seed;
+        for _ in 0..FLIPS {
+            // Knuth's MMIX generator: the same flips each time.
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let at = (state >> 40) as usize % WINDOW;
+            bytes[at] ^= 1 << (state >> 61);
+        }
+        Disk::bare(Fs::bytes(bytes)).build()
+    });
+    disks.collect()
+}
+
+/// Whatever is on a disk, the boot goes on to the next candidate or runs from it, and says which: one boot for each type, with
+/// the damaged disks before a good one.
+fn damaged_filesystems_are_given_up_for_the_next(lab: &Lab) -> Result<()> {
+    let kernel = lab.series.get_flavour(Arch::X86_64, Flavour::Generic)?;
+    let names = ["sda", "sdb", "sdc", "sdd", "sde", "sdf", "sdg", "sdh"];
+    let mut candidates: Vec<_> = names.iter().map(|name| format!("/dev/{name}")).collect();
+    candidates.push("LABEL=GOOD".to_owned());
+    let good = Disk::bare(Fs::vfat("GOOD", 7, disk::files([])?)).build()?;
+    let types = [
+        Type::Exfat,
+        Type::Xfs,
+        Type::Btrfs,
+        Type::Squashfs,
+        Type::Erofs,
+        Type::F2fs,
+        Type::Iso9660,
+    ];
+    let others = types.map(|kind| {
+        Ok((
+            kind.name(),
+            Fs::of_type(kind, "BAD", disk::EXT4_UUID, disk::files([])?),
+        ))
+    });
+    let mut all: Vec<(&str, Fs)> = others.into_iter().collect::<Result<_>>()?;
+    all.push(("vfat", Fs::vfat("BAD", 8, disk::files([])?)));
+    all.push(("ext4", Fs::ext4("BAD", disk::EXT4_UUID, disk::files([])?)));
+    for (fstype, fs) in &all {
+        let spec = lab.spec_for(&kernel)?.for_devices([DeviceClass::Virtio]);
+        let spec = spec.for_filesystems([*fstype, "vfat"]);
+        let disks = damaged(fs)?;
+        let vm = lab
+            .machine_with(
+                &format!("damaged_filesystems_are_given_up_for_the_next/{fstype}"),
+                &spec.build(Compression::Zstd)?,
+            )
+            .kernel(&kernel)
+            .at_once()
+            .blk(&good)
+            .append(format!(
+                "root=/dev/sda berth.root_fallback={}",
+                candidates[1..].join(",")
+            ));
+        let vm = disks.iter().fold(vm, |vm, disk| vm.scsi(disk));
+        let outcome = vm.start()?.wait()?;
+        outcome.assert_ended(Ended::PowerOff)?;
+        let is_it = |event: &&Event| event.name() == "root";
+        let root = outcome.events.iter().find(is_it);
+        let asked = root
+            .and_then(|event| field(event, "asked"))
+            .unwrap_or_default();
+        let rejected: Vec<_> = outcome
+            .events
+            .iter()
+            .filter(|event| event.name() == "rejected")
+            .filter_map(|event| field(event, "root"))
+            .collect();
+        let taken = candidates.iter().position(|name| name == asked);
+        ensure!(
+            taken.is_some_and(|taken| rejected == candidates[..taken]),
+            "{fstype}: took {asked:?}, rejected {rejected:?}: {}",
+            outcome.log.display()
+        );
+    }
     Ok(())
 }
