@@ -5,7 +5,7 @@
 
 use anyhow::{Result, ensure};
 use berth_qemu::vm::{Builder, Ended, Outcome, Vm, What};
-use berth_tests::Lab;
+use berth_tests::{Lab, field};
 
 /// The status of a boot that failed.
 pub(crate) const OWN_FAILURE: i32 = 125;
@@ -54,6 +54,16 @@ pub(crate) fn provoke(
         outcome.log.display()
     );
     Ok(outcome)
+}
+
+/// Holds a machine that has ended to a failure of the boot with that code, whose text contains `text`.
+pub(crate) fn failed(outcome: &Outcome, code: &str, text: &str) -> Result<()> {
+    outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
+    let failure = outcome.events.iter().find(|event| event.is_failure(code));
+    let found = failure.and_then(|event| field(event, "text"));
+    let found = found.unwrap_or_default();
+    ensure!(found.contains(text), "{found:?}");
+    Ok(())
 }
 
 /// A table of failures: the code, who can read the report, the test's name, a part of the report, and what provokes it.

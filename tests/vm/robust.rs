@@ -8,11 +8,13 @@ use berth_qemu::kernel::Flavour;
 use berth_qemu::vm::{Drive, Ended, Event, Outcome};
 use berth_tests::{Bundle, Lab, disk, field, line};
 
+use crate::provoke::OWN_FAILURE;
 use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     once root_is_found_among_64_disks,
     once name_that_is_on_two_disks_is_warned_of,
+    once member_of_a_raid_array_is_not_taken_for_its_filesystem,
     once disk_that_comes_goes_and_comes_again_is_found,
     once machine_with_little_memory_boots,
     once machine_without_a_console_boots,
@@ -65,6 +67,34 @@ fn name_that_is_on_two_disks_is_warned_of(lab: &Lab) -> Result<()> {
         .iter()
         .any(|event| event.name() == "warning" && field(event, "text") == Some(&expected));
     ensure!(warned, "{:#?}", outcome.events);
+    Ok(())
+}
+
+/// A filesystem with an md superblock of version 1.0 behind it, as each half of a mirror has (include/uapi/linux/raid/md_p.h).
+fn member_of_a_raid_array_is_not_taken_for_its_filesystem(lab: &Lab) -> Result<()> {
+    let whole = Disk::bare(Fs::ext4("BERTH", disk::EXT4_UUID, disk::files([])?)).build()?;
+    let mut bytes = std::fs::read(&whole)?;
+    bytes.resize(bytes.len() + (1 << 20), 0);
+    let at = bytes.len() - 8192;
+    bytes[at..at + 8].copy_from_slice(b"\xfc\x4e\x2b\xa9\x01\0\0\0");
+    let sector = (at as u64) / 512;
+    bytes[at + 144..at + 152].copy_from_slice(&sector.to_le_bytes());
+    let outcome = lab
+        .machine("member_of_a_raid_array_is_not_taken_for_its_filesystem")?
+        .append("root=LABEL=BERTH rootwait=0")
+        .blk(&Disk::bare(Fs::bytes(bytes)).build()?)
+        .start()?
+        .wait()?;
+    outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
+    ensure!(outcome.events.iter().any(|event| event.is_failure("B020")));
+    let is_listed = |event: &Event| {
+        field(event, "line") == Some("/dev/vda: 65 MiB, virtio_blk, RAID member (md)")
+    };
+    ensure!(
+        outcome.events.iter().any(is_listed),
+        "{:#?}",
+        outcome.events
+    );
     Ok(())
 }
 

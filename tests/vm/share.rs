@@ -11,7 +11,7 @@ use berth_qemu::vm::{Builder, Ended, Event, Outcome};
 use berth_tests::{Bundle, Lab, disk, field, line};
 use tempfile::TempDir;
 
-use crate::provoke::OWN_FAILURE;
+use crate::provoke::failed;
 use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
@@ -114,16 +114,6 @@ fn root_over_virtiofs(lab: &Lab) -> Result<()> {
     ]);
     let outcome = vm.start()?.wait()?;
     ran(&outcome, "virtiofs:host", "virtiofs")
-}
-
-fn failed(outcome: &Outcome, code: &str, text: &str) -> Result<()> {
-    outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
-    let failure = outcome.events.iter().find(|event| event.is_failure(code));
-    let found = failure
-        .and_then(|event| field(event, "text"))
-        .unwrap_or_default();
-    ensure!(found.contains(text), "{found:?}");
-    Ok(())
 }
 
 fn tag_that_no_share_has(lab: &Lab) -> Result<()> {

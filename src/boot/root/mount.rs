@@ -100,20 +100,23 @@ fn mount<'s>(
         );
         make(source, fstype, &options, true)
     });
-    let detached = made.map_err(|fault| {
-        let code = match fault.errno {
-            Errno::NODEV => Code::RootNoDriver,
-            _ => Code::RootMount,
-        };
-        fault
-            .at(Stage::Root, code)
-            .with_detail(mark.last_complaint())
-    })?;
+    let detached = made.map_err(|fault| refused(fault, &mark))?;
     attach(&detached, place(plan))?;
     Ok(Mounted {
         fstype,
         is_read_only: detached.is_read_only(),
     })
+}
+
+/// What became of a mount that the kernel refused; `mark` is a place in its log before that.
+pub(super) fn refused(fault: Fault, mark: &kmsg::Mark) -> Error {
+    let code = match fault.errno {
+        Errno::NODEV => Code::RootNoDriver,
+        _ => Code::RootMount,
+    };
+    fault
+        .at(Stage::Root, code)
+        .with_detail(mark.last_complaint())
 }
 
 /// Attaches a filesystem at a directory of the initramfs.

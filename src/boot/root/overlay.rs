@@ -9,10 +9,9 @@
 
 use core::fmt;
 
-use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::mount::{attach, make};
+use super::mount::{attach, make, refused};
 use super::search::Search;
 use super::{Machine, SYSROOT};
 use crate::boot::UPPER_LAYER;
@@ -76,15 +75,7 @@ pub(super) fn mount(
     ];
     let mut options = [lower.as_str(), upper.as_str(), work.as_str()].into_iter();
     let overlay = Detached::new("overlay", "overlay", &mut options, MountAttrFlags::empty());
-    let overlay = overlay.map_err(|fault| {
-        let code = match fault.errno {
-            Errno::NODEV => Code::RootNoDriver,
-            _ => Code::RootMount,
-        };
-        fault
-            .at(Stage::Root, code)
-            .with_detail(mark.last_complaint())
-    })?;
+    let overlay = overlay.map_err(|fault| refused(fault, &mark))?;
     attach(&overlay, SYSROOT)?;
     Ok(name)
 }
@@ -112,8 +103,7 @@ fn on_device(
     need::for_filesystem(machine, plan, fstype, "");
     let mark = kmsg::Mark::here();
     let layer = make(&device.node, fstype, &RootOptions::NONE, false)
-        .at(Stage::Root, Code::RootMount)
-        .map_err(|error| error.with_detail(mark.last_complaint()))?;
+        .map_err(|fault| refused(fault, &mark))?;
     Ok((layer, Text::new(&device.node)))
 }
 

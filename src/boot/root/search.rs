@@ -258,11 +258,22 @@ impl<'p> Search<'p> {
                 .is_some_and(|label| self.wanted.matches_label(label)),
             _ => true,
         };
-        is_wanted.then_some(Device {
+        if !is_wanted || self.is_raid_member(&node) {
+            return None;
+        }
+        Some(Device {
             node,
             kind: content.kind,
             state: content.state,
         })
+    }
+
+    /// Whether the filesystem on `node` is that of a RAID array with its superblocks at the end: who names the filesystem
+    /// does not mean one member of it. Who names the device does.
+    fn is_raid_member(&mut self, node: &str) -> bool {
+        matches!(self.wanted, DeviceRef::Uuid(_) | DeviceRef::Label(_))
+            && block::content(node, &mut self.window, Depth::Everything)
+                .is_ok_and(|content| content.kind == Kind::Md)
     }
 
     pub(super) fn gave_up(&self, plan: &Plan<'_>, key: &str) -> Error {

@@ -7,7 +7,7 @@
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::mount::{Mounted, attach, options, place, wants_read_only};
+use super::mount::{Mounted, attach, options, place, refused, wants_read_only};
 use super::search::wait_for_uevent;
 use crate::boot::Machine;
 use crate::boot::modules::need;
@@ -89,13 +89,7 @@ pub(super) fn find(
             Err(fault) => fault,
         };
         if fault.errno != kind.absent {
-            let code = match fault.errno {
-                Errno::NODEV => Code::RootNoDriver,
-                _ => Code::RootMount,
-            };
-            return Err(fault
-                .at(Stage::Root, code)
-                .with_detail(mark.last_complaint()));
+            return Err(refused(fault, &mark));
         }
         if !has_said_so {
             machine.events.emit(Event::Waiting {
