@@ -38,6 +38,12 @@
 //! refused by name.
 //! *Poll*: it sleeps until there is something to do. *Wait for others*: a slow console, an event stream without a reader, a
 //! container that does not read or does not end hold up nobody else.
+//!
+//! # Out of line
+//!
+//! A step that is called once would become a part of its caller, and all steps of the boot one function with one stack frame of
+//! tens of KiB, in which every move of a path or an error is spelled out word by word. So steps that hold such values are
+//! `#[inline(never)]`: 12 KiB of code less. Elsewhere the compiler judges.
 
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(

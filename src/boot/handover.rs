@@ -38,6 +38,7 @@ pub(super) struct Successor {
 ///
 /// # Errors
 /// [`Code::InitMissing`], [`Code::InitNotExecutable`], [`Code::InitFormat`], [`Code::InitInterpreter`].
+#[inline(never)]
 pub(super) fn prove(new_root: &str, program: &str) -> Result<Successor, Error> {
     let root = fs::open_directory(CWD, new_root).at(Stage::Switch, Code::NewRoot)?;
     let too_long = || {

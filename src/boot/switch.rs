@@ -57,6 +57,7 @@ impl<'m> Switched<'m> {
     ///
     /// # Errors
     /// [`Code::NewRoot`], [`Code::MountPoints`] and those of `init=` before anything was changed; [`Code::Switch`] after.
+    #[inline(never)]
     pub(super) fn switch(rooted: Rooted<'m>, plan: &Plan<'_>) -> Result<Self, Error> {
         let machine = rooted.machine;
         if let Some(shell) = Shell::for_break(machine, plan, BreakAt::SwitchRoot) {

@@ -96,6 +96,7 @@ fn connect(streams: Streams) -> Result<(), Fault> {
     }
 }
 
+#[inline(never)]
 fn execute(config: &Config<'_>) -> Result<Infallible, Fault> {
     let process = &config.process;
     let program = process.args.first().copied().unwrap_or_default();

@@ -78,6 +78,7 @@ struct Supervisor<'m, 'p> {
 }
 
 impl<'m, 'p> Supervisor<'m, 'p> {
+    #[inline(never)]
     fn new(machine: &'m mut Machine, plan: &'p Plan<'p>) -> Result<Self, Error> {
         let wanted = signal::Set::of(&[signal::CHLD, signal::TERM, signal::INT, signal::PWR]);
         let signals = Signals::open(wanted).at(Stage::Containers, Code::EventLoop)?;
@@ -167,6 +168,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     }
 
     /// Waits for something to happen, and deals with it.
+    #[inline(never)]
     fn turn(&mut self) {
         self.watch_for_room();
         let deadline = [self.deadline, self.output.deadline()]

@@ -26,6 +26,7 @@ pub(super) struct Image {
 
 impl Image {
     /// `None` if the image has no modules for this kernel.
+    #[inline(never)]
     pub(super) fn open(release: &str) -> Result<Option<Self>, Error> {
         let optional = |name| -> Result<Option<Mapped>, Error> {
             match Mapped::open(&index_path(release, name)?) {
@@ -71,6 +72,7 @@ impl Image {
     }
 
     /// All indexes, checked: a damaged one is reported by its line before anything is loaded.
+    #[inline(never)]
     pub(super) fn check(&self) -> Result<Indexes<'_>, Error> {
         let parse = || -> Result<Indexes<'_>, IndexError> {
             Ok(Indexes {

@@ -179,6 +179,7 @@ fn load(
 }
 
 /// Loads one file; `mark` is a place in the kernel's log before it.
+#[inline(never)]
 fn load_one(
     machine: &mut Machine,
     plan: &Plan<'_>,

@@ -19,6 +19,7 @@ const NEAR_MISSES: usize = 3;
 
 /// Tells what comes close, and lists what there is instead of a root: name, size, driver, what is on it and its names, of each
 /// block device that is not empty.
+#[inline(never)]
 pub(super) fn list(report: &mut Report<'_>, code: Code) {
     let mut devices = heapless::Vec::<block::Device, DEVICES>::new();
     let mut window = Buffer::new();
@@ -94,6 +95,7 @@ fn tell_near_miss(
     near.is_some_and(|near| report.line(format_args!("{}", Advice { wanted, seen, near })))
 }
 
+#[inline(never)]
 fn show(report: &mut Report<'_>, device: &block::Device, window: &mut Buffer<WINDOW>) -> bool {
     let size = Size(device.sectors);
     let mut line = Text::<512>::new(format_args!("/dev/{}: {size}", device.name));

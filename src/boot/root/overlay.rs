@@ -45,6 +45,7 @@ pub(super) fn prepare() -> Result<(), Error> {
 /// # Errors
 /// [`Code::RootNotFound`] for a device that does not come, [`Code::RootUnknownType`], [`Code::RootNoDriver`],
 /// [`Code::RootMount`].
+#[inline(never)]
 pub(super) fn mount(
     machine: &mut Machine,
     plan: &Plan<'_>,
@@ -81,6 +82,7 @@ pub(super) fn mount(
 }
 
 /// The filesystem on the device `wanted`, writable.
+#[inline(never)]
 fn on_device(
     machine: &mut Machine,
     plan: &Plan<'_>,

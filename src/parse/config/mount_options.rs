@@ -32,6 +32,7 @@ impl<'a> MountOptions<'a> {
         self.flags.set & MS_BIND != 0
     }
 
+    #[inline(never)]
     pub(super) fn read(
         reader: &mut Reader<'a>,
         mount: Value<'a>,
