@@ -69,6 +69,15 @@ pub fn hint(error: &Error) -> &'static str {
             "the device is read-only: boot with ro"
         }
         (Code::RootMount, _) => "check the filesystem with fsck",
+        (Code::RootVerity, Some(Errno::NODEV | Errno::NXIO | Errno::NOENT)) => {
+            "add dm-verity to the image, `--for-devices layers`, or build it into the kernel"
+        }
+        (Code::RootVerity, _) => {
+            "compare berth.verity= with what veritysetup format printed, and where it put the tree"
+        }
+        (Code::RootCorrupt, _) => {
+            "the root hash is of another image, or the image was changed: write it to the disk again"
+        }
         (Code::MountPoints, _) => "make these directories on the root filesystem, or boot with rw",
         (Code::NewRoot, _) => "root= must name another filesystem than the initramfs",
         (Code::Switch, _) => "this should not happen: report it, with the text above",
@@ -133,6 +142,14 @@ fn from_kernel_words(words: &str) -> Option<&'static str> {
             "the image is for another kernel: build it with this kernel's --modules-dir",
         ),
         ("Unknown parameter", "correct rootflags="),
+        (
+            "bad block size",
+            "the filesystem's blocks are smaller than the device's, which with berth.verity= are those of `veritysetup format --data-block-size=`",
+        ),
+        (
+            "logical sector size too small",
+            "the filesystem's sectors are smaller than the device's, which with berth.verity= are those of `veritysetup format --data-block-size=`",
+        ),
         ("Unrecognized mount option", "correct rootflags="),
     ];
     KNOWN

@@ -135,6 +135,17 @@ impl<const N: usize> PartialEq for Text<N> {
     }
 }
 
+/// Bytes as hexadecimal digits, two each.
+pub struct Hex<'b>(pub &'b [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Text;

@@ -56,6 +56,8 @@ pub enum Event<'a> {
         fstype: &'a str,
         /// Whether it is read-only.
         ro: bool,
+        /// Whether each block is held against a hash tree (`berth.verity=`).
+        verified: bool,
         /// The name by which it was asked for: that of `root=` or of `berth.root_fallback=`. Empty for the initramfs.
         asked: &'a str,
         /// What the writable layer above it is on: a device, or `tmpfs`. Empty without one.

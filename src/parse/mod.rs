@@ -12,7 +12,8 @@
 //! |---|---|---|
 //! | [`cmdline`] | `/proc/cmdline` and `/etc/berth/cmdline`: words | boot loaders, people |
 //! | [`device`] | `root=` and its like: every way to name a device | people |
-//! | [`list`], [`choice`], [`verity`], [`mount_options`] | the shapes of other values | people |
+//! | [`list`], [`choice`], [`mount_options`] | the shapes of other values | people |
+//! | [`verity`] | `berth.verity=`, and the superblock of a hash tree | people, veritysetup |
 //! | [`uuid`] | the two shapes of a filesystem's UUID | mkfs |
 //! | [`superblock`] | what lies on a block device | mkfs, or an attacker |
 //! | [`partition`] | GPT and MBR partition tables | fdisk, or an attacker |

@@ -41,6 +41,9 @@ impl fmt::Display for Asked<'_, '_> {
         if let Some(init) = plan.init {
             write!(f, " init={}", init.escape_default())?;
         }
+        if let Some(verity) = plan.verity {
+            write!(f, " berth.verity={verity}")?;
+        }
         if let Some(overlay) = plan.overlay {
             write!(f, " berth.overlay={overlay}")?;
         }

@@ -87,7 +87,7 @@ pub struct Plan<'a> {
     /// `berth.break=`.
     pub break_at: Option<BreakAt>,
     /// A key that was given and valid but that this version does not act on. The boot refuses it
-    /// by name: ignoring `berth.verity=` would start an unverified root.
+    /// by name: ignoring `berth.watchdog=` would start a machine that nobody guards.
     pub unsupported: Option<&'static str>,
     /// The defaults and the command line: words for modules have no keys of their own.
     lines: [Cmdline<'a>; 2],

@@ -133,10 +133,6 @@ fn a_refused_value_is_answered_with_key_value_and_what_is_accepted() {
 #[test]
 fn keys_of_later_versions_are_checked_and_then_reported_by_name() {
     for (line, key) in [
-        (
-            "berth.verity=00112233445566778899aabbccddeeff,/dev/sdc",
-            "berth.verity",
-        ),
         ("berth.automount=/media", "berth.automount"),
         ("berth.log=/var/log", "berth.log"),
         ("berth.watchdog=30", "berth.watchdog"),

@@ -23,6 +23,9 @@ const CLASS: &str = "/sys/class/block";
 
 pub use crate::parse::superblock::{Depth, WINDOW};
 
+/// What sysfs and the device-mapper count in, in bytes, whatever a device's own sectors are.
+pub const SECTOR: u64 = 512;
+
 /// A block device: a disk or a partition.
 #[derive(Clone, Debug)]
 pub struct Device {
@@ -166,6 +169,17 @@ pub fn content(node: &str, window: &mut Buffer<WINDOW>, depth: Depth) -> Result<
         Some(errno) if content.kind == Kind::Unknown => Err(errno).during(Op::Read, node),
         _ => Ok(content),
     }
+}
+
+/// Fills `into` with what begins at the byte `offset` of the device at `node`.
+///
+/// # Errors
+/// Those of openat(2), lseek(2) and read(2); `ENODATA` if the device ends before.
+pub fn read_at(node: &str, offset: u64, into: &mut [u8]) -> Result<(), Fault> {
+    let mut file = DeviceFile::open(node)?;
+    let read = file.read_at(offset, into);
+    read.ok_or(file.failed.unwrap_or(Errno::NODATA))
+        .during(Op::Read, format_args!("{node} at byte {offset}"))
 }
 
 /// The entry of the partition with this number in the table of the disk `disk`.

@@ -9,6 +9,7 @@ pub mod block;
 pub mod buffer;
 pub mod clock;
 pub mod console;
+pub mod device_mapper;
 pub mod epoll;
 pub mod fs;
 pub mod kmsg;

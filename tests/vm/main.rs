@@ -29,6 +29,7 @@ mod root_mount;
 mod share;
 mod supervision;
 mod switch;
+mod verity;
 
 use std::env;
 use std::process::ExitCode;
@@ -100,6 +101,7 @@ const ALL: &[&[Case]] = &[
     share::CASES,
     supervision::CASES,
     switch::CASES,
+    verity::CASES,
 ];
 
 fn main() -> Result<ExitCode> {

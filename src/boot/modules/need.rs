@@ -152,6 +152,15 @@ pub(in crate::boot) fn for_filesystem(
     });
 }
 
+/// Loads a module that nothing but what was asked for on the command line needs, by its name or an alias.
+pub(in crate::boot) fn for_name(machine: &mut Machine, plan: &Plan<'_>, name: &str) {
+    by_need(machine, |machine, indexes, done| {
+        warn(machine, |machine| {
+            load(machine, indexes, done, plan, name, Asked::ByNeed)
+        });
+    });
+}
+
 /// Loads the modules that answer to `alias` and are not blacklisted.
 fn for_alias(
     machine: &mut Machine,

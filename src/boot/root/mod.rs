@@ -7,11 +7,12 @@ mod mount;
 mod overlay;
 mod search;
 mod share;
+mod verity;
 
 use super::Machine;
 use super::shell::Shell;
 use super::switch::Switched;
-use crate::error::{At, Code, Error, SUBJECT_MAX, Stage};
+use crate::error::{At, Code, Error, Op, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::parse::choice::BreakAt;
 use crate::parse::device::DeviceRef;
@@ -64,7 +65,11 @@ impl<'m> Found<'m> {
     /// That of the first candidate when none comes: [`Code::RootNotFound`] after the deadline of `rootwait`,
     /// [`Code::RootUnreadable`], [`Code::Unsupported`].
     pub(super) fn wait(machine: &'m mut Machine, plan: &Plan<'_>) -> Result<Self, Error> {
-        if plan.roots().next().is_some() && !plan.rootdelay.is_zero() {
+        let has_root = plan.roots().next().is_some();
+        if !has_root && plan.verity.is_some() {
+            return Err(nothing_to_verify("there is no root="));
+        }
+        if has_root && !plan.rootdelay.is_zero() {
             pause_until(clock::now() + plan.rootdelay);
         }
         let mut found = Self {
@@ -108,6 +113,7 @@ impl<'m> Found<'m> {
     /// # Errors
     /// That of the first candidate when none can be mounted: [`Code::RootUnknownType`], [`Code::RootNoDriver`],
     /// [`Code::RootMount`], and those of [`Found::wait`].
+    #[inline(never)]
     pub fn mount_root(mut self, plan: &Plan<'_>) -> Result<Rooted<'m>, Error> {
         if let Some(shell) = Shell::for_break(self.machine, plan, BreakAt::MountRoot) {
             shell.pause(self.machine, BreakAt::MountRoot);
@@ -127,7 +133,7 @@ impl<'m> Found<'m> {
                         None => Text::EMPTY,
                     };
                     let node = source.name(wanted);
-                    self.mounted(wanted, node.as_str(), &mounted, overlay.as_str());
+                    self.mounted(plan, wanted, node.as_str(), &mounted, overlay.as_str());
                     return Ok(Rooted {
                         machine: self.machine,
                         has_device: true,
@@ -143,6 +149,7 @@ impl<'m> Found<'m> {
             device: "",
             fstype: "initramfs",
             ro: false,
+            verified: false,
             asked: "",
             overlay: "",
         });
@@ -156,16 +163,26 @@ impl<'m> Found<'m> {
         })
     }
 
-    fn mounted(&mut self, wanted: DeviceRef<'_>, node: &str, mounted: &Mounted<'_>, overlay: &str) {
+    fn mounted(
+        &mut self,
+        plan: &Plan<'_>,
+        wanted: DeviceRef<'_>,
+        node: &str,
+        mounted: &Mounted<'_>,
+        overlay: &str,
+    ) {
         let Mounted {
             fstype,
             is_read_only: ro,
         } = *mounted;
         let access = if ro { "ro" } else { "rw" };
+        let verified = plan.verity.is_some();
+        let checked = if verified { ", verified" } else { "" };
         self.machine.events.emit(Event::Root {
             device: node,
             fstype,
             ro: ro && overlay.is_empty(),
+            verified,
             asked: Text::<SUBJECT_MAX>::new(wanted).as_str(),
             overlay,
         });
@@ -176,7 +193,7 @@ impl<'m> Found<'m> {
         };
         self.machine.complete(
             Stage::Root,
-            format_args!("{node} is mounted, {fstype}, {access}{separator}{layer}"),
+            format_args!("{node} is mounted, {fstype}, {access}{checked}{separator}{layer}"),
         );
     }
 }
@@ -192,10 +209,13 @@ impl<'m> Rooted<'m> {
 }
 
 impl Source {
-    fn mount<'s>(&'s self, machine: &mut Machine, plan: &Plan<'s>) -> Result<Mounted<'s>, Error> {
-        match self {
-            Self::Block(device) => device.mount(machine, plan),
-            Self::Share(share) => share.mount(plan),
+    #[inline(never)]
+    fn mount<'s>(&self, machine: &mut Machine, plan: &Plan<'s>) -> Result<Mounted<'s>, Error> {
+        match (self, &plan.verity) {
+            (Self::Block(device), None) => device.mount(machine, plan),
+            (Self::Block(device), Some(verity)) => verity::mount(machine, plan, device, verity),
+            (Self::Share(share), None) => share.mount(plan),
+            (Self::Share(_), Some(_)) => Err(nothing_to_verify("a share has no blocks")),
         }
     }
 
@@ -206,6 +226,17 @@ impl Source {
             Self::Share(_) => Text::new(wanted),
         }
     }
+}
+
+/// A root that cannot be verified is not mounted unverified.
+fn nothing_to_verify(why: &str) -> Error {
+    Error::new(
+        Stage::Root,
+        Code::Unsupported,
+        Op::Mount,
+        "a root for berth.verity=",
+        why,
+    )
 }
 
 /// Waits for one candidate.

@@ -34,7 +34,7 @@ pub(super) struct Mounted<'s> {
 impl Device {
     /// Tries the types in question; the one that was mounted.
     pub(super) fn mount<'s>(
-        &'s self,
+        &self,
         machine: &mut Machine,
         plan: &Plan<'s>,
     ) -> Result<Mounted<'s>, Error> {
@@ -159,6 +159,7 @@ pub(super) fn wants_read_only(plan: &Plan<'_>, options: &RootOptions<'_>) -> boo
     }
     match plan.access {
         Some(access) => access == Access::ReadOnly,
+        None if plan.verity.is_some() => true,
         None => options.flags.set & MS_RDONLY != 0,
     }
 }

@@ -14,7 +14,7 @@ use crate::boot::modules::need;
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
-use crate::parse::superblock::{Kind, State};
+use crate::parse::superblock::{Content, Kind, State};
 use crate::parse::uevent::{Action, Uevent};
 use crate::plan::Plan;
 use crate::sys::block::{self, Depth, WINDOW};
@@ -31,11 +31,26 @@ pub(in crate::boot) struct Device {
     /// What its superblock tells.
     pub(super) kind: Kind,
     pub(super) state: State,
+    /// How many bytes the filesystem takes, if that is known.
+    pub(super) size: Option<u64>,
+}
+
+impl Device {
+    pub(super) fn new(node: Path, content: Content) -> Self {
+        Self {
+            node,
+            kind: content.kind,
+            state: content.state,
+            size: content.size,
+        }
+    }
 }
 
 /// The search for one device.
 pub(in crate::boot) struct Search<'p> {
     wanted: DeviceRef<'p>,
+    /// Whether UUID= is that of a hash tree, not of a filesystem.
+    for_hash_tree: bool,
     window: Buffer<WINDOW>,
     /// Why the device that was found could not be read.
     unreadable: Option<Fault>,
@@ -58,8 +73,20 @@ impl<'p> Search<'p> {
         }
         Ok(Self {
             wanted,
+            for_hash_tree: false,
             window: Buffer::new(),
             unreadable: None,
+        })
+    }
+
+    /// A search for the device that a dm-verity hash tree is on.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub(super) fn for_hash_tree(wanted: DeviceRef<'p>) -> Result<Self, Error> {
+        Ok(Self {
+            for_hash_tree: true,
+            ..Self::new(wanted)?
         })
     }
 
@@ -248,7 +275,10 @@ impl<'p> Search<'p> {
             }
         };
         // Other things carry names too: what holds an encrypted root is not the root.
-        let names = Some(&content).filter(|content| content.kind.fstype().is_some());
+        let names = Some(&content).filter(|content| match self.for_hash_tree {
+            true => content.kind == Kind::VerityTree,
+            false => content.kind.fstype().is_some(),
+        });
         let is_wanted = match self.wanted {
             DeviceRef::Uuid(_) => names
                 .and_then(|content| content.uuid)
@@ -261,11 +291,7 @@ impl<'p> Search<'p> {
         if !is_wanted || self.is_raid_member(&node) {
             return None;
         }
-        Some(Device {
-            node,
-            kind: content.kind,
-            state: content.state,
-        })
+        Some(Device::new(node, content))
     }
 
     /// Whether the filesystem on `node` is that of a RAID array with its superblocks at the end: who names the filesystem

@@ -24,16 +24,19 @@ const HAS_CHECKSUM: u32 = 1;
 pub(super) fn probe(window: &[u8]) -> Option<Content> {
     let block = window.get(AT..)?;
     let log = u32::from(*block.get(BLOCK_LOG)?);
-    let is_plausible = block.get(MAGIC)? == b"\xe2\xe1\xf5\xe0"
-        && matches!(log, 9..=16)
-        && le32(block, BLOCKS)? != 0;
+    let blocks = le32(block, BLOCKS)?;
+    let is_plausible =
+        block.get(MAGIC)? == b"\xe2\xe1\xf5\xe0" && matches!(log, 9..=16) && blocks != 0;
     let has_checksum = le32(block, COMPATIBLE)? & HAS_CHECKSUM != 0;
     if !is_plausible || has_checksum && is_torn(window, log) == Some(true) {
         return None;
     }
     let uuid = Uuid::full(array(block, UUID)?);
     let label = Label::terminated(block.get(LABEL)?);
-    Some(Content::filesystem("erofs", uuid, label))
+    Some(Content {
+        size: u64::from(blocks).checked_shl(log),
+        ..Content::filesystem("erofs", uuid, label)
+    })
 }
 
 /// The sum goes from the superblock to the end of its block, with zeros in place of itself. `None` for a block larger than

@@ -29,6 +29,7 @@ const INCOMPATIBLE: Range<usize> = 0x60..0x64;
 const READ_ONLY_COMPATIBLE: Range<usize> = 0x64..0x68;
 const UUID: Range<usize> = 0x68..0x78;
 const LABEL: Range<usize> = 0x78..0x88;
+const BLOCKS_UPPER: Range<usize> = 0x150..0x154;
 const CHECKSUM: Range<usize> = 0x3fc..0x400;
 
 const STATE_VALID: u16 = 0x1;
@@ -36,6 +37,8 @@ const STATE_ERRORS: u16 = 0x2;
 
 const HAS_JOURNAL: u32 = 0x4;
 const RECOVER: u32 = 0x4;
+/// Numbers of blocks have an upper half (64bit).
+const WIDE_BLOCKS: u32 = 0x80;
 /// The device is another filesystem's journal.
 const JOURNAL_DEVICE: u32 = 0x8;
 const METADATA_CHECKSUMS: u32 = 0x400;
@@ -74,12 +77,24 @@ pub(super) fn probe(window: &[u8]) -> Option<Content> {
     let uuid = Uuid::full(array(block, UUID)?);
     let label = Label::terminated(block.get(LABEL)?);
     let mut found = Content::filesystem(fstype, uuid, label);
+    found.size = size(block, incompatible & WIDE_BLOCKS != 0);
     if incompatible & RECOVER != 0 {
         found.state = State::NeedsRecovery;
     } else if state & STATE_VALID == 0 || state & STATE_ERRORS != 0 {
         found.state = State::Dirty;
     }
     Some(found)
+}
+
+/// The size in bytes; the number of blocks has its upper half elsewhere.
+fn size(block: &[u8], has_upper: bool) -> Option<u64> {
+    let upper = if has_upper {
+        le32(block, BLOCKS_UPPER)?
+    } else {
+        0
+    };
+    let blocks = u64::from(upper) << 32 | u64::from(le32(block, BLOCKS)?);
+    blocks.checked_mul(1024 << le32(block, LOG_BLOCK_SIZE)?.min(6))
 }
 
 /// Whether the numbers around the magic are those of a filesystem.

@@ -72,6 +72,9 @@ pub struct Content {
     pub label: Option<Label>,
     /// How it was left.
     pub state: State,
+    /// How many bytes from the start of the device it takes, of the formats that tell and of which images are made: squashfs,
+    /// erofs, ext.
+    pub size: Option<u64>,
 }
 
 /// What a device holds.
@@ -211,6 +214,7 @@ impl Content {
             uuid: None,
             label: None,
             state: State::Clean,
+            size: None,
         }
     }
 

@@ -18,12 +18,16 @@ const SUPERBLOCK: u64 = 96;
 /// Recognises a SquashFS superblock.
 pub(super) fn probe(window: &[u8]) -> Option<Content> {
     let block_size = le32(window, BLOCK_SIZE)?;
+    let bytes_used = le64(window, BYTES_USED)?;
     let is_one = window.get(MAGIC)? == b"hsqs"
         && le16(window, MAJOR)? == 4
         && block_size.is_power_of_two()
         && matches!(block_size, 4096..=0x10_0000)
         && block_size.trailing_zeros() == u32::from(le16(window, BLOCK_LOG)?)
         && le32(window, INODES)? != 0
-        && le64(window, BYTES_USED)? > SUPERBLOCK;
-    is_one.then(|| Content::filesystem("squashfs", None, None))
+        && bytes_used > SUPERBLOCK;
+    is_one.then(|| Content {
+        size: Some(bytes_used),
+        ..Content::filesystem("squashfs", None, None)
+    })
 }

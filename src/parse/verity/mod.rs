@@ -1,4 +1,8 @@
-//! What `berth.verity=` holds: a dm-verity root hash and where its tree lies.
+//! What `berth.verity=` holds: a dm-verity root hash and where its tree lies; what the tree's superblock holds is [`tree`].
+
+pub mod tree;
+
+use core::fmt;
 
 use crate::parse::device::DeviceRef;
 
@@ -42,6 +46,18 @@ impl<'a> Verity<'a> {
     }
 }
 
+/// In the form that [`Verity::parse`] reads.
+impl fmt::Display for Verity<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.root_hash)?;
+        match self.tree {
+            Tree::AfterData => Ok(()),
+            Tree::Device(device) => write!(f, ",{device}"),
+            Tree::Offset(offset) => write!(f, ",{offset}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +75,14 @@ mod tests {
         assert_eq!(tree(",/dev/sdc").unwrap(), r#"Device(Path("/dev/sdc"))"#);
         for bad in [",", ",sdc", ",tmpfs", ",99999999999999999999", "0", "x0"] {
             assert_eq!(tree(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn it_is_shown_as_it_was_given() {
+        for tree in ["", ",4096", ",UUID=ABCD-1234"] {
+            let text = format!("{HASH}{tree}");
+            assert_eq!(Verity::parse(&text).unwrap().to_string(), text);
         }
     }
 
