@@ -96,8 +96,10 @@ impl Room<'_> {
         let room = self.bytes.len().saturating_sub(ELLIPSIS.len());
         match room.checked_sub(self.len) {
             Some(left) => {
-                let (head, _) = text.split_at(text.floor_char_boundary(left));
-                self.append(head);
+                self.append(
+                    text.get(..text.floor_char_boundary(left))
+                        .unwrap_or_default(),
+                );
             }
             None => self.len = valid(self.bytes, self.len).floor_char_boundary(room),
         }
@@ -135,6 +137,42 @@ impl<const N: usize> PartialEq for Text<N> {
     }
 }
 
+/// Where `part`, which is not empty, begins in `text`. The standard library's search in text is made for long ones, and is 2 KiB
+/// of code.
+pub fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    let mut places = text.windows(part.len().max(1));
+    places.position(|place| place == part)
+}
+
+/// Whether `part`, which is not empty, is in `text`.
+pub fn contains(text: &str, part: &str) -> bool {
+    find(text.as_bytes(), part.as_bytes()).is_some()
+}
+
+/// Text that somebody else wrote, between quotes: what would end it, or is not to be seen, is escaped.
+pub struct Quoted<'t>(pub &'t str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "\"{}\"", Escaped(self.0))
+    }
+}
+
+/// The same without the quotes.
+pub struct Escaped<'t>(pub &'t str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '"' | '\\' => write!(formatter, "\\{c}"),
+            '\n' => formatter.write_str("\\n"),
+            '\t' => formatter.write_str("\\t"),
+            _ if c.is_control() => write!(formatter, "\\u{{{:x}}}", u32::from(c)),
+            _ => fmt::Write::write_char(formatter, c),
+        })
+    }
+}
+
 /// Bytes as hexadecimal digits, two each.
 pub struct Hex<'b>(pub &'b [u8]);
 
@@ -148,7 +186,7 @@ impl fmt::Display for Hex<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::Text;
+    use super::{Hex, Quoted, Text, contains, find};
 
     #[test]
     fn text_that_fits_is_kept() {
@@ -182,5 +220,22 @@ mod tests {
     #[test]
     fn bytes_that_are_not_text_stay_visible() {
         assert_eq!(Text::<16>::from_bytes(b"a\xffb").as_str(), "a\\xffb");
+    }
+
+    #[test]
+    fn a_part_is_found_where_it_is() {
+        assert_eq!(find(b"a needle", b"needle"), Some(2));
+        assert_eq!(find(b"need", b"needle"), None);
+        assert!(contains("FAT-fs: IO charset", "IO charset") && !contains("", "x"));
+    }
+
+    #[test]
+    fn what_would_end_a_quotation_or_cannot_be_seen_is_escaped() {
+        let text = "r\u{f6}\"t\\ \u{1b}[1m\n\u{85}";
+        assert_eq!(
+            Quoted(text).to_string(),
+            "\"r\u{f6}\\\"t\\\\ \\u{1b}[1m\\n\\u{85}\""
+        );
+        assert_eq!(Hex(&[0, 0xab]).to_string(), "00ab");
     }
 }

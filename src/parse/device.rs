@@ -9,6 +9,8 @@
 
 use core::fmt;
 
+use crate::text::Quoted;
+
 use crate::parse::superblock::Label;
 use crate::parse::uuid::Uuid;
 
@@ -127,10 +129,17 @@ impl fmt::Display for DeviceRef<'_> {
 }
 
 fn part_uuid(text: &str) -> Result<DeviceRef<'_>, Fault> {
-    let (uuid, offset) = match text.split_once(PART_OFFSET) {
-        Some((uuid, offset)) => (uuid, Some(offset.parse().map_err(|_| Fault::Offset)?)),
-        None if text.contains('/') => return Err(Fault::Offset),
-        None => (text, None),
+    let uuid = text.split('/').next().unwrap_or_default();
+    let offset = match text.strip_prefix(uuid) {
+        None | Some("") => None,
+        Some(rest) => {
+            let offset = rest.strip_prefix(PART_OFFSET);
+            Some(
+                offset
+                    .and_then(|offset| offset.parse().ok())
+                    .ok_or(Fault::Offset)?,
+            )
+        }
     };
     match uuid {
         "" => Err(Fault::Empty),
@@ -184,15 +193,15 @@ pub enum Fault {
 
 impl fmt::Display for DeviceError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.text;
+        let text = Quoted(self.text);
         match self.fault {
-            Fault::Form => write!(f, "{text:?} names no device: accepted are {ACCEPTED}"),
-            Fault::Empty => write!(f, "{text:?} ends where a name should follow"),
+            Fault::Form => write!(f, "{text} names no device: accepted are {ACCEPTED}"),
+            Fault::Empty => write!(f, "{text} ends where a name should follow"),
             Fault::Number => write!(
                 f,
-                "{text:?} is no device number: MAJOR:MINOR, at most 4095:1048575"
+                "{text} is no device number: MAJOR:MINOR, at most 4095:1048575"
             ),
-            Fault::Offset => write!(f, "{text:?}: only {PART_OFFSET}NUMBER may follow the UUID"),
+            Fault::Offset => write!(f, "{text}: only {PART_OFFSET}NUMBER may follow the UUID"),
         }
     }
 }

@@ -6,6 +6,8 @@
 //!  DEVICE=+scsi:0:0:0:0
 //! ```
 
+use crate::text::find;
+
 /// Warnings and what is worse (syslog(2)).
 const WARNING: u32 = 4;
 
@@ -100,10 +102,6 @@ impl<'a> Record<'a> {
         let text = self.text.strip_prefix(b"Initramfs unpacking failed: ");
         text.filter(|_| self.is_kernels)
     }
-}
-
-fn find(text: &[u8], word: &[u8]) -> Option<usize> {
-    text.windows(word.len()).position(|window| window == word)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::{Access, Plan, RootWait};
+use crate::text::Escaped;
 
 /// The words about the root, in the grammar of the command line, with what holds by default.
 pub struct Asked<'p, 'a>(&'p Plan<'a>);
@@ -24,7 +25,7 @@ impl fmt::Display for Asked<'_, '_> {
             write!(f, " rootfstype={}", plan.rootfstype)?;
         }
         if let Some(flags) = plan.rootflags {
-            write!(f, " rootflags={}", flags.escape_default())?;
+            write!(f, " rootflags={}", Escaped(flags))?;
         }
         f.write_str(match plan.access {
             Some(Access::ReadOnly) => " ro",
@@ -39,7 +40,7 @@ impl fmt::Display for Asked<'_, '_> {
             }
         }
         if let Some(init) = plan.init {
-            write!(f, " init={}", init.escape_default())?;
+            write!(f, " init={}", Escaped(init))?;
         }
         if let Some(verity) = plan.verity {
             write!(f, " berth.verity={verity}")?;

@@ -5,6 +5,7 @@ use core::fmt;
 use super::keys::{KEYS, Key, is_own};
 use crate::parse::cmdline::CmdlineError;
 use crate::parse::nearest::nearest;
+use crate::text::Escaped;
 
 /// Which text a refused word stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +56,12 @@ impl fmt::Display for PlanError<'_> {
                 write!(f, "{} needs a value: {}", key.name, key.accepts)
             }
             Refusal::Value { key, value } => {
-                let (name, value) = (key.name, value.unwrap_or_default().escape_default());
+                let (name, value) = (key.name, Escaped(value.unwrap_or_default()));
                 write!(f, "{name}={value} is refused; {name} takes {}", key.accepts)
             }
             Refusal::Unknown { key } => {
                 let mut known = KEYS.iter().map(|key| key.name).filter(|name| is_own(name));
-                write!(f, "there is no key {}", key.escape_default())?;
+                write!(f, "there is no key {}", Escaped(key))?;
                 if let Some(name) = nearest(key, known.clone()) {
                     write!(f, ", perhaps {name}")?;
                 }

@@ -4,7 +4,8 @@ use core::ops::{Add, Sub};
 use core::time::Duration;
 
 use rustix::event::Timespec;
-use rustix::time::{DynamicClockId, clock_gettime_dynamic};
+
+use super::raw;
 
 /// A moment, in microseconds since the kernel started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,10 +13,8 @@ pub struct Moment(pub u64);
 
 /// Now.
 pub fn now() -> Moment {
-    // The clock exists since Linux 2.6.39; a kernel without it has no use for times.
-    clock_gettime_dynamic(DynamicClockId::Boottime).map_or(Moment(0), |time| {
-        Moment(time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000)
-    })
+    let time = raw::boot_time();
+    Moment(time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000)
 }
 
 impl Moment {

@@ -24,7 +24,7 @@ use crate::plan::Plan;
 use crate::sys::module;
 use crate::sys::path::{Path, path};
 use crate::sys::{fs, kmsg};
-use crate::text::Text;
+use crate::text::{Text, contains};
 use image::{Image, release};
 
 const LIST: &str = "/etc/berth/modules";
@@ -220,7 +220,9 @@ fn load_one(
 /// What the kernel says of a module that was built for another one. With CONFIG_MODVERSIONS it does not compare releases
 /// but the symbols that the module uses (kernel/module/version.c).
 fn is_of_another_kernel(words: &str) -> bool {
-    words.contains("version magic") || words.contains("disagrees about version of symbol")
+    ["version magic", "disagrees about version of symbol"]
+        .iter()
+        .any(|known| contains(words, known))
 }
 
 fn index_path(release: &str, file: &str) -> Result<Path, Error> {

@@ -18,6 +18,7 @@ use crate::sys::fs::{each_name, read_file};
 use crate::sys::kmsg;
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::path::path;
+use crate::text::contains;
 
 const BUSES: &str = "/sys/bus";
 
@@ -235,7 +236,7 @@ fn may_lead_to_a_disk(modalias: &str) -> bool {
     ];
     CLASSES
         .iter()
-        .any(|(bus, class)| modalias.starts_with(bus) && modalias.contains(class))
+        .any(|(bus, class)| modalias.starts_with(bus) && contains(modalias, class))
 }
 
 #[cfg(test)]

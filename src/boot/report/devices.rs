@@ -32,8 +32,9 @@ pub(super) fn list(report: &mut Report<'_>, code: Code) {
     let _ = block::each_device(|device| {
         if device.sectors > 0 {
             count = count.saturating_add(1);
-            // What does not fit is counted.
-            let _ = devices.push(device.clone());
+            // Partitions follow their disk. What does not fit is counted.
+            let place = devices.partition_point(|other| other.number < device.number);
+            let _ = devices.insert(place, device.clone());
             if let Some(wanted) = &wanted
                 && near < NEAR_MISSES
                 && tell_near_miss(report, wanted, device, &mut window)
@@ -49,8 +50,6 @@ pub(super) fn list(report: &mut Report<'_>, code: Code) {
         ));
         return;
     }
-    // Partitions follow their disk.
-    devices.sort_unstable_by_key(|device| device.number);
     let shown = devices
         .iter()
         .take_while(|device| report.has_room_for_the_rest() && show(report, device, &mut window))

@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::MAX_SIZE;
 use crate::parse::json::JsonError;
+use crate::text::{Escaped, Quoted};
 
 /// A field by its path; `[]` in it stands for one item of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +32,10 @@ impl From<&'static str> for Field {
 
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.path.split_once("[]"), self.index) {
-            (Some((list, rest)), Some(index)) => write!(f, "{list}[{index}]{rest}"),
-            (Some((list, rest)), None) => write!(f, "{list}{rest}"),
+        // A list is followed by a pair of brackets.
+        match (self.path.split_once('['), self.index) {
+            (Some((list, rest)), Some(index)) => write!(f, "{list}[{index}{rest}"),
+            (Some((list, rest)), None) => write!(f, "{list}{}", rest.trim_start_matches(']')),
             (None, _) => f.write_str(self.path),
         }
     }
@@ -129,14 +131,14 @@ impl fmt::Display for ConfigError<'_> {
                 field,
                 value,
                 accepts,
-            } => write!(f, "{field} is {value:?}; it takes {accepts}"),
+            } => write!(f, "{field} is {}; it takes {accepts}", Quoted(value)),
             Self::Needs { field, needs } => write!(f, "{field} needs {needs}"),
             Self::Unsupported(field) => write!(f, "{field} is not supported yet"),
             Self::UnsupportedValue { field, value } => {
-                write!(f, "{field}: {value:?} is not supported yet")
+                write!(f, "{field}: {} is not supported yet", Quoted(value))
             }
             Self::UnknownAnnotation { key, nearest } => {
-                write!(f, "there is no annotation {}", key.escape_default())?;
+                write!(f, "there is no annotation {}", Escaped(key))?;
                 match nearest {
                     Some(name) => write!(f, ", perhaps {name}"),
                     None => Ok(()),
