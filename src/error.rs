@@ -340,6 +340,7 @@ codes! {
     24 RootMount "the root filesystem could not be mounted",
     25 RootVerity "dm-verity could not be set up below the root",
     26 RootCorrupt "the root, or its hash tree, is not what the root hash of `berth.verity=` says",
+    27 RootArchive "the archive for `root=tmpfs`, /root.cpio, cannot be unpacked",
     30 MountPoints "the new root lacks directories, and is read-only",
     31 NewRoot "the new root cannot become `/`",
     32 Switch "the move onto the new root failed halfway",

@@ -5,6 +5,7 @@
 use rustix::io::Errno;
 
 use crate::error::{Code, Error};
+use crate::text::contains;
 
 /// What to do next, in one line.
 pub fn hint(error: &Error) -> &'static str {
@@ -78,6 +79,13 @@ pub fn hint(error: &Error) -> &'static str {
         (Code::RootCorrupt, _) => {
             "the root hash is of another image, or the image was changed: write it to the disk again"
         }
+        (Code::RootArchive, Some(Errno::NOENT)) => {
+            "build the image with `--root-archive`; directories come before what is in them"
+        }
+        (Code::RootArchive, Some(Errno::NOSPC)) => {
+            "give the machine more memory, or rootflags=size= less of a limit"
+        }
+        (Code::RootArchive, _) => "build the image again with `--root-archive`",
         (Code::MountPoints, _) => "make these directories on the root filesystem, or boot with rw",
         (Code::NewRoot, _) => "root= must name another filesystem than the initramfs",
         (Code::Switch, _) => "this should not happen: report it, with the text above",
@@ -154,7 +162,7 @@ fn from_kernel_words(words: &str) -> Option<&'static str> {
     ];
     KNOWN
         .iter()
-        .find(|(known, _)| words.contains(known))
+        .find(|(known, _)| contains(words, known))
         .map(|(_, hint)| *hint)
 }
 

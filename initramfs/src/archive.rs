@@ -164,7 +164,7 @@ fn read_plain(plain: &[u8], entries: &mut Entries) -> Result<()> {
     Ok(())
 }
 
-fn is_header(bytes: &[u8]) -> bool {
+pub(crate) fn is_header(bytes: &[u8]) -> bool {
     bytes.starts_with(b"070701") || bytes.starts_with(b"070702")
 }
 

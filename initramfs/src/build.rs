@@ -16,7 +16,7 @@ use crate::index::{Found, Index};
 use crate::init::init_defect;
 use crate::modinfo::Modinfo;
 use crate::resolve::{Resolution, resolve};
-use crate::{ModuleTree, Report, Spec, devices, signature};
+use crate::{ModuleTree, Report, Spec, devices, root_archive, signature};
 
 /// Mount points that berth expects to be there.
 const DIRECTORIES: &[&str] = &["dev", "proc", "run", "sys", "sysroot"];
@@ -77,6 +77,15 @@ impl Spec {
         if let Some(words) = &self.cmdline {
             let entry = Entry::file(0o644, format!("{}\n", words.trim_end()));
             contents.insert("etc/berth/cmdline", entry, "--cmdline", "configuration")?;
+        }
+        if let Some(src) = &self.root_archive {
+            let entry = Entry::file(0o644, root_archive::make(src, self.mtime)?);
+            contents.insert(
+                root_archive::PATH,
+                entry,
+                "--root-archive",
+                "root in memory",
+            )?;
         }
         for (src, dst) in &self.add {
             contents.add(src, dst)?;

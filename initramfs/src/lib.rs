@@ -59,6 +59,7 @@ mod list;
 mod modinfo;
 mod report;
 mod resolve;
+mod root_archive;
 mod signature;
 mod spec;
 #[cfg(test)]

@@ -19,7 +19,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Build an image; the same inputs give the same bytes.
-    Build(Build),
+    Build(Box<Build>),
     /// List an image's files, and what is in its /etc/berth.
     List {
         /// The image: cpio, plain or compressed, or several one behind the other.
@@ -84,6 +84,9 @@ struct Build {
     /// A file or directory to put in, and where.
     #[arg(long, value_name = "SRC:DST", num_args = 1.., value_parser = source_and_destination)]
     add: Vec<(PathBuf, PathBuf)>,
+    /// What root=tmpfs is filled with: a directory, or a newc archive, plain or compressed.
+    #[arg(long, value_name = "SRC")]
+    root_archive: Option<PathBuf>,
     /// Defaults for the kernel command line.
     #[arg(long, value_name = "WORDS")]
     cmdline: Option<String>,
@@ -126,7 +129,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Build(arguments) => build(arguments)?,
+        Command::Build(arguments) => build(*arguments)?,
         Command::List { image } => {
             let text = list(&read(&image)?).with_context(|| format!("list {}", image.display()))?;
             print!("{text}");
@@ -181,6 +184,9 @@ fn build(arguments: Build) -> Result<()> {
     }
     for (src, dst) in arguments.add {
         spec = spec.add(src, dst);
+    }
+    if let Some(src) = arguments.root_archive {
+        spec = spec.root_archive(src);
     }
     if let Some(words) = arguments.cmdline {
         spec = spec.cmdline(words);

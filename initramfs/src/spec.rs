@@ -16,6 +16,7 @@ pub struct Spec {
     pub(crate) for_this_machine: bool,
     pub(crate) strip_signatures: bool,
     pub(crate) add: Vec<(PathBuf, PathBuf)>,
+    pub(crate) root_archive: Option<PathBuf>,
     pub(crate) cmdline: Option<String>,
     pub(crate) keep_compressed: bool,
     pub(crate) mtime: u32,
@@ -37,6 +38,7 @@ impl Spec {
             for_this_machine: false,
             strip_signatures: false,
             add: Vec::new(),
+            root_archive: None,
             cmdline: None,
             keep_compressed: false,
             mtime: 0,
@@ -99,6 +101,14 @@ impl Spec {
     #[must_use]
     pub fn add(mut self, src: impl Into<PathBuf>, dst: impl Into<PathBuf>) -> Self {
         self.add.push((src.into(), dst.into()));
+        self
+    }
+
+    /// What `root=tmpfs` is filled with, `/root.cpio`: a directory, or a newc archive, plain or compressed. Modes, owners and links
+    /// stay as they are.
+    #[must_use]
+    pub fn root_archive(mut self, src: impl Into<PathBuf>) -> Self {
+        self.root_archive = Some(src.into());
         self
     }
 

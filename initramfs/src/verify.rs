@@ -10,6 +10,7 @@ use crate::index::{Found, Index, Module};
 use crate::init::init_defect;
 use crate::modinfo::{Modinfo, name_of, normal};
 use crate::resolve::COMPANIONS;
+use crate::root_archive;
 
 /// More missing files than this are only counted.
 const MISSING_LIMIT: usize = 10;
@@ -59,10 +60,29 @@ pub fn verify(image: &[u8], release: Option<&str>) -> Vec<String> {
             found.join(", ")
         ));
     }
+    match entries.get(root_archive::PATH) {
+        Some(archive) => {
+            let defect = root_archive::check(&archive.data).err();
+            defects.extend(defect.map(|error| format!("/{}: {error:#}", root_archive::PATH)));
+        }
+        None if wants_root_archive(&entries) => defects.push(format!(
+            "/etc/berth/cmdline says root=tmpfs, and there is no /{}",
+            root_archive::PATH
+        )),
+        None => {}
+    }
     if releases.is_empty() && !wanted(&entries).is_empty() {
         defects.push("/etc/berth/modules names modules, but the image has none".into());
     }
     defects
+}
+
+fn wants_root_archive(entries: &Entries) -> bool {
+    let cmdline = entries.get("etc/berth/cmdline");
+    cmdline.is_some_and(|entry| {
+        let words = String::from_utf8_lossy(&entry.data);
+        words.split_whitespace().any(|word| word == "root=tmpfs")
+    })
 }
 
 /// The modules of one release in the image.

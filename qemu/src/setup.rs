@@ -44,6 +44,7 @@ const NEEDS: &[Need] = &[
     need("mkntfs", "ntfs-3g", "makes ntfs disks"),
     need("cryptsetup", "cryptsetup-bin", "makes encrypted disks"),
     need("veritysetup", "cryptsetup-bin", "makes hash trees"),
+    need("cpio", "cpio", "makes archives"),
     need(
         "busybox",
         "busybox-static",

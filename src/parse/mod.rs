@@ -17,6 +17,7 @@
 //! | [`uuid`] | the two shapes of a filesystem's UUID | mkfs |
 //! | [`superblock`] | what lies on a block device | mkfs, or an attacker |
 //! | [`partition`] | GPT and MBR partition tables | fdisk, or an attacker |
+//! | [`cpio`] | the archive that becomes a root in memory | cpio, berth-initramfs |
 //! | [`mountinfo`] | `/proc/self/mountinfo` | the kernel |
 //! | [`uevent`] | netlink datagrams and sysfs `uevent` files | the kernel |
 //! | [`kmsg`] | records of `/dev/kmsg` | the kernel, and programs |
@@ -37,6 +38,7 @@ pub mod checksum;
 pub mod choice;
 pub mod cmdline;
 pub mod config;
+pub mod cpio;
 pub mod device;
 pub mod executable;
 pub mod json;

@@ -80,8 +80,8 @@ provoked! {
 /// Provoked by tests of their own, here and in `malformed`.
 const PROVOKED_ALONE: &[&str] = &["B006", "B007", "B051", "B052", "B060"];
 
-/// Provoked by the tests of `verity`.
-const OF_VERITY: &[&str] = &["B025", "B026"];
+/// Provoked by the tests of `verity` and of `archive`.
+const OF_ROOTS: &[&str] = &["B025", "B026", "B027"];
 
 /// Provoked by the tests of containers, in `refused`.
 const OF_CONTAINERS: &[&str] = &["B053", "B054", "B055"];
@@ -298,7 +298,7 @@ fn every_code_is_provoked(_: &Lab) -> Result<()> {
         PROVOKED,
         PROVOKED_ALONE,
         OF_CONTAINERS,
-        OF_VERITY,
+        OF_ROOTS,
         handover::PROVOKED,
         malformed::PROVOKED,
     ]

@@ -3,6 +3,7 @@
 //! `BERTH_TEST_KERNELS=6.1,6.12,7` runs those marked for the matrix on these kernels; without it, all run on the default
 //! one. A kernel that cannot be fetched fails all its tests.
 
+mod archive;
 mod boot;
 mod containers;
 mod devices;
@@ -74,6 +75,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 const ALL: &[&[Case]] = &[
+    archive::CASES,
     boot::CASES,
     containers::CASES,
     devices::CASES,

@@ -204,3 +204,21 @@ fn modules_below_usr_need_the_link() {
         Vec::<String>::new()
     );
 }
+
+#[test]
+fn root_archive_that_cannot_be_unpacked_is_found() {
+    let defect = |archive: Option<&[u8]>| {
+        let spec = |spec: Spec| match archive {
+            Some(archive) => spec.replace("/root.cpio", archive, 0o644),
+            None => spec.cmdline("quiet root=tmpfs"),
+        };
+        defects(spec).join(";")
+    };
+    let entries = [("a".to_owned(), archive::Entry::file(0o644, "a"))].into();
+    let good = archive::write(&entries, 0).unwrap();
+    assert_eq!(defect(Some(&good)), "");
+    assert!(defect(Some(&good[..100])).contains("/root.cpio: "));
+    let compressed = Compression::Zstd.encode(&good).unwrap();
+    assert!(defect(Some(&compressed)).contains("/root.cpio: it is no newc archive, or compressed"));
+    assert!(defect(None).contains("there is no /root.cpio"));
+}

@@ -3,6 +3,7 @@
 //! `root=` is the first candidate, those of `berth.root_fallback=` follow. Each is waited for as `rootwait=` says, from the
 //! moment it is its turn; the first that can be mounted is the root. Why the others are not is said when they are given up.
 
+mod archive;
 mod mount;
 mod overlay;
 mod search;
@@ -50,6 +51,8 @@ struct Candidate {
 enum Source {
     Block(Device),
     Share(Share),
+    /// Memory, filled from an archive.
+    Archive,
 }
 
 /// The root filesystem is mounted at [`SYSROOT`], or there is none and the initramfs stays.
@@ -215,7 +218,8 @@ impl Source {
             (Self::Block(device), None) => device.mount(machine, plan),
             (Self::Block(device), Some(verity)) => verity::mount(machine, plan, device, verity),
             (Self::Share(share), None) => share.mount(plan),
-            (Self::Share(_), Some(_)) => Err(nothing_to_verify("a share has no blocks")),
+            (Self::Archive, None) => archive::mount(plan),
+            (_, Some(_)) => Err(nothing_to_verify("it has no blocks")),
         }
     }
 
@@ -223,7 +227,7 @@ impl Source {
     fn name(&self, wanted: DeviceRef<'_>) -> Text<SUBJECT_MAX> {
         match self {
             Self::Block(device) => Text::new(&device.node),
-            Self::Share(_) => Text::new(wanted),
+            Self::Share(_) | Self::Archive => Text::new(wanted),
         }
     }
 }
@@ -241,6 +245,9 @@ fn nothing_to_verify(why: &str) -> Error {
 
 /// Waits for one candidate.
 fn find(machine: &mut Machine, plan: &Plan<'_>, wanted: DeviceRef<'_>) -> Result<Source, Error> {
+    if wanted == DeviceRef::Tmpfs {
+        return Ok(Source::Archive);
+    }
     if let Some(share) = share::find(machine, plan, wanted)? {
         return Ok(Source::Share(share));
     }

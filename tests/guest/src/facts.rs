@@ -138,6 +138,19 @@ pub(crate) fn look_at(paths: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Prints of each file mode, owners, time of the last change, number of links, and what a link leads to.
+pub(crate) fn inodes(paths: &[&str]) -> Result<()> {
+    for path in paths {
+        let meta = fs::symlink_metadata(path)?;
+        let (mode, links, time) = (meta.mode(), meta.nlink(), meta.mtime());
+        let target = fs::read_link(path).unwrap_or_default();
+        let target = target.display();
+        let (uid, gid) = (meta.uid(), meta.gid());
+        println!("inode {path} {mode:o} {uid}:{gid} {time} {links} {target}");
+    }
+    Ok(())
+}
+
 /// Talks to itself over the loopback interface.
 pub(crate) fn loopback() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;

@@ -40,6 +40,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["hold-a-mount"] => host::hold_a_mount()?,
         ["facts", words @ ..] => facts::tell(words)?,
         ["look-at", paths @ ..] => facts::look_at(paths)?,
+        ["inodes", paths @ ..] => facts::inodes(paths)?,
         ["observe"] => propagation::observe()?,
         ["act-on-host", ids @ ..] => propagation::act_on_host(ids)?,
         ["orphans", count] => hostile::orphans(count.parse()?)?,
