@@ -19,6 +19,7 @@ mod modules;
 mod mountat;
 mod mounts;
 mod near_misses;
+mod odd_devices;
 mod overlay;
 mod pause;
 mod provoke;
@@ -91,6 +92,7 @@ const ALL: &[&[Case]] = &[
     mountat::CASES,
     mounts::CASES,
     near_misses::CASES,
+    odd_devices::CASES,
     overlay::CASES,
     pause::CASES,
     refused::CASES,
