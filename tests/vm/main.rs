@@ -20,6 +20,7 @@ mod modules;
 mod mountat;
 mod mounts;
 mod near_misses;
+mod odd_devices;
 mod overlay;
 mod pause;
 mod provoke;
@@ -94,6 +95,7 @@ const ALL: &[&[Case]] = &[
     mountat::CASES,
     mounts::CASES,
     near_misses::CASES,
+    odd_devices::CASES,
     overlay::CASES,
     pause::CASES,
     refused::CASES,

@@ -137,22 +137,26 @@ fn any_root(lab: &Lab, bus: Bus, first: usize, node: &str) -> Result<()> {
 }
 
 /// The kernel for any machine, which has all drivers.
-fn generic(lab: &Lab) -> Result<Kernel> {
+pub(crate) fn generic(lab: &Lab) -> Result<Kernel> {
     lab.series.get_flavour(Arch::X86_64, Flavour::Generic)
 }
 
-fn boot(lab: &Lab, kernel: &Kernel, bus: Bus, kind: Kind, form: Form, node: &str) -> Result<()> {
-    let classes = [
+/// The drivers of the event port and of disks on that bus.
+pub(crate) fn classes(bus: Bus) -> [DeviceClass; 2] {
+    [
         DeviceClass::Virtio,
         match bus {
             Bus::Blk | Bus::Scsi => DeviceClass::Virtio,
             Bus::Nvme => DeviceClass::Nvme,
             Bus::Sata => DeviceClass::Sata,
-            Bus::Usb => DeviceClass::Usb,
+            Bus::Usb | Bus::Uas => DeviceClass::Usb,
             Bus::Sd => DeviceClass::Sd,
         },
-    ];
-    let spec = lab.spec_for(kernel)?.for_devices(classes);
+    ]
+}
+
+fn boot(lab: &Lab, kernel: &Kernel, bus: Bus, kind: Kind, form: Form, node: &str) -> Result<()> {
+    let spec = lab.spec_for(kernel)?.for_devices(classes(bus));
     let spec = spec.for_filesystems([kind.fstype()]);
     let root = name_of(form, kind, node);
     let image = disk_of(kind)?;
@@ -186,7 +190,8 @@ fn boot(lab: &Lab, kernel: &Kernel, bus: Bus, kind: Kind, form: Form, node: &str
     Ok(())
 }
 
-fn took(outcome: &Outcome, device: &str, fstype: &str, asked: &str) -> Result<()> {
+/// Holds a boot to the root that it took.
+pub(crate) fn took(outcome: &Outcome, device: &str, fstype: &str, asked: &str) -> Result<()> {
     let is_it = |event: &&Event| event.name() == "root";
     let root = outcome.events.iter().find(is_it);
     let failure = || outcome.events.iter().find_map(|event| field(event, "text"));

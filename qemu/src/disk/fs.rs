@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use uuid::Uuid;
 
 use super::mkfs::Type;
-use super::{MIB, scratch};
+use super::{MIB, SECTOR, scratch};
 use crate::program::{command, run};
 use crate::tree::Tree;
 
@@ -102,8 +102,8 @@ impl Fs {
         self
     }
 
-    /// Makes the file system in a file of its own.
-    pub(super) fn make(&self) -> Result<NamedTempFile> {
+    /// Makes the file system in a file of its own, for a device with sectors of `sector` bytes.
+    pub(super) fn make(&self, sector: u32) -> Result<NamedTempFile> {
         let mut image = scratch()?;
         image
             .as_file()
@@ -114,15 +114,17 @@ impl Fs {
                 label,
                 serial,
                 tree,
-            } => make_vfat(image.path(), label, *serial, tree)?,
-            Content::Ext4 { label, uuid, tree } => make_ext4(image.path(), label, *uuid, tree)?,
+            } => make_vfat(image.path(), sector, label, *serial, tree)?,
+            Content::Ext4 { label, uuid, tree } => {
+                make_ext4(image.path(), sector, label, *uuid, tree)?
+            }
             Content::Other {
                 kind,
                 label,
                 uuid,
                 tree,
             } => {
-                kind.make(image.path(), label, *uuid, tree)?;
+                kind.make(image.path(), sector, label, *uuid, tree)?;
                 let made = image.as_file().metadata()?.len();
                 ensure!(made <= self.size, "{made} bytes do not fit");
             }
@@ -149,10 +151,11 @@ impl Fs {
     }
 }
 
-fn make_vfat(image: &Path, label: &str, serial: u32, tree: &Tree) -> Result<()> {
+fn make_vfat(image: &Path, sector: u32, label: &str, serial: u32, tree: &Tree) -> Result<()> {
     let serial = format!("{serial:08x}");
     let mut mkfs = utc("mkfs.vfat");
     mkfs.args(["--invariant", "-n", label, "-i", &serial])
+        .args(["-S", &sector.to_string()])
         .arg(image);
     run(&mut mkfs).context("make a vfat")?;
 
@@ -176,12 +179,14 @@ fn make_vfat(image: &Path, label: &str, serial: u32, tree: &Tree) -> Result<()> 
     Ok(())
 }
 
-fn make_ext4(image: &Path, label: &str, uuid: Uuid, tree: &Tree) -> Result<()> {
+fn make_ext4(image: &Path, sector: u32, label: &str, uuid: Uuid, tree: &Tree) -> Result<()> {
     let root = tempfile::tempdir().context("make a directory for the tree")?;
     tree.make(root.path())?;
     let uuid = uuid.to_string();
     let mut mkfs = utc("mke2fs");
     mkfs.args(["-q", "-F", "-t", "ext4", "-L", label, "-U", &uuid])
+        // Of its own accord it makes smaller blocks for a small file.
+        .args((sector > SECTOR).then(|| format!("-b{sector}")))
         .args(["-E", &format!("hash_seed={uuid},root_owner=0:0"), "-d"])
         .args([root.path(), image])
         .env("E2FSPROGS_FAKE_TIME", "315532800");

@@ -16,6 +16,8 @@ use crate::tree::Tree;
 pub enum Type {
     /// Its tools cannot fill it: it is empty, and has a label and no UUID of our choice.
     Exfat,
+    /// The same is true of it.
+    Ntfs,
     /// From 300 MiB on, as mkfs.xfs demands.
     Xfs,
     /// From 109 MiB on, as mkfs.btrfs demands.
@@ -36,7 +38,7 @@ impl Type {
         match self {
             Self::Xfs => 320,
             Self::Btrfs | Self::F2fs => 128,
-            Self::Exfat => 64,
+            Self::Exfat | Self::Ntfs => 64,
             Self::Squashfs | Self::Erofs | Self::Iso9660 => 32,
         }
     }
@@ -45,6 +47,7 @@ impl Type {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Exfat => "exfat",
+            Self::Ntfs => "ntfs3",
             Self::Xfs => "xfs",
             Self::Btrfs => "btrfs",
             Self::Squashfs => "squashfs",
@@ -54,19 +57,32 @@ impl Type {
         }
     }
 
-    /// Makes one of the tree in the file `image`, which has its size already.
-    pub(super) fn make(self, image: &Path, label: &str, uuid: Uuid, tree: &Tree) -> Result<()> {
+    /// Makes one of the tree in the file `image`, which has its size already, for sectors of `sector` bytes.
+    pub(super) fn make(
+        self,
+        image: &Path,
+        sector: u32,
+        label: &str,
+        uuid: Uuid,
+        tree: &Tree,
+    ) -> Result<()> {
         let root = tempfile::tempdir().context("make a directory for the tree")?;
         tree.make(root.path())?;
         let uuid = uuid.to_string();
         let mut then = None;
         let mut mkfs = match self {
             Self::Exfat => tool("mkfs.exfat", &["-L", label]),
+            Self::Ntfs => {
+                let sector = sector.to_string();
+                // It asks for the geometry of real disks, and for more than a file's name to believe in a disk.
+                tool("mkntfs", &["-q", "-Q", "-F", "-s", &sector, "-L", label])
+            }
             Self::Xfs => {
                 let list = root.path().with_extension("proto");
                 fs::write(&list, format!("/\n0 0\n{}", proto(root.path(), "")?))?;
                 let mut mkfs = tool("mkfs.xfs", &["-q", "-L", label, "-m"]);
                 mkfs.arg(format!("uuid={uuid}")).arg("-p").arg(&list);
+                mkfs.arg(format!("-ssize={sector}"));
                 mkfs
             }
             Self::Btrfs => {

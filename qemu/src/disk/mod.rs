@@ -32,6 +32,9 @@ const MIB: u64 = 1 << 20;
 /// Partitions begin on multiples of this, and so does the room behind the last one, where GPT keeps its copy.
 const ALIGN: u64 = MIB;
 
+/// The size of a sector in bytes, unless it is said otherwise.
+const SECTOR: u32 = 512;
+
 /// A file for an image, where images are kept.
 fn scratch() -> Result<NamedTempFile> {
     let dir = target_dir().join("disks");
@@ -58,6 +61,7 @@ struct Partition {
 pub struct Disk {
     table: Table,
     partitions: Vec<Partition>,
+    sector: u32,
 }
 
 impl Disk {
@@ -69,6 +73,7 @@ impl Disk {
                 name: String::new(),
                 fs,
             }],
+            sector: SECTOR,
         }
     }
 
@@ -82,6 +87,7 @@ impl Disk {
         Self {
             table: Table::Mbr(signature),
             partitions: Vec::new(),
+            sector: SECTOR,
         }
     }
 
@@ -90,7 +96,14 @@ impl Disk {
         Self {
             table: Table::Gpt(uuid),
             partitions: Vec::new(),
+            sector: SECTOR,
         }
+    }
+
+    /// Table and filesystems are for sectors of so many bytes, 512 or 4096, which the drive must have too.
+    pub fn sectors(mut self, bytes: u32) -> Self {
+        self.sector = bytes;
+        self
     }
 
     /// The next partition.
@@ -135,7 +148,7 @@ impl Disk {
         let images: Vec<NamedTempFile> = self
             .partitions
             .iter()
-            .map(|partition| partition.fs.make())
+            .map(|partition| partition.fs.make(self.sector))
             .collect::<Result<_>>()?;
         let mut starts = Vec::new();
         let mut end = if matches!(self.table, Table::Bare) {
@@ -155,8 +168,12 @@ impl Disk {
         disk.set_len(end + tail)?;
         match &self.table {
             Table::Bare => (),
-            Table::Mbr(signature) => table::write_mbr(disk, *signature, &self.partitions, &starts)?,
-            Table::Gpt(uuid) => table::write_gpt(disk, *uuid, &self.partitions, &starts)?,
+            Table::Mbr(signature) => {
+                table::write_mbr(disk, self.sector, *signature, &self.partitions, &starts)?
+            }
+            Table::Gpt(uuid) => {
+                table::write_gpt(disk, self.sector, *uuid, &self.partitions, &starts)?
+            }
         }
         for (start, image) in starts.iter().zip(&images) {
             disk.seek(SeekFrom::Start(*start))?;
@@ -275,6 +292,22 @@ mod tests {
             ("root", Uuid::from_u128(0xb0a7_0002))
         );
         assert_eq!((root.first_lba, root.last_lba), (2 * 2048, 4 * 2048 - 1));
+    }
+
+    #[test]
+    fn large_sectors_are_counted_by_tables_and_known_to_filesystems() {
+        let image = Disk::gpt(Uuid::from_u128(1))
+            .sectors(4096)
+            .named("root", Fs::vfat("A", 1, tree()));
+        let image = image.build().unwrap();
+        let gpt = gpt::GptConfig::new()
+            .logical_block_size(gpt::disk::LogicalBlockSize::Lb4096)
+            .open(&image)
+            .unwrap();
+        let root = &gpt.partitions()[&1];
+        assert_eq!((root.first_lba, root.last_lba), (256, 65 * 256 - 1));
+        let vfat = &std::fs::read(&image).unwrap()[MIB as usize..];
+        assert_eq!(vfat[11..13], 4096_u16.to_le_bytes());
     }
 
     #[test]

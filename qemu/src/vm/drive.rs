@@ -25,19 +25,26 @@ pub enum Bus {
     Sata,
     /// A port of the one xHCI controller, as USB mass storage: `/dev/sda`, …
     Usb,
+    /// A SCSI disk behind the one USB Attached SCSI bridge, on a port of the xHCI controller: `/dev/sda`, …
+    Uas,
     /// The card of the one SD host controller: `/dev/mmcblk0`. There can be one.
     Sd,
 }
 
 impl Bus {
-    /// Its controller, which is there when a disk is attached to it. virtio-scsi's is always there, and some disks bring their
-    /// own.
-    pub(super) fn controller(self) -> Option<Value> {
+    /// Its controllers, the first first, which are there when a disk is attached to it. virtio-scsi's is always there, and some
+    /// disks bring their own.
+    pub(super) fn controllers(self) -> Vec<Value> {
+        let xhci = || json!({ "driver": "qemu-xhci", "id": "xhci" });
         match self {
-            Self::Scsi | Self::Blk | Self::Nvme => None,
-            Self::Sata => Some(json!({ "driver": "ahci", "id": "ahci" })),
-            Self::Usb => Some(json!({ "driver": "qemu-xhci", "id": "xhci" })),
-            Self::Sd => Some(json!({ "driver": "sdhci-pci", "id": "sdhci" })),
+            Self::Scsi | Self::Blk | Self::Nvme => Vec::new(),
+            Self::Sata => vec![json!({ "driver": "ahci", "id": "ahci" })],
+            Self::Usb => vec![xhci()],
+            Self::Uas => vec![
+                xhci(),
+                json!({ "driver": "usb-uas", "id": "uas", "bus": "xhci.0" }),
+            ],
+            Self::Sd => vec![json!({ "driver": "sdhci-pci", "id": "sdhci" })],
         }
     }
 }
@@ -49,6 +56,10 @@ pub struct Drive {
     pub(crate) bus: Bus,
     pub(crate) serial: Option<String>,
     pub(crate) read_only: bool,
+    /// Whether it is a medium in a CD drive.
+    is_cd: bool,
+    /// The size of its sectors in bytes, where that is not the usual.
+    sectors: Option<u32>,
 }
 
 impl Drive {
@@ -67,18 +78,34 @@ impl Drive {
         Self::on(Bus::Blk, image.as_ref())
     }
 
+    /// A medium in a CD drive on that bus, which is SCSI or SATA: `/dev/sr0`, … It is read-only and has sectors of 2048 bytes.
+    pub fn cd(bus: Bus, image: &(impl AsRef<Path> + ?Sized)) -> Self {
+        Self {
+            is_cd: true,
+            ..Self::on(bus, image.as_ref()).read_only()
+        }
+    }
+
     fn on(bus: Bus, image: &Path) -> Self {
         Self {
             image: image.to_owned(),
             bus,
             serial: None,
             read_only: false,
+            is_cd: false,
+            sectors: None,
         }
     }
 
     /// The serial number that the guest sees. virtio-blk cuts it at 20 bytes.
     pub fn serial(mut self, serial: impl Into<String>) -> Self {
         self.serial = Some(serial.into());
+        self
+    }
+
+    /// The device has sectors of so many bytes, and takes nothing smaller.
+    pub fn sectors(mut self, bytes: u32) -> Self {
+        self.sectors = Some(bytes);
         self
     }
 
@@ -122,18 +149,28 @@ impl Drive {
 
     /// QEMU's device object in front of that storage, at that place on its bus.
     pub(crate) fn device(&self, node: &str, place: usize, is_counted: bool) -> Value {
+        let (scsi, ide) = if self.is_cd {
+            ("scsi-cd", "ide-cd")
+        } else {
+            ("scsi-hd", "ide-hd")
+        };
         let mut device = match self.bus {
-            Bus::Scsi => json!({ "driver": "scsi-hd", "bus": "scsi.0", "scsi-id": place }),
+            Bus::Scsi => json!({ "driver": scsi, "bus": "scsi.0", "scsi-id": place }),
             Bus::Blk => json!({ "driver": "virtio-blk-pci" }),
             Bus::Nvme => json!({ "driver": "nvme", "serial": node }),
-            Bus::Sata => json!({ "driver": "ide-hd", "bus": format!("ahci.{place}") }),
+            Bus::Sata => json!({ "driver": ide, "bus": format!("ahci.{place}") }),
             Bus::Usb => json!({ "driver": "usb-storage", "bus": "xhci.0" }),
+            Bus::Uas => json!({ "driver": scsi, "bus": "uas.0", "lun": place }),
             Bus::Sd => json!({ "driver": "sd-card" }),
         };
         device["id"] = format!("dev-{node}").into();
         device["drive"] = node.into();
         if let Some(serial) = &self.serial {
             device["serial"] = serial.as_str().into();
+        }
+        if let Some(bytes) = self.sectors {
+            device["logical_block_size"] = bytes.into();
+            device["physical_block_size"] = bytes.into();
         }
         if self.bus == Bus::Blk && is_counted {
             device["ioeventfd"] = false.into();

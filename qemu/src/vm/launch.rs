@@ -63,7 +63,7 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
     for controller in builder
         .drives
         .iter()
-        .filter_map(|drive| drive.bus.controller())
+        .flat_map(|drive| drive.bus.controllers())
     {
         if !controllers.contains(&controller) {
             line.device(&controller);

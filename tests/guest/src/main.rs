@@ -1,11 +1,12 @@
 //! Runs inside the virtual machines of the tests, as the program of a container or as `init=`, and prints what it sees.
-//! `guest <what> [arguments]`; it is linked statically, because there is nothing else where it runs.
+//! `guest <what> [arguments]`, or `/prepare` before berth; it is linked statically, because there is nothing else where it runs.
 
 mod facts;
 mod host;
 mod hostile;
 mod init;
 mod mountat;
+mod prepare;
 mod propagation;
 
 use std::env;
@@ -14,9 +15,13 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match run(&words) {
+    let arguments: Vec<String> = env::args().collect();
+    let words: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
+    let result = match arguments.first() {
+        Some(name) if name == prepare::NAME => prepare::run(&words),
+        _ => run(&words),
+    };
+    match result {
         Ok(status) => status,
         Err(error) => {
             println!("guest: {}: {error:#}", words.join(" "));
