@@ -195,16 +195,16 @@ fn root_with_an_ntfs(lab: &Lab) -> Result<()> {
     let image = Disk::gpt(DISK_UUID).named("odd", ntfs).build()?;
     let serial: [u8; 8] = fs::read(&image)?[MIB + 72..][..8].try_into()?;
     let uuid = format!("UUID={:016X}", u64::from_le_bytes(serial));
-    let (fstype, words) = match lab.series {
-        Series::V6_1 | Series::V6_12 => ("ntfs3", ""),
-        Series::V7 => ("ntfs", "rootfstype=ntfs"),
+    let fstype = match lab.series {
+        Series::V6_1 | Series::V6_12 => "ntfs3",
+        Series::V7 => "ntfs",
     };
     let spec = lab.spec_for(&kernel)?.for_devices(classes(Bus::Blk));
     let has_driver = lab.series != Series::V6_1;
     let spec = spec.for_filesystems(has_driver.then_some(fstype));
     for root in ["LABEL=ODDROOT", &uuid, "/dev/vda1"] {
         let outcome = machine("root_with_an_ntfs", &kernel, &spec)?
-            .append(format!("root={root} {words}"))
+            .append(format!("root={root}"))
             .blk(&image)
             .start()?
             .wait()?;

@@ -1,7 +1,7 @@
 //! What becomes of a machine whose boot failed: the report on the console, and `berth.on_failure=`.
 
 use anyhow::{Context, Result, ensure};
-use berth_initramfs::Compression;
+use berth_initramfs::{Compression, DeviceClass};
 use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Builder, Drive, Ended, Outcome, Vm, VmFailure};
@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = cases![
     once failure_gives_a_shell_where_there_is_one,
     once shell_that_is_missing_is_said_to_be,
     once report_is_on_a_quiet_console_too,
+    once image_for_another_kernel_is_told_where_it_asks_for_no_module_by_name,
     once report_with_many_disks_fits_one_screen,
     once machine_without_proc_reports_and_rests,
 ];
@@ -163,6 +164,31 @@ fn report(outcome: &Outcome) -> Vec<&str> {
         .lines()
         .filter(|line| line.contains("berth: "))
         .collect()
+}
+
+/// Without modules there is no event port either, on kernels that have its driver as a module.
+fn image_for_another_kernel_is_told_where_it_asks_for_no_module_by_name(lab: &Lab) -> Result<()> {
+    let name = "image_for_another_kernel_is_told_where_it_asks_for_no_module_by_name";
+    let spec = lab
+        .spec()?
+        .for_devices([DeviceClass::Virtio])
+        .omit(format!("/lib/modules/{}", lab.kernel.release))
+        .replace("/lib/modules/5.0.0-none/modules.dep", [], 0o644);
+    let outcome = lab
+        .machine_with(name, &spec.build(Compression::None)?)
+        .append("root=LABEL=BERTH rootwait=0")
+        .blk(&disk::vfat([])?)
+        .start()?
+        .wait()?;
+    outcome.assert_ended(Ended::PowerOff)?;
+    let release = &lab.kernel.release;
+    let line = format!("the kernel is {release}, the image has modules of 5.0.0-none");
+    let lines = report(&outcome);
+    ensure!(
+        lines.iter().any(|found| found.contains(&line)),
+        "{lines:#?}"
+    );
+    Ok(())
 }
 
 fn report_is_on_a_quiet_console_too(lab: &Lab) -> Result<()> {

@@ -1,8 +1,11 @@
 //! How the root is mounted: the words of `rootflags=`, `ro` and `rw`, and what the kernel says about them.
 
 use anyhow::{Context, Result, ensure};
+use berth_initramfs::{Compression, DeviceClass};
+use berth_qemu::disk::{Disk, Fs, Type};
 use berth_qemu::vm::{Drive, Ended, Outcome};
 use berth_tests::{Bundle, Lab, Seen, disk, field};
+use uuid::Uuid;
 
 use crate::{Case, cases};
 
@@ -10,6 +13,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere words_of_rootflags_go_where_they_belong,
     everywhere root_that_cannot_be_written_is_mounted_read_only_with_a_warning,
     once words_of_the_command_line_count_before_rootflags,
+    once what_the_filesystem_has_to_say_of_a_mount_that_works_is_in_the_log,
 ];
 
 const EXT4_ROOT: &str = "root=UUID=b0a70000-0000-4000-8000-000000000003";
@@ -81,5 +85,27 @@ fn words_of_the_command_line_count_before_rootflags(lab: &Lab) -> Result<()> {
         let outcome = boot(lab, name, words, false)?;
         ensure!(is_read_only(&outcome)? == expected, "{words}");
     }
+    Ok(())
+}
+
+/// A disk of QEMU's is no memory that could be mapped. Later kernels say it in their log.
+fn what_the_filesystem_has_to_say_of_a_mount_that_works_is_in_the_log(lab: &Lab) -> Result<()> {
+    let name = "what_the_filesystem_has_to_say_of_a_mount_that_works_is_in_the_log";
+    let files = disk::files([Bundle::new("any")])?;
+    let image = Disk::bare(Fs::of_type(Type::Erofs, "", Uuid::nil(), files)).build()?;
+    let spec = lab.spec()?.for_devices([DeviceClass::Virtio]);
+    let spec = spec.for_filesystems(["erofs"]);
+    let outcome = lab
+        .machine_with(name, &spec.build(Compression::Zstd)?)
+        .append("root=/dev/vda rootflags=dax=always loglevel=7")
+        .blk(&image)
+        .start()?
+        .wait()?;
+    outcome.assert(Ended::PowerOff, 0)?;
+    ensure!(
+        outcome
+            .console
+            .contains("berth: root: mounted, but erofs: DAX")
+    );
     Ok(())
 }

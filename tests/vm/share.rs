@@ -123,7 +123,17 @@ fn tag_that_no_share_has(lab: &Lab) -> Result<()> {
         &outcome,
         "B020",
         "wait for root=9p:nobody: no device has this tag after 2 s",
-    )
+    )?;
+    let mut report = outcome
+        .events
+        .iter()
+        .filter_map(|event| field(event, "line"));
+    ensure!(
+        report.any(|line| line == "shares: 9p:host"),
+        "{:?}",
+        outcome.events
+    );
+    Ok(())
 }
 
 fn share_of_a_kind_that_the_image_has_no_driver_for(lab: &Lab) -> Result<()> {

@@ -12,8 +12,20 @@ use crate::sys::module::Mapped;
 use crate::text::Text;
 
 /// The running kernel's release, `uname -r` (at most 64 bytes, uname(2)).
-pub(super) fn release() -> Text<65> {
+pub(in crate::boot) fn release() -> Text<65> {
     Text::new(uname().release().to_str().unwrap_or("?"))
+}
+
+/// The releases for which the image has modules.
+pub(super) fn releases() -> Text<128> {
+    let mut found = Text::EMPTY;
+    // No directory of modules is the case of no modules.
+    let _ = fs::each_name(MODULES, |name| {
+        let separator = if found.is_empty() { "" } else { ", " };
+        found.push(format_args!("{separator}{name}"));
+        true
+    });
+    found
 }
 
 /// depmod's indexes for the running kernel, as mapped files.
@@ -48,13 +60,7 @@ impl Image {
     /// Says why there are no modules, although some are wanted: the image may have none at all, for a kernel with everything
     /// built in, or those of another kernel.
     pub(super) fn explain_absence(machine: &mut Machine, release: &str) -> Result<(), Error> {
-        let mut others = Text::<128>::EMPTY;
-        // No directory of modules is the case of no modules.
-        let _ = fs::each_name(MODULES, |name| {
-            let separator = if others.is_empty() { "" } else { ", " };
-            others.push(format_args!("{separator}{name}"));
-            true
-        });
+        let others = releases();
         if others.is_empty() {
             machine.warn(
                 Stage::Modules,

@@ -25,7 +25,8 @@ use crate::sys::module;
 use crate::sys::path::{Path, path};
 use crate::sys::{fs, kmsg};
 use crate::text::{Text, contains};
-use image::{Image, release};
+use image::Image;
+pub(super) use image::release;
 
 const LIST: &str = "/etc/berth/modules";
 const MODULES: &str = "/lib/modules";
@@ -110,6 +111,12 @@ pub(super) fn load_listed(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), 
         let indexes = image.check()?;
         names.try_for_each(|name| load(machine, &indexes, done, plan, name, Asked::ByName))
     })
+}
+
+/// The releases for which the image has modules, if the running one is not among them.
+pub(super) fn only_of_others(machine: &Machine) -> Option<Text<128>> {
+    let others = image::releases();
+    (machine.modules.image.is_none() && !others.is_empty()).then_some(others)
 }
 
 /// The files that were loaded, see [`Modules`].

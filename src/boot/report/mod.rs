@@ -12,11 +12,12 @@
 mod devices;
 mod kernel;
 pub(super) mod late;
+mod shares;
 
 use core::fmt;
 
 use super::Machine;
-use super::modules::need::each_unanswered;
+use super::modules::{self, need::each_unanswered};
 use crate::error::{Code, Error, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::hint::hint;
@@ -59,6 +60,8 @@ pub(super) fn report(machine: &mut Machine, error: &Error, action: &str) {
         devices::list(&mut report, error.code);
     }
     if error.code == Code::RootNotFound {
+        shares::list(&mut report);
+        report.stale_image();
         report.unanswered();
     }
     if matches!(error.stage, Stage::Modules | Stage::Root) {
@@ -76,6 +79,16 @@ impl Report<'_> {
         let asked = self.machine.asked.line;
         if !asked.is_empty() {
             self.line(format_args!("asked for: {asked}"));
+        }
+    }
+
+    /// An image whose modules are of other kernels only, where none of them was asked for by name.
+    fn stale_image(&mut self) {
+        if let Some(others) = modules::only_of_others(self.machine) {
+            let running = modules::release();
+            self.line(format_args!(
+                "the kernel is {running}, the image has modules of {others}: build it for this kernel"
+            ));
         }
     }
 

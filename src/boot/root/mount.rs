@@ -62,7 +62,15 @@ impl Device {
                     format_args!("what is on it: {}", self.kind),
                 ));
             };
-            return mount(machine, plan, &self.node, fstype);
+            let result = mount(machine, plan, &self.node, fstype);
+            // Its other driver, which Linux 7.1 brought.
+            let has_other = fstype == "ntfs3";
+            return match result {
+                Err(error) if has_other && error.code == Code::RootNoDriver => {
+                    mount(machine, plan, &self.node, "ntfs").or(Err(error))
+                }
+                result => result,
+            };
         }
         let mut types = plan.rootfstype.iter();
         // A list that was given has at least one item.
@@ -121,6 +129,10 @@ pub(super) fn refused(fault: Fault, mark: &kmsg::Mark) -> Error {
 
 /// Attaches a filesystem at a directory of the initramfs.
 pub(super) fn attach(root: &Detached, at: &str) -> Result<(), Error> {
+    let warning = root.warning();
+    if !warning.is_empty() {
+        kmsg::warning(Stage::Root, format_args!("mounted, but {warning}"));
+    }
     fs::open_directory(CWD, at)
         .and_then(|target| root.attach(target.as_fd()).during(Op::Mount, at))
         .at(Stage::Root, Code::RootMount)

@@ -221,7 +221,11 @@ pub fn filesystem_flags<'o>(flags: MountFlags) -> impl Iterator<Item = &'o str> 
 
 /// A mount that is in no tree yet: it can be configured before anyone sees it.
 #[derive(Debug)]
-pub struct Detached(OwnedFd);
+pub struct Detached {
+    mount: OwnedFd,
+    /// What it was made in, where the filesystem may have left a warning.
+    context: Option<OwnedFd>,
+}
 
 impl Detached {
     /// A new instance of a filesystem: fsopen(2), one fsconfig(2) for each option, fsmount(2).
@@ -271,7 +275,10 @@ impl Detached {
             return step(errno, Some(&context), "");
         }
         match fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes) {
-            Ok(mount) => Ok(Self(mount)),
+            Ok(mount) => Ok(Self {
+                mount,
+                context: Some(context),
+            }),
             Err(errno) => step(errno, Some(&context), ""),
         }
     }
@@ -289,7 +296,10 @@ impl Detached {
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH;
         flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-        open_tree(source, "", flags).map(Self)
+        open_tree(source, "", flags).map(|mount| Self {
+            mount,
+            context: None,
+        })
     }
 
     /// Sets how it, and with `recursive` all below it, pass on mounts: mount_setattr(2).
@@ -327,7 +337,7 @@ impl Detached {
             userns_fd: 0,
         };
         let flags = if recursive { linux::AT_RECURSIVE } else { 0 };
-        raw::mount_setattr(self.0.as_fd(), flags, &attributes)
+        raw::mount_setattr(self.mount.as_fd(), flags, &attributes)
     }
 
     /// Attaches it on the file or directory `target`: move_mount(2).
@@ -337,23 +347,29 @@ impl Detached {
     pub fn attach(&self, target: BorrowedFd<'_>) -> Result<(), Errno> {
         let flags =
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(&self.0, "", target, "", flags)
+        move_mount(&self.mount, "", target, "", flags)
     }
 
     /// The root of the mount, which stays usable when it is attached.
     pub fn into_root(self) -> OwnedFd {
-        self.0
+        self.mount
     }
 
     /// Whether nothing can be written there, be it for the mount or for the filesystem (access(2), `EROFS`). statfs(2) would
     /// tell too, but has vfat count its free clusters.
     pub fn is_read_only(&self) -> bool {
-        accessat(&self.0, ".", Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ROFS)
+        accessat(&self.mount, ".", Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ROFS)
+    }
+
+    /// What the filesystem had to say although it could be made, if anything.
+    pub fn warning(&self) -> Text<128> {
+        let context = self.context.as_ref();
+        context.map_or(Text::EMPTY, |context| context_message(context.as_fd()))
     }
 
     /// The root of the mount.
     pub fn root(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.mount.as_fd()
     }
 }
 
