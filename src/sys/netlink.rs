@@ -6,7 +6,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, IoSliceMut};
 use rustix::net::netlink::{KOBJECT_UEVENT, SocketAddrNetlink};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvFlags, SocketFlags, SocketType, bind, recvmsg,
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, SocketFlags, SocketType, bind, recv, recvmsg,
     socket_with, sockopt,
 };
 
@@ -28,7 +28,7 @@ pub struct Uevents(OwnedFd);
 pub enum Received<'b> {
     /// A message of the kernel's.
     Message(&'b [u8]),
-    /// Messages were lost, so what is known from them must be looked up afresh.
+    /// Messages were lost, and those that were left are thrown away: what is known from them must be looked up afresh.
     Overflow,
     /// Nothing is left to read.
     Nothing,
@@ -71,10 +71,21 @@ impl Uevents {
                     return Received::Message(buffer.get(..message.bytes).unwrap_or(buffer));
                 }
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(Errno::NOBUFS) => return Received::Overflow,
+                Err(Errno::NOBUFS) => {
+                    self.discard();
+                    return Received::Overflow;
+                }
                 Err(_) => return Received::Nothing,
             }
         }
+    }
+
+    /// Empties the queue. The kernel tells of a loss only once until then (netlink_overrun(), net/netlink/af_netlink.c): who looks
+    /// afresh before misses what is lost after that look.
+    fn discard(&self) {
+        let mut nothing = [MaybeUninit::uninit(); 1];
+        let goes_on = |result| matches!(result, Ok(_) | Err(Errno::INTR | Errno::NOBUFS));
+        while goes_on(recv(&self.0, &mut nothing, RecvFlags::TRUNC).map(|_| ())) {}
     }
 }
 

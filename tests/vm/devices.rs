@@ -1,8 +1,10 @@
 //! Disks that are there late, or never, and the ways to name them.
 
 use anyhow::{Context, Result, ensure};
+use berth_initramfs::Compression;
+use berth_qemu::disk::Disk;
 use berth_qemu::vm::{Drive, Ended, Event, What};
-use berth_tests::{Bundle, Lab, disk, field, line};
+use berth_tests::{Bundle, Lab, MODULES, disk, field, guest, line};
 
 use crate::{Case, cases};
 
@@ -13,6 +15,7 @@ pub(crate) const CASES: &[Case] = cases![
     once late_device_is_found_by_number,
     everywhere device_that_never_comes_ends_in_a_report_within_the_deadline,
     once rootdelay_is_slept_before_the_search,
+    everywhere device_whose_uevent_is_lost_is_found_by_looking_again,
 ];
 
 /// Boots without disks, plugs the root in when the machine is known to wait for it, and sees a container run from it.
@@ -142,4 +145,29 @@ fn time(events: &[Event], is_it: impl Fn(&Event) -> bool) -> Result<u64> {
         .find(|event| is_it(event))
         .map(|event| event.t)
         .context("an event is missing")
+}
+
+/// A process that was there before keeps PID 1 from its socket and fills it, from a first disk on until the root has come.
+fn device_whose_uevent_is_lost_is_found_by_looking_again(lab: &Lab) -> Result<()> {
+    let name = "device_whose_uevent_is_lost_is_found_by_looking_again";
+    let image = disk::vfat([Bundle::new("late")])?;
+    let empty = Disk::empty(1).build()?;
+    let spec = lab.spec()?.load(MODULES).add(guest()?, "/prepare").replace(
+        "/etc/prepare",
+        "flood\n",
+        0o644,
+    );
+    let mut vm = lab
+        .machine_with(name, &spec.build(Compression::Zstd)?)
+        .append("rdinit=/prepare loglevel=7 rootwait root=LABEL=BERTH")
+        .start()?;
+    vm.expect("the machine waits", |event| event.name() == "waiting")?;
+    vm.plug(Drive::scsi(&empty))?;
+    vm.expect_console("flood: the sockets are full")?;
+    vm.plug(Drive::scsi(&image))?;
+    vm.expect("the container runs", |event| {
+        line(event) == Some(("late", "late"))
+    })?;
+    ensure!(vm.console().contains("uevents were lost"));
+    Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
 }

@@ -161,6 +161,7 @@ impl<'p> Search<'p> {
                         Stage::Root,
                         format_args!("uevents were lost: looking at all devices"),
                     );
+                    machine.open_event_device();
                     need::coldplug(machine, plan);
                     if let Some(device) = self.look_at_all(machine)? {
                         return Ok(Some(device));
