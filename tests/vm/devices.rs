@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::Compression;
 use berth_qemu::disk::Disk;
-use berth_qemu::vm::{Drive, Ended, Event, What};
+use berth_qemu::vm::{Drive, Ended, Event, Vm, What};
 use berth_tests::{Bundle, Lab, MODULES, disk, field, guest, line};
 
 use crate::{Case, cases};
@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere device_that_never_comes_ends_in_a_report_within_the_deadline,
     once rootdelay_is_slept_before_the_search,
     everywhere device_whose_uevent_is_lost_is_found_by_looking_again,
+    everywhere disk_that_is_gone_when_it_is_looked_at_is_passed_over,
 ];
 
 /// Boots without disks, plugs the root in when the machine is known to wait for it, and sees a container run from it.
@@ -147,27 +148,52 @@ fn time(events: &[Event], is_it: impl Fn(&Event) -> bool) -> Result<u64> {
         .context("an event is missing")
 }
 
-/// A process that was there before keeps PID 1 from its socket and fills it, from a first disk on until the root has come.
-fn device_whose_uevent_is_lost_is_found_by_looking_again(lab: &Lab) -> Result<()> {
-    let name = "device_whose_uevent_is_lost_is_found_by_looking_again";
-    let image = disk::vfat([Bundle::new("late")])?;
-    let empty = Disk::empty(1).build()?;
-    let spec = lab.spec()?.load(MODULES).add(guest()?, "/prepare").replace(
-        "/etc/prepare",
-        "flood\n",
-        0o644,
-    );
+/// A machine that waits for its root, where the guest program does that to PID 1 when a first disk comes, which is empty.
+fn held(lab: &Lab, name: &str, what: &str) -> Result<Vm> {
+    let spec =
+        lab.spec()?
+            .load(MODULES)
+            .add(guest()?, "/prepare")
+            .replace("/etc/prepare", what, 0o644);
     let mut vm = lab
         .machine_with(name, &spec.build(Compression::Zstd)?)
         .append("rdinit=/prepare loglevel=7 rootwait root=LABEL=BERTH")
         .start()?;
     vm.expect("the machine waits", |event| event.name() == "waiting")?;
-    vm.plug(Drive::scsi(&empty))?;
-    vm.expect_console("flood: the sockets are full")?;
-    vm.plug(Drive::scsi(&image))?;
+    vm.plug(Drive::scsi(&Disk::empty(1).build()?))?;
+    vm.expect_console("hold: PID 1 is held")?;
+    Ok(vm)
+}
+
+fn ends_well(vm: &Vm) -> Result<()> {
     vm.expect("the container runs", |event| {
         line(event) == Some(("late", "late"))
     })?;
-    ensure!(vm.console().contains("uevents were lost"));
     Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
+}
+
+fn device_whose_uevent_is_lost_is_found_by_looking_again(lab: &Lab) -> Result<()> {
+    let name = "device_whose_uevent_is_lost_is_found_by_looking_again";
+    let mut vm = held(lab, name, "flood\n")?;
+    vm.plug(Drive::scsi(&disk::vfat([Bundle::new("late")])?))?;
+    ends_well(&vm)?;
+    ensure!(vm.console().contains("uevents were lost"));
+    Ok(())
+}
+
+/// The root came twice, and one is gone again before PID 1 reads that it came.
+fn disk_that_is_gone_when_it_is_looked_at_is_passed_over(lab: &Lab) -> Result<()> {
+    let name = "disk_that_is_gone_when_it_is_looked_at_is_passed_over";
+    let image = disk::vfat([Bundle::new("late")])?;
+    let mut vm = held(lab, name, "hold\n")?;
+    let first = vm.plug(Drive::scsi(&image))?;
+    vm.expect_console("[sdb] Attached SCSI disk")?;
+    vm.plug(Drive::scsi(&image))?;
+    vm.expect_console("[sdc] Attached SCSI disk")?;
+    vm.unplug(&first)?;
+    ends_well(&vm)?;
+    let root = vm.events().into_iter().find(|event| event.name() == "root");
+    let root = root.context("no root")?;
+    ensure!(field(&root, "device") == Some("/dev/sdc1"), "{root:?}");
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //! `guest <what> [arguments]`, or `/prepare` before berth; it is linked statically, because there is nothing else where it runs.
 
 mod facts;
-mod flood;
+mod hold;
 mod host;
 mod hostile;
 mod init;

@@ -2,7 +2,7 @@
 //! before it hands over, and becomes `/init`.
 //!
 //! `/etc/prepare` says what to do, one thing a line: `module <name>`, `loop <device> <offset>`, `linear <device> <offset>`,
-//! `flood`. The offsets are in bytes. All that it mounts is unmounted again.
+//! `flood`, `hold`. The offsets are in bytes. All that it mounts is unmounted again.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::system::{finit_module, uname};
 
-use crate::flood;
+use crate::hold::{self, What};
 
 /// The program under this name does what this module is for.
 pub(crate) const NAME: &str = "/prepare";
@@ -31,7 +31,8 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
             ["module", name] => load(name),
-            ["flood"] => flood::start(),
+            ["flood"] => hold::start(What::Flood),
+            ["hold"] => hold::start(What::Removal),
             ["loop", device, offset] => attach_loop(&wait_for(&uevents, device)?, offset.parse()?),
             ["linear", device, offset] => {
                 map_linear(&wait_for(&uevents, device)?, device, offset.parse()?)
