@@ -144,6 +144,21 @@ pub fn make_node(name: &str, (major, minor): (u32, u32)) {
     }
 }
 
+/// Whether another device is made of the one at `node`, as by the device-mapper: then it cannot be mounted itself.
+pub fn is_held(node: &str) -> bool {
+    let mut is_held = false;
+    if let Some(name) = node.strip_prefix("/dev/")
+        && let Ok(holders) = path(format_args!("{CLASS}/{}/holders", SysfsName(name)))
+    {
+        // Without sysfs nothing is known to hold it.
+        let _ = each_name(&holders, |_| {
+            is_held = true;
+            false
+        });
+    }
+    is_held
+}
+
 /// The device number of the block device node at `path`.
 ///
 /// # Errors

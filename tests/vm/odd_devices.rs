@@ -285,16 +285,19 @@ fn root_on_a_loop_device_that_was_there_before(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Also on top of a loop device, so that one that was prepared holds another.
+/// Also on top of a loop device: one that was prepared holds another, and the names are on both where the offset is 0.
 fn root_on_a_mapped_device_that_was_there_before(lab: &Lab) -> Result<()> {
     let steps = format!("linear /dev/vda {OFFSET}\n");
     let both = format!("loop /dev/vda {}\nlinear /dev/loop0 512\n", OFFSET - 512);
+    let same = format!("loop /dev/vda {OFFSET}\nlinear /dev/loop0 0\n");
     let uuid = format!("UUID={UUID}");
     for (steps, fstype, root) in [
         (&steps, "ext4", "/dev/dm-0"),
         (&steps, "ext4", &*uuid),
         (&steps, "vfat", "LABEL=ODDROOT"),
         (&both, "ext4", &*uuid),
+        (&same, "ext4", &*uuid),
+        (&same, "vfat", "LABEL=ODDROOT"),
     ] {
         let prepared = Prepared {
             content: Disk::bare(root_fs(fstype)?),

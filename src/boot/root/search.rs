@@ -289,18 +289,19 @@ impl<'p> Search<'p> {
                 .is_some_and(|label| self.wanted.matches_label(label)),
             _ => true,
         };
-        if !is_wanted || self.is_raid_member(&node) {
+        if !is_wanted || self.is_layer(&node) {
             return None;
         }
         Some(Device::new(node, content))
     }
 
-    /// Whether the filesystem on `node` is that of a RAID array with its superblocks at the end: who names the filesystem
-    /// does not mean one member of it. Who names the device does.
-    fn is_raid_member(&mut self, node: &str) -> bool {
+    /// Whether the filesystem on `node` is that of what is made of it: of a RAID array with its superblocks at the end, or of
+    /// a device that is there already. Who names the filesystem does not mean the layer below it. Who names the device does.
+    fn is_layer(&mut self, node: &str) -> bool {
         matches!(self.wanted, DeviceRef::Uuid(_) | DeviceRef::Label(_))
-            && block::content(node, &mut self.window, Depth::Everything)
-                .is_ok_and(|content| content.kind == Kind::Md)
+            && (block::is_held(node)
+                || block::content(node, &mut self.window, Depth::Everything)
+                    .is_ok_and(|content| content.kind == Kind::Md))
     }
 
     pub(super) fn gave_up(&self, plan: &Plan<'_>, key: &str) -> Error {
