@@ -4,9 +4,10 @@ use rustix::io::Errno;
 use rustix::path::Arg;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, kill_process_group,
-    wait, waitid,
+    wait, waitid, waitpid,
 };
 use rustix::system::RebootCommand;
+use rustix::thread::sched_getaffinity;
 
 use super::raw::{self, Forked, StringList};
 use crate::error::{During, Fault, Op};
@@ -85,6 +86,16 @@ pub fn reap() -> Option<(Pid, Status)> {
 /// Waits until a child has ended, and collects it; `false` if there is none to wait for.
 pub fn wait_for_child() -> bool {
     !matches!(wait(WaitOptions::empty()), Err(Errno::CHILD))
+}
+
+/// Waits until this child has ended, and collects it.
+pub fn wait_for(pid: Pid) {
+    while matches!(waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
+}
+
+/// How many processors this process may run on.
+pub fn processors() -> usize {
+    sched_getaffinity(None).map_or(1, |set| set.count() as usize)
 }
 
 /// True while there is a child, running or not reaped yet. Every process that loses its parent becomes a child of PID 1.

@@ -14,6 +14,7 @@ mod handover;
 mod hostile;
 mod image;
 mod isolation;
+mod lanes;
 mod malformed;
 mod matrix;
 mod modules;
@@ -88,6 +89,7 @@ const ALL: &[&[Case]] = &[
     hostile::CASES,
     image::CASES,
     isolation::CASES,
+    lanes::CASES,
     malformed::CASES,
     malformed::TABLE,
     matrix::CASES,

@@ -9,6 +9,7 @@
 //! kernel, and if something is really missing, the stage that misses it says so.
 
 mod image;
+mod lanes;
 pub(super) mod need;
 
 use core::fmt::{self, Write as _};
@@ -47,6 +48,8 @@ pub struct Modules {
     image: Option<Image>,
     /// The files that were handed to the kernel, by their place in `modules.dep`.
     done: Done,
+    /// Some were loaded in lanes: the kernel knows which.
+    were_ahead: bool,
 }
 
 /// Who asks for a module.
@@ -100,16 +103,18 @@ pub(super) fn load_listed(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), 
     let wanted = Wanted::new(listed).map_err(|error| malformed(LIST, &error))?;
     let release = release();
     machine.modules.image = Image::open(release.as_str())?;
-    let mut names = wanted.names().chain(plan.modules.iter());
+    let names = || wanted.names().chain(plan.modules.iter());
     if machine.modules.image.is_none() {
-        return match names.next() {
+        return match names().next() {
             Some(_) => Image::explain_absence(machine, release.as_str()),
             None => Ok(()),
         };
     }
     with_image(machine, |machine, image, done| {
         let indexes = image.check()?;
-        names.try_for_each(|name| load(machine, &indexes, done, plan, name, Asked::ByName))
+        let ahead = lanes::load_ahead(&indexes, plan, release.as_str(), names());
+        machine.modules.were_ahead |= ahead;
+        names().try_for_each(|name| load(machine, &indexes, done, plan, name, Asked::ByName))
     })
 }
 
@@ -180,6 +185,9 @@ fn load(
         }
         let limit = TooManyFiles { limit: FILES_MAX };
         done.push(place).map_err(|_| too_many(&limit))?;
+        if machine.modules.were_ahead && module::is_there(module_name(file)) {
+            continue;
+        }
         load_one(machine, plan, release.as_str(), file, &mark)?;
     }
     Ok(())
@@ -194,14 +202,7 @@ fn load_one(
     file: &str,
     mark: &kmsg::Mark,
 ) -> Result<(), Error> {
-    let path = index_path(release, file)?;
-    let mut parameters = heapless::String::<PARAMETERS_MAX>::new();
-    plan.module_parameters(module_name(file))
-        .try_for_each(|parameter| write!(parameters, "{parameter} "))
-        .map_err(|_| Errno::TOOBIG)
-        .during(Op::LoadModule, format_args!("{file} with its parameters"))
-        .at(Stage::Modules, Code::ModuleRejected)?;
-    let Err(fault) = module::load(&path, &mut parameters) else {
+    let Err(fault) = insert(plan, release, file)? else {
         return Ok(());
     };
     let words = mark.last_complaint();
@@ -222,6 +223,18 @@ fn load_one(
         _ => fault.at(Stage::Modules, Code::ModuleRejected),
     };
     Err(error.with_detail(words))
+}
+
+/// Hands one file to the kernel, with its parameters. The inner error is the kernel's answer.
+fn insert(plan: &Plan<'_>, release: &str, file: &str) -> Result<Result<(), Fault>, Error> {
+    let path = index_path(release, file)?;
+    let mut parameters = heapless::String::<PARAMETERS_MAX>::new();
+    plan.module_parameters(module_name(file))
+        .try_for_each(|parameter| write!(parameters, "{parameter} "))
+        .map_err(|_| Errno::TOOBIG)
+        .during(Op::LoadModule, format_args!("{file} with its parameters"))
+        .at(Stage::Modules, Code::ModuleRejected)?;
+    Ok(module::load(&path, &mut parameters))
 }
 
 /// What the kernel says of a module that was built for another one. With CONFIG_MODVERSIONS it does not compare releases
