@@ -9,7 +9,8 @@ use crate::text::contains;
 
 /// What to do next, in one line.
 pub fn hint(error: &Error) -> &'static str {
-    if let Some(hint) = from_kernel_words(error.detail.as_str()) {
+    let known = [error.detail.as_str(), error.subject.as_str()];
+    if let Some(hint) = known.into_iter().find_map(from_words) {
         return hint;
     }
     match (error.code, error.errno) {
@@ -130,8 +131,8 @@ pub fn hint(error: &Error) -> &'static str {
     }
 }
 
-/// Some failures the kernel explains better than an error number does.
-fn from_kernel_words(words: &str) -> Option<&'static str> {
+/// Some failures the kernel's words, or what it was about, explain better than an error number does.
+fn from_words(words: &str) -> Option<&'static str> {
     const KNOWN: &[(&str, &str)] = &[
         (
             "IO charset",
@@ -148,6 +149,14 @@ fn from_kernel_words(words: &str) -> Option<&'static str> {
         (
             "disagrees about version of symbol",
             "the image is for another kernel: build it with this kernel's --modules-dir",
+        ),
+        (
+            "/dev/loop-control",
+            "the kernel needs its loop driver by then: `--module loop` in the image, or berth.modules=loop",
+        ),
+        (
+            "/dev/mapper/control",
+            "add dm-verity to the image: `--for-devices layers` for the root, `--module dm_verity` for containers",
         ),
         ("Unknown parameter", "correct rootflags="),
         (

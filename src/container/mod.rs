@@ -17,6 +17,7 @@
 mod bundle;
 mod cgroup;
 mod devices;
+mod image;
 mod mounts;
 pub mod report;
 mod rootfs;

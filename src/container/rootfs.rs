@@ -30,10 +30,12 @@ pub(super) struct Rootfs<'c> {
 
 impl<'c> Rootfs<'c> {
     /// Cuts the namespace loose from the host's and binds the rootfs at `root` (relative to `bundle` unless absolute) over
-    /// itself.
+    /// itself, or mounts `image` there.
+    #[inline(never)]
     pub(super) fn bind(
         bundle: &str,
         root: &'c str,
+        image: Option<Detached>,
         propagation: Option<Propagation>,
         switch: RootSwitch,
     ) -> Result<Self, Fault> {
@@ -51,11 +53,15 @@ impl<'c> Rootfs<'c> {
             }
         };
         mount::set_propagation_recursive("/", namespace)?;
-        let copy = copy_of(&path)?;
-        copy.attach(open_directory(&path)?.as_fd())
-            .during(Op::Mount, format_args!("{path} on itself"))?;
+        let mounted = match image {
+            Some(image) => image,
+            None => copy_of(&path)?,
+        };
+        mounted
+            .attach(open_directory(&path)?.as_fd())
+            .during(Op::Mount, format_args!("the rootfs on {path}"))?;
         Ok(Self {
-            mount: copy.into_root(),
+            mount: mounted.into_root(),
             path,
             propagation,
             switch,

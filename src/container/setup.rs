@@ -7,8 +7,8 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::umask;
 
-use super::mounts;
 use super::rootfs::Rootfs;
+use super::{image, mounts};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::Config;
 use crate::sys::process::{self, Environment};
@@ -60,8 +60,22 @@ fn prepare_and_execute(
         net::bring_loopback_up()?;
     }
 
-    let switch = config.annotations.root_switch;
-    let rootfs = Rootfs::bind(bundle, config.root_path, config.rootfs_propagation, switch)?;
+    let annotations = &config.annotations;
+    let image = annotations.image.map(|image| {
+        image::make(
+            bundle,
+            image,
+            annotations.verity.as_ref(),
+            config.root_readonly,
+        )
+    });
+    let rootfs = Rootfs::bind(
+        bundle,
+        config.root_path,
+        image.transpose()?,
+        config.rootfs_propagation,
+        annotations.root_switch,
+    )?;
     mounts::mount_defaults(rootfs.root(), &config.mounts)?;
     mounts::mount_all(rootfs.root(), bundle, &config.mounts)?;
     if has_console {

@@ -29,7 +29,7 @@ pub struct Child {
     /// The control group, where the kernel has them.
     pub group: Option<Group>,
     /// What the bundle says about stopping.
-    pub annotations: Annotations,
+    pub annotations: Annotations<'static>,
 }
 
 /// Reads the bundle of the container `id` in `directory` and starts it. What is worth mentioning goes to `warn`.
@@ -114,7 +114,7 @@ fn start(
             setup,
             output,
             group,
-            annotations: config.annotations,
+            annotations: config.annotations.at_run_time(),
         }),
     }
 }

@@ -15,13 +15,13 @@ use super::path::{Path, path};
 use crate::error::{During, Fault, Op};
 use crate::parse::partition::{self, Entry};
 use crate::parse::read_at::ReadAt;
-use crate::parse::superblock::{self, Content, Kind};
+use crate::parse::superblock::{self, Kind};
 use crate::parse::uevent::Properties;
 use crate::text::Text;
 
 const CLASS: &str = "/sys/class/block";
 
-pub use crate::parse::superblock::{Depth, WINDOW};
+pub use crate::parse::superblock::{Content, Depth, WINDOW};
 
 /// What sysfs and the device-mapper count in, in bytes, whatever a device's own sectors are.
 pub const SECTOR: u64 = 512;

@@ -49,6 +49,9 @@ const UUID_LEN: usize = 129;
 /// DM_READONLY_FLAG: of a table.
 const READ_ONLY: u32 = 1;
 
+/// DM_DEFERRED_REMOVE: of a removal.
+const DEFERRED_REMOVE: u32 = 1 << 17;
+
 /// What is done to a device: the number of the command.
 #[derive(Clone, Copy)]
 #[repr(u8)]
@@ -119,6 +122,20 @@ pub fn remove(name: &str) -> Result<(), Fault> {
     let control = open_control()?;
     Request::new(name)
         .and_then(|mut request| request.send(&control, Command::Remove))
+        .during(Op::Remove, name)
+}
+
+/// Takes a device away when its last user is gone.
+///
+/// # Errors
+/// Those of [`remove`] but `EBUSY`.
+pub fn remove_when_unused(name: &str) -> Result<(), Fault> {
+    let control = open_control()?;
+    Request::new(name)
+        .and_then(|mut request| {
+            request.put(FLAGS, &DEFERRED_REMOVE.to_ne_bytes());
+            request.send(&control, Command::Remove)
+        })
         .during(Op::Remove, name)
 }
 

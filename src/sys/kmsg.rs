@@ -175,6 +175,17 @@ impl Mark {
         }
     }
 
+    /// The first warning or error that the kernel has logged since and that begins so: the others follow from it.
+    pub fn first_complaint(&self, beginning: &[u8]) -> Text<SUBJECT_MAX> {
+        let mut first = Text::EMPTY;
+        self.each_record(|record| {
+            if record.is_complaint() && record.text.starts_with(beginning) && first.is_empty() {
+                first = Text::from_bytes(record.text);
+            }
+        });
+        first
+    }
+
     /// The last warning or error that the kernel has logged since, without its header.
     pub fn last_complaint(&self) -> Text<SUBJECT_MAX> {
         let mut last = Text::EMPTY;

@@ -25,6 +25,8 @@ pub struct MountLine {
     pub propagation: Vec<String>,
     /// The type of the filesystem.
     pub fstype: String,
+    /// What is mounted: a device, or a word of the filesystem's.
+    pub source: String,
     /// The filesystem's options.
     pub filesystem_options: String,
 }
@@ -41,7 +43,8 @@ impl MountLine {
             options: (*mount.get(5)?).to_owned(),
             propagation: mount.iter().skip(6).map(|tag| (*tag).to_owned()).collect(),
             fstype: filesystem.next()?.to_owned(),
-            filesystem_options: filesystem.nth(1)?.to_owned(),
+            source: filesystem.next()?.to_owned(),
+            filesystem_options: filesystem.next()?.to_owned(),
         })
     }
 

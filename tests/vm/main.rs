@@ -13,6 +13,7 @@ mod fallback;
 mod handover;
 mod hostile;
 mod image;
+mod images;
 mod isolation;
 mod lanes;
 mod malformed;
@@ -88,6 +89,7 @@ const ALL: &[&[Case]] = &[
     handover::CASES,
     hostile::CASES,
     image::CASES,
+    images::CASES,
     isolation::CASES,
     lanes::CASES,
     malformed::CASES,

@@ -32,26 +32,26 @@ pub(crate) const CASES: &[Case] = cases![
     once root_that_cannot_be_verified_is_not_mounted,
 ];
 
-const BLOCK: u64 = 4096;
+pub(crate) const BLOCK: u64 = 4096;
 
 /// The size of the blocks that mke2fs gives a small filesystem. The device has those of the tree, and no filesystem can have
 /// smaller ones than its device.
-const SMALL_BLOCK: u64 = 1024;
+pub(crate) const SMALL_BLOCK: u64 = 1024;
 
 /// The UUID of the hash trees.
 const TREE_UUID: &str = "b0a70000-0000-4000-8000-0000000000bb";
 
 /// A root with its hash tree.
-struct Verified {
-    data: DiskImage,
+pub(crate) struct Verified {
+    pub(crate) data: DiskImage,
     /// Where the tree begins on `data`.
-    offset: u64,
-    root_hash: String,
+    pub(crate) offset: u64,
+    pub(crate) root_hash: String,
 }
 
 impl Verified {
     /// Puts a tree for blocks of `block` bytes behind the first `size` bytes of the image.
-    fn behind(image: &DiskImage, size: u64, block: u64) -> Result<Self> {
+    pub(crate) fn behind(image: &DiskImage, size: u64, block: u64) -> Result<Self> {
         let offset = size.next_multiple_of(BLOCK);
         let data = tempfile::NamedTempFile::new()?;
         fs::copy(image, data.path())?;
@@ -71,7 +71,7 @@ impl Verified {
     }
 
     /// The same with one bit of the byte at `offset` changed.
-    fn flipped(&self, offset: u64) -> Result<DiskImage> {
+    pub(crate) fn flipped(&self, offset: u64) -> Result<DiskImage> {
         let mut bytes = fs::read(&self.data)?;
         bytes[usize::try_from(offset)?] ^= 1;
         Disk::bare(Fs::bytes(bytes)).build()
@@ -101,17 +101,20 @@ fn bundle() -> Bundle {
     Bundle::new("any")
 }
 
-/// A squashfs, and how many bytes it takes (`bytes_used`, fs/squashfs/squashfs_fs.h).
-fn squashfs(bundle: Bundle) -> Result<(DiskImage, u64)> {
+/// How many bytes a squashfs takes (`bytes_used`, fs/squashfs/squashfs_fs.h).
+pub(crate) fn used_by_squashfs(image: &DiskImage) -> Result<u64> {
+    let used = fs::read(image)?[40..48].try_into()?;
+    Ok(u64::from_le_bytes(used))
+}
+
+fn squashfs(bundle: Bundle) -> Result<DiskImage> {
     let files = disk::files([bundle])?;
-    let image = Disk::bare(Fs::of_type(Type::Squashfs, "", Uuid::nil(), files)).build()?;
-    let used = fs::read(&image)?[40..48].try_into()?;
-    Ok((image, u64::from_le_bytes(used)))
+    Disk::bare(Fs::of_type(Type::Squashfs, "", Uuid::nil(), files)).build()
 }
 
 fn verified_squashfs(bundle: Bundle) -> Result<Verified> {
-    let (image, size) = squashfs(bundle)?;
-    Verified::behind(&image, size, BLOCK)
+    let image = squashfs(bundle)?;
+    Verified::behind(&image, used_by_squashfs(&image)?, BLOCK)
 }
 
 fn machine(lab: &Lab, name: &str, fstype: &str) -> Result<Builder> {
@@ -312,7 +315,7 @@ fn hash_tree_of_a_larger_root_is_refused_in_the_kernels_words(lab: &Lab) -> Resu
     let large = Disk::empty(64).build()?;
     let tree = tempfile::NamedTempFile::new()?;
     let hash = format(large.as_ref(), tree.path(), &[])?;
-    let (image, _) = squashfs(bundle())?;
+    let image = squashfs(bundle())?;
     let name = "hash_tree_of_a_larger_root_is_refused_in_the_kernels_words";
     let outcome = machine(lab, name, "squashfs")?
         .append(format!("root=/dev/vda berth.verity={hash},/dev/vdb"))

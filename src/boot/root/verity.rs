@@ -4,7 +4,7 @@
 //! filesystem it holds is looked up again there: what was read before, to find it, was not checked.
 //!
 //! The hash tree begins with the superblock of veritysetup(8). Where it lies is said, or it lies behind the filesystem, at
-//! the next multiple of [`ALIGNMENT`].
+//! the next multiple of 4096.
 
 use core::fmt;
 
@@ -12,22 +12,18 @@ use super::Machine;
 use super::mount::Mounted;
 use super::search::{Device, Search};
 use crate::boot::modules::need;
-use crate::error::{At, Code, During, Error, Op, SUBJECT_MAX, Stage};
-use crate::parse::verity::tree::{HashTree, SUPERBLOCK};
-use crate::parse::verity::{Tree, Verity};
+use crate::error::{At, Code, During, Error, Op, Stage};
+use crate::parse::verity::tree::HashTree;
+use crate::parse::verity::{self as parse, Tree, Verity};
 use crate::plan::Plan;
-use crate::sys::block::{self, Depth, SECTOR, WINDOW};
+use crate::sys::block::{self, Depth, WINDOW};
 use crate::sys::buffer::Buffer;
-use crate::sys::device_mapper::{self, Target};
 use crate::sys::path::path;
-use crate::sys::{clock, kmsg};
-use crate::text::{Hex, Text};
+use crate::sys::verity::{self, Place};
+use crate::sys::{clock, device_mapper, kmsg};
 
 /// The name of the device in the device-mapper.
 const NAME: &str = "root";
-
-/// In bytes, where the tree's place is not said: the block size of veritysetup(8).
-const ALIGNMENT: u64 = 4096;
 
 /// Mounts the filesystem on `device`, checked.
 ///
@@ -39,10 +35,10 @@ pub(super) fn mount<'s>(
     machine: &mut Machine,
     plan: &Plan<'s>,
     device: &Device,
-    verity: &Verity<'_>,
+    asked: &Verity<'_>,
 ) -> Result<Mounted<'s>, Error> {
     let mark = kmsg::Mark::here();
-    let verified = open(machine, plan, device, verity)?;
+    let verified = open(machine, plan, device, asked)?;
     let mounted = identify(verified).and_then(|device| device.mount(machine, plan));
     mounted.map_err(|error| {
         // What is left would keep the device below from the next candidate; this failure is the one to tell of.
@@ -57,11 +53,11 @@ fn open(
     machine: &mut Machine,
     plan: &Plan<'_>,
     device: &Device,
-    verity: &Verity<'_>,
+    asked: &Verity<'_>,
 ) -> Result<(u32, u32), Error> {
     need::for_name(machine, plan, "dm_verity");
     let found;
-    let (node, offset) = match verity.tree {
+    let (node, offset) = match asked.tree {
         Tree::Offset(offset) => (&device.node, offset),
         Tree::AfterData => (&device.node, behind(device)?),
         Tree::Device(wanted) => {
@@ -73,43 +69,22 @@ fn open(
             (&found.node, 0)
         }
     };
-    let mut superblock = [0; SUPERBLOCK];
-    let is_there = block::read_at(node, offset, &mut superblock);
-    is_there.at(Stage::Root, Code::RootVerity)?;
+    let place = Place { node, offset };
+    let superblock = verity::read(&place).at(Stage::Root, Code::RootVerity)?;
     let tree = HashTree::parse(&superblock)
         .map_err(|reason| refused(format_args!("{reason} at byte {offset} of {node}"), device))?;
     let algorithm = path(format_args!("crypto-{}", tree.algorithm));
     need::for_name(machine, plan, algorithm.as_deref().unwrap_or_default());
-    let number = |node: &str| {
-        let number = block::number_of(node).during(Op::Open, node);
-        number.at(Stage::Root, Code::RootVerity)
-    };
-    let parameters = tree.parameters(
-        number(&device.node)?,
-        number(node)?,
-        offset,
-        verity.root_hash,
-    );
-    let target = Target {
-        kind: "verity",
-        sectors: tree.data_size / SECTOR,
-        parameters: &parameters,
-    };
     let mark = kmsg::Mark::here();
-    // By this UUID veritysetup(8) and lsblk(8) know what kind of device it is.
-    let uuid = fmt::from_fn(|f| write!(f, "CRYPT-VERITY-{}-{NAME}", Hex(&tree.uuid)));
-    device_mapper::create_read_only(NAME, &uuid, &target).map_err(|fault| {
+    verity::create(NAME, &device.node, &tree, &place, asked.root_hash).map_err(|fault| {
         let error = fault.at(Stage::Root, Code::RootVerity);
-        error.with_detail(first_words(&mark, b"device-mapper: table"))
+        error.with_detail(mark.first_complaint(b"device-mapper: table"))
     })
 }
 
 /// Where the tree is, if it lies behind the filesystem.
 fn behind(device: &Device) -> Result<u64, Error> {
-    let end = device
-        .size
-        .and_then(|size| size.checked_next_multiple_of(ALIGNMENT));
-    end.ok_or_else(|| {
+    parse::behind(device.size).ok_or_else(|| {
         let kind = device.kind;
         refused(
             format_args!("where {kind} ends is not known: say where the hash tree is"),
@@ -138,7 +113,7 @@ fn identify((_, minor): (u32, u32)) -> Result<Device, Error> {
 
 /// What went wrong above a checked device, in the words of the check if it was that.
 fn explain(error: Error, mark: &kmsg::Mark) -> Error {
-    let words = first_words(mark, b"device-mapper: verity");
+    let words = mark.first_complaint(b"device-mapper: verity");
     if words.is_empty() {
         return error;
     }
@@ -146,15 +121,4 @@ fn explain(error: Error, mark: &kmsg::Mark) -> Error {
         code: Code::RootCorrupt,
         ..error.with_detail(words)
     }
-}
-
-/// The first complaint since then that begins so: the others follow from it.
-fn first_words(mark: &kmsg::Mark, beginning: &[u8]) -> Text<SUBJECT_MAX> {
-    let mut words = Text::EMPTY;
-    mark.each_record(|record| {
-        if record.is_complaint() && record.text.starts_with(beginning) && words.is_empty() {
-            words = Text::from_bytes(record.text);
-        }
-    });
-    words
 }

@@ -8,10 +8,11 @@ use super::error::{ConfigError, Field};
 use super::reader::{Reader, Use};
 use crate::parse::json::{Node, Value};
 use crate::parse::nearest::nearest;
+use crate::parse::verity::{Tree, Verity};
 
 /// The annotations that berth acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Annotations {
+pub struct Annotations<'a> {
     /// `berth.root-switch`: how the container gets onto its root.
     pub root_switch: RootSwitch,
     /// `berth.console`: whether it has the console as its terminal.
@@ -20,6 +21,10 @@ pub struct Annotations {
     pub on_exit: OnExit,
     /// `berth.stop-timeout`: how long it may take to stop before it is killed.
     pub stop_timeout: Option<Duration>,
+    /// `berth.image`: the file in the bundle that holds the root filesystem; a relative path.
+    pub image: Option<&'a str>,
+    /// `berth.verity`: the root hash of the image, and where in the file its tree is. Only with an image.
+    pub verity: Option<Verity<'a>>,
 }
 
 /// How a container gets onto its root.
@@ -47,10 +52,13 @@ struct Key {
     name: &'static str,
     accepts: &'static str,
     /// Stores a value; `None` refuses it.
-    set: fn(&mut Annotations, &str) -> Option<()>,
+    set: Set,
 }
 
-const KEYS: [Key; 4] = [
+/// Higher-ranked, so that one table serves every lifetime of the text.
+type Set = for<'s, 'a> fn(&'s mut Annotations<'a>, &'a str) -> Option<()>;
+
+const KEYS: [Key; 6] = [
     Key {
         name: "berth.root-switch",
         accepts: "pivot, move or chroot",
@@ -93,30 +101,48 @@ const KEYS: [Key; 4] = [
             Some(())
         },
     },
+    Key {
+        name: "berth.image",
+        accepts: "a path in the bundle",
+        set: |annotations, value| {
+            let is_inside = !value.is_empty() && !value.starts_with('/');
+            annotations.image = Some(value).filter(|_| is_inside);
+            annotations.image.map(|_| ())
+        },
+    },
+    Key {
+        name: "berth.verity",
+        accepts: "ROOT-HASH, or ROOT-HASH,OFFSET in the image of berth.image",
+        set: |annotations, value| {
+            let verity = Verity::parse(value);
+            annotations.verity = verity.filter(|verity| !matches!(verity.tree, Tree::Device(_)));
+            annotations.verity.map(|_| ())
+        },
+    },
 ];
 
 /// Annotations that later versions act on, and the value that asks for what happens anyway.
-const LATER: [(&str, &str); 5] = [
+const LATER: [(&str, &str); 3] = [
     ("berth.restart", "no"),
     ("berth.after", ""),
-    ("berth.image", ""),
-    ("berth.verity", ""),
     ("berth.overlay", ""),
 ];
 
-impl Default for Annotations {
+impl Default for Annotations<'_> {
     fn default() -> Self {
         Self {
             root_switch: RootSwitch::Pivot,
             console: false,
             on_exit: OnExit::Continue,
             stop_timeout: None,
+            image: None,
+            verity: None,
         }
     }
 }
 
-impl Annotations {
-    pub(super) fn read<'a>(
+impl<'a> Annotations<'a> {
+    pub(super) fn read(
         reader: &mut Reader<'a>,
         config: Value<'a>,
     ) -> Result<Self, ConfigError<'a>> {
@@ -143,6 +169,22 @@ impl Annotations {
                 return Err(ConfigError::UnknownAnnotation { key, nearest });
             }
         }
+        if let (Some(_), None) = (annotations.verity, annotations.image) {
+            return Err(ConfigError::Missing("berth.image".into()));
+        }
         Ok(annotations)
+    }
+
+    /// Those that matter when the container runs, without text.
+    #[must_use]
+    pub fn at_run_time(&self) -> Annotations<'static> {
+        Annotations {
+            root_switch: self.root_switch,
+            console: self.console,
+            on_exit: self.on_exit,
+            stop_timeout: self.stop_timeout,
+            image: None,
+            verity: None,
+        }
     }
 }

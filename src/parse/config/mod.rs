@@ -64,7 +64,7 @@ pub struct Config<'a> {
     /// `linux.rootfsPropagation`. `None`: a slave of the host and a peer group of its own.
     pub rootfs_propagation: Option<Propagation>,
     /// Those that begin with `berth.`
-    pub annotations: Annotations,
+    pub annotations: Annotations<'a>,
     /// Fields that are known, not acted on, and no matter of security.
     pub warnings: known::Warnings,
 }

@@ -93,6 +93,7 @@ fn a_whole_configuration_is_read() {
             console: true,
             on_exit: OnExit::Shutdown,
             stop_timeout: Some(core::time::Duration::from_secs(3)),
+            ..Annotations::default()
         };
         assert_eq!(config.annotations, annotations);
         assert_eq!(config.warnings, ["linux.cgroupsPath", "process.rlimits"]);
@@ -334,8 +335,8 @@ fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
         ),
         (
             "",
-            r#""annotations": {"berth.verity": "00"}"#,
-            "berth.verity",
+            r#""annotations": {"berth.overlay": "tmpfs"}"#,
+            "berth.overlay",
         ),
         (
             "",
@@ -364,6 +365,44 @@ fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
         r#"{"type": "mount", "path": "/x"}"#,
     ));
     assert_eq!(join, "linux.namespaces[0].path is not supported yet");
+}
+
+#[test]
+fn an_image_is_in_the_bundle_and_its_hash_tree_in_the_image() {
+    const HASH: &str = "00112233445566778899aabbccddeeff";
+    let member = |members: &str| extended("", &format!(r#""annotations": {{{members}}}"#));
+    let good = member(&format!(
+        r#""berth.image": "images/app.squashfs", "berth.verity": "{HASH},4096""#
+    ));
+    with(good.as_bytes(), |result| {
+        let annotations = result.unwrap().annotations;
+        assert_eq!(annotations.image, Some("images/app.squashfs"));
+        assert_eq!(
+            annotations.verity.unwrap().to_string(),
+            format!("{HASH},4096")
+        );
+    });
+    for (members, expected) in [
+        (
+            r#""berth.image": "/app""#.to_owned(),
+            r#"berth.image is "/app"; it takes a path in the bundle"#,
+        ),
+        (
+            r#""berth.image": """#.to_owned(),
+            r#"berth.image is ""; it takes a path in the bundle"#,
+        ),
+        (
+            format!(r#""berth.verity": "{HASH}""#),
+            "berth.image is missing or empty",
+        ),
+        (
+            format!(r#""berth.image": "a", "berth.verity": "{HASH},/dev/sda""#),
+            "it takes ROOT-HASH, or ROOT-HASH,OFFSET",
+        ),
+    ] {
+        let refusal = refusal(member(&members));
+        assert!(refusal.contains(expected), "{refusal}");
+    }
 }
 
 #[test]

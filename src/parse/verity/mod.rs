@@ -27,6 +27,15 @@ pub enum Tree<'a> {
     Offset(u64),
 }
 
+/// In bytes, where a tree's place is not said: the block size of veritysetup(8).
+const ALIGNMENT: u64 = 4096;
+
+/// Where the tree of a filesystem of this size is, if it lies behind it: at the next multiple of 4096.
+#[must_use]
+pub fn behind(size: Option<u64>) -> Option<u64> {
+    size.and_then(|size| size.checked_next_multiple_of(ALIGNMENT))
+}
+
 impl<'a> Verity<'a> {
     /// Reads `<root hash>[,<hash device>|<offset>]`; `None` when it is not of this form.
     #[must_use]

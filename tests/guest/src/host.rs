@@ -87,3 +87,28 @@ pub(crate) fn hold_a_mount() -> Result<()> {
     println!("held");
     Ok(())
 }
+
+/// In the PID namespace of the host: waits until PID 1 has no other child, and then until nothing is left of the devices that
+/// they used.
+pub(crate) fn outlast() -> Result<()> {
+    let own = std::process::id().to_string();
+    let is_alone = || {
+        let children = fs::read_to_string("/proc/1/task/1/children")?;
+        Ok::<_, std::io::Error>(children.trim() == own)
+    };
+    while !is_alone()? {
+        std::thread::yield_now();
+    }
+    let is_used = || {
+        let mut devices = fs::read_dir("/sys/block")?.filter_map(Result::ok);
+        Ok::<_, std::io::Error>(devices.any(|device| {
+            let is_mapped = device.file_name().to_string_lossy().starts_with("dm-");
+            is_mapped || device.path().join("loop/backing_file").exists()
+        }))
+    };
+    while is_used()? {
+        std::thread::yield_now();
+    }
+    println!("no loop device is in use, no device is mapped");
+    Ok(())
+}

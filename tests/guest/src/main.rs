@@ -47,6 +47,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["facts", words @ ..] => facts::tell(words)?,
         ["look-at", paths @ ..] => facts::look_at(paths)?,
         ["inodes", paths @ ..] => facts::inodes(paths)?,
+        ["outlast"] => host::outlast()?,
         ["observe"] => propagation::observe()?,
         ["act-on-host", ids @ ..] => propagation::act_on_host(ids)?,
         ["orphans", count] => hostile::orphans(count.parse()?)?,

@@ -1,0 +1,160 @@
+//! `berth.image`: a file of the bundle that holds the container's root filesystem, and `berth.verity`, its root hash.
+//!
+//! The new process does all of it, in its own mount namespace. The devices have no owner but their user: a loop device is
+//! given up with the mount on it (LO_FLAGS_AUTOCLEAR), and so is a checked one (DM_DEFERRED_REMOVE), so that nothing is left
+//! to do when the container ends.
+//!
+//! Which filesystem it is, is read here, and only those are mounted that are made for images: to have the kernel try all that
+//! it has on a file of unknown origin is to try all their bugs.
+
+use rustix::fd::AsFd;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use crate::error::{During, Fault, Op, SUBJECT_MAX};
+use crate::parse::verity::tree::HashTree;
+use crate::parse::verity::{Tree, Verity, behind};
+use crate::sys::block::{self, Content, Depth, WINDOW};
+use crate::sys::buffer::Buffer;
+use crate::sys::fs::open_directory;
+use crate::sys::loop_device::LoopDevice;
+use crate::sys::mount::Detached;
+use crate::sys::path::path;
+use crate::sys::verity::{self, Place};
+use crate::sys::{device_mapper, kmsg};
+use crate::text::{Text, find};
+
+/// LOOP_MAJOR (include/uapi/linux/major.h).
+const LOOP_MAJOR: u32 = 7;
+
+/// What an image may be, and whether it can be written.
+const TYPES: &[(&str, bool)] = &[
+    ("squashfs", false),
+    ("erofs", false),
+    ("ext2", true),
+    ("ext3", true),
+    ("ext4", true),
+];
+
+/// Makes the filesystem in the file `image` of the bundle, mounted nowhere yet.
+///
+/// # Errors
+/// Those of opening the file beneath the bundle and through no link, of the loop device and of dm-verity, `EOPNOTSUPP` for another
+/// type of filesystem, those of mounting it; with the kernel's words, if it left any.
+#[inline(never)]
+pub(super) fn make(
+    bundle: &str,
+    image: &str,
+    verity: Option<&Verity<'_>>,
+    is_read_only: bool,
+) -> Result<Detached, Fault> {
+    let is_read_only = is_read_only || verity.is_some();
+    let access = if is_read_only {
+        OFlags::RDONLY
+    } else {
+        OFlags::RDWR
+    };
+    let file = openat2(
+        open_directory(CWD, bundle)?,
+        image,
+        access | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+    )
+    .during(Op::Open, image)?;
+    let mark = kmsg::Mark::here();
+    let device = LoopDevice::new(file.as_fd(), is_read_only, image)?;
+    let mounted = match verity {
+        Some(verity) => mount_checked(&device.node, bundle, image, verity),
+        None => mount_content(&device.node, image, is_read_only),
+    };
+    mounted.map_err(|fault| with_words(fault, &mark, &device.node))
+}
+
+/// Adds what the kernel said first about the loop device at `node`: other containers have theirs at the same time.
+fn with_words(fault: Fault, mark: &kmsg::Mark, node: &str) -> Fault {
+    let number = node.strip_prefix("/dev/loop").unwrap_or_default();
+    // Filesystems call it by its name, dm-verity by its number.
+    let [name, device] = [
+        Text::<16>::new(format_args!("loop{number}")),
+        Text::<16>::new(format_args!("{LOOP_MAJOR}:{number}:")),
+    ];
+    let is_about = |text: &[u8], words: &str| {
+        let after = find(text, words.as_bytes()).and_then(|at| text.get(at + words.len()));
+        after.is_some_and(|after| !after.is_ascii_digit())
+    };
+    let mut subject = fault.subject;
+    let mut is_first = true;
+    mark.each_record(|record| {
+        let is_ours =
+            is_about(record.text, name.as_str()) || is_about(record.text, device.as_str());
+        if record.is_complaint() && is_ours && is_first {
+            is_first = false;
+            subject.push(format_args!(
+                ": {}",
+                Text::<SUBJECT_MAX>::from_bytes(record.text)
+            ));
+        }
+    });
+    Fault { subject, ..fault }
+}
+
+/// Mounts what is on the device at `node`, with a checked device between them.
+#[inline(never)]
+fn mount_checked(
+    node: &str,
+    bundle: &str,
+    image: &str,
+    verity: &Verity<'_>,
+) -> Result<Detached, Fault> {
+    let name = bundle.rsplit_once('/').map_or(bundle, |(_, id)| id);
+    let name = path(format_args!("berth-{name}")).during(Op::Configure, name)?;
+    let minor = check(node, &name, image, verity)?;
+    let mounted = path(format_args!("/dev/dm-{minor}"))
+        .during(Op::Open, image)
+        .and_then(|node| mount_content(&node, image, true));
+    // From now on it lives as long as the mount, or not at all.
+    device_mapper::remove_when_unused(&name)?;
+    mounted
+}
+
+/// Puts a checked device above the one at `node` and says its number.
+fn check(node: &str, name: &str, image: &str, verity: &Verity<'_>) -> Result<u32, Fault> {
+    let refused = |why: &dyn core::fmt::Display| {
+        Err(Errno::INVAL).during(Op::Configure, format_args!("dm-verity for {image}: {why}"))
+    };
+    let offset = match verity.tree {
+        Tree::Offset(offset) => Some(offset),
+        _ => behind(content(node)?.size),
+    };
+    let Some(offset) = offset else {
+        return refused(&"where its filesystem ends is not known");
+    };
+    let place = Place { node, offset };
+    let superblock = verity::read(&place)?;
+    match HashTree::parse(&superblock) {
+        Ok(tree) => {
+            let number = verity::create(name, node, &tree, &place, verity.root_hash)?;
+            Ok(number.1)
+        }
+        Err(reason) => refused(&reason),
+    }
+}
+
+fn content(node: &str) -> Result<Content, Fault> {
+    block::content(node, &mut Buffer::<WINDOW>::new(), Depth::Superblock)
+}
+
+fn mount_content(node: &str, image: &str, is_read_only: bool) -> Result<Detached, Fault> {
+    let kind = content(node)?.kind;
+    let known = TYPES.iter().find(|(name, _)| kind.fstype() == Some(name));
+    let (fstype, is_writable) = known
+        .ok_or(Errno::OPNOTSUPP)
+        .during(Op::Mount, format_args!("{image}, which holds {kind}"))?;
+    let is_read_only = is_read_only || !is_writable;
+    let mut options = is_read_only.then_some("ro").into_iter();
+    let mut attributes = MountAttrFlags::empty();
+    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, is_read_only);
+    Detached::new(fstype, node, &mut options, attributes)
+}
