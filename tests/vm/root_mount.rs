@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use berth_initramfs::{Compression, DeviceClass};
 use berth_qemu::disk::{Disk, Fs, Type};
 use berth_qemu::vm::{Drive, Ended, Outcome};
-use berth_tests::{Bundle, Lab, Seen, disk, field};
+use berth_tests::{Bundle, Lab, MODULES, Seen, disk, field, guest, line};
 use uuid::Uuid;
 
 use crate::{Case, cases};
@@ -13,6 +13,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere words_of_rootflags_go_where_they_belong,
     everywhere root_that_cannot_be_written_is_mounted_read_only_with_a_warning,
     once words_of_the_command_line_count_before_rootflags,
+    everywhere kernel_without_the_new_calls_gets_the_old_one,
     once what_the_filesystem_has_to_say_of_a_mount_that_works_is_in_the_log,
 ];
 
@@ -107,5 +108,50 @@ fn what_the_filesystem_has_to_say_of_a_mount_that_works_is_in_the_log(lab: &Lab)
             .console
             .contains("berth: root: mounted, but erofs: DAX")
     );
+    Ok(())
+}
+
+/// The calls of Linux 5.2 answer as on an older kernel, to berth and to the init that it becomes.
+fn kernel_without_the_new_calls_gets_the_old_one(lab: &Lab) -> Result<()> {
+    let name = "kernel_without_the_new_calls_gets_the_old_one";
+    let tree = disk::files([])?.copy(guest()?, "bin/guest");
+    let image = disk::of(Fs::vfat(disk::LABEL, disk::VFAT_SERIAL, tree))?;
+    let spec = lab.spec()?.load(MODULES).add(guest()?, "/prepare").replace(
+        "/etc/prepare",
+        "old-mounts\n",
+        0o644,
+    );
+    let initramfs = spec.build(Compression::Zstd)?;
+    for (is_protected, options) in [(false, "rootflags=noatime,umask=027"), (true, "")] {
+        let drive = match is_protected {
+            true => Drive::blk(&image).read_only(),
+            false => Drive::blk(&image),
+        };
+        let outcome = lab
+            .machine_with(name, &initramfs)
+            .append(format!("rdinit=/prepare root=LABEL=BERTH {options}"))
+            .append("init=/bin/guest -- init")
+            .drive(drive)
+            .start()?
+            .wait()?;
+        outcome.assert_ended(Ended::PowerOff)?;
+        ensure!(is_read_only(&outcome)? == is_protected);
+        let mut lines = outcome.events.iter().filter_map(line);
+        ensure!(
+            lines.any(|line| line == ("init", "done")),
+            "{:?}",
+            outcome.events
+        );
+        let mounts = outcome.events.iter().filter_map(line);
+        let mut mounts = mounts.filter_map(|(_, text)| text.strip_prefix("mount "));
+        // What is mounted there later lies on top.
+        let root = mounts.rfind(|mount| mount.split(' ').nth(4) == Some("/"));
+        let root = root.context("init shows no root")?;
+        ensure!(root.contains("vfat"), "{root}");
+        ensure!(
+            is_protected || root.contains("noatime") && root.contains("fmask=0027"),
+            "{root}"
+        );
+    }
     Ok(())
 }

@@ -4,14 +4,19 @@
 //! tells; filesystems that were not converted tell the log. `rootflags=` is split as mount(8) does: words that every mount
 //! has, and the filesystem's own.
 //!
+//! A kernel without these calls gets mount(2).
+//!
 //! # Read-only
 //!
 //! `ro` and `rw` of the command line count before those in `rootflags=`. A device that cannot be written is mounted read-only
 //! with a warning, unless `rw` was asked for in so many words.
 
+use core::ffi::CStr;
+use core::fmt::Write as _;
+
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fd::AsFd;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, access};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -22,8 +27,11 @@ use crate::error::{At, Code, During, Error, Fault, Op, Stage};
 use crate::parse::mount_options::RootOptions;
 use crate::parse::superblock::State;
 use crate::plan::{Access, Plan};
-use crate::sys::mount::{Detached, attributes_to_set, filesystem_flags};
+use crate::sys::mount::{Detached, Flags, attributes_to_set, filesystem_flags, mount_new};
 use crate::sys::{fs, kmsg};
+
+/// The most bytes of options for mount(2).
+const DATA_MAX: usize = 1024;
 
 /// What lies at [`SYSROOT`].
 pub(super) struct Mounted<'s> {
@@ -97,7 +105,8 @@ fn mount<'s>(
     need::for_filesystem(machine, plan, fstype, text);
     let mark = kmsg::Mark::here();
     let read_only = wants_read_only(plan, &options);
-    let made = make(source, fstype, &options, read_only).or_else(|fault| {
+    let at = place(plan);
+    let made = make_or_mount(source, fstype, &options, read_only, at).or_else(|fault| {
         let is_protected = matches!(fault.errno, Errno::ROFS | Errno::ACCESS);
         if read_only || !is_protected || plan.access.is_some() {
             return Err(fault);
@@ -106,14 +115,47 @@ fn mount<'s>(
             Stage::Root,
             format_args!("{source} cannot be written: it is mounted read-only"),
         );
-        make(source, fstype, &options, true)
+        make_or_mount(source, fstype, &options, true, at)
     });
-    let detached = made.map_err(|fault| refused(fault, &mark))?;
-    attach(&detached, place(plan))?;
+    let is_read_only = match made.map_err(|fault| refused(fault, &mark))? {
+        Some(detached) => {
+            attach(&detached, at)?;
+            detached.is_read_only()
+        }
+        None => access(at, rustix::fs::Access::WRITE_OK) == Err(Errno::ROFS),
+    };
     Ok(Mounted {
         fstype,
-        is_read_only: detached.is_read_only(),
+        is_read_only,
     })
+}
+
+/// [`make`], or on a kernel without fsopen(2), which is that of Linux 5.2, mount(2) at once. `None` if it is mounted.
+fn make_or_mount(
+    source: &str,
+    fstype: &str,
+    options: &RootOptions<'_>,
+    read_only: bool,
+    at: &str,
+) -> Result<Option<Detached>, Fault> {
+    let fault = match make(source, fstype, options, read_only) {
+        Ok(detached) => return Ok(Some(detached)),
+        Err(fault) => fault,
+    };
+    if fault.errno != Errno::NOSYS {
+        return Err(fault);
+    }
+    let mut data = heapless::String::<DATA_MAX>::new();
+    let is_written = options.data().try_for_each(|word| write!(data, "{word},"));
+    data.pop();
+    let text = is_written.ok().and_then(|()| data.push('\0').ok());
+    let text = text.and_then(|()| CStr::from_bytes_until_nul(data.as_bytes()).ok());
+    let text = text
+        .ok_or(Errno::TOOBIG)
+        .during(Op::Mount, format_args!("{source} as {fstype}"))?;
+    let mut flags = Flags::from_bits_retain(options.flags.set);
+    flags.set(Flags::RDONLY, read_only);
+    mount_new(fstype, source, at, flags, text).map(|()| None)
 }
 
 /// What became of a mount that the kernel refused; `mark` is a place in its log before that.

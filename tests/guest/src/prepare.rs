@@ -2,7 +2,7 @@
 //! before it hands over, and becomes `/init`.
 //!
 //! `/etc/prepare` says what to do, one thing a line: `module <name>`, `loop <device> <offset>`, `linear <device> <offset>`,
-//! `flood`, `hold`. The offsets are in bytes. All that it mounts is unmounted again.
+//! `old-mounts`, `flood`, `hold`. The offsets are in bytes. All that it mounts is unmounted again.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
@@ -31,6 +31,7 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
             ["module", name] => load(name),
+            ["old-mounts"] => forbid_new_mounts(),
             ["flood"] => hold::start(What::Flood),
             ["hold"] => hold::start(What::Removal),
             ["loop", device, offset] => attach_loop(&wait_for(&uevents, device)?, offset.parse()?),
@@ -44,6 +45,54 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
     // A loop device keeps the file that it was made of, and with it what this mounted.
     unmount("/dev", UnmountFlags::DETACH).context("unmount /dev")?;
     Err(Command::new("/init").args(words).exec().into())
+}
+
+/// Has the calls of Linux 5.2 for mounts answer ENOSYS, as an older kernel does, for this process and all that it becomes.
+fn forbid_new_mounts() -> Result<()> {
+    const CALLS: [i64; 5] = [
+        libc::SYS_open_tree,
+        libc::SYS_move_mount,
+        libc::SYS_fsopen,
+        libc::SYS_fsconfig,
+        libc::SYS_fsmount,
+    ];
+    let step = |code: u32, jt, jf, k| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    // The number of the call is the first field of `struct seccomp_data`.
+    let mut program = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
+    for (call, left) in CALLS.iter().zip((0..5).rev()) {
+        let jump = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+        // To the last step, behind the one that allows.
+        program.push(step(jump, left + 1, 0, u32::try_from(*call)?));
+    }
+    let answer = libc::BPF_RET | libc::BPF_K;
+    program.push(step(answer, 0, 0, libc::SECCOMP_RET_ALLOW));
+    program.push(step(
+        answer,
+        0,
+        0,
+        libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+    ));
+    let filter = libc::sock_fprog {
+        len: u16::try_from(program.len())?,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the filter is a whole program, which the kernel copies.
+    let set = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const filter,
+        )
+    };
+    match set {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()).context("set a filter"),
+    }
 }
 
 /// Loads the module, with those it needs before it, from the image. One that is not there is built into the kernel.
