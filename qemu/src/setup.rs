@@ -34,6 +34,7 @@ const NEEDS: &[Need] = &[
     need("mkfs.vfat", "dosfstools", "makes vfat disks"),
     need("mcopy", "mtools", "fills them"),
     need("mke2fs", "e2fsprogs", "makes ext4 disks"),
+    need("sfdisk", "fdisk", "makes partition tables"),
     need("mkfs.exfat", "exfatprogs", "makes exfat disks"),
     need("mkfs.xfs", "xfsprogs", "makes xfs disks"),
     need("mkfs.btrfs", "btrfs-progs", "makes btrfs disks"),
