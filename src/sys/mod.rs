@@ -20,6 +20,7 @@ pub mod net;
 pub mod netlink;
 pub mod path;
 pub mod process;
+pub mod procfs;
 pub mod raw;
 pub mod signal;
 pub mod strings;

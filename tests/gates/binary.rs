@@ -8,8 +8,9 @@ use object::elf::{ET_EXEC, PF_W, PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP, PT_L
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
 use object::{Endianness, Object, ObjectSection};
 
-/// The size in bytes above which it is refused.
-const LIMIT: usize = 256 * 1024;
+/// The size in bytes above which it is refused. PID 1 and an OCI runtime are one program: beside it, crun alone is 480 KiB and
+/// its libraries.
+const LIMIT: usize = 448 * 1024;
 
 /// The size in bytes that it should come down to.
 const GOAL: usize = 160 * 1024;

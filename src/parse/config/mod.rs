@@ -18,6 +18,7 @@ pub mod known;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
+pub mod process;
 mod reader;
 
 pub use annotations::{Annotations, OnExit, RootSwitch};
@@ -28,6 +29,7 @@ pub use mount_options::MountOptions;
 use crate::parse::mount_options::Propagation;
 pub use mounts::Mount;
 pub use namespaces::Namespaces;
+pub use process::Process;
 
 use crate::parse::json;
 use reader::{Reader, Use, boolean, object};
@@ -67,19 +69,6 @@ pub struct Config<'a> {
     pub annotations: Annotations<'a>,
     /// Fields that are known, not acted on, and no matter of security.
     pub warnings: known::Warnings,
-}
-
-/// The program of a container.
-#[derive(Clone, Debug)]
-pub struct Process<'a> {
-    /// `args`: at least one, and the first is not empty.
-    pub args: Vec<&'a str, MAX_ARGS>,
-    /// `env`: each `NAME=value`.
-    pub env: Vec<&'a str, MAX_ENV>,
-    /// `cwd`: an absolute path in the container.
-    pub cwd: &'a str,
-    /// `terminal`
-    pub terminal: bool,
 }
 
 impl<'a> Config<'a> {
@@ -124,35 +113,6 @@ impl<'a> Config<'a> {
             rootfs_propagation: rootfs_propagation(&mut reader, config)?,
             annotations: Annotations::read(&mut reader, config)?,
             warnings,
-        })
-    }
-}
-
-impl<'a> Process<'a> {
-    fn read(reader: &mut Reader<'a>, config: json::Value<'a>) -> Result<Self, ConfigError<'a>> {
-        let args: Vec<_, MAX_ARGS> = reader.strings(config, "process.args[]")?;
-        match args.first() {
-            None => return Err(ConfigError::Missing("process.args".into())),
-            Some(&"") => return Err(ConfigError::bad("process.args", "", "a program first")),
-            Some(_) => {}
-        }
-        let env = reader.strings(config, "process.env[]")?;
-        for (index, variable) in env.iter().enumerate() {
-            if !matches!(variable.split_once('='), Some((name, _)) if !name.is_empty()) {
-                let field = Field::item("process.env[]", index);
-                return Err(ConfigError::bad(field, variable, "NAME=value"));
-            }
-        }
-        let cwd = reader.required(config, "process.cwd", Use::Name)?;
-        if !cwd.starts_with('/') {
-            let accepts = "an absolute path";
-            return Err(ConfigError::bad("process.cwd", cwd, accepts));
-        }
-        Ok(Self {
-            args,
-            env,
-            cwd,
-            terminal: boolean(config, "process.terminal")?,
         })
     }
 }
