@@ -66,6 +66,17 @@ impl Arch {
         }
     }
 
+    /// Words for the kernel of an emulated machine.
+    ///
+    /// The x86 kernel counts ticks of the timer in a busy loop at its start and panics when too few come ("IO-APIC + timer doesn't
+    /// work"), as happens where the host has no time for the emulator's timer thread.
+    pub(crate) fn tcg_words(self) -> &'static str {
+        match self {
+            Self::X86_64 => "no_timer_check",
+            Self::Aarch64 => "",
+        }
+    }
+
     /// Whether this program runs on that architecture, so that KVM could run the guest.
     pub(crate) fn is_host(self) -> bool {
         match self {

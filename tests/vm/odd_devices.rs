@@ -1,13 +1,16 @@
-//! Roots on devices that are not like the usual disk: with large sectors, in a CD drive, behind a USB bridge of the newer kind,
+//! Roots on devices that are not like the usual disk: with large sectors, in an extended partition, in a CD drive, behind a USB bridge of the newer kind,
 //! with a filesystem of others, or made of another device before berth was started.
 //!
 //! As in the matrix, each row is one boot, and a container that was started from that root proves it.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::{Compression, DeviceClass, Spec};
-use berth_qemu::disk::{Disk, Fs, Type};
+use berth_qemu::disk::{Disk, DiskImage, Fs, Type};
 use berth_qemu::kernel::{Kernel, Series};
 use berth_qemu::vm::{Builder, Bus, Drive, Ended, Outcome, Vm};
 use berth_tests::{Bundle, Lab, disk, guest, line};
@@ -19,6 +22,8 @@ use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     everywhere root_on_a_disk_with_large_sectors,
+    everywhere root_on_a_logical_partition,
+    everywhere root_with_an_older_ext,
     everywhere root_on_a_cd,
     everywhere drives_without_a_medium_disturb_no_search,
     everywhere root_on_a_disk_behind_usb_attached_scsi,
@@ -38,6 +43,8 @@ fn root_fs(fstype: &str) -> Result<Fs> {
     let kind = match fstype {
         "vfat" => return Ok(Fs::vfat(LABEL, disk::VFAT_SERIAL, tree)),
         "ext4" => return Ok(Fs::ext4(LABEL, UUID, tree)),
+        "ext2" => Type::Ext2,
+        "ext3" => Type::Ext3,
         "xfs" => Type::Xfs,
         "squashfs" => Type::Squashfs,
         _ => Type::Iso9660,
@@ -108,6 +115,70 @@ fn root_on_a_disk_with_large_sectors(lab: &Lab) -> Result<()> {
             device,
             fstype,
         )?;
+    }
+    Ok(())
+}
+
+/// A disk with an extended partition behind a first one, and this filesystem in the second of the partitions in it, as sfdisk(8)
+/// makes them.
+fn logical(fs: Fs) -> Result<DiskImage> {
+    const START: usize = 6 * MIB;
+    let content = fs::read(Disk::bare(fs).build()?)?;
+    let table = format!(
+        "label: dos\nlabel-id: 0xb0a70001\nsize=1MiB\ntype=5\nsize=512KiB\nstart={},size={}\n",
+        START / 512,
+        content.len() / 512,
+    );
+    let mut file = tempfile::NamedTempFile::new()?;
+    let size = START + content.len() + MIB;
+    file.as_file().set_len(size as u64)?;
+    let mut sfdisk = Command::new("sfdisk")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .arg("--quiet")
+        .arg(file.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("start sfdisk")?;
+    let mut script = sfdisk.stdin.take().context("sfdisk takes no script")?;
+    script.write_all(table.as_bytes())?;
+    drop(script);
+    ensure!(sfdisk.wait()?.success(), "sfdisk refused {table}");
+    file.as_file_mut().write_all_at(&content, START as u64)?;
+    Disk::bare(Fs::bytes(fs::read(file.path())?)).build()
+}
+
+/// The numbers of logical partitions begin with 5, whatever is before them.
+fn root_on_a_logical_partition(lab: &Lab) -> Result<()> {
+    for (bus, fstype, root, device) in [
+        (Bus::Blk, "ext4", "PARTUUID=b0a70001-06", "/dev/vda6"),
+        (
+            Bus::Blk,
+            "ext4",
+            "PARTUUID=b0a70001-05/PARTNROFF=1",
+            "/dev/vda6",
+        ),
+        (Bus::Scsi, "vfat", "/dev/sda6", "/dev/sda6"),
+    ] {
+        let spec = lab.spec()?.for_devices(classes(bus));
+        let spec = spec.for_filesystems([fstype]);
+        let name = format!("root_on_a_logical_partition_{bus:?}");
+        let image = logical(root_fs(fstype)?)?;
+        let drive = Drive::on_bus(bus, &image);
+        let machine = machine(&name, &lab.kernel, &spec)?.drive(drive);
+        boots(machine, root, device, fstype)?;
+    }
+    Ok(())
+}
+
+/// ext2 and ext3, which the driver of ext4 mounts under their own names.
+fn root_with_an_older_ext(lab: &Lab) -> Result<()> {
+    let uuid = format!("UUID={UUID}");
+    for (fstype, root) in [("ext2", "LABEL=ODDROOT"), ("ext3", &*uuid)] {
+        let spec = lab.spec()?.for_devices(classes(Bus::Blk));
+        let spec = spec.for_filesystems([fstype]);
+        let image = disk::of(root_fs(fstype)?)?;
+        let machine = machine("root_with_an_older_ext", &lab.kernel, &spec)?.blk(&image);
+        boots(machine, root, "/dev/vda1", fstype)?;
     }
     Ok(())
 }

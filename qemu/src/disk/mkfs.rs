@@ -14,6 +14,10 @@ use crate::tree::Tree;
 /// A type of filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
+    /// The first of three that one driver serves.
+    Ext2,
+    /// The same with a journal.
+    Ext3,
     /// Its tools cannot fill it: it is empty, and has a label and no UUID of our choice.
     Exfat,
     /// The same is true of it.
@@ -38,7 +42,7 @@ impl Type {
         match self {
             Self::Xfs => 320,
             Self::Btrfs | Self::F2fs => 128,
-            Self::Exfat | Self::Ntfs => 64,
+            Self::Ext2 | Self::Ext3 | Self::Exfat | Self::Ntfs => 64,
             Self::Squashfs | Self::Erofs | Self::Iso9660 => 32,
         }
     }
@@ -46,6 +50,8 @@ impl Type {
     /// Its name for mount(2).
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Ext2 => "ext2",
+            Self::Ext3 => "ext3",
             Self::Exfat => "exfat",
             Self::Ntfs => "ntfs3",
             Self::Xfs => "xfs",
@@ -71,6 +77,12 @@ impl Type {
         let uuid = uuid.to_string();
         let mut then = None;
         let mut mkfs = match self {
+            Self::Ext2 | Self::Ext3 => {
+                let mut mkfs = tool("mke2fs", &["-q", "-F", "-t", self.name(), "-L", label]);
+                mkfs.args(["-U", &uuid, "-E", "root_owner=0:0", "-d"]);
+                mkfs.arg(root.path());
+                mkfs
+            }
             Self::Exfat => tool("mkfs.exfat", &["-L", label]),
             Self::Ntfs => {
                 let sector = sector.to_string();

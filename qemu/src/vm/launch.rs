@@ -170,9 +170,9 @@ fn add_machine(line: &mut CommandLine, builder: &Builder) -> Result<()> {
     };
     line.option("-machine", builder.arch.machine());
     line.option("-accel", accel.name());
-    let cpu = match accel {
-        Accel::Kvm => "host",
-        Accel::Tcg => builder.arch.tcg_cpu(),
+    let (cpu, machine_words) = match accel {
+        Accel::Kvm => ("host", ""),
+        Accel::Tcg => (builder.arch.tcg_cpu(), builder.arch.tcg_words()),
     };
     line.option("-cpu", cpu);
     if builder.is_counted {
@@ -191,7 +191,7 @@ fn add_machine(line: &mut CommandLine, builder: &Builder) -> Result<()> {
     let words = builder.words.join(" ");
     line.option(
         "-append",
-        format!("console={} {words}", builder.arch.console()),
+        format!("console={} {machine_words} {words}", builder.arch.console()),
     );
 
     // An eventfd wakes QEMU by the host's clock, which no counted machine may depend on.
