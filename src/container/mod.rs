@@ -18,6 +18,7 @@ mod bundle;
 mod cgroup;
 mod devices;
 mod image;
+mod landlock;
 mod mounts;
 pub mod report;
 mod rootfs;

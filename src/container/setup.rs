@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::umask;
 
 use super::rootfs::Rootfs;
-use super::{image, mounts};
+use super::{image, landlock, mounts};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::Config;
 use crate::sys::process::{self, Environment};
@@ -89,6 +89,7 @@ fn prepare_and_execute(
     }
     rootfs.enter()?;
     mounts::set_propagations(&config.mounts)?;
+    landlock::restrict(&annotations.landlock)?;
     mount::enter(config.process.cwd)?;
     umask(Mode::from_raw_mode(UMASK));
     execute(config)

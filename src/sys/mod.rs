@@ -13,6 +13,7 @@ pub mod device_mapper;
 pub mod epoll;
 pub mod fs;
 pub mod kmsg;
+pub mod landlock;
 pub mod loop_device;
 pub mod module;
 pub mod mount;

@@ -45,6 +45,15 @@ fn check(result: isize) -> Result<usize, Errno> {
     Ok(result as usize)
 }
 
+/// System call `number`, for the neighbours of this file that have a subject of their own.
+///
+/// # Safety
+/// The arguments satisfy what the manual page of system call `number` demands.
+pub(super) unsafe fn call(number: u32, [a, b, c, d, e]: [usize; 5]) -> Result<usize, Errno> {
+    // SAFETY: the caller's promise.
+    check(unsafe { syscall5(number, a, b, c, d, e) })
+}
+
 /// Takes the descriptor that a system call returned.
 fn owned(result: isize) -> Result<OwnedFd, Errno> {
     let number = check(result)? as i32;

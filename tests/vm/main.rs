@@ -15,6 +15,7 @@ mod hostile;
 mod image;
 mod images;
 mod isolation;
+mod landlock;
 mod lanes;
 mod malformed;
 mod matrix;
@@ -91,6 +92,7 @@ const ALL: &[&[Case]] = &[
     image::CASES,
     images::CASES,
     isolation::CASES,
+    landlock::CASES,
     lanes::CASES,
     malformed::CASES,
     malformed::TABLE,

@@ -5,6 +5,7 @@
 use core::time::Duration;
 
 use super::error::{ConfigError, Field};
+use super::landlock::{Landlock, Paths, Ports};
 use super::reader::{Reader, Use};
 use crate::parse::json::{Node, Value};
 use crate::parse::nearest::nearest;
@@ -25,6 +26,8 @@ pub struct Annotations<'a> {
     pub image: Option<&'a str>,
     /// `berth.verity`: the root hash of the image, and where in the file its tree is. Only with an image.
     pub verity: Option<Verity<'a>>,
+    /// `berth.landlock.*`: what it may do with files and ports.
+    pub landlock: Landlock<'a>,
 }
 
 /// How a container gets onto its root.
@@ -58,7 +61,7 @@ struct Key {
 /// Higher-ranked, so that one table serves every lifetime of the text.
 type Set = for<'s, 'a> fn(&'s mut Annotations<'a>, &'a str) -> Option<()>;
 
-const KEYS: [Key; 6] = [
+const KEYS: &[Key] = &[
     Key {
         name: "berth.root-switch",
         accepts: "pivot, move or chroot",
@@ -119,6 +122,46 @@ const KEYS: [Key; 6] = [
             annotations.verity.map(|_| ())
         },
     },
+    Key {
+        name: "berth.landlock.read",
+        accepts: Paths::ACCEPTS,
+        set: |annotations, value| {
+            annotations.landlock.read = Paths::parse(value)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "berth.landlock.execute",
+        accepts: Paths::ACCEPTS,
+        set: |annotations, value| {
+            annotations.landlock.execute = Paths::parse(value)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "berth.landlock.write",
+        accepts: Paths::ACCEPTS,
+        set: |annotations, value| {
+            annotations.landlock.write = Paths::parse(value)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "berth.landlock.bind",
+        accepts: Ports::ACCEPTS,
+        set: |annotations, value| {
+            annotations.landlock.bind = Some(Ports::parse(value)?);
+            Some(())
+        },
+    },
+    Key {
+        name: "berth.landlock.connect",
+        accepts: Ports::ACCEPTS,
+        set: |annotations, value| {
+            annotations.landlock.connect = Some(Ports::parse(value)?);
+            Some(())
+        },
+    },
 ];
 
 /// Annotations that later versions act on, and the value that asks for what happens anyway.
@@ -137,6 +180,7 @@ impl Default for Annotations<'_> {
             stop_timeout: None,
             image: None,
             verity: None,
+            landlock: Landlock::default(),
         }
     }
 }
@@ -185,6 +229,7 @@ impl<'a> Annotations<'a> {
             stop_timeout: self.stop_timeout,
             image: None,
             verity: None,
+            landlock: Landlock::default(),
         }
     }
 }

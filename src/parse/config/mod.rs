@@ -15,6 +15,7 @@ pub mod annotations;
 pub mod error;
 pub mod id;
 pub mod known;
+pub mod landlock;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
@@ -24,6 +25,7 @@ mod reader;
 pub use annotations::{Annotations, OnExit, RootSwitch};
 pub use error::{ConfigError, Field};
 pub use id::{IdError, container_id};
+pub use landlock::Landlock;
 pub use mount_options::MountOptions;
 
 use crate::parse::mount_options::Propagation;

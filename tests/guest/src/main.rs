@@ -9,6 +9,7 @@ mod init;
 mod mountat;
 mod prepare;
 mod propagation;
+mod rights;
 
 use std::env;
 use std::process::ExitCode;
@@ -67,6 +68,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["audit"] => hostile::audit()?,
         ["mountat"] => mountat::check()?,
         ["loopback"] => facts::loopback()?,
+        ["attempt", attempts @ ..] => rights::attempt(attempts)?,
+        ["landlock"] => rights::landlock(),
         ["bytes"] => facts::bytes()?,
         ["console"] => facts::console()?,
         _ => bail!("there is no such check"),
