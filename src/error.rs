@@ -89,6 +89,8 @@ macro_rules! vocabulary {
 vocabulary! {
     /// What was tried: the verb of a message, followed by its subject.
     Op {
+        /// Becoming another user.
+        Become = "become",
         /// Setting up a device.
         Configure = "set up",
         /// Creating a process.
@@ -103,6 +105,10 @@ vocabulary! {
         Drop = "give up",
         /// Executing a program.
         Exec = "execute",
+        /// Running a hook.
+        Hook = "run hook",
+        /// Entering a namespace that exists.
+        Join = "join",
         /// Handing a module to the kernel.
         LoadModule = "load module",
         /// Reading a directory.

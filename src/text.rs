@@ -173,6 +173,21 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// Text as a string of JSON (RFC 8259, 7).
+pub struct Json<'t>(pub &'t str);
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("\"")?;
+        self.0.chars().try_for_each(|c| match c {
+            '"' | '\\' => write!(formatter, "\\{c}"),
+            '\0'..' ' => write!(formatter, "\\u{:04x}", u32::from(c)),
+            _ => fmt::Write::write_char(formatter, c),
+        })?;
+        formatter.write_str("\"")
+    }
+}
+
 /// Bytes as hexadecimal digits, two each.
 pub struct Hex<'b>(pub &'b [u8]);
 

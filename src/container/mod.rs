@@ -4,7 +4,18 @@
 //!
 //! A process in namespaces of its own, on a root of its own, in a control group of its own. The new process is made with
 //! clone3(2), already in its namespaces and its control group, and sets the rest up itself, from inside; only then does it
-//! execute the container's program. What fails on the way comes back through a pipe ([`report`]).
+//! execute the container's program. What fails on the way comes back through a pipe ([`control`], [`report`]).
+//!
+//! # How to start one
+//!
+//! [`start`] takes a [`Request`] (the bundle's directory, the parsed configuration, the control group, where the standard
+//! descriptors lead, whether to hold before the program is executed) and gives a [`Birth`] at once. PID 1 watches that as a
+//! descriptor and calls [`Birth::hear`]; a command calls [`Birth::wait`]. Both get [`News`]: it holds, it runs, it failed.
+//! [`Birth::pid`] is the first process, as soon as it is known. Where making the container takes time, a short-lived builder does
+//! it ([`builder`]); the first process becomes the caller's child when the builder has ended, so a caller that is not PID 1 and wants to wait for
+//! the container asks for orphans first (prctl(2), PR_SET_CHILD_SUBREAPER), and collects [`Birth::builder`] too.
+//!
+//! [`Place::Running`] starts one more process in a container that runs.
 //!
 //! # Mounts
 //!
@@ -14,17 +25,27 @@
 //! point; everything else is mounted below it, by descriptor ([`mounts`]), and then it takes the place of `/` and the
 //! host's tree is gone from the namespace ([`rootfs`]).
 
+mod builder;
 mod bundle;
 mod cgroup;
+pub mod control;
 mod devices;
+mod hooks;
 mod image;
 mod landlock;
 mod mounts;
+mod namespaces;
 pub mod report;
 mod rootfs;
 mod setup;
 mod spawn;
+mod start;
+pub mod state;
+mod terminal;
 
 pub use bundle::{BUNDLES_MAX, ID_MAX, Id, each_bundle};
-pub use cgroup::Groups;
+pub use cgroup::{Group, Groups};
+pub use control::{Birth, News, released};
 pub use spawn::{Child, setup_error, spawn};
+pub use start::{Place, Request, Streams, start};
+pub use state::{State, Status};

@@ -85,11 +85,10 @@ fn default_target(root: BorrowedFd<'_>, name: &str, mounts: &[Mount<'_>]) -> Opt
     (file_type(target.as_fd()) == Ok(FileType::Directory)).then_some(target)
 }
 
-/// Binds the host's console on the container's, so that the terminal has a name inside.
-pub(super) fn bind_console(root: BorrowedFd<'_>) -> Result<(), Fault> {
-    let source = open_source(console::PATH)?;
+/// Binds `terminal` on the container's console, so that it has a name inside.
+pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Result<(), Fault> {
     let target = prepare_target(root, console::PATH, FileType::CharacterDevice)?;
-    Detached::copy_of(source.as_fd(), false)
+    Detached::copy_of(terminal, false)
         .and_then(|copy| copy.attach(target.as_fd()))
         .during(Op::Mount, console::PATH)
 }
@@ -148,7 +147,7 @@ fn bind(bundle: &str, mount: &Mount<'_>) -> Result<Detached, Fault> {
     Ok(copy)
 }
 
-fn open_source(path: &str) -> Result<OwnedFd, Fault> {
+pub(super) fn open_source(path: &str) -> Result<OwnedFd, Fault> {
     openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during(Op::Open, path)
 }
 

@@ -8,6 +8,9 @@
 //!   and what is to be shared is made so afterwards.
 //! * The old root, which lies on top after `pivot_root(".", ".")`, is detached at once. MS_MOVE and chroot leave it below,
 //!   where a process with CAP_SYS_ADMIN or CAP_SYS_CHROOT could come back to it: those modes give both up.
+//!
+//! A container that shares its mount namespace is a program in a directory: nothing is mounted for it, since others would see it,
+//! and no propagation is changed, since it would be theirs.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -25,6 +28,8 @@ pub(super) struct Rootfs<'c> {
     path: crate::sys::path::Path,
     propagation: Option<Propagation>,
     switch: RootSwitch,
+    /// Whether the mounts are the container's own.
+    is_own: bool,
     shown: &'c str,
 }
 
@@ -39,12 +44,7 @@ impl<'c> Rootfs<'c> {
         propagation: Option<Propagation>,
         switch: RootSwitch,
     ) -> Result<Self, Fault> {
-        let path = if root.starts_with('/') {
-            path(format_args!("{root}"))
-        } else {
-            path(format_args!("{bundle}/{root}"))
-        }
-        .during(Op::Open, root)?;
+        let path = path_of(bundle, root)?;
         let namespace = match propagation {
             None | Some(Propagation::Slave) => Propagation::Slave,
             // "shared" is a peer group of the container's own, not the host's (config-linux.md, "Rootfs Mount Propagation").
@@ -65,6 +65,20 @@ impl<'c> Rootfs<'c> {
             path,
             propagation,
             switch,
+            is_own: true,
+            shown: root,
+        })
+    }
+
+    /// The directory at `root`, in a mount namespace that is not the container's alone.
+    pub(super) fn as_it_is(bundle: &str, root: &'c str) -> Result<Self, Fault> {
+        let path = path_of(bundle, root)?;
+        Ok(Self {
+            mount: open_directory(&path)?,
+            path,
+            propagation: None,
+            switch: RootSwitch::Chroot,
+            is_own: false,
             shown: root,
         })
     }
@@ -94,6 +108,7 @@ impl<'c> Rootfs<'c> {
             }
         }
         match self.propagation {
+            _ if !self.is_own => Ok(()),
             None | Some(Propagation::Shared) => {
                 mount::set_propagation_recursive("/", Propagation::Shared)
             }
@@ -113,6 +128,13 @@ fn give_up_the_way_back() -> Result<(), Fault> {
             .during(Op::Drop, "CAP_SYS_ADMIN and CAP_SYS_CHROOT")?;
     }
     Ok(())
+}
+
+/// `root`, relative to `bundle` unless absolute.
+fn path_of(bundle: &str, root: &str) -> Result<crate::sys::path::Path, Fault> {
+    let separator = if root.starts_with('/') { "" } else { "/" };
+    let bundle = if separator.is_empty() { "" } else { bundle };
+    path(format_args!("{bundle}{separator}{root}")).during(Op::Open, root)
 }
 
 fn open_directory(path: &str) -> Result<OwnedFd, Fault> {

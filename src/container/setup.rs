@@ -2,18 +2,23 @@
 
 use core::convert::Infallible;
 
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::Mode;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::umask;
 
+use super::builder::Rope;
+use super::control::{Message, Voice};
 use super::rootfs::Rootfs;
-use super::{image, landlock, mounts};
+use super::start::{Place, Request, Streams};
+use super::state::{State, Status};
+use super::{hooks, image, landlock, mounts, namespaces, terminal};
 use crate::error::{During, Fault, Op};
-use crate::parse::config::Config;
+use crate::parse::config::{Config, HookKind, Kind};
 use crate::sys::process::{self, Environment};
+use crate::sys::procfs::Procfs;
 use crate::sys::strings::Strings;
-use crate::sys::{console, mount, net, raw, signal};
+use crate::sys::{console, mount, namespace, net, raw, signal};
 
 /// Room for arguments, and for variables: a config.json is no longer.
 const STRINGS: usize = crate::parse::config::MAX_SIZE;
@@ -24,42 +29,69 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// What a program's files are not for, unless it says otherwise: writing by others. As the kernel has it for PID 1.
 const UMASK: u32 = 0o022;
 
-/// Where the program's standard descriptors lead.
-pub(super) enum Streams {
-    /// Nothing to read; what is written goes to PID 1.
-    Pipes {
-        /// Standard output.
-        stdout: OwnedFd,
-        /// Standard error.
-        stderr: OwnedFd,
-    },
-    /// The console, as the controlling terminal.
-    Console(OwnedFd),
-}
-
 /// Sets everything up and executes the program. Returns only what went wrong.
-pub(super) fn run(bundle: &str, config: &Config<'_>, streams: Streams) -> Fault {
-    match prepare_and_execute(bundle, config, streams) {
+pub(super) fn run(request: Request<'_>, voice: &mut Voice, rope: Option<Rope>) -> Fault {
+    match prepare_and_execute(request, voice, rope.as_ref()) {
         Ok(never) => match never {},
         Err(fault) => fault,
     }
 }
 
 fn prepare_and_execute(
-    bundle: &str,
-    config: &Config<'_>,
-    streams: Streams,
+    mut request: Request<'_>,
+    voice: &mut Voice,
+    rope: Option<&Rope>,
 ) -> Result<Infallible, Fault> {
     signal::unblock_all();
+    let config = request.config;
+    // The builder's part is done once this process is somebody.
+    let pid = rope.map(Rope::wait).transpose()?;
+    if config.namespaces.has(Kind::User) {
+        namespace::become_root()?;
+    }
     // Nodes and mount points get the modes that stand here.
     umask(Mode::empty());
     rustix::process::setsid().during(Op::Create, "a session")?;
-    let has_console = matches!(streams, Streams::Console(_));
-    connect(streams)?;
-    if config.namespaces.network {
-        net::bring_loopback_up()?;
+    connect(&request.streams)?;
+    let state = State {
+        pid,
+        ..request.state()
+    };
+    if matches!(request.place, Place::New) {
+        namespaces::enter_time(config)?;
+        if config.namespaces.is_new(Kind::Network) {
+            net::bring_loopback_up()?;
+        }
+        make_root(&request, rope, &state)?;
+    } else if let Streams::Terminal(socket) = &request.streams {
+        let root = mount::open_root()?;
+        terminal::set_up(root.as_fd(), config.process.console_size, socket, false)?;
     }
+    mount::enter(config.process.cwd)?;
+    umask(Mode::from_raw_mode(UMASK));
+    if let Some(fifo) = request.hold.take() {
+        hold(voice, &fifo)?;
+    }
+    if matches!(request.place, Place::New) {
+        let state = State {
+            status: Status::Created,
+            ..state
+        };
+        hooks::run(config, HookKind::StartContainer, &state)?;
+    }
+    // Only now: what is held and the hooks are the runtime's.
+    landlock::restrict(&config.annotations.landlock)?;
+    let more = match request.streams {
+        Streams::Inherited { more } => more,
+        _ => 0,
+    };
+    execute(config, more)
+}
 
+/// From the host's root to the container's.
+#[inline(never)]
+fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> Result<(), Fault> {
+    let (bundle, config) = (request.bundle, request.config);
     let annotations = &config.annotations;
     let image = annotations.image.map(|image| {
         image::make(
@@ -69,33 +101,59 @@ fn prepare_and_execute(
             config.root_readonly,
         )
     });
-    let rootfs = Rootfs::bind(
-        bundle,
-        config.root_path,
-        image.transpose()?,
-        config.rootfs_propagation,
-        annotations.root_switch,
-    )?;
-    mounts::mount_defaults(rootfs.root(), &config.mounts)?;
-    mounts::mount_all(rootfs.root(), bundle, &config.mounts)?;
-    if has_console {
-        mounts::bind_console(rootfs.root())?;
+    let has_mounts = config.namespaces.is_new(Kind::Mount);
+    let rootfs = if has_mounts {
+        Rootfs::bind(
+            bundle,
+            config.root_path,
+            image.transpose()?,
+            config.rootfs_propagation,
+            annotations.root_switch,
+        )?
+    } else {
+        Rootfs::as_it_is(bundle, config.root_path)?
+    };
+    if has_mounts {
+        mounts::mount_defaults(rootfs.root(), &config.mounts)?;
+        mounts::mount_all(rootfs.root(), bundle, &config.mounts)?;
+        if config.root_readonly {
+            mount::make_read_only(rootfs.root()).during(Op::Mount, "the rootfs read-only")?;
+        }
     }
-    if config.root_readonly {
-        mount::make_read_only(rootfs.root()).during(Op::Mount, "the rootfs read-only")?;
+    match &request.streams {
+        Streams::Console(_) if has_mounts => {
+            // Not by its descriptor: that was opened in the host's namespace, and only mounts of this one can be bound.
+            let source = mounts::open_source(console::PATH)?;
+            mounts::bind_console(rootfs.root(), source.as_fd())?;
+        }
+        Streams::Terminal(socket) => {
+            let size = config.process.console_size;
+            terminal::set_up(rootfs.root(), size, socket, has_mounts)?;
+        }
+        _ => {}
     }
     if let Some(hostname) = config.hostname {
         rustix::system::sethostname(hostname.as_bytes()).during(Op::SetHostname, hostname)?;
     }
+    if let Some(rope) = rope.filter(|_| request.has_outside_hooks()) {
+        rope.let_hooks_run()?;
+    }
+    hooks::run(config, HookKind::CreateContainer, state)?;
     rootfs.enter()?;
-    mounts::set_propagations(&config.mounts)?;
-    landlock::restrict(&annotations.landlock)?;
-    mount::enter(config.process.cwd)?;
-    umask(Mode::from_raw_mode(UMASK));
-    execute(config)
+    mounts::set_propagations(&config.mounts)
 }
 
-fn connect(streams: Streams) -> Result<(), Fault> {
+/// Says that all is set up, and waits for who opens the FIFO for reading.
+fn hold(voice: &mut Voice, fifo: &OwnedFd) -> Result<(), Fault> {
+    let name = crate::sys::path::path(format_args!("{}", fifo.as_raw_fd()));
+    let name = name.during(Op::Open, "a descriptor")?;
+    let procfs = Procfs::new_or_mounted()?;
+    voice.say(Message::Holding);
+    voice.hold(procfs.follow("self/fd", &name, OFlags::WRONLY)?);
+    Ok(())
+}
+
+fn connect(streams: &Streams) -> Result<(), Fault> {
     match streams {
         Streams::Pipes { stdout, stderr } => {
             let null = console::open_null()
@@ -105,14 +163,16 @@ fn connect(streams: Streams) -> Result<(), Fault> {
                 .during(Op::Open, "standard output")
         }
         Streams::Console(terminal) => {
-            rustix::process::ioctl_tiocsctty(&terminal).during(Op::Terminal, console::PATH)?;
-            console::become_standard_descriptors(&terminal).during(Op::Terminal, console::PATH)
+            rustix::process::ioctl_tiocsctty(terminal).during(Op::Terminal, console::PATH)?;
+            console::become_standard_descriptors(terminal).during(Op::Terminal, console::PATH)
         }
+        // A terminal is made in the container's mounts, later.
+        Streams::Inherited { .. } | Streams::Terminal(_) => Ok(()),
     }
 }
 
 #[inline(never)]
-fn execute(config: &Config<'_>) -> Result<Infallible, Fault> {
+fn execute(config: &Config<'_>, more: u32) -> Result<Infallible, Fault> {
     let process = &config.process;
     let program = process.args.first().copied().unwrap_or_default();
     let mut arguments = Strings::<STRINGS, { crate::parse::config::MAX_ARGS }>::new();
@@ -128,7 +188,7 @@ fn execute(config: &Config<'_>) -> Result<Infallible, Fault> {
             .during(Op::Exec, program)?;
     }
     // What the set-up has open, and forgot to mark, must not reach the program.
-    raw::close_on_exec_from(3).during(Op::Exec, program)?;
+    raw::close_on_exec_from(more.saturating_add(3)).during(Op::Exec, program)?;
 
     let try_path = |path: &str| {
         variables.with_list(|variables| {

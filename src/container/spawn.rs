@@ -1,6 +1,5 @@
 //! From a bundle to a running process, as PID 1 sees it.
 
-use linux_raw_sys::general as linux;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::CWD;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -8,33 +7,40 @@ use rustix::process::Pid;
 
 use super::bundle::Id;
 use super::cgroup::{Group, Groups};
-use super::report;
-use super::setup::{self, Streams};
+use super::control::Birth;
+use super::hooks;
+use super::start::{Place, Request, Streams, start};
+use super::state::{State, Status};
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
-use crate::parse::config::{Annotations, Config, ConfigError, MAX_SIZE, Namespaces};
+use crate::parse::config::{Annotations, Config, ConfigError, HookKind, MAX_SIZE};
+use crate::parse::json;
 use crate::sys::buffer::Buffer;
 use crate::sys::path::path;
-use crate::sys::raw::{self, Forked};
 use crate::sys::{console, fs};
 use crate::text::Text;
 
-/// A container's first process, and the descriptors that lead to it.
+/// A container's first process, and what leads to it.
 pub struct Child {
-    /// Its PID, as PID 1 sees it.
-    pub pid: Pid,
-    /// Ends when the program runs; before that, brings the [`report`] of a set-up that failed.
-    pub setup: OwnedFd,
+    /// How it comes to be.
+    pub birth: Birth,
     /// What the program prints, unless it has the console. Non-blocking.
     pub output: Option<[OwnedFd; 2]>,
     /// The control group, where the kernel has them.
     pub group: Option<Group>,
     /// What the bundle says about stopping.
     pub annotations: Annotations<'static>,
+    /// The `config.json`, kept where it has hooks for later: the file may be another one by then.
+    later: Option<Later>,
+}
+
+struct Later {
+    text: Buffer<{ MAX_SIZE + 1 }>,
+    len: usize,
 }
 
 /// Reads the bundle of the container `id` in `directory` and starts it. What is worth mentioning goes to `warn`.
 ///
-/// The process exists when this returns, but its set-up may still fail: see [`Child::setup`].
+/// The process exists when this returns, but its set-up may still fail: see [`Child::birth`].
 ///
 /// # Errors
 /// [`Code::BundleConfig`], [`Code::BundleRefused`], [`Code::ContainerSetup`].
@@ -54,18 +60,44 @@ pub fn spawn(
     let text = fs::open_file(CWD, &file_path)
         .and_then(|opened| file.fill_from(&opened).during(Op::Read, &file_path))
         .at(Stage::Containers, Code::BundleConfig)?;
+    let len = text.len();
     let mut scratch = Buffer::<MAX_SIZE>::new();
     let scratch = scratch
         .bytes_mut()
         .during(Op::Parse, &file_path)
         .at(Stage::Containers, Code::BundleConfig)?;
-    let config = Config::parse(text, scratch).map_err(|error| refusal(&file_path, &error))?;
+    let (mut child, has_later_hooks) =
+        start_text(text, scratch, &file_path, &bundle, id, groups, &mut warn)?;
+    if has_later_hooks {
+        child.later = Some(Later { text: file, len });
+    }
+    Ok(child)
+}
+
+fn start_text(
+    text: &[u8],
+    scratch: &mut [u8],
+    file_path: &str,
+    bundle: &str,
+    id: &Id,
+    groups: Option<&Groups>,
+    warn: &mut dyn FnMut(core::fmt::Arguments<'_>),
+) -> Result<(Child, bool), Error> {
+    let config = Config::parse(text, scratch).map_err(|error| refusal(file_path, &error))?;
     for field in config.warnings.iter() {
         warn(format_args!(
             "{id}: {field} in config.json is not supported yet, and ignored"
         ));
     }
-    start(&bundle, id, &config, groups).at(Stage::Containers, Code::ContainerSetup)
+    if config.process.terminal && !config.annotations.console {
+        warn(format_args!(
+            "{id}: process.terminal in config.json is ignored: nobody is at a terminal, unless berth.console is true"
+        ));
+    }
+    let has_later_hooks = config.hooks.has(&[HookKind::Poststart, HookKind::Poststop]);
+    start_with_output(bundle, id, &config, groups)
+        .map(|child| (child, has_later_hooks))
+        .at(Stage::Containers, Code::ContainerSetup)
 }
 
 fn refusal(path: &str, error: &ConfigError<'_>) -> Error {
@@ -76,23 +108,22 @@ fn refusal(path: &str, error: &ConfigError<'_>) -> Error {
     Error::new(Stage::Containers, code, Op::Parse, path, error)
 }
 
-fn start(
+fn start_with_output(
     bundle: &str,
     id: &Id,
     config: &Config<'_>,
     groups: Option<&Groups>,
 ) -> Result<Child, Fault> {
     let group = groups.map(|groups| groups.create(id)).transpose()?;
-    let pipe = |flags| pipe_with(PipeFlags::CLOEXEC | flags).during(Op::Pipe, id);
-    let (setup, report_to) = pipe(PipeFlags::NONBLOCK)?;
     let (output, streams) = if config.annotations.console {
         let terminal = console::open_terminal()
             .ok_or(rustix::io::Errno::NODEV)
             .during(Op::Open, console::PATH)?;
         (None, Streams::Console(terminal))
     } else {
-        let (stdout_from, stdout) = pipe(PipeFlags::empty())?;
-        let (stderr_from, stderr) = pipe(PipeFlags::empty())?;
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).during(Op::Pipe, id);
+        let (stdout_from, stdout) = pipe()?;
+        let (stderr_from, stderr) = pipe()?;
         for reader in [&stdout_from, &stderr_from] {
             // Only our end: the program would be surprised by EAGAIN on its standard output.
             rustix::io::ioctl_fionbio(reader, true).during(Op::Pipe, id)?;
@@ -102,42 +133,73 @@ fn start(
             Streams::Pipes { stdout, stderr },
         )
     };
-    let flags = namespace_flags(config.namespaces);
-    match raw::fork(flags, group.as_ref().map(AsFd::as_fd)).during(Op::Clone, id)? {
-        Forked::Child => {
-            let fault = setup::run(bundle, config, streams);
-            let _ = rustix::io::write(&report_to, &report::encode(&fault));
-            raw::exit(127)
-        }
-        Forked::Parent(pid) => Ok(Child {
-            pid,
-            setup,
-            output,
-            group,
-            annotations: config.annotations.at_run_time(),
-        }),
-    }
-}
-
-fn namespace_flags(namespaces: Namespaces) -> u64 {
-    let optional = [
-        (namespaces.pid, linux::CLONE_NEWPID),
-        (namespaces.network, linux::CLONE_NEWNET),
-        (namespaces.ipc, linux::CLONE_NEWIPC),
-        (namespaces.uts, linux::CLONE_NEWUTS),
-        (namespaces.cgroup, linux::CLONE_NEWCGROUP),
-    ];
-    let wanted = optional.iter().filter(|(wanted, _)| *wanted);
-    wanted.fold(u64::from(linux::CLONE_NEWNS), |flags, (_, flag)| {
-        flags | u64::from(*flag)
+    let birth = start(Request {
+        id,
+        bundle,
+        config,
+        place: Place::New,
+        group: group.as_ref().map(AsFd::as_fd),
+        streams,
+        hold: None,
+    })?;
+    Ok(Child {
+        birth,
+        output,
+        group,
+        annotations: config.annotations.at_run_time(),
+        later: None,
     })
 }
 
 impl Child {
-    /// Asks its first process to end (SIGTERM).
+    /// Asks its first process to end (SIGTERM), and the builder, if it is still there.
     pub fn ask_to_end(&self) {
-        // A process that has ended already is not signalled, and that is fine.
-        let _ = crate::sys::process::signal(self.pid, crate::sys::signal::TERM);
+        self.signal(crate::sys::signal::TERM);
+    }
+
+    fn signal(&self, signal: u32) {
+        for pid in [self.birth.pid(), self.birth.builder].into_iter().flatten() {
+            // A process that has ended already is not signalled, and that is fine.
+            let _ = crate::sys::process::signal(pid, signal);
+        }
+    }
+
+    /// Starts a process that runs the hooks of `moment`, if there are any. `directory` is that of the bundles.
+    ///
+    /// # Errors
+    /// Those of clone3(2).
+    pub fn run_hooks(
+        &self,
+        moment: HookKind,
+        status: Status,
+        directory: &str,
+        id: &str,
+    ) -> Result<Option<Pid>, Fault> {
+        let Some(later) = &self.later else {
+            return Ok(None);
+        };
+        let text = later.text.bytes().get(..later.len).unwrap_or_default();
+        // It was checked before.
+        let has_hooks = json::check(text).is_ok_and(|config| {
+            let hooks = config.member("hooks");
+            hooks.is_some_and(|hooks| {
+                hooks
+                    .member(moment.name())
+                    .is_some_and(|list| !list.is_empty())
+            })
+        });
+        if !has_hooks {
+            return Ok(None);
+        }
+        let bundle = path(format_args!("{directory}/{id}")).during(Op::Open, id)?;
+        let state = State {
+            id,
+            status,
+            pid: self.birth.pid().filter(|_| status != Status::Stopped),
+            bundle: &bundle,
+            annotations: None,
+        };
+        hooks::run_beside(text, moment, &state).map(Some)
     }
 
     /// Kills all its processes; without a control group, its first, whose PID namespace goes with it.
@@ -147,7 +209,7 @@ impl Child {
             .as_ref()
             .is_none_or(|group| group.kill().is_err())
         {
-            let _ = crate::sys::process::signal(self.pid, crate::sys::signal::KILL);
+            self.signal(crate::sys::signal::KILL);
         }
     }
 }

@@ -7,11 +7,12 @@ use rustix::io::{Errno, read};
 use rustix::process::Pid;
 
 use super::lines::Lines;
-use crate::container::report::{REPORT_MAX, decode};
-use crate::container::{BUNDLES_MAX, Child, Groups, Id, setup_error};
-use crate::error::{At, Code, Error, Stage};
-use crate::parse::config::OnExit;
+use crate::container::control::Progress;
+use crate::container::{BUNDLES_MAX, Child, Group, Groups, Id, News, Status, setup_error};
+use crate::error::{At, Code, Error, Fault, Stage};
+use crate::parse::config::{HookKind, OnExit};
 use crate::sys::epoll::{Epoll, Interest};
+use crate::sys::{process, signal};
 
 /// How much output is read at once, in bytes. Others get their turn in between.
 pub(super) const READ: usize = 512;
@@ -68,16 +69,41 @@ struct Stream {
 struct Running {
     id: Id,
     child: Child,
-    /// The program runs; until then it is not known whether it will.
-    was_started: bool,
-    /// The set-up failed, which was reported.
-    has_failed: bool,
+    /// The processes that run the hooks of these moments.
+    poststart: Option<Pid>,
+    poststop: Option<Pid>,
+    /// Its first process was collected, and the PID may be another's.
+    has_ended: bool,
     streams: [Stream; 2],
 }
 
-/// A container that has ended.
+impl Running {
+    fn first(&self) -> Option<Pid> {
+        self.child.birth.pid().filter(|_| !self.has_ended)
+    }
+
+    const fn was_started(&self) -> bool {
+        matches!(self.child.birth.progress(), Progress::Running(_))
+    }
+
+    const fn has_failed(&self) -> bool {
+        matches!(self.child.birth.progress(), Progress::Failed(_))
+    }
+}
+
+/// What a process is to a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Its end is the container's.
+    First,
+    /// It made the container.
+    Builder,
+    /// It ran hooks.
+    Hooks(HookKind),
+}
+
+/// A container whose processes have ended.
 pub(super) struct Ended {
-    pub(super) id: Id,
     pub(super) was_started: bool,
     pub(super) out_of_memory: bool,
     pub(super) on_exit: OnExit,
@@ -109,7 +135,7 @@ impl Children {
     /// True while of one it is not known yet whether its program runs.
     pub(super) fn are_being_set_up(&self) -> bool {
         self.running()
-            .any(|running| !running.was_started && !running.has_failed)
+            .any(|running| !running.was_started() && !running.has_failed())
     }
 
     /// True if none runs.
@@ -129,7 +155,7 @@ impl Children {
         let index = self.places.len();
         let watched =
             |result: Result<(), crate::error::Fault>| result.at(Stage::Containers, Code::EventLoop);
-        watched(epoll.add(&child.setup, Source::Setup(index).number(), Interest::IN))?;
+        watched(epoll.add(&child.birth, Source::Setup(index).number(), Interest::IN))?;
         let streams = child
             .output
             .take()
@@ -145,8 +171,9 @@ impl Children {
         let running = Running {
             id: id.clone(),
             child,
-            was_started: false,
-            has_failed: false,
+            poststart: None,
+            poststop: None,
+            has_ended: false,
             streams: streams.map(|pipe| Stream {
                 pipe,
                 lines: Lines::default(),
@@ -180,33 +207,38 @@ impl Children {
         }
     }
 
-    /// The set-up's pipe has something to say: the program runs, with this PID, or this is why it does not. `None` if it
-    /// was said before.
-    pub(super) fn setup_ended(
-        &mut self,
-        epoll: &Epoll,
-        source: Source,
-    ) -> Option<Result<i32, Error>> {
+    /// The set-up has something to say: the program runs, with this PID, or this is why it does not. `None` if neither is known
+    /// yet, or was said before.
+    pub(super) fn hear(&mut self, epoll: &Epoll, source: Source) -> Option<Result<i32, Error>> {
         let running = self.get(source)?;
-        if running.was_started || running.has_failed {
-            return None;
+        let birth = &mut running.child.birth;
+        // PID 1 holds nobody, so that is no news.
+        let news = core::iter::from_fn(|| birth.hear()).find(|news| *news != News::Holding)?;
+        epoll.remove(&*birth);
+        match news {
+            News::Failed(fault) => Some(Err(setup_error(&running.id, fault))),
+            _ => birth.pid().map(|pid| Ok(pid.as_raw_nonzero().get())),
         }
-        let mut report = [0; REPORT_MAX];
-        let len = match read(&running.child.setup, &mut report) {
-            Err(Errno::AGAIN | Errno::INTR) => return None,
-            result => result.unwrap_or(0),
+    }
+
+    /// Runs the hooks of `moment` beside, if the container at `index` has any.
+    pub(super) fn run_hooks(
+        &mut self,
+        index: usize,
+        moment: HookKind,
+        directory: &str,
+    ) -> Result<(), Fault> {
+        let Some(Some(running)) = self.places.get_mut(index) else {
+            return Ok(());
         };
-        epoll.remove(&running.child.setup);
-        match decode(report.get(..len).unwrap_or_default()) {
-            None => {
-                running.was_started = true;
-                Some(Ok(running.child.pid.as_raw_nonzero().get()))
-            }
-            Some(fault) => {
-                running.has_failed = true;
-                Some(Err(setup_error(&running.id, fault)))
-            }
-        }
+        let (place, status) = match moment {
+            HookKind::Poststart => (&mut running.poststart, Status::Running),
+            _ => (&mut running.poststop, Status::Stopped),
+        };
+        *place = running
+            .child
+            .run_hooks(moment, status, directory, &running.id)?;
+        Ok(())
     }
 
     /// Reads once from a stream, and calls `line` with the stream's name and each line that is complete.
@@ -269,42 +301,48 @@ impl Children {
         }
     }
 
-    /// The place of the container whose first process is `pid`.
-    pub(super) fn index_of(&self, pid: Pid) -> Option<usize> {
-        let is_it = |place: &Option<Running>| {
-            place
-                .as_ref()
-                .is_some_and(|running| running.child.pid == pid)
-        };
-        self.places.iter().position(is_it)
+    /// The place of the container that `pid` is a part of, and which.
+    pub(super) fn find(&self, pid: Pid) -> Option<(usize, Part)> {
+        self.places.iter().enumerate().find_map(|(index, place)| {
+            let running = place.as_ref()?;
+            let parts = [
+                (running.first(), Part::First),
+                (running.child.birth.builder, Part::Builder),
+                (running.poststart, Part::Hooks(HookKind::Poststart)),
+                (running.poststop, Part::Hooks(HookKind::Poststop)),
+            ];
+            let part = parts.into_iter().find(|(part, _)| *part == Some(pid))?;
+            Some((index, part.1))
+        })
     }
 
-    /// Forgets the container at `index`, and kills what is left of it.
-    pub(super) fn remove(
+    /// The builder of the container at `index` has ended. Whether there is nothing else of it.
+    pub(super) fn builder_ended(&mut self, index: usize) -> bool {
+        let Some(Some(running)) = self.places.get_mut(index) else {
+            return false;
+        };
+        running.child.birth.builder = None;
+        running.child.birth.pid().is_none()
+    }
+
+    /// The first process of the container at `index` has ended: kills what is left of it.
+    pub(super) fn end(
         &mut self,
         epoll: &Epoll,
         index: usize,
         groups: Option<&mut Groups>,
-    ) -> Ended {
-        let Some(running) = self.places.get_mut(index).and_then(Option::take) else {
-            return Ended {
-                id: Id::new(),
-                was_started: false,
-                out_of_memory: false,
-                on_exit: OnExit::Continue,
-            };
-        };
+    ) -> Option<Ended> {
+        let running = self.places.get_mut(index)?.as_mut()?;
+        running.has_ended = true;
         // A process that left the container alive may still hold the other end, and the watch with it.
-        epoll.remove(&running.child.setup);
-        for pipe in running
-            .streams
-            .iter()
-            .filter_map(|stream| stream.pipe.as_ref())
-        {
-            epoll.remove(pipe);
+        epoll.remove(&running.child.birth);
+        for stream in &mut running.streams {
+            if let Some(pipe) = stream.pipe.take() {
+                epoll.remove(pipe);
+            }
         }
-        let group = running.child.group.as_ref();
-        let out_of_memory = group.is_some_and(|group| group.was_out_of_memory());
+        let group = running.child.group.take();
+        let out_of_memory = group.as_ref().is_some_and(Group::was_out_of_memory);
         if let Some(group) = group {
             // Without a PID namespace its children outlive the first process.
             let _ = group.kill();
@@ -312,23 +350,54 @@ impl Children {
         if let Some(groups) = groups {
             groups.remove(&running.id);
         }
-        Ended {
-            id: running.id,
-            was_started: running.was_started,
+        Some(Ended {
+            was_started: running.was_started(),
             out_of_memory,
             on_exit: running.child.annotations.on_exit,
+        })
+    }
+
+    /// Forgets the container at `index`, unless its last hooks run.
+    pub(super) fn forget(&mut self, index: usize) {
+        if let Some(place) = self.places.get_mut(index)
+            && place
+                .as_ref()
+                .is_some_and(|running| running.poststop.is_none())
+        {
+            *place = None;
         }
     }
 
-    /// Asks every container to end.
+    /// The process that ran the hooks of `moment` for the container at `index` has ended.
+    pub(super) fn hooks_ended(&mut self, index: usize, moment: HookKind) {
+        let Some(Some(running)) = self.places.get_mut(index) else {
+            return;
+        };
+        match moment {
+            HookKind::Poststart => running.poststart = None,
+            _ => {
+                running.poststop = None;
+                self.forget(index);
+            }
+        }
+    }
+
+    /// Asks every container to end. Last hooks have the same time to.
     pub(super) fn ask_all(&self) {
         self.running()
+            .filter(|running| !running.has_ended)
             .for_each(|running| running.child.ask_to_end());
     }
 
     /// Kills every container.
     pub(super) fn kill_all(&self) {
-        self.running().for_each(|running| running.child.kill());
+        for running in self.running() {
+            match running.poststop {
+                // It has not been collected.
+                Some(pid) => drop(process::signal(pid, signal::KILL)),
+                None => running.child.kill(),
+            }
+        }
     }
 
     /// The longest time that any container has to end.

@@ -20,16 +20,16 @@ use rustix::fd::AsFd;
 use crate::boot::{Machine, Switched};
 use crate::container::{Groups, each_bundle, spawn};
 use crate::error::{At, Code, Error, Stage};
-use crate::parse::config::OnExit;
+use crate::parse::config::{HookKind, OnExit};
 use crate::parse::uevent::Uevent;
 use crate::plan::Plan;
 use crate::sys::clock::{self, Moment};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::kmsg;
 use crate::sys::netlink::{Received, UEVENT_MAX};
-use crate::sys::process::{self, End};
+use crate::sys::process::{self, End, Status};
 use crate::sys::signal::{self, Signals};
-use children::{Children, Source};
+use children::{Children, Part, Source};
 use output::Output;
 use policy::{Action, EndStatus, Input, Phase};
 
@@ -270,10 +270,11 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     fn take_child(&mut self, source: Source) {
         let id = self.children.id(source);
         match source {
-            Source::Setup(_) => match self.children.setup_ended(&self.epoll, source) {
+            Source::Setup(index) => match self.children.hear(&self.epoll, source) {
                 Some(Ok(pid)) => {
                     self.started += 1;
                     self.machine.container_started(&id, pid);
+                    self.run_hooks(index, HookKind::Poststart);
                 }
                 Some(Err(error)) => self.could_not_start(&id, &error),
                 None => {}
@@ -287,24 +288,42 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         }
     }
 
+    fn run_hooks(&mut self, index: usize, moment: HookKind) {
+        let directory = self.plan.containers;
+        if let Err(fault) = self.children.run_hooks(index, moment, directory) {
+            self.machine
+                .warn(Stage::Containers, format_args!("{fault}"));
+        }
+    }
+
     fn reap(&mut self) {
         let mut shall_end = false;
         while let Some((pid, status)) = process::reap() {
-            let Some(index) = self.children.index_of(pid) else {
+            let Some((index, part)) = self.children.find(pid) else {
                 continue;
             };
-            self.drain(index);
-            // Its last words come before what is said about its end, on the console too.
-            self.output.flush();
-            let ended = self
-                .children
-                .remove(&self.epoll, index, self.groups.as_mut());
-            if ended.was_started {
-                self.status.note(status, self.phase);
-                self.machine
-                    .container_exited(&ended.id, status, ended.out_of_memory);
+            match part {
+                Part::First => shall_end |= self.container_ended(index, status),
+                Part::Builder => {
+                    // Its last words say what it made.
+                    self.take_child(Source::Setup(index));
+                    if self.children.builder_ended(index) {
+                        let _ = self.children.end(&self.epoll, index, self.groups.as_mut());
+                        self.children.forget(index);
+                    }
+                }
+                Part::Hooks(moment) => {
+                    let id = self.children.id(Source::Setup(index));
+                    self.children.hooks_ended(index, moment);
+                    if status != Status::Exited(0) {
+                        let moment = moment.name();
+                        self.machine.warn(
+                            Stage::Containers,
+                            format_args!("{id}: a hook of {moment} failed"),
+                        );
+                    }
+                }
             }
-            shall_end |= ended.on_exit == OnExit::Shutdown;
         }
         if let Some(groups) = &mut self.groups {
             groups.remove_ended();
@@ -317,6 +336,26 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         if self.children.is_empty() {
             self.decide(Input::NothingLeft);
         }
+    }
+
+    /// The first process of the container at `index` has ended. Whether the machine shall end with it.
+    fn container_ended(&mut self, index: usize, status: Status) -> bool {
+        self.drain(index);
+        // Its last words come before what is said about its end, on the console too.
+        self.output.flush();
+        let id = self.children.id(Source::Setup(index));
+        let groups = self.groups.as_mut();
+        let Some(ended) = self.children.end(&self.epoll, index, groups) else {
+            return false;
+        };
+        if ended.was_started {
+            self.status.note(status, self.phase);
+            self.machine
+                .container_exited(&id, status, ended.out_of_memory);
+        }
+        self.run_hooks(index, HookKind::Poststop);
+        self.children.forget(index);
+        ended.on_exit == OnExit::Shutdown
     }
 
     /// Takes what an ended container has left in its pipes: its last words come before its end.

@@ -5,7 +5,8 @@ use core::mem::MaybeUninit;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, fstat, openat, statx, unlinkat,
+    AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, RawDir, SeekFrom, Statx, StatxFlags, fstat,
+    memfd_create, openat, seek, statx, unlinkat,
 };
 use rustix::io::{Errno, read};
 use rustix::path::Arg;
@@ -110,6 +111,36 @@ pub fn create_file(path: &str, bytes: &[u8]) -> Result<(), Fault> {
             }
         })
         .during(Op::Write, path)
+}
+
+/// A file without a name that holds what `content` displays as, to be read from its beginning (memfd_create(2)).
+///
+/// # Errors
+/// Those of memfd_create(2), write(2) and lseek(2).
+pub fn file_of(name: &str, content: &dyn core::fmt::Display) -> Result<OwnedFd, Errno> {
+    struct Writer(OwnedFd, Result<(), Errno>);
+    impl core::fmt::Write for Writer {
+        fn write_str(&mut self, text: &str) -> core::fmt::Result {
+            let mut bytes = text.as_bytes();
+            while !bytes.is_empty() {
+                match rustix::io::write(&self.0, bytes) {
+                    Ok(len) => bytes = bytes.get(len..).unwrap_or_default(),
+                    Err(Errno::INTR) => {}
+                    Err(errno) => {
+                        self.1 = Err(errno);
+                        return Err(core::fmt::Error);
+                    }
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut writer = Writer(memfd_create(name, MemfdFlags::CLOEXEC)?, Ok(()));
+    // What went wrong is kept in the writer.
+    let _ = core::fmt::write(&mut writer, format_args!("{content}"));
+    writer.1?;
+    seek(&writer.0, SeekFrom::Start(0))?;
+    Ok(writer.0)
 }
 
 /// Makes the directory at `path` with mode 0755; one that exists is fine.
@@ -305,6 +336,14 @@ mod tests {
             read_file(CWD, &path, &mut [0; 8]).unwrap_err().errno,
             Errno::FBIG
         );
+    }
+
+    #[test]
+    fn a_file_without_a_name_is_read_from_its_beginning() {
+        let file = file_of("test", &format_args!("{}-{}", "a", 1)).unwrap();
+        let mut bytes = [0; 8];
+        let len = read_up_to(&file, &mut bytes).unwrap();
+        assert_eq!(&bytes[..len], b"a-1");
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod landlock;
 pub mod loop_device;
 pub mod module;
 pub mod mount;
+pub mod namespace;
 pub mod net;
 pub mod netlink;
 pub mod path;

@@ -1,14 +1,18 @@
 //! Processes: the calling one, its children, and the end of the machine.
 
+use core::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::path::Arg;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, kill_process_group,
-    wait, waitid, waitpid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpid, kill_process,
+    kill_process_group, pidfd_open, wait, waitid, waitpid,
 };
 use rustix::system::RebootCommand;
 use rustix::thread::sched_getaffinity;
 
+use super::clock::{self, Moment};
 use super::raw::{self, Forked, StringList};
 use crate::error::{During, Fault, Op};
 
@@ -74,12 +78,47 @@ pub fn reap() -> Option<(Pid, Status)> {
             Err(Errno::INTR) => continue,
             Err(_) => return None,
         };
-        if let Some(code) = status.exit_status() {
-            return Some((pid, Status::Exited(code as u8)));
+        if let Some(status) = end_of(status) {
+            return Some((pid, status));
         }
-        if let Some(signal) = status.terminating_signal() {
-            return Some((pid, Status::Killed(signal as u8)));
+    }
+}
+
+fn end_of(status: WaitStatus) -> Option<Status> {
+    let exited = status.exit_status().map(|code| Status::Exited(code as u8));
+    exited.or_else(|| {
+        let signal = status.terminating_signal()?;
+        Some(Status::Killed(signal as u8))
+    })
+}
+
+/// Waits until this child has ended, and collects it. What is still there after `timeout` is killed, with its process group, which
+/// it leads.
+///
+/// # Errors
+/// `ETIMEDOUT` for one that was killed; those of pidfd_open(2), poll(2) and waitpid(2).
+pub fn wait_no_longer_than(pid: Pid, timeout: Option<Duration>) -> Result<Status, Errno> {
+    let deadline = timeout.map(|timeout| clock::now() + timeout);
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let mut is_late = false;
+    loop {
+        let left = deadline.filter(|_| !is_late).map(Moment::from_now);
+        // A PID descriptor is readable when the process has ended (pidfd_open(2)).
+        match poll(&mut [PollFd::new(&process, PollFlags::IN)], left.as_ref()) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(0) => {
+                is_late = true;
+                // It is not reaped yet, so the number is still its own.
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
+            Ok(_) => break,
         }
+    }
+    let ended = waitpid(Some(pid), WaitOptions::empty())?;
+    match ended.and_then(|(_, status)| end_of(status)) {
+        Some(status) if !is_late => Ok(status),
+        _ => Err(Errno::TIMEDOUT),
     }
 }
 

@@ -7,16 +7,22 @@
 use core::iter::empty;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
 use rustix::io::{Errno, write};
 use rustix::mount::MountAttrFlags;
 
 use super::mount::Detached;
 use crate::error::{During, Fault, Op};
 
+/// `PROC_SUPER_MAGIC` (include/uapi/linux/magic.h).
+const MAGIC: i64 = 0x9fa0;
+
+/// The inode of the root of every procfs (`PROC_ROOT_INO`).
+const ROOT_INODE: u64 = 1;
+
 /// A procfs of this process's PID namespace, mounted nowhere.
 #[derive(Debug)]
-pub struct Procfs(Detached);
+pub struct Procfs(OwnedFd);
 
 impl Procfs {
     /// Makes it.
@@ -28,7 +34,29 @@ impl Procfs {
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        Detached::new("proc", "proc", &mut empty(), attributes).map(Self)
+        let procfs = Detached::new("proc", "proc", &mut empty(), attributes)?;
+        Ok(Self(procfs.into_root()))
+    }
+
+    /// Makes it, or takes the one that is mounted on `/proc` for who may not make any. That one is held to be a procfs, from its
+    /// root on, and what lies on its files is not entered.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`], when there is none on `/proc` either.
+    pub fn new_or_mounted() -> Result<Self, Fault> {
+        Self::new().or_else(|fault| match fault.errno {
+            Errno::PERM => Self::mounted().map_err(|_| fault),
+            _ => Err(fault),
+        })
+    }
+
+    fn mounted() -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = openat(CWD, "/proc", flags, Mode::empty())?;
+        match fstatfs(&root)?.f_type as i64 == MAGIC && fstat(&root)?.st_ino == ROOT_INODE {
+            true => Ok(Self(root)),
+            false => Err(Errno::NOENT),
+        }
     }
 
     /// Opens `path` in it, as `self/oom_score_adj`.
@@ -37,7 +65,7 @@ impl Procfs {
     /// Those of openat2(2).
     pub fn open(&self, path: &str, access: OFlags) -> Result<OwnedFd, Fault> {
         openat2(
-            self.0.root(),
+            &self.0,
             path,
             access | OFlags::CLOEXEC,
             Mode::empty(),
@@ -45,6 +73,16 @@ impl Procfs {
             ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS,
         )
         .during(Op::Open, format_args!("/proc/{path}"))
+    }
+
+    /// Opens what the link `name` in the directory `path` of it stands for, as the descriptors in `self/fd` do.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`], and of openat(2) for what is opened.
+    pub fn follow(&self, path: &str, name: &str, access: OFlags) -> Result<OwnedFd, Fault> {
+        let directory = self.open(path, OFlags::PATH | OFlags::DIRECTORY)?;
+        openat(directory, name, access | OFlags::CLOEXEC, Mode::empty())
+            .during(Op::Open, format_args!("/proc/{path}/{name}"))
     }
 
     /// Writes `bytes` to `path` in it, in one call, as the kernel wants it.
@@ -64,6 +102,6 @@ impl Procfs {
 
 impl AsFd for Procfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.root()
+        self.0.as_fd()
     }
 }

@@ -69,7 +69,8 @@ pub enum Forked {
     Parent(Pid),
 }
 
-/// `clone3(2)` with `flags` (`CLONE_NEW*`, `CLONE_INTO_CGROUP` …) and a copy of the address space, as `fork(2)` has it.
+/// `clone3(2)` with `flags` (`CLONE_NEW*`, `CLONE_PARENT`) and a copy of the address space, as `fork(2)` has it; with a `cgroup`
+/// the new process begins in that one.
 ///
 /// # Errors
 /// Those of `clone3(2)`. `EINVAL` if `flags` asks for shared memory, which this function is not made for.
@@ -80,7 +81,10 @@ pub fn fork(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Forked, Errno>
     // SAFETY: all fields are integers, for which zero is a value.
     let mut arguments: linux::clone_args = unsafe { core::mem::zeroed() };
     arguments.flags = flags;
-    arguments.exit_signal = u64::from(linux::SIGCHLD);
+    // A sibling says of its end what this process does, and another signal must not be asked for.
+    if flags & u64::from(linux::CLONE_PARENT) == 0 {
+        arguments.exit_signal = u64::from(linux::SIGCHLD);
+    }
     if let Some(cgroup) = cgroup {
         arguments.flags |= linux::CLONE_INTO_CGROUP;
         arguments.cgroup = cgroup.as_raw_fd() as u64;
@@ -255,6 +259,19 @@ pub fn boot_time() -> Timespec {
         tv_sec: time.tv_sec,
         tv_nsec: time.tv_nsec,
     }
+}
+
+/// `ioctl(2)`, `NS_GET_NSTYPE` (ioctl_nsfs(2)): the `CLONE_NEW*` of a namespace.
+///
+/// # Errors
+/// Those of `ioctl(2)`; `ENOTTY` for what is no namespace.
+pub fn namespace_type(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
+    /// include/uapi/linux/nsfs.h
+    const NS_GET_NSTYPE: usize = 0xb703;
+    let descriptor = namespace.as_raw_fd() as usize;
+    // SAFETY: the request takes no pointers.
+    let result = unsafe { syscall5(linux::__NR_ioctl, descriptor, NS_GET_NSTYPE, 0, 0, 0) };
+    check(result).map(|flag| flag as u32)
 }
 
 /// include/uapi/linux/close_range.h

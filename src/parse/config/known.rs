@@ -12,18 +12,14 @@ use crate::parse::json::Value;
 
 /// Without these the container would be less confined than its author believes, or run as another
 /// user, or see other devices: refused.
-const REFUSED: [&str; 18] = [
-    "hooks",
+const REFUSED: [&str; 14] = [
     "linux.devices",
-    "linux.gidMappings",
     "linux.maskedPaths",
     "linux.mountLabel",
     "linux.readonlyPaths",
     "linux.resources",
     "linux.seccomp",
     "linux.sysctl",
-    "linux.timeOffsets",
-    "linux.uidMappings",
     "process.apparmorProfile",
     "process.capabilities",
     "process.noNewPrivileges",
@@ -43,14 +39,13 @@ const REFUSED_IN_MOUNTS: [(&str, &str); 2] = [
 ];
 
 /// The container works without these: named in a warning.
-const WARNED: [&str; 15] = [
+const WARNED: [&str; 14] = [
     "domainname",
     "linux.cgroupsPath",
     "linux.intelRdt",
     "linux.memoryPolicy",
     "linux.netDevices",
     "linux.personality",
-    "process.consoleSize",
     "process.execCPUAffinity",
     "process.ioPriority",
     "process.oomScoreAdj",

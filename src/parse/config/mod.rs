@@ -13,7 +13,9 @@ use heapless::Vec;
 
 pub mod annotations;
 pub mod error;
+pub mod hooks;
 pub mod id;
+pub mod id_map;
 pub mod known;
 pub mod landlock;
 pub mod mount_options;
@@ -21,17 +23,21 @@ pub mod mounts;
 pub mod namespaces;
 pub mod process;
 mod reader;
+pub mod time_offsets;
 
 pub use annotations::{Annotations, OnExit, RootSwitch};
 pub use error::{ConfigError, Field};
+pub use hooks::{Hook, HookKind, Hooks};
 pub use id::{IdError, container_id};
 pub use landlock::Landlock;
+pub use id_map::{IdMap, IdRange};
 pub use mount_options::MountOptions;
 
 use crate::parse::mount_options::Propagation;
 pub use mounts::Mount;
-pub use namespaces::Namespaces;
+pub use namespaces::{Kind, Namespace, Namespaces};
 pub use process::Process;
+pub use time_offsets::{CLOCKS, TimeOffsets};
 
 use crate::parse::json;
 use reader::{Reader, Use, boolean, object};
@@ -64,11 +70,21 @@ pub struct Config<'a> {
     /// `mounts`, in the order in which they are made.
     pub mounts: Vec<Mount<'a>, MAX_MOUNTS>,
     /// `linux.namespaces`
-    pub namespaces: Namespaces,
+    pub namespaces: Namespaces<'a>,
+    /// `linux.uidMappings`: there exactly if a user namespace is made.
+    pub uid_map: Option<IdMap<'a>>,
+    /// `linux.gidMappings`: as well.
+    pub gid_map: Option<IdMap<'a>>,
+    /// `linux.timeOffsets`: only with a time namespace that is made.
+    pub time_offsets: TimeOffsets,
+    /// `hooks`
+    pub hooks: Hooks<'a>,
     /// `linux.rootfsPropagation`. `None`: a slave of the host and a peer group of its own.
     pub rootfs_propagation: Option<Propagation>,
     /// Those that begin with `berth.`
     pub annotations: Annotations<'a>,
+    /// All annotations, as they are written; an object.
+    pub all_annotations: Option<&'a str>,
     /// Fields that are known, not acted on, and no matter of security.
     pub warnings: known::Warnings,
 }
@@ -102,8 +118,11 @@ impl<'a> Config<'a> {
         let namespaces = Namespaces::read(&mut reader, config)?;
         let hostname = reader.optional(config, "hostname", Use::Name)?;
         if let Some(name) = hostname {
-            check_hostname(name, namespaces)?;
+            check_hostname(name, &namespaces)?;
         }
+        let annotations = Annotations::read(&mut reader, config)?;
+        namespaces.check_mounts(config, &annotations)?;
+        let [uid_map, gid_map] = id_maps(config, &namespaces)?;
         Ok(Self {
             oci_version,
             process: Process::read(&mut reader, config)?,
@@ -112,24 +131,50 @@ impl<'a> Config<'a> {
             hostname,
             mounts: mounts::read(&mut reader, config)?,
             namespaces,
+            uid_map,
+            gid_map,
+            time_offsets: time_offsets::read(config, &namespaces)?,
+            hooks: Hooks::read(config)?,
             rootfs_propagation: rootfs_propagation(&mut reader, config)?,
-            annotations: Annotations::read(&mut reader, config)?,
+            annotations,
+            all_annotations: config.member("annotations").map(|value| value.as_written()),
             warnings,
         })
     }
 }
 
-fn check_hostname(name: &str, namespaces: Namespaces) -> Result<(), ConfigError<'_>> {
+fn check_hostname<'a>(name: &'a str, namespaces: &Namespaces<'_>) -> Result<(), ConfigError<'a>> {
     if name.len() > MAX_HOSTNAME {
         return Err(ConfigError::bad("hostname", name, "at most 64 bytes"));
     }
-    if !namespaces.uts {
+    if !namespaces.has(Kind::Uts) {
         return Err(ConfigError::Needs {
             field: "hostname".into(),
             needs: "a namespace of type uts in linux.namespaces",
         });
     }
     Ok(())
+}
+
+/// A user namespace without a map has no user 0 and can do nothing; a map without one is nobody's.
+fn id_maps<'a>(
+    config: json::Value<'a>,
+    namespaces: &Namespaces<'a>,
+) -> Result<[Option<IdMap<'a>>; 2], ConfigError<'a>> {
+    let map = |path, item_path: &'static str| {
+        let map = IdMap::read(config, path, item_path)?;
+        let needs = match (map.is_some(), namespaces.is_new(Kind::User)) {
+            (true, false) => "a new namespace of type user in linux.namespaces",
+            (false, true) => "at least one range, for the namespace of type user",
+            _ => return Ok(map),
+        };
+        let field = Field::from(path);
+        Err(ConfigError::Needs { field, needs })
+    };
+    Ok([
+        map("linux.uidMappings", "linux.uidMappings[]")?,
+        map("linux.gidMappings", "linux.gidMappings[]")?,
+    ])
 }
 
 fn rootfs_propagation<'a>(

@@ -1,75 +1,192 @@
 //! `linux.namespaces`: what a container does not share with the host.
 
+use super::annotations::{Annotations, RootSwitch};
 use super::error::{ConfigError, Field};
-use super::reader::{Reader, Use, list, object, text};
+use super::reader::{Reader, Use, list, object};
 use crate::parse::json::Value;
 
-/// The namespaces that are made new. The mount namespace always is: it is what berth is about, and
-/// a list without it is refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Namespaces {
-    /// `pid`
-    pub pid: bool,
-    /// `network`
-    pub network: bool,
-    /// `ipc`
-    pub ipc: bool,
-    /// `uts`
-    pub uts: bool,
-    /// `cgroup`
-    pub cgroup: bool,
+/// The kinds of namespaces (namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Users and groups.
+    User,
+    /// Mounts.
+    Mount,
+    /// Process IDs.
+    Pid,
+    /// Network devices, addresses, ports.
+    Network,
+    /// System V and POSIX message queues, semaphores, shared memory.
+    Ipc,
+    /// The host's and the domain's name.
+    Uts,
+    /// What the root of the control groups is.
+    Cgroup,
+    /// The clocks since boot.
+    Time,
 }
+
+impl Kind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::User,
+        Self::Mount,
+        Self::Pid,
+        Self::Network,
+        Self::Ipc,
+        Self::Uts,
+        Self::Cgroup,
+        Self::Time,
+    ];
+
+    /// The specification's name for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Mount => "mount",
+            Self::Pid => "pid",
+            Self::Network => "network",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Cgroup => "cgroup",
+            Self::Time => "time",
+        }
+    }
+}
+
+/// Which namespace of a kind a container is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Namespace<'a> {
+    /// That of the process that starts it.
+    #[default]
+    Host,
+    /// One of its own.
+    New,
+    /// The one that this file stands for; an absolute path.
+    At(&'a str),
+}
+
+/// Which namespaces a container is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces<'a>([Namespace<'a>; Kind::ALL.len()]);
 
 const LIST: &str = "linux.namespaces";
 const TYPE: &str = "linux.namespaces[].type";
 const PATH: &str = "linux.namespaces[].path";
 
-impl Namespaces {
-    pub(super) fn read<'a>(
+/// What is done to the mounts of the namespace that the container is in, or by means of them. In one that others are in too, it
+/// would be done to them.
+const NEEDS_OWN_MOUNTS: [&str; 7] = [
+    "mounts",
+    "root.readonly",
+    "linux.rootfsPropagation",
+    "linux.maskedPaths",
+    "linux.readonlyPaths",
+    "linux.devices",
+    "linux.mountLabel",
+];
+
+impl<'a> Namespaces<'a> {
+    /// The namespace of this kind.
+    #[must_use]
+    pub fn get(&self, kind: Kind) -> Namespace<'a> {
+        self.0.get(kind as usize).copied().unwrap_or_default()
+    }
+
+    /// Whether the container is in another one of this kind than who starts it.
+    #[must_use]
+    pub fn has(&self, kind: Kind) -> bool {
+        self.get(kind) != Namespace::Host
+    }
+
+    /// Whether one of this kind is made for the container.
+    #[must_use]
+    pub fn is_new(&self, kind: Kind) -> bool {
+        self.get(kind) == Namespace::New
+    }
+
+    /// Those that exist already, and the files that stand for them.
+    pub fn joined(&self) -> impl Iterator<Item = (Kind, &'a str)> {
+        Kind::ALL
+            .into_iter()
+            .filter_map(|kind| match self.get(kind) {
+                Namespace::At(path) => Some((kind, path)),
+                _ => None,
+            })
+    }
+
+    pub(super) fn read(
         reader: &mut Reader<'a>,
         config: Value<'a>,
     ) -> Result<Self, ConfigError<'a>> {
         let mut namespaces = Self::default();
-        let mut mount = false;
         for (index, item) in list(config, LIST, LIST.into())?.enumerate() {
             let item = object(item, Field::item("linux.namespaces[]", index))?;
             let field = Field::item(TYPE, index);
             let Some(value) = item.member("type") else {
                 return Err(ConfigError::Missing(field));
             };
-            let kind = reader.string(value, field, Use::Name)?;
-            let flag = match kind {
-                "mount" => &mut mount,
-                "pid" => &mut namespaces.pid,
-                "network" => &mut namespaces.network,
-                "ipc" => &mut namespaces.ipc,
-                "uts" => &mut namespaces.uts,
-                "cgroup" => &mut namespaces.cgroup,
-                "user" | "time" => {
-                    return Err(ConfigError::UnsupportedValue { field, value: kind });
-                }
-                _ => {
-                    let accepts = "mount, pid, network, ipc, uts or cgroup";
-                    return Err(ConfigError::bad(field, kind, accepts));
-                }
+            let name = reader.string(value, field, Use::Name)?;
+            let place = Kind::ALL.iter().position(|kind| kind.name() == name);
+            let Some(place) = place.and_then(|place| namespaces.0.get_mut(place)) else {
+                let accepts = "mount, pid, network, ipc, uts, cgroup, user or time";
+                return Err(ConfigError::bad(field, name, accepts));
             };
-            if core::mem::replace(flag, true) {
-                return Err(ConfigError::bad(field, kind, "each type once"));
+            if *place != Namespace::Host {
+                return Err(ConfigError::bad(field, name, "each type once"));
             }
-            // Joining another's namespace.
             let field = Field::item(PATH, index);
-            if let Some(path) = item.member("path")
-                && !text(path, field)?.is("")
-            {
-                return Err(ConfigError::Unsupported(field));
-            }
+            let path = match item.member("path") {
+                Some(value) => reader.string(value, field, Use::Name)?,
+                None => "",
+            };
+            *place = match path {
+                "" => Namespace::New,
+                path if path.starts_with('/') => Namespace::At(path),
+                path => return Err(ConfigError::bad(field, path, "an absolute path")),
+            };
         }
-        match mount {
-            true => Ok(namespaces),
-            false => Err(ConfigError::Needs {
+        Ok(namespaces)
+    }
+
+    /// A container whose mounts are not its own is a program in a directory, and nothing more: that has to be said, and what
+    /// would change the mounts of others cannot be asked for.
+    pub(super) fn check_mounts(
+        &self,
+        config: Value<'a>,
+        annotations: &Annotations<'a>,
+    ) -> Result<(), ConfigError<'a>> {
+        if self.is_new(Kind::Mount) {
+            return Ok(());
+        }
+        if annotations.root_switch != RootSwitch::Chroot {
+            return Err(ConfigError::Needs {
                 field: LIST.into(),
-                needs: "the type mount: a container has a mount namespace of its own",
+                needs: "the type mount without a path, unless berth.root-switch is chroot",
+            });
+        }
+        let says_something = |path: &&str| config.at(path).is_some_and(|value| !value.is_empty());
+        let image = annotations.image.map(|_| "berth.image");
+        match NEEDS_OWN_MOUNTS.into_iter().find(says_something).or(image) {
+            None => Ok(()),
+            Some(field) => Err(ConfigError::Needs {
+                field: field.into(),
+                needs: "a mount namespace of the container's own in linux.namespaces",
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn kinds_keep_their_place_in_the_list() {
+        for (number, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, number);
         }
     }
 }

@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use super::error::{ConfigError, Field};
-use super::reader::{Reader, Use, boolean};
+use super::reader::{Reader, Use, boolean, integer};
 use super::{MAX_ARGS, MAX_ENV};
 use crate::parse::json;
 
@@ -18,6 +18,8 @@ pub struct Process<'a> {
     pub cwd: &'a str,
     /// `terminal`
     pub terminal: bool,
+    /// `consoleSize`: rows and columns.
+    pub console_size: Option<[u16; 2]>,
 }
 
 impl<'a> Process<'a> {
@@ -48,6 +50,26 @@ impl<'a> Process<'a> {
             env,
             cwd,
             terminal: boolean(config, "process.terminal")?,
+            console_size: console_size(config)?,
         })
+    }
+}
+
+fn console_size(config: json::Value<'_>) -> Result<Option<[u16; 2]>, ConfigError<'_>> {
+    const FIELD: &str = "process.consoleSize";
+    let Some(size) = config.at(FIELD) else {
+        return Ok(None);
+    };
+    // What struct winsize holds (ioctl_tty(2)).
+    let number = |name| {
+        let number = integer(size.member(name)?, 0..=u16::MAX.into())?;
+        u16::try_from(number).ok()
+    };
+    match (number("height"), number("width")) {
+        (Some(rows), Some(columns)) => Ok(Some([rows, columns])),
+        _ => Err(ConfigError::Type {
+            field: FIELD.into(),
+            expected: "height and width, each from 0 to 65535",
+        }),
     }
 }

@@ -1,5 +1,7 @@
 //! Fields of a document as values of their types, or errors that name the field.
 
+use core::ops::RangeInclusive;
+
 use heapless::Vec;
 
 use super::error::{ConfigError, Field};
@@ -128,6 +130,14 @@ pub(super) fn boolean<'a>(object: Value<'a>, path: &'static str) -> Result<bool,
             expected: "true or false",
         }),
     }
+}
+
+/// A whole number in `range`; `None` for anything else.
+pub(super) fn integer(value: Value<'_>, range: RangeInclusive<i64>) -> Option<i64> {
+    let Node::Number(digits) = value.node() else {
+        return None;
+    };
+    digits.parse().ok().filter(|number| range.contains(number))
 }
 
 /// The items of a list. No list has no items.

@@ -81,12 +81,14 @@ fn a_whole_configuration_is_read() {
         assert_eq!(config.mounts[2].destination, "run");
         assert_eq!(config.mounts[2].source, None);
         assert_eq!(config.mounts[2].options.data, "size=64k,mode=755");
-        let namespaces = Namespaces {
-            pid: true,
-            uts: true,
-            ..Namespaces::default()
-        };
-        assert_eq!(config.namespaces, namespaces);
+        let new = Kind::ALL
+            .into_iter()
+            .filter(|kind| config.namespaces.is_new(*kind));
+        assert!(new.eq([Kind::Mount, Kind::Pid, Kind::Uts]));
+        assert_eq!(config.namespaces.joined().count(), 0);
+        let annotations = config.all_annotations.unwrap();
+        assert!(annotations.starts_with(r#"{"org.example.note": "x", "berth.console""#));
+        assert!(annotations.ends_with(r#""berth.stop-timeout": "3"}"#));
         assert_eq!(config.rootfs_propagation, Some(Propagation::Shared));
         let annotations = Annotations {
             root_switch: RootSwitch::Move,
@@ -225,7 +227,7 @@ fn a_value_that_is_not_taken_is_answered_with_what_is() {
     let kind = with(r#""mount"}"#, r#""mnt"}"#);
     assert_eq!(
         kind,
-        r#"linux.namespaces[0].type is "mnt"; it takes mount, pid, network, ipc, uts or cgroup"#
+        r#"linux.namespaces[0].type is "mnt"; it takes mount, pid, network, ipc, uts, cgroup, user or time"#
     );
     let twice = with(
         r#"{"type": "mount"}"#,
@@ -254,7 +256,7 @@ fn what_needs_a_namespace_says_so() {
     let none = refusal(changed(r#"{"type": "mount"}"#, r#"{"type": "pid"}"#));
     assert_eq!(
         none,
-        "linux.namespaces needs the type mount: a container has a mount namespace of its own"
+        "linux.namespaces needs the type mount without a path, unless berth.root-switch is chroot"
     );
 }
 
@@ -330,11 +332,6 @@ fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
         ),
         (
             "",
-            r#""hooks": {"createRuntime": [{"path": "/x"}]}"#,
-            "hooks",
-        ),
-        (
-            "",
             r#""annotations": {"berth.overlay": "tmpfs"}"#,
             "berth.overlay",
         ),
@@ -352,19 +349,243 @@ fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
         let expected = format!("{name} is not supported yet");
         assert_eq!(refusal(extended(object, member)), expected);
     }
-    let user = refusal(changed(
-        r#"{"type": "mount"}"#,
-        r#"{"type": "mount"}, {"type": "user"}"#,
-    ));
-    assert_eq!(
-        user,
-        r#"linux.namespaces[1].type: "user" is not supported yet"#
+}
+
+/// [`MINIMAL`] with other namespaces, and with more members in `linux`.
+fn namespaced(namespaces: &str, members: &str) -> String {
+    let list = changed(r#"{"type": "mount"}"#, namespaces);
+    list.replacen(r#""linux": {"#, &format!(r#""linux": {{{members}"#), 1)
+}
+
+#[test]
+fn namespaces_are_made_or_joined() {
+    let file = namespaced(
+        r#"{"type": "mount"}, {"type": "network", "path": "/proc/7/ns/net"}, {"type": "time"}"#,
+        r#""timeOffsets": {"boottime": {"secs": -5, "nanosecs": 7}}, "#,
     );
-    let join = refusal(changed(
+    with(file.as_bytes(), |result| {
+        let config = result.unwrap();
+        let namespaces = config.namespaces;
+        assert!(namespaces.joined().eq([(Kind::Network, "/proc/7/ns/net")]));
+        assert!(namespaces.has(Kind::Network) && !namespaces.is_new(Kind::Network));
+        assert!(namespaces.is_new(Kind::Time) && !namespaces.has(Kind::Ipc));
+        let [monotonic, boottime] = config.time_offsets;
+        assert_eq!(monotonic, None);
+        let boottime = boottime.unwrap();
+        assert_eq!((boottime.seconds, boottime.nanoseconds), (-5, 7));
+    });
+    let refused = |namespaces: &str, members: &str, expected: &str| {
+        let refusal = refusal(namespaced(namespaces, members));
+        assert_eq!(refusal, expected);
+    };
+    refused(
+        r#"{"type": "mount"}, {"type": "pid", "path": "ns"}"#,
+        "",
+        r#"linux.namespaces[1].path is "ns"; it takes an absolute path"#,
+    );
+    let needs = "linux.timeOffsets needs a new namespace of type time in linux.namespaces";
+    for namespaces in [
         r#"{"type": "mount"}"#,
-        r#"{"type": "mount", "path": "/x"}"#,
-    ));
-    assert_eq!(join, "linux.namespaces[0].path is not supported yet");
+        r#"{"type": "mount"}, {"type": "time", "path": "/x"}"#,
+    ] {
+        refused(
+            namespaces,
+            r#""timeOffsets": {"monotonic": {"secs": 1}}, "#,
+            needs,
+        );
+    }
+    for offsets in [
+        r#"{"monotonic": {"nanosecs": 1000000000}}"#,
+        r#"{"monotonic": {"secs": 1.5}}"#,
+        r#"{"realtime": {"secs": 1}}"#,
+    ] {
+        refused(
+            r#"{"type": "mount"}, {"type": "time"}"#,
+            &format!(r#""timeOffsets": {offsets}, "#),
+            "linux.timeOffsets is not monotonic and boottime, each with secs and nanosecs below 1000000000",
+        );
+    }
+}
+
+#[test]
+fn without_mounts_of_its_own_a_container_is_a_program_in_a_directory() {
+    let chroot = r#""annotations": {"berth.root-switch": "chroot"}"#;
+    for namespaces in [
+        r#"{"type": "pid"}"#,
+        r#"{"type": "mount", "path": "/proc/7/ns/mnt"}"#,
+    ] {
+        let list = changed(r#"{"type": "mount"}"#, namespaces);
+        assert_eq!(
+            refusal(&list),
+            "linux.namespaces needs the type mount without a path, unless berth.root-switch is chroot"
+        );
+        let good = list.replacen('{', &format!("{{{chroot}, "), 1);
+        with(good.as_bytes(), |result| assert!(result.is_ok()));
+        let needs = "needs a mount namespace of the container's own in linux.namespaces";
+        let mounts = good.replacen(
+            '{',
+            r#"{"mounts": [{"destination": "/a", "type": "tmpfs"}], "#,
+            1,
+        );
+        assert_eq!(refusal(mounts), format!("mounts {needs}"));
+        let readonly = good.replacen(
+            r#""path": "rootfs""#,
+            r#""path": "rootfs", "readonly": true"#,
+            1,
+        );
+        assert_eq!(refusal(readonly), format!("root.readonly {needs}"));
+        let image = good.replacen(
+            r#""annotations": {"#,
+            r#""annotations": {"berth.image": "i", "#,
+            1,
+        );
+        assert_eq!(refusal(image), format!("berth.image {needs}"));
+    }
+}
+
+#[test]
+fn maps_of_users_are_there_exactly_with_a_user_namespace() {
+    const BOTH: &str = r#"{"type": "mount"}, {"type": "user"}"#;
+    let maps = |users: &str| {
+        let groups = r#"[{"containerID": 0, "hostID": 1, "size": 1}]"#;
+        format!(r#""uidMappings": {users}, "gidMappings": {groups}, "#)
+    };
+    let good = r#"[{"containerID": 0, "hostID": 100000, "size": 65536}, {"containerID": 65536, "hostID": 0, "size": 1}]"#;
+    with(namespaced(BOTH, &maps(good)).as_bytes(), |result| {
+        let ranges: std::vec::Vec<_> = result.unwrap().uid_map.unwrap().ranges().collect();
+        let numbers = ranges
+            .iter()
+            .map(|range| (range.inside, range.outside, range.count));
+        assert!(numbers.eq([(0, 100_000, 65536), (65536, 0, 1)]));
+    });
+    let without = "linux.uidMappings needs a new namespace of type user in linux.namespaces";
+    assert_eq!(
+        refusal(namespaced(r#"{"type": "mount"}"#, &maps(good))),
+        without
+    );
+    let joined = r#"{"type": "mount"}, {"type": "user", "path": "/x"}"#;
+    assert_eq!(refusal(namespaced(joined, &maps(good))), without);
+    for members in ["", &maps("[]"), &maps("null")] {
+        assert_eq!(
+            refusal(namespaced(BOTH, members)),
+            "linux.uidMappings needs at least one range, for the namespace of type user"
+        );
+    }
+    let range = |inside: u32, outside: u32, size: u32| {
+        format!(r#"{{"containerID": {inside}, "hostID": {outside}, "size": {size}}}"#)
+    };
+    let refused = |ranges: &[String], index: usize, what: &str| {
+        let list = format!("[{}]", ranges.join(","));
+        assert_eq!(
+            refusal(namespaced(BOTH, &maps(&list))),
+            format!("linux.uidMappings[{index}] is not {what}")
+        );
+    };
+    let apart = "apart from the others";
+    refused(&[range(0, 0, 2), range(1, 9, 1)], 1, apart);
+    refused(&[range(9, 1, 1), range(1, 0, 2)], 1, apart);
+    let numbers =
+        "containerID, hostID and size, with a size above 0 and no number above 4294967294";
+    refused(&[range(0, 0, 0)], 0, numbers);
+    refused(&[range(0, 0, 1), range(u32::MAX, 5, 1)], 1, numbers);
+    refused(&[r#"{"containerID": 0, "hostID": 0}"#.into()], 0, numbers);
+    refused(
+        &[r#"{"containerID": -1, "hostID": 0, "size": 1}"#.into()],
+        0,
+        numbers,
+    );
+    let many: std::vec::Vec<_> = (0..=id_map::MAX_RANGES as u32)
+        .map(|id| range(id, id, 1))
+        .collect();
+    assert_eq!(
+        refusal(namespaced(BOTH, &maps(&format!("[{}]", many.join(","))))),
+        "linux.uidMappings has more than 340 items"
+    );
+}
+
+#[test]
+fn hooks_are_programs_with_arguments_variables_and_a_time() {
+    let file = extended(
+        "",
+        r#""hooks": {
+            "createRuntime": [{"path": "/bin/\u0061", "args": ["a", "b\tc"], "env": ["X=1"], "timeout": 3}, {"path": "/b"}],
+            "poststop": [{"path": "/c", "args": []}],
+            "unknown": 5
+        }"#,
+    );
+    with(file.as_bytes(), |result| {
+        let hooks = result.unwrap().hooks;
+        let all: std::vec::Vec<_> = hooks.of(HookKind::CreateRuntime).collect();
+        let [first, second] = &all[..] else {
+            panic!("{all:?}")
+        };
+        assert!(first.path.is("/bin/a") && second.path.is("/b"));
+        let args: std::vec::Vec<_> = first
+            .args()
+            .map(|arg| json::Unescaped(arg).to_string())
+            .collect();
+        assert_eq!(args, ["a", "b\tc"]);
+        assert!(first.env().next().unwrap().is("X=1"));
+        let seconds =
+            |timeout: Option<core::time::Duration>| timeout.map(|timeout| timeout.as_secs());
+        assert_eq!(
+            (seconds(first.timeout), seconds(second.timeout)),
+            (Some(3), None)
+        );
+        // execve(2) wants the program's name first, and there is only one.
+        assert_eq!(second.args().count(), 1);
+        let last = hooks.of(HookKind::Poststop).next().unwrap();
+        assert!(last.args().next().unwrap().is("/c"));
+        assert!(hooks.has(&[HookKind::Prestart, HookKind::Poststop]));
+        assert!(!hooks.has(&[HookKind::Prestart, HookKind::Poststart]));
+    });
+    let refused = |hook: &str, expected: &str| {
+        let hooks = format!(r#""hooks": {{"prestart": [{{"path": "/a"}}, {hook}]}}"#);
+        assert_eq!(
+            refusal(extended("", &hooks)),
+            format!("hooks.prestart[1] {expected}")
+        );
+    };
+    refused("{}", "is missing or empty");
+    refused(r#"{"path": "a"}"#, "is not a program with an absolute path");
+    refused(r#"{"path": "/a", "args": [1]}"#, "is not a string");
+    refused(
+        r#"{"path": "/a", "args": ["\u0000"]}"#,
+        "holds NUL or a control character",
+    );
+    refused(
+        r#"{"path": "/a", "env": ["X"]}"#,
+        "is not a program with an env of NAME=value",
+    );
+    refused(
+        r#"{"path": "/a", "env": ["=X"]}"#,
+        "is not a program with an env of NAME=value",
+    );
+    for timeout in ["0", "-1", "1.5", "\"1\""] {
+        refused(
+            &format!(r#"{{"path": "/a", "timeout": {timeout}}}"#),
+            "is not a program with a timeout of whole seconds, at least 1",
+        );
+    }
+    let list = refusal(extended("", r#""hooks": {"poststart": {}}"#));
+    assert_eq!(list, "hooks.poststart is not a list");
+}
+
+#[test]
+fn a_consoles_size_is_two_numbers() {
+    let size = |size: &str| extended("process", &format!(r#""consoleSize": {size}"#));
+    with(
+        size(r#"{"height": 24, "width": 80}"#).as_bytes(),
+        |result| {
+            assert_eq!(result.unwrap().process.console_size, Some([24, 80]));
+        },
+    );
+    for bad in ["{}", r#"{"height": 24, "width": 65536}"#, "5"] {
+        assert_eq!(
+            refusal(size(bad)),
+            "process.consoleSize is not height and width, each from 0 to 65535"
+        );
+    }
 }
 
 #[test]

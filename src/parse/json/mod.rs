@@ -17,7 +17,7 @@ mod lex;
 mod text;
 
 pub use check::{MAX_DEPTH, MAX_KEYS, check};
-pub use text::{Scratch, Text};
+pub use text::{Scratch, Text, Unescaped};
 
 use lex::{Kind, Token, next, skip_space};
 
@@ -58,6 +58,15 @@ impl<'a> Value<'a> {
             // In a checked document nothing else begins a value.
             _ => Node::Null,
         }
+    }
+
+    /// The value's own text, as it stands in the document.
+    #[must_use]
+    pub fn as_written(&self) -> &'a str {
+        let end = skip_value(self.text).map_or(self.text.len(), |rest| {
+            self.text.len().saturating_sub(rest.len())
+        });
+        self.text.get(..end).unwrap_or_default()
     }
 
     /// The object's member of this name. `None` when there is none, when it is `null`, and when this
@@ -242,6 +251,14 @@ mod tests {
         assert_eq!(kinds.len(), 6);
         assert_eq!(kinds[0], r#"Number("1")"#);
         assert_eq!(kinds[5], "Bool(false)");
+    }
+
+    #[test]
+    fn a_value_can_be_had_as_it_is_written() {
+        let value = read(r#"{"a" : { "b": "}\u0041" , "c" : [1 ]} , "d": 7.0}"#);
+        let written = |name| value.member(name).unwrap().as_written();
+        assert_eq!(written("a"), r#"{ "b": "}\u0041" , "c" : [1 ]}"#);
+        assert_eq!(written("d"), "7.0");
     }
 
     #[test]

@@ -59,6 +59,16 @@ impl fmt::Display for Text<'_> {
     }
 }
 
+/// The characters that are meant, not their spelling: `Display` is what a program gets.
+#[derive(Clone, Copy)]
+pub struct Unescaped<'a>(pub Text<'a>);
+
+impl fmt::Display for Unescaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| f.write_char(c))
+    }
+}
+
 impl fmt::Debug for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{self}\"")
@@ -140,6 +150,7 @@ mod tests {
         let text = Text(r#"\"\\\/\b\f\n\r\t\u0041\u00e9\ud83d\ude00x"#);
         assert!(text.is("\"\\/\x08\x0c\n\r\tAé😀x"));
         assert_eq!(Text(r"\u0061"), Text("a"));
+        assert_eq!(Unescaped(Text(r"\u0061\t")).to_string(), "a\t");
     }
 
     #[test]

@@ -1,0 +1,223 @@
+//! The builder: who plays the parent's part where that takes time.
+//!
+//! Most containers take one clone3(2), and whoever makes them goes on at once. Some take more: the maps of a user namespace are
+//! written by who is outside of it, hooks run outside while the container waits, a namespace of processes is joined by children
+//! only. PID 1 cannot wait, and cannot be in other namespaces either. So a short-lived process does it:
+//!
+//! ```text
+//! caller ─► builder ────────────────────► first process
+//!              │  its PID  ─► caller          │ waits
+//!              │  maps                        │
+//!              ├─ "go on, you are PID n" ────►│ becomes user 0, mounts
+//!              │◄──────── "I am ready" ───────┤
+//!              │  prestart, createRuntime     │ waits
+//!              ├─ "go on" ───────────────────►│ createContainer, its root is `/`, …
+//!              ╵ ends                         ▼ becomes the caller's child
+//! ```
+//!
+//! # Namespaces that exist
+//!
+//! Hooks run in the builder's namespaces, so it is another process yet that joins those of others, makes the first process as its
+//! sibling (CLONE_PARENT), says which it is, and ends.
+//!
+//! # Whose child it is
+//!
+//! The first process is the builder's child until that ends, and only then the caller's: as an orphan it becomes PID 1's, and that
+//! of a command that has asked for orphans (PR_SET_CHILD_SUBREAPER). So nobody can collect it before it was heard which it is.
+//!
+//! A builder that dies takes its end of the rope with it, and the first process does not go on.
+
+use linux_raw_sys::general as linux;
+use rustix::fd::OwnedFd;
+use rustix::io::{Errno, read, write};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
+
+use super::control::{Message, Voice};
+use super::hooks;
+use super::namespaces::{self, Joined};
+use super::start::{Place, Request, become_container};
+use super::state::State;
+use crate::error::{During, Fault, Op};
+use crate::parse::config::{Config, HookKind, Kind};
+use crate::sys::raw::{self, Forked};
+use crate::sys::{process, signal};
+
+/// The hooks for which the first process waits.
+const OUTSIDE: &[HookKind] = &[HookKind::Prestart, HookKind::CreateRuntime];
+
+/// These are told the first process's PID as the builder sees it; itself, it does not know that.
+const BEFORE_THE_PROGRAM: &[HookKind] = &[
+    HookKind::Prestart,
+    HookKind::CreateRuntime,
+    HookKind::CreateContainer,
+    HookKind::StartContainer,
+];
+
+/// Whether the container takes a builder.
+pub(super) fn is_needed(request: &Request<'_>) -> bool {
+    let config = request.config;
+    config.namespaces.is_new(Kind::User)
+        || config.namespaces.joined().next().is_some()
+        || matches!(request.place, Place::Running(_))
+        || config.hooks.has(BEFORE_THE_PROGRAM)
+}
+
+/// Does the builder's work, and ends.
+pub(super) fn run(request: Request<'_>, mut voice: Voice) -> ! {
+    signal::unblock_all();
+    if let Err(fault) = build(request, &mut voice) {
+        voice.say(Message::Fault(fault));
+    }
+    raw::exit(0)
+}
+
+fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
+    let (config, has_hooks) = (request.config, request.has_outside_hooks());
+    let state = request.state();
+    let Some((pid, rope)) = make_first(request, voice)? else {
+        return Ok(());
+    };
+    voice.say(Message::Pid(pid));
+    let state = State {
+        pid: Some(pid),
+        ..state
+    };
+    let done = lead(config, has_hooks, &rope, pid, &state);
+    if done.is_err() {
+        // It is this process's child, which nobody else collects.
+        let _ = process::signal(pid, signal::KILL);
+    }
+    done
+}
+
+/// Makes the first process; `None` if that failed, and whoever failed has said why.
+fn make_first(request: Request<'_>, voice: &mut Voice) -> Result<Option<(Pid, OwnedFd)>, Fault> {
+    let joined = match request.place {
+        Place::New => Joined::open(&request.config.namespaces)?,
+        Place::Running(_) => Joined::none(),
+    };
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .during(Op::Pipe, request.id)?;
+    if joined.is_empty() && matches!(request.place, Place::New) {
+        let flags = namespaces::flags_of_new(&request.config.namespaces);
+        return match fork(&request, flags)? {
+            Forked::Child => {
+                drop(ours);
+                become_container(request, voice, Some(Rope(theirs)))
+            }
+            Forked::Parent(pid) => Ok(Some((pid, ours))),
+        };
+    }
+    let (pid_from, pid_to) = pipe_with(PipeFlags::CLOEXEC).during(Op::Pipe, request.id)?;
+    match raw::fork(0, None).during(Op::Clone, request.id)? {
+        Forked::Child => {
+            drop((ours, pid_from));
+            if let Err(fault) = join_and_make(request, &joined, voice, theirs, pid_to) {
+                voice.say(Message::Fault(fault));
+            }
+            raw::exit(0)
+        }
+        Forked::Parent(joiner) => {
+            drop(pid_to);
+            let mut pid = [0; size_of::<i32>()];
+            let _ = read(&pid_from, &mut pid);
+            process::wait_for(joiner);
+            let pid = Pid::from_raw(i32::from_ne_bytes(pid));
+            Ok(pid.map(|pid| (pid, ours)))
+        }
+    }
+}
+
+/// Joins what is to be joined, and makes the first process there; in a process that does nothing else.
+fn join_and_make(
+    request: Request<'_>,
+    joined: &Joined<'_>,
+    voice: &mut Voice,
+    rope: OwnedFd,
+    pid_to: OwnedFd,
+) -> Result<(), Fault> {
+    let namespaces = &request.config.namespaces;
+    let flags = match request.place {
+        Place::New => {
+            joined.join()?;
+            namespaces::flags_of_new(namespaces)
+        }
+        Place::Running(container) => {
+            namespaces::join_container(container, namespaces)?;
+            0
+        }
+    };
+    match fork(&request, flags | u64::from(linux::CLONE_PARENT))? {
+        Forked::Child => {
+            drop(pid_to);
+            become_container(request, voice, Some(Rope(rope)))
+        }
+        Forked::Parent(pid) => {
+            let _ = write(&pid_to, &pid.as_raw_nonzero().get().to_ne_bytes());
+            Ok(())
+        }
+    }
+}
+
+pub(super) fn fork(request: &Request<'_>, flags: u64) -> Result<Forked, Fault> {
+    raw::fork(flags, request.group).during(Op::Clone, request.id)
+}
+
+/// What the first process waits for.
+fn lead(
+    config: &Config<'_>,
+    has_hooks: bool,
+    rope: &OwnedFd,
+    pid: Pid,
+    state: &State<'_>,
+) -> Result<(), Fault> {
+    let number = pid.as_raw_nonzero().get().to_ne_bytes();
+    // A first process that is gone has said why.
+    let go_on = || {
+        let _ = send(rope, &number, SendFlags::NOSIGNAL);
+    };
+    namespaces::write_maps(config, pid)?;
+    go_on();
+    if has_hooks && matches!(recv(rope, &mut [0], RecvFlags::empty()), Ok((1, _))) {
+        for moment in OUTSIDE {
+            hooks::run(config, *moment, state)?;
+        }
+        go_on();
+    }
+    Ok(())
+}
+
+/// The end of the rope that the first process has.
+pub(super) struct Rope(OwnedFd);
+
+impl Rope {
+    /// Waits until the builder says that it goes on; this process's PID, as the builder sees it.
+    pub(super) fn wait(&self) -> Result<Pid, Fault> {
+        let mut pid = [0; size_of::<i32>()];
+        recv(&self.0, &mut pid, RecvFlags::empty())
+            .and_then(|_| Pid::from_raw(i32::from_ne_bytes(pid)).ok_or(Errno::PIPE))
+            .during(Op::Wait, "the process that makes the container")
+    }
+
+    /// Has the builder run its hooks, and waits for them.
+    pub(super) fn let_hooks_run(&self) -> Result<(), Fault> {
+        // That the builder is gone is found out next.
+        let _ = send(&self.0, b"!", SendFlags::NOSIGNAL);
+        self.wait().map(drop)
+    }
+}
+
+impl Request<'_> {
+    pub(super) fn has_outside_hooks(&self) -> bool {
+        matches!(self.place, Place::New) && self.config.hooks.has(OUTSIDE)
+    }
+}

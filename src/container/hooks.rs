@@ -1,0 +1,140 @@
+//! Hooks: programs that are run at moments of a container's life (config.md, "POSIX-platform Hooks"; runtime.md, "Lifecycle").
+//!
+//! | moment | who runs it | where |
+//! |---|---|---|
+//! | prestart, createRuntime | the builder | outside, when all is mounted and `/` is still the host's |
+//! | createContainer | the container's first process, after them | inside, before its root is `/`: a path is the host's |
+//! | startContainer | the same | inside, before the program |
+//! | poststart | a process beside PID 1 | outside, when the program runs |
+//! | poststop | a process beside PID 1 | outside, when the container has ended |
+//!
+//! Whoever runs them has nothing else to do, so it waits for each in turn; PID 1 waits for none. A hook that fails is the end of
+//! a container that does not run yet, and later a warning. The container's state is on its standard input, in a file, so that
+//! a hook need not read it. What hooks print goes where their maker's output goes; inside, that is the container's.
+
+use core::convert::Infallible;
+
+use rustix::fd::AsFd;
+use rustix::io::{Errno, read, write};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
+use rustix::stdio::dup2_stdin;
+
+use super::state::State;
+use crate::error::{During, Fault, Op, Stage};
+use crate::parse::config::{Config, Hook, HookKind, MAX_ARGS, MAX_ENV, MAX_SIZE};
+use crate::parse::json::Unescaped;
+use crate::sys::buffer::Buffer;
+use crate::sys::path::path;
+use crate::sys::process::{self, Environment, Status};
+use crate::sys::raw::{self, Forked};
+use crate::sys::strings::Strings;
+use crate::sys::{fs, kmsg, signal};
+use crate::text::Text;
+
+/// Runs the hooks of `moment`, each to its end; the first that fails is the last.
+///
+/// # Errors
+/// `ECANCELED` for a hook that ended badly, `ETIMEDOUT` for one that was too slow, those of execve(2) and of the rest.
+#[inline(never)]
+pub(super) fn run(config: &Config<'_>, moment: HookKind, state: &State<'_>) -> Result<(), Fault> {
+    config
+        .hooks
+        .of(moment)
+        .try_for_each(|hook| run_one(&hook, moment, state))
+}
+
+/// Starts a process that runs the hooks of `moment`, all of them, and logs those that fail; it ends with status 1 then. `text` is
+/// the `config.json` that was read before.
+///
+/// # Errors
+/// Those of clone3(2).
+pub(super) fn run_beside(text: &[u8], moment: HookKind, state: &State<'_>) -> Result<Pid, Fault> {
+    match raw::fork(0, None).during(Op::Clone, moment.name())? {
+        Forked::Parent(pid) => Ok(pid),
+        Forked::Child => {
+            signal::unblock_all();
+            let mut scratch = Buffer::<MAX_SIZE>::new();
+            let scratch = scratch.bytes_mut().unwrap_or_default();
+            // It was read before.
+            let Ok(config) = Config::parse(text, scratch) else {
+                raw::exit(1)
+            };
+            let state = State {
+                annotations: config.all_annotations,
+                ..*state
+            };
+            let mut status = 0;
+            for hook in config.hooks.of(moment) {
+                if let Err(fault) = run_one(&hook, moment, &state) {
+                    kmsg::warning(Stage::Containers, format_args!("{fault} for {}", state.id));
+                    status = 1;
+                }
+            }
+            raw::exit(status)
+        }
+    }
+}
+
+fn run_one(hook: &Hook<'_>, moment: HookKind, state: &State<'_>) -> Result<(), Fault> {
+    let shown = Text::<128>::new(Unescaped(hook.path));
+    let name = moment.name();
+    let ended = start(hook, moment, state)
+        .and_then(|pid| process::wait_no_longer_than(pid, hook.timeout))
+        .during(Op::Hook, format_args!("{shown} of {name}"))?;
+    match ended {
+        Status::Exited(0) => Ok(()),
+        status => {
+            Err(Errno::CANCELED).during(Op::Hook, format_args!("{shown} of {name}, which {status}"))
+        }
+    }
+}
+
+/// Executes the hook in a process of its own, or says why it cannot be.
+fn start(hook: &Hook<'_>, moment: HookKind, state: &State<'_>) -> Result<Pid, Errno> {
+    let input = fs::file_of("state", state)?;
+    let (failure_from, failure) = pipe_with(PipeFlags::CLOEXEC)?;
+    match raw::fork(0, None)? {
+        Forked::Child => {
+            let Err(errno) = execute(hook, moment, state, input);
+            let _ = write(&failure, &errno.raw_os_error().to_ne_bytes());
+            raw::exit(127)
+        }
+        Forked::Parent(pid) => {
+            drop(failure);
+            let mut errno = [0; size_of::<i32>()];
+            if read(&failure_from, &mut errno) != Ok(errno.len()) {
+                return Ok(pid);
+            }
+            process::wait_for(pid);
+            Err(Errno::from_raw_os_error(i32::from_ne_bytes(errno)))
+        }
+    }
+}
+
+fn execute(
+    hook: &Hook<'_>,
+    moment: HookKind,
+    state: &State<'_>,
+    input: impl AsFd,
+) -> Result<Infallible, Errno> {
+    // A group of its own, which can be killed as a whole.
+    rustix::process::setsid()?;
+    dup2_stdin(input)?;
+    if !matches!(moment, HookKind::CreateContainer | HookKind::StartContainer) {
+        rustix::process::chdir(state.bundle)?;
+    }
+    let mut arguments = Strings::<MAX_SIZE, MAX_ARGS>::new();
+    let mut variables = Strings::<MAX_SIZE, MAX_ENV>::new();
+    for argument in hook.args() {
+        arguments.push(format_args!("{}", Unescaped(argument)))?;
+    }
+    for variable in hook.env() {
+        variables.push(format_args!("{}", Unescaped(variable)))?;
+    }
+    let path = path(format_args!("{}", Unescaped(hook.path)))?;
+    Err(variables.with_list(|variables| {
+        let environment = Environment::from_list(variables);
+        arguments.with_list(|arguments| process::execute(&path, arguments, environment))
+    }))
+}

@@ -1,0 +1,134 @@
+//! The namespaces of a container: those that it joins, and what has to be written before the others can be lived in.
+
+use core::fmt::Write as _;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::error::{During, Fault, Op};
+use crate::parse::config::{CLOCKS, Config, IdMap, Kind, Namespaces};
+use crate::sys::namespace;
+use crate::sys::path::path;
+use crate::sys::procfs::Procfs;
+
+/// What a map may be long, in bytes: less than a page (user_namespaces(7)).
+const MAP_MAX: usize = 4095;
+
+/// Namespaces that exist, opened.
+pub(super) struct Joined<'p>(heapless::Vec<(Kind, &'p str, OwnedFd), { Kind::ALL.len() }>);
+
+impl<'p> Joined<'p> {
+    /// Opens those that have a path.
+    pub(super) fn open(namespaces: &Namespaces<'p>) -> Result<Self, Fault> {
+        let mut joined = heapless::Vec::new();
+        for (kind, path) in namespaces.joined() {
+            // There is one of each kind at most.
+            let _ = joined.push((kind, path, namespace::open(path, kind)?));
+        }
+        Ok(Self(joined))
+    }
+
+    /// None at all.
+    pub(super) const fn none() -> Self {
+        Self(heapless::Vec::new())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Moves this process into all of them.
+    ///
+    /// The right to join one is had in the user namespace that it belongs to (setns(2)): a superuser has it before it gives up
+    /// its own, anybody else has it after. So the user namespace comes in the middle, and what was refused before it is tried
+    /// again.
+    pub(super) fn join(&self) -> Result<(), Fault> {
+        let is_user = |kind: Kind| kind == Kind::User;
+        let has_user = self.0.iter().any(|(kind, ..)| is_user(*kind));
+        let mut refused = heapless::Vec::<_, { Kind::ALL.len() }>::new();
+        for entry in self.0.iter().filter(|(kind, ..)| !is_user(*kind)) {
+            match enter(entry) {
+                Err(fault) if has_user && fault.errno == Errno::PERM => {
+                    // As many as there are.
+                    let _ = refused.push(entry);
+                }
+                result => result?,
+            }
+        }
+        let user = self.0.iter().filter(|(kind, ..)| is_user(*kind));
+        user.chain(refused).try_for_each(enter)
+    }
+}
+
+fn enter((kind, path, file): &(Kind, &str, OwnedFd)) -> Result<(), Fault> {
+    namespace::join(file.as_fd(), *kind).during(Op::Join, *path)
+}
+
+/// The flags of clone3(2) for those that are made with the process. A time namespace is not: see [`enter_time`].
+pub(super) fn flags_of_new(namespaces: &Namespaces<'_>) -> u64 {
+    let is_made = |kind: &Kind| namespaces.is_new(*kind) && *kind != Kind::Time;
+    namespace::flags(Kind::ALL.into_iter().filter(is_made)).into()
+}
+
+/// Moves this process into those namespaces of the process `pidfd` that its container has for itself.
+pub(super) fn join_container(
+    pidfd: BorrowedFd<'_>,
+    namespaces: &Namespaces<'_>,
+) -> Result<(), Fault> {
+    let flags = namespace::flags(Kind::ALL.into_iter().filter(|kind| namespaces.has(*kind)));
+    namespace::join_process(pidfd, flags).during(Op::Join, "the namespaces of the container")
+}
+
+/// Tells the kernel which users and groups those of the process `pid`, the first of a user namespace, are here.
+pub(super) fn write_maps(config: &Config<'_>, pid: Pid) -> Result<(), Fault> {
+    let (Some(users), Some(groups)) = (&config.uid_map, &config.gid_map) else {
+        return Ok(());
+    };
+    let procfs = Procfs::new_or_mounted()?;
+    let pid = pid.as_raw_nonzero();
+    let write = |file, bytes: &[u8]| {
+        let path = path(format_args!("{pid}/{file}")).during(Op::Open, file)?;
+        procfs.write(&path, bytes)
+    };
+    write(
+        "uid_map",
+        lines(users)
+            .during(Op::Write, "linux.uidMappings")?
+            .as_bytes(),
+    )?;
+    let groups = lines(groups).during(Op::Write, "linux.gidMappings")?;
+    match write("gid_map", groups.as_bytes()) {
+        // Without CAP_SETGID here, only the own group can be mapped, and only once none can be given up: a group may be there to
+        // take a right away (user_namespaces(7), "/proc/pid/setgroups").
+        Err(fault) if fault.errno == Errno::PERM => {
+            write("setgroups", b"deny")?;
+            write("gid_map", groups.as_bytes())
+        }
+        result => result,
+    }
+}
+
+fn lines(map: &IdMap<'_>) -> Result<heapless::String<MAP_MAX>, Errno> {
+    let mut text = heapless::String::new();
+    for range in map.ranges() {
+        let (inside, outside, count) = (range.inside, range.outside, range.count);
+        writeln!(text, "{inside} {outside} {count}").map_err(|_| Errno::TOOBIG)?;
+    }
+    Ok(text)
+}
+
+/// Moves this process into a time namespace, if the container has one of its own.
+pub(super) fn enter_time(config: &Config<'_>) -> Result<(), Fault> {
+    if !config.namespaces.is_new(Kind::Time) {
+        return Ok(());
+    }
+    let mut text = heapless::String::<128>::new();
+    for (clock, offset) in CLOCKS.into_iter().zip(config.time_offsets) {
+        if let Some(offset) = offset {
+            // Two lines with two numbers each fit.
+            let _ = writeln!(text, "{clock} {} {}", offset.seconds, offset.nanoseconds);
+        }
+    }
+    namespace::enter_new_time(&Procfs::new_or_mounted()?, &text)
+}

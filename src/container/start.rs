@@ -1,0 +1,106 @@
+//! From a configuration to a process that becomes the container: the one function that PID 1 and the command call.
+
+use rustix::fd::{BorrowedFd, OwnedFd};
+
+use super::builder::{self, Rope};
+use super::control::{self, Birth, Message, Progress, Voice};
+use super::namespaces::flags_of_new;
+use super::setup;
+use super::state::{State, Status};
+use crate::error::{During, Fault, Op};
+use crate::parse::config::Config;
+use crate::sys::raw::{self, Forked};
+
+/// What is to be started, and with what.
+pub struct Request<'r> {
+    /// The container's name.
+    pub id: &'r str,
+    /// The directory of its bundle; absolute.
+    pub bundle: &'r str,
+    /// What the bundle asks for.
+    pub config: &'r Config<'r>,
+    /// Whether it is a container that is made, or one more process in one that runs.
+    pub place: Place<'r>,
+    /// The control group that the process begins in.
+    pub group: Option<BorrowedFd<'r>>,
+    /// Where its standard descriptors lead.
+    pub streams: Streams,
+    /// A FIFO, opened with O_PATH: when all is set up, the process says [`super::News::Holding`] and opens it for writing, which
+    /// waits until somebody opens it for reading (fifo(7)). Who does reads the end of the file when the program runs, else what
+    /// [`super::released`] understands.
+    pub hold: Option<OwnedFd>,
+}
+
+/// Where a process is started.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'r> {
+    /// In a container of its own, that is made for it.
+    New,
+    /// In the one whose first process this PID descriptor stands for: in those of its namespaces that `config` names, whether
+    /// they were made or joined, and on its root. What makes a container (mounts, hooks, its name) was done.
+    Running(BorrowedFd<'r>),
+}
+
+/// Where the program's standard descriptors lead.
+pub enum Streams {
+    /// Nothing to read; what is written goes here.
+    Pipes {
+        /// Standard output.
+        stdout: OwnedFd,
+        /// Standard error.
+        stderr: OwnedFd,
+    },
+    /// The host's console, as the controlling terminal.
+    Console(OwnedFd),
+    /// Where the caller's lead; and so many more of the caller's descriptors, from 3 on, stay open. They must not be marked
+    /// close-on-exec; everything else is closed.
+    Inherited {
+        /// How many more.
+        more: u32,
+    },
+    /// A terminal in the container's devpts, whose other end is sent through this unix socket.
+    Terminal(OwnedFd),
+}
+
+/// Starts it. The process exists when this returns, or a builder that makes it; what becomes of it is heard from the [`Birth`].
+///
+/// # Errors
+/// Those of pipe2(2) and clone3(2).
+pub fn start(request: Request<'_>) -> Result<Birth, Fault> {
+    let (control, mut voice) = control::pair(request.id)?;
+    if builder::is_needed(&request) {
+        return match raw::fork(0, None).during(Op::Clone, request.id)? {
+            Forked::Child => {
+                // What the caller hears is nothing that is said here.
+                drop(control);
+                builder::run(request, voice)
+            }
+            Forked::Parent(pid) => Ok(Birth::new(control, Progress::Building, Some(pid))),
+        };
+    }
+    let flags = flags_of_new(&request.config.namespaces);
+    match builder::fork(&request, flags)? {
+        Forked::Child => become_container(request, &mut voice, None),
+        Forked::Parent(pid) => Ok(Birth::new(control, Progress::SettingUp(pid), None)),
+    }
+}
+
+/// Sets everything up and executes the program, or says why not.
+pub(super) fn become_container(request: Request<'_>, voice: &mut Voice, rope: Option<Rope>) -> ! {
+    let fault = setup::run(request, voice, rope);
+    voice.say(Message::Fault(fault));
+    raw::exit(127)
+}
+
+impl<'r> Request<'r> {
+    /// The container's state, as far as it can be known from here.
+    pub(super) const fn state(&self) -> State<'r> {
+        State {
+            id: self.id,
+            status: Status::Creating,
+            pid: None,
+            bundle: self.bundle,
+            annotations: self.config.all_annotations,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The state of a container as the specification has it (runtime.md, "State"), for its hooks and for who asks.
+
+use core::fmt;
+
+use rustix::process::Pid;
+
+use crate::text::Json;
+
+/// The version of the specification that the state is written by.
+const VERSION: &str = "1.2.0";
+
+/// How far the life of a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Its environment is being made.
+    Creating,
+    /// It is made, and its program does not run yet.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its first process has ended.
+    Stopped,
+}
+
+impl Status {
+    /// The specification's name for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The state. `Display` is its JSON, in one line but for what is in the annotations.
+#[derive(Clone, Copy, Debug)]
+pub struct State<'s> {
+    /// The container.
+    pub id: &'s str,
+    /// How far it is.
+    pub status: Status,
+    /// Its first process, as the reader sees it; none once it is stopped.
+    pub pid: Option<Pid>,
+    /// The directory of the bundle; absolute.
+    pub bundle: &'s str,
+    /// `annotations` of its `config.json`, as they are written.
+    pub annotations: Option<&'s str>,
+}
+
+impl fmt::Display for State<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.status.name();
+        let (id, bundle) = (Json(self.id), Json(self.bundle));
+        write!(
+            f,
+            "{{\"ociVersion\":\"{VERSION}\",\"id\":{id},\"status\":\"{status}\""
+        )?;
+        if let Some(pid) = self.pid {
+            write!(f, ",\"pid\":{}", pid.as_raw_nonzero())?;
+        }
+        write!(f, ",\"bundle\":{bundle}")?;
+        if let Some(annotations) = self.annotations {
+            write!(f, ",\"annotations\":{annotations}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_json_with_the_annotations_as_they_were_written() {
+        let state = State {
+            id: "web",
+            status: Status::Creating,
+            pid: Pid::from_raw(81),
+            bundle: "/a \"b\"\n",
+            annotations: Some(r#"{"x": "\u0041"}"#),
+        };
+        let expected = concat!(
+            r#"{"ociVersion":"1.2.0","id":"web","status":"creating","pid":81,"#,
+            r#""bundle":"/a \"b\"\u000a","annotations":{"x": "\u0041"}}"#
+        );
+        assert_eq!(state.to_string(), expected);
+        let stopped = State {
+            status: Status::Stopped,
+            pid: None,
+            bundle: "/b",
+            annotations: None,
+            ..state
+        };
+        let expected = r#"{"ociVersion":"1.2.0","id":"web","status":"stopped","bundle":"/b"}"#;
+        assert_eq!(stopped.to_string(), expected);
+    }
+}

@@ -1,0 +1,61 @@
+//! `linux.timeOffsets`: how far the clocks of a time namespace are ahead of the host's (time_namespaces(7)).
+
+use super::error::ConfigError;
+use super::namespaces::{Kind, Namespaces};
+use super::reader::{integer, object};
+use crate::parse::json::{Node, Value};
+
+/// A clock that can be ahead of the host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offset {
+    /// Seconds; of a clock that is behind, below 0.
+    pub seconds: i64,
+    /// Nanoseconds besides, below 1,000,000,000.
+    pub nanoseconds: u32,
+}
+
+/// The clocks that have an offset, by the names that the kernel knows them by, too.
+pub const CLOCKS: [&str; 2] = ["monotonic", "boottime"];
+
+/// The offsets of [`CLOCKS`], in their order.
+pub type TimeOffsets = [Option<Offset>; CLOCKS.len()];
+
+const FIELD: &str = "linux.timeOffsets";
+
+pub(super) fn read<'a>(
+    config: Value<'a>,
+    namespaces: &Namespaces<'a>,
+) -> Result<TimeOffsets, ConfigError<'a>> {
+    let mut offsets = TimeOffsets::default();
+    let Some(value) = config.at(FIELD) else {
+        return Ok(offsets);
+    };
+    let refused = ConfigError::Type {
+        field: FIELD.into(),
+        expected: "monotonic and boottime, each with secs and nanosecs below 1000000000",
+    };
+    let Node::Object(members) = object(value, FIELD.into())?.node() else {
+        return Err(refused);
+    };
+    for (clock, value) in members {
+        let place = CLOCKS.iter().position(|name| clock.is(name));
+        let place = place.and_then(|place| offsets.get_mut(place));
+        let number = |name: &str, range| match value.member(name) {
+            None => Some(0),
+            Some(value) => integer(value, range),
+        };
+        let seconds = number("secs", i64::MIN..=i64::MAX).ok_or(refused)?;
+        let nanoseconds = number("nanosecs", 0..=999_999_999).ok_or(refused)?;
+        *place.ok_or(refused)? = Some(Offset {
+            seconds,
+            nanoseconds: nanoseconds as u32,
+        });
+    }
+    if offsets.iter().any(Option::is_some) && !namespaces.is_new(Kind::Time) {
+        return Err(ConfigError::Needs {
+            field: FIELD.into(),
+            needs: "a new namespace of type time in linux.namespaces",
+        });
+    }
+    Ok(offsets)
+}

@@ -1,0 +1,135 @@
+//! Namespaces (namespaces(7)): their files, joining them, and the clocks of one.
+
+use linux_raw_sys::general as linux;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
+use rustix::io::Errno;
+use rustix::thread::{
+    Gid, LinkNameSpaceType, ThreadNameSpaceType, Uid, UnshareFlags, move_into_link_name_space,
+    move_into_thread_name_spaces, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    unshare_unsafe,
+};
+
+use super::procfs::Procfs;
+use super::raw;
+use crate::error::{During, Fault, Op};
+use crate::parse::config::Kind;
+
+/// `NSFS_MAGIC` (include/uapi/linux/magic.h).
+const NSFS: i64 = 0x6e73_6673;
+
+/// Its flag for clone3(2), unshare(2) and setns(2).
+pub const fn flag(kind: Kind) -> u32 {
+    link_type(kind) as u32
+}
+
+const fn link_type(kind: Kind) -> LinkNameSpaceType {
+    match kind {
+        Kind::User => LinkNameSpaceType::User,
+        Kind::Mount => LinkNameSpaceType::Mount,
+        Kind::Pid => LinkNameSpaceType::ProcessID,
+        Kind::Network => LinkNameSpaceType::Network,
+        Kind::Ipc => LinkNameSpaceType::InterProcessCommunication,
+        Kind::Uts => LinkNameSpaceType::HostNameAndNISDomainName,
+        Kind::Cgroup => LinkNameSpaceType::ControlGroup,
+        Kind::Time => LinkNameSpaceType::Time,
+    }
+}
+
+/// Opens the namespace of this kind that the file `path` stands for.
+///
+/// The file is looked at before it is opened, because opening may do something: a FIFO waits for a writer, a device acts.
+///
+/// # Errors
+/// Those of openat(2); `EINVAL` for what is no namespace, or one of another kind.
+pub fn open(path: &str, kind: Kind) -> Result<OwnedFd, Fault> {
+    let step = |flags| openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty());
+    let is_namespace = |file: &OwnedFd| match fstatfs(file)?.f_type as i64 {
+        NSFS => Ok(()),
+        _ => Err(Errno::INVAL),
+    };
+    let opened = step(OFlags::PATH)
+        .and_then(|place| is_namespace(&place))
+        .and_then(|()| step(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY))
+        .and_then(|file| {
+            // It may have become another file meanwhile.
+            is_namespace(&file)?;
+            match raw::namespace_type(file.as_fd())? == flag(kind) {
+                true => Ok(file),
+                false => Err(Errno::INVAL),
+            }
+        });
+    opened.during(Op::Join, Subject { path, kind })
+}
+
+/// Moves this process into the namespace; into one of processes, only its children (setns(2)).
+///
+/// # Errors
+/// Those of setns(2).
+pub fn join(file: BorrowedFd<'_>, kind: Kind) -> Result<(), Errno> {
+    move_into_link_name_space(file, Some(link_type(kind)))
+}
+
+/// Moves this process into those namespaces of the process `pidfd` that `flags` name, all or none (setns(2)).
+///
+/// # Errors
+/// Those of setns(2).
+pub fn join_process(pidfd: BorrowedFd<'_>, flags: u32) -> Result<(), Errno> {
+    move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::from_bits_retain(flags))
+}
+
+/// A file and what it is to be.
+struct Subject<'s> {
+    path: &'s str,
+    kind: Kind,
+}
+
+impl core::fmt::Display for Subject<'_> {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let name = self.kind.name();
+        write!(formatter, "{} as namespace of type {name}", self.path)
+    }
+}
+
+/// Moves this process into a new time namespace, whose clocks are ahead of its own as `offsets` says in the kernel's format
+/// (time_namespaces(7)).
+///
+/// unshare(2) gives it to children only; but until somebody is in it, the clocks can be set, and then it can be joined like any
+/// other.
+///
+/// # Errors
+/// Those of unshare(2), of writing the offsets (`ERANGE` for a clock that would be before 0), and of setns(2).
+pub fn enter_new_time(procfs: &Procfs, offsets: &str) -> Result<(), Fault> {
+    const SUBJECT: &str = "a time namespace";
+    // SAFETY: what is unshared is no table of descriptors.
+    unsafe { unshare_unsafe(UnshareFlags::NEWTIME) }.during(Op::Create, SUBJECT)?;
+    if !offsets.is_empty() {
+        procfs.write("self/timens_offsets", offsets.as_bytes())?;
+    }
+    let new = procfs.follow("self/ns", "time_for_children", OFlags::RDONLY)?;
+    join(new.as_fd(), Kind::Time).during(Op::Join, SUBJECT)
+}
+
+/// Becomes user 0 of group 0, and of no other, in the user namespace that this process is in.
+///
+/// # Errors
+/// Those of setresgid(2), setgroups(2) and setresuid(2): `EINVAL` if the namespace has no such user or group.
+pub fn become_root() -> Result<(), Fault> {
+    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)
+        .during(Op::Become, "group 0 of the user namespace")?;
+    match set_thread_groups(&[]) {
+        // Where groups cannot be given up, because the map is a user's own and not a superuser's (user_namespaces(7),
+        // "/proc/pid/setgroups"). With every capability there is no other reason.
+        Err(Errno::PERM) => {}
+        result => result.during(Op::Drop, "groups")?,
+    }
+    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+        .during(Op::Become, "user 0 of the user namespace")
+}
+
+/// All flags of `kinds`.
+pub fn flags(kinds: impl Iterator<Item = Kind>) -> u32 {
+    kinds.fold(0, |flags, kind| flags | flag(kind))
+}
+
+const _: () = assert!(flag(Kind::Time) == linux::CLONE_NEWTIME);
