@@ -1,14 +1,23 @@
 //! The devices that a container finds in its `/dev` (OCI runtime specification, config-linux.md, "Default Devices" and
 //! "Dev symbolic links").
+//!
+//! Who is root only in a user namespace makes no device nodes (`EPERM`, user_namespaces(7)). There, the host's are bound, on
+//! empty files: each is looked at before, that it is the device of its name. A bind mount goes only into a tree that is attached,
+//! until Linux 6.15, so this comes in two steps: [`populate`], and [`Nodes::bind`].
 
-use rustix::fd::BorrowedFd;
-use rustix::fs::{FileType, Mode, makedev, mkdirat, mknodat, symlinkat};
+use heapless::Vec;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    CWD, Dev, FileType, Mode, OFlags, fstat, makedev, mkdirat, mknodat, openat, symlinkat,
+};
 use rustix::io::Errno;
 
 use crate::error::{During, Fault, Op};
+use crate::sys::mount::Detached;
+use crate::sys::path::path;
 
 /// Name, major and minor number (Documentation/admin-guide/devices.txt). All are for everybody.
-const NODES: &[(&str, u32, u32)] = &[
+const NODES: [(&str, u32, u32); 6] = [
     ("null", 1, 3),
     ("zero", 1, 5),
     ("full", 1, 7),
@@ -28,21 +37,32 @@ const LINKS: &[(&str, &str)] = &[
 
 const DIRECTORIES: &[&str] = &["pts", "shm", "mqueue"];
 
-/// Fills a fresh tmpfs, which nobody else sees yet, as a container's `/dev`.
+/// The host's nodes, where the container could not get its own: each with its name, mounted nowhere yet.
+#[must_use = "nodes that could not be made are there only when they are bound"]
+pub struct Nodes(Vec<(&'static str, Detached), { NODES.len() }>);
+
+/// Fills a fresh tmpfs, which nobody else sees yet, as a container's `/dev`. The host's `/dev` must still be there.
 ///
 /// # Errors
-/// Those of mknodat(2), symlinkat(2) and mkdirat(2).
-pub(super) fn populate(dev: BorrowedFd<'_>) -> Result<(), Fault> {
+/// Those of mknodat(2), symlinkat(2) and mkdirat(2); where nodes cannot be made, those of opening the host's, `ENODEV` for one that
+/// is another device.
+pub fn populate(dev: BorrowedFd<'_>) -> Result<Nodes, Fault> {
+    let mut nodes = Nodes(Vec::new());
     for (name, major, minor) in NODES {
+        let device = makedev(major, minor);
         let mode = Mode::from_raw_mode(0o666);
-        mknodat(
-            dev,
-            *name,
-            FileType::CharacterDevice,
-            mode,
-            makedev(*major, *minor),
-        )
-        .during(Op::Create, format_args!("/dev/{name}"))?;
+        let shown = format_args!("/dev/{name}");
+        match mknodat(dev, name, FileType::CharacterDevice, mode, device) {
+            Err(Errno::PERM) => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                openat(dev, name, flags, mode).during(Op::Create, shown)?;
+                let node = host_node(name, device).during(Op::Open, shown)?;
+                let copy = Detached::copy_of(node.as_fd(), false).during(Op::Mount, shown)?;
+                // There is a place for each.
+                let _ = nodes.0.push((name, copy));
+            }
+            result => result.during(Op::Create, shown)?,
+        }
     }
     for (name, target) in LINKS {
         symlinkat(*target, dev, *name).during(Op::Create, format_args!("/dev/{name}"))?;
@@ -53,5 +73,31 @@ pub(super) fn populate(dev: BorrowedFd<'_>) -> Result<(), Fault> {
             result => result.during(Op::Create, format_args!("/dev/{name}"))?,
         }
     }
-    Ok(())
+    Ok(nodes)
+}
+
+fn host_node(name: &str, device: Dev) -> Result<OwnedFd, Errno> {
+    let path = path(format_args!("/dev/{name}"))?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = openat(CWD, path.as_str(), flags, Mode::empty())?;
+    let stat = fstat(&node)?;
+    let is_it = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == device;
+    is_it.then_some(node).ok_or(Errno::NODEV)
+}
+
+impl Nodes {
+    /// Binds the host's nodes into `dev`, which is attached by now; nothing where nodes could be made.
+    ///
+    /// # Errors
+    /// Those of openat(2) and move_mount(2).
+    pub fn bind(self, dev: BorrowedFd<'_>) -> Result<(), Fault> {
+        for (name, node) in self.0 {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            openat(dev, name, flags, Mode::empty())
+                .and_then(|place| node.attach(place.as_fd()))
+                .during(Op::Mount, format_args!("/dev/{name}"))?;
+        }
+        Ok(())
+    }
 }

@@ -29,7 +29,7 @@ mod builder;
 mod bundle;
 mod cgroup;
 pub mod control;
-mod devices;
+pub mod devices;
 mod hooks;
 mod image;
 mod landlock;

@@ -30,11 +30,21 @@ pub(super) fn mount_all(
 ) -> Result<(), Fault> {
     for mount in mounts {
         let detached = make(bundle, mount)?;
+        let is_dev = !mount.options.is_bind()
+            && mount.fstype == Some("tmpfs")
+            && mount.destination.trim_matches('/') == "dev";
+        let nodes = match is_dev {
+            true => Some(devices::populate(detached.root())?),
+            false => None,
+        };
         let kind = file_type(detached.root()).during(Op::Mount, mount.destination)?;
         let target = prepare_target(root, mount.destination, kind)?;
         detached
             .attach(target.as_fd())
             .during(Op::Mount, mount.destination)?;
+        if let Some(nodes) = nodes {
+            nodes.bind(detached.root())?;
+        }
     }
     Ok(())
 }
@@ -69,8 +79,9 @@ pub(super) fn mount_defaults(root: BorrowedFd<'_>, mounts: &[Mount<'_>]) -> Resu
     if let Some(target) = default_target(root, "dev", mounts) {
         let mut options = ["mode=755", "size=64m"].into_iter();
         let dev = Detached::new("tmpfs", "tmpfs", &mut options, common)?;
-        devices::populate(dev.root())?;
+        let nodes = devices::populate(dev.root())?;
         dev.attach(target.as_fd()).during(Op::Mount, "/dev")?;
+        nodes.bind(dev.root())?;
     }
     Ok(())
 }
@@ -119,9 +130,6 @@ fn make(bundle: &str, mount: &Mount<'_>) -> Result<Detached, Fault> {
             .chain(data),
         attributes_to_set(flags),
     )?;
-    if fstype == "tmpfs" && mount.destination.trim_matches('/') == "dev" {
-        devices::populate(detached.root())?;
-    }
     Ok(detached)
 }
 

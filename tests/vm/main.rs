@@ -11,6 +11,7 @@ mod early;
 mod failures;
 mod fallback;
 mod handover;
+mod hooks;
 mod hostile;
 mod image;
 mod images;
@@ -22,6 +23,7 @@ mod matrix;
 mod modules;
 mod mountat;
 mod mounts;
+mod namespaces;
 mod near_misses;
 mod odd_devices;
 mod overlay;
@@ -88,6 +90,7 @@ const ALL: &[&[Case]] = &[
     failures::TABLE,
     fallback::CASES,
     handover::CASES,
+    hooks::CASES,
     hostile::CASES,
     image::CASES,
     images::CASES,
@@ -100,6 +103,7 @@ const ALL: &[&[Case]] = &[
     modules::CASES,
     mountat::CASES,
     mounts::CASES,
+    namespaces::CASES,
     near_misses::CASES,
     odd_devices::CASES,
     overlay::CASES,

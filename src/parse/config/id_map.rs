@@ -1,10 +1,10 @@
-//! `linux.uidMappings`, `linux.gidMappings`: which users and groups outside those of a user namespace are (user_namespaces(7),
+//! Lists of `containerID`, `hostID` and `size`: which users and groups outside those of a user namespace are (user_namespaces(7),
 //! "User and group ID mappings").
 
 use heapless::Vec;
 
 use super::error::{ConfigError, Field};
-use super::reader::{integer, list, object, push};
+use super::reader::{integer, object};
 use crate::parse::json::{Node, Value};
 
 /// Ranges that the kernel takes (`UID_GID_MAP_MAX_EXTENTS`, include/linux/user_namespace.h).
@@ -35,44 +35,46 @@ impl<'a> IdMap<'a> {
         };
         let items = items.into_iter().flatten();
         // Each was read before.
-        items.filter_map(|item| IdRange::read(item, "", 0).ok())
+        items.filter_map(|item| IdRange::read(item, "".into()).ok())
     }
 
-    /// The list at `path`, whose items are fields `item_path`; `None` if there is none, or an empty one.
+    /// The list `value`, a field of this name; `None` if there is none, or an empty one.
     #[inline(never)]
     pub(super) fn read(
-        object: Value<'a>,
-        path: &'static str,
-        item_path: &'static str,
+        value: Option<Value<'a>>,
+        field: Field,
     ) -> Result<Option<Self>, ConfigError<'a>> {
+        let Some(value) = value else {
+            return Ok(None);
+        };
+        let Node::Array(items) = value.node() else {
+            let expected = "a list";
+            return Err(ConfigError::Type { field, expected });
+        };
         let mut ranges = Vec::<IdRange, MAX_RANGES>::new();
-        for (index, item) in list(object, path, path.into())?.enumerate() {
-            let range = IdRange::read(item, item_path, index)?;
+        for item in items {
+            let range = IdRange::read(item, field)?;
             if ranges.iter().any(|other| other.overlaps(&range)) {
-                return Err(ConfigError::Type {
-                    field: Field::item(item_path, index),
-                    expected: "apart from the others",
-                });
+                let expected = "a list of ranges that are apart from each other";
+                return Err(ConfigError::Type { field, expected });
             }
-            push(&mut ranges, range, path)?;
+            let limit = MAX_RANGES;
+            ranges
+                .push(range)
+                .map_err(|_| ConfigError::TooMany { field, limit })?;
         }
-        Ok(object.at(path).filter(|_| !ranges.is_empty()).map(Self))
+        Ok((!ranges.is_empty()).then_some(Self(value)))
     }
 }
 
 impl IdRange {
-    fn read<'a>(
-        item: Value<'a>,
-        path: &'static str,
-        index: usize,
-    ) -> Result<Self, ConfigError<'a>> {
-        let field = Field::item(path, index);
-        let item = object(item, field)?;
+    fn read(item: Value<'_>, field: Field) -> Result<Self, ConfigError<'_>> {
         // The last number is nobody's: `(uid_t) -1` means "as it is".
         let refused = ConfigError::Type {
             field,
-            expected: "containerID, hostID and size, with a size above 0 and no number above 4294967294",
+            expected: "a list of containerID, hostID and size, with a size above 0 and no number above 4294967294",
         };
+        let item = object(item, field).map_err(|_| refused)?;
         let number = |name| {
             let value = item.member(name).ok_or(refused)?;
             let number = integer(value, 0..=u32::MAX.into());

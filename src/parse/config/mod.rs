@@ -161,8 +161,8 @@ fn id_maps<'a>(
     config: json::Value<'a>,
     namespaces: &Namespaces<'a>,
 ) -> Result<[Option<IdMap<'a>>; 2], ConfigError<'a>> {
-    let map = |path, item_path: &'static str| {
-        let map = IdMap::read(config, path, item_path)?;
+    let map = |path: &'static str| {
+        let map = IdMap::read(config.at(path), path.into())?;
         let needs = match (map.is_some(), namespaces.is_new(Kind::User)) {
             (true, false) => "a new namespace of type user in linux.namespaces",
             (false, true) => "at least one range, for the namespace of type user",
@@ -171,10 +171,7 @@ fn id_maps<'a>(
         let field = Field::from(path);
         Err(ConfigError::Needs { field, needs })
     };
-    Ok([
-        map("linux.uidMappings", "linux.uidMappings[]")?,
-        map("linux.gidMappings", "linux.gidMappings[]")?,
-    ])
+    Ok([map("linux.uidMappings")?, map("linux.gidMappings")?])
 }
 
 fn rootfs_propagation<'a>(

@@ -9,7 +9,7 @@ use std::{env, io};
 use anyhow::Result;
 
 /// The namespaces that a container can have of its own, as `/proc/<pid>/ns` names them.
-const NAMESPACES: [&str; 6] = ["mnt", "pid", "uts", "ipc", "cgroup", "net"];
+const NAMESPACES: [&str; 8] = ["mnt", "pid", "uts", "ipc", "cgroup", "net", "user", "time"];
 
 /// Prints everything; `words` are the program's arguments.
 pub(crate) fn tell(words: &[&str]) -> Result<()> {
@@ -63,6 +63,46 @@ pub(crate) fn mounts(topic: &str, mountinfo: &str) -> Result<()> {
         println!("{topic} {line}");
     }
     Ok(())
+}
+
+/// Prints who this process is, inside its user namespace, and what it may do there.
+pub(crate) fn identity() -> Result<()> {
+    for line in fs::read_to_string("/proc/self/status")?.lines() {
+        for topic in ["Uid", "Gid", "Groups", "CapEff"] {
+            if let Some(ids) = line
+                .strip_prefix(topic)
+                .and_then(|rest| rest.strip_prefix(':'))
+            {
+                let ids: Vec<_> = ids.split_whitespace().collect();
+                println!("{topic} {}", ids.join(" "));
+            }
+        }
+    }
+    for name in ["uid_map", "gid_map"] {
+        for line in fs::read_to_string(format!("/proc/self/{name}"))?.lines() {
+            let numbers: Vec<_> = line.split_whitespace().collect();
+            println!("{name} {}", numbers.join(" "));
+        }
+    }
+    println!(
+        "setgroups {}",
+        fs::read_to_string("/proc/self/setgroups")?.trim()
+    );
+    println!("root {}", writable("/tmp/written"));
+    for path in ["/bin/guest", "/tmp/written", "/dev/null"] {
+        if let Ok(file) = fs::metadata(path) {
+            println!("owner {path} {}:{}", file.uid(), file.gid());
+        }
+    }
+    fs::write("/dev/null", "nothing")?;
+    Ok(())
+}
+
+/// Prints the clocks that a time namespace has for itself, in seconds.
+pub(crate) fn clocks() {
+    use rustix::time::{ClockId, clock_gettime};
+    println!("monotonic {}", clock_gettime(ClockId::Monotonic).tv_sec);
+    println!("boottime {}", clock_gettime(ClockId::Boottime).tv_sec);
 }
 
 fn devices() -> Result<()> {

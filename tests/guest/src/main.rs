@@ -1,8 +1,10 @@
 //! Runs inside the virtual machines of the tests, as the program of a container or as `init=`, and prints what it sees.
 //! `guest <what> [arguments]`, or `/prepare` before berth; it is linked statically, because there is nothing else where it runs.
 
+mod engine;
 mod facts;
 mod hold;
+mod hook;
 mod host;
 mod hostile;
 mod init;
@@ -40,6 +42,13 @@ fn run(words: &[&str]) -> Result<ExitCode> {
             std::fs::write(file, text)?;
             println!("left {}", std::fs::read_to_string(file)?);
         }
+        ["hook", name, words @ ..] => return Ok(ExitCode::from(hook::run(name, words)?)),
+        ["wait-for", file] => hook::wait_for(file),
+        ["conduct"] => engine::conduct()?,
+        ["on-terminal"] => engine::on_terminal()?,
+        ["namespaces", topic] => facts::namespaces(topic, "self")?,
+        ["identity"] => facts::identity()?,
+        ["clocks"] => facts::clocks(),
         ["exit", status] => return Ok(ExitCode::from(status.parse::<u8>()?)),
         ["init", words @ ..] => init::run(words)?,
         ["power-off"] => init::power_off()?,

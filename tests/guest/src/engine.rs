@@ -1,0 +1,278 @@
+//! The engine as a command uses it: a process that is not PID 1 starts containers from bundles in `/nested`, one after the other,
+//! with its own choices.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use berth::container::{Birth, News, Place, Request, Streams, released, start};
+use berth::parse::config::Config;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use rustix::io::IoSliceMut;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
+    recvmsg, socketpair,
+};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+
+use crate::facts;
+
+const NESTED: &str = "/nested";
+const FIFO: &str = "/tmp/fifo";
+
+/// Runs all of it.
+pub(crate) fn conduct() -> Result<()> {
+    // SAFETY: prctl(2): the request takes no pointers.
+    ensure!(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } == 0);
+    mknodat(CWD, FIFO, FileType::Fifo, Mode::from_raw_mode(0o600), 0).context("make a FIFO")?;
+    let holder = hold()?;
+    let names = ["mnt", "pid", "uts", "ipc", "cgroup", "net", "time"];
+    fs::create_dir("/tmp/ns")?;
+    for name in names {
+        symlink(
+            format!("/proc/{holder}/ns/{name}"),
+            format!("/tmp/ns/{name}"),
+        )?;
+    }
+    facts::namespaces("holder", &holder.to_string())?;
+    run("joiner")?;
+    run("in-its-mounts")?;
+    enter(holder)?;
+    end(holder)?;
+
+    let owner = begin("user", inherited(), None)?.1;
+    symlink(format!("/proc/{owner}/ns/user"), "/tmp/ns/user")?;
+    facts::namespaces("owner", &owner.to_string())?;
+    run("joins-user")?;
+    end(owner)?;
+
+    for id in ["missing", "no-namespace", "wrong-kind", "fifo"] {
+        run(id)?;
+    }
+    terminal()?;
+    lose_the_builder()?;
+    unprivileged()
+}
+
+fn inherited() -> Streams {
+    Streams::Inherited { more: 0 }
+}
+
+/// Calls `user` with the configuration of the bundle `id`.
+fn with_config<T>(id: &str, user: impl FnOnce(&str, &Config<'_>) -> Result<T>) -> Result<T> {
+    let bundle = format!("{NESTED}/{id}");
+    let text = fs::read(format!("{bundle}/config.json")).with_context(|| bundle.clone())?;
+    let mut scratch = vec![0; text.len()];
+    let config = Config::parse(&text, &mut scratch).map_err(|error| anyhow!("{id}: {error}"))?;
+    user(&bundle, &config)
+}
+
+fn make(id: &str, place: Place<'_>, streams: Streams, hold: Option<OwnedFd>) -> Result<Birth> {
+    with_config(id, |bundle, config| {
+        let request = Request {
+            id,
+            bundle,
+            config,
+            place,
+            group: None,
+            streams,
+            hold,
+        };
+        start(request).map_err(|fault| anyhow!("{fault}"))
+    })
+}
+
+/// Makes a container and waits for news of it; its first process.
+fn begin(id: &str, streams: Streams, hold: Option<OwnedFd>) -> Result<(Birth, i32)> {
+    let mut birth = make(id, Place::New, streams, hold)?;
+    match birth.wait()? {
+        Some(News::Failed(fault)) => bail!("{id}: {fault}"),
+        _ => {
+            let pid = number(birth.pid().context("no PID")?);
+            Ok((birth, pid))
+        }
+    }
+}
+
+fn number(pid: Pid) -> i32 {
+    pid.as_raw_nonzero().get()
+}
+
+/// Waits for the end of what is left of a container; the status of its first process.
+fn collect(birth: &Birth) -> Result<String> {
+    let mut ended = String::from("never was");
+    for (pid, is_first) in [(birth.builder, false), (birth.pid(), true)] {
+        let Some(pid) = pid else { continue };
+        let (_, status) = waitpid(Some(pid), WaitOptions::empty())?.context("no child")?;
+        if is_first {
+            ended = match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => format!("ended with {code}"),
+                (_, signal) => format!("was killed by {signal:?}"),
+            };
+        }
+    }
+    Ok(ended)
+}
+
+/// Runs a container to its end.
+fn run(id: &str) -> Result<()> {
+    let mut birth = make(id, Place::New, inherited(), None)?;
+    match birth.wait()? {
+        Some(News::Failed(fault)) => println!("{id} failed: {fault}"),
+        news => ensure!(news == Some(News::Running), "{id}: {news:?}"),
+    }
+    println!("{id} {}", collect(&birth)?);
+    Ok(())
+}
+
+/// A container that is made, holds, and is let go.
+fn hold() -> Result<i32> {
+    let fifo = open(FIFO, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let (mut birth, pid) = begin("holder", inherited(), Some(fifo))?;
+    let command = fs::read(format!("/proc/{pid}/cmdline"))?;
+    let is_guest = command.starts_with(b"/bin/guest\0until-asked");
+    println!("holding: its program runs: {is_guest}");
+    ensure!(birth.hear().is_none(), "there are news while it holds");
+    let mut bytes = Vec::new();
+    File::open(FIFO)?.read_to_end(&mut bytes)?;
+    println!("let go: {:?}", released(&bytes));
+    println!("then: {:?}", birth.wait()?);
+    // One whose program cannot be executed says so to who lets it go.
+    let fifo = open(FIFO, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let (mut other, _) = begin("no-program", inherited(), Some(fifo))?;
+    bytes.clear();
+    File::open(FIFO)?.read_to_end(&mut bytes)?;
+    match released(&bytes) {
+        Err(fault) => println!("let go: {fault}"),
+        Ok(()) => bail!("a program that is not there was executed"),
+    }
+    ensure!(matches!(other.wait()?, Some(News::Failed(_))));
+    collect(&other)?;
+    Ok(pid)
+}
+
+/// One more process in a container that runs.
+fn enter(pid: i32) -> Result<()> {
+    let pid = Pid::from_raw(pid).context("no PID")?;
+    let container = pidfd_open(pid, PidfdFlags::empty())?;
+    let mut birth = make(
+        "visitor",
+        Place::Running(container.as_fd()),
+        inherited(),
+        None,
+    )?;
+    println!("visitor: {:?}", birth.wait()?);
+    println!("visitor {}", collect(&birth)?);
+    Ok(())
+}
+
+fn end(pid: i32) -> Result<()> {
+    let pid = Pid::from_raw(pid).context("no PID")?;
+    kill_process(pid, Signal::KILL)?;
+    waitpid(Some(pid), WaitOptions::empty())?;
+    Ok(())
+}
+
+/// A container with a terminal that this process serves.
+fn terminal() -> Result<()> {
+    let (socket, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let (birth, _) = begin("terminal", Streams::Terminal(theirs), None)?;
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut text = [0; 64];
+    let received = recvmsg(
+        &socket,
+        &mut [IoSliceMut::new(&mut text)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    println!(
+        "terminal is sent as {}",
+        String::from_utf8_lossy(&text[..received.bytes])
+    );
+    let mut messages = ancillary.drain();
+    let Some(RecvAncillaryMessage::ScmRights(mut files)) = messages.next() else {
+        bail!("no descriptor was sent")
+    };
+    let terminal = File::from(files.next().context("no descriptor")?);
+    // The other end is closed when the container has ended: EIO (pty(7)).
+    for line in BufReader::new(terminal).lines().map_while(Result::ok) {
+        println!("on the terminal: {}", line.trim());
+    }
+    println!("terminal {}", collect(&birth)?);
+    Ok(())
+}
+
+/// A container whose builder is killed while a hook of it runs.
+fn lose_the_builder() -> Result<()> {
+    let mut birth = make("hanging", Place::New, inherited(), None)?;
+    let builder = birth.builder.context("no builder")?;
+    while !Path::new("/tmp/hook-runs").exists() {
+        std::thread::yield_now();
+    }
+    kill_process(builder, Signal::KILL)?;
+    match birth.wait()? {
+        Some(News::Failed(fault)) => println!("without its builder: {fault}"),
+        news => bail!("{news:?}"),
+    }
+    println!("without its builder {}", collect(&birth)?);
+    Ok(())
+}
+
+/// The same as a user without any right.
+fn unprivileged() -> Result<()> {
+    const USER: u32 = 1000;
+    // SAFETY: there is one thread, so the child has all that it needs.
+    match unsafe { libc::fork() } {
+        -1 => Err(std::io::Error::last_os_error()).context("fork"),
+        0 => {
+            // SAFETY: setgroups(2) with none reads nothing; the others take no pointers. What is given up is this process's.
+            let is_user = unsafe {
+                libc::setgroups(0, std::ptr::null()) == 0
+                    && libc::setresgid(USER, USER, USER) == 0
+                    && libc::setresuid(USER, USER, USER) == 0
+                    && libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) == 0
+                    && libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+            };
+            println!(
+                "unprivileged {is_user} {}",
+                fs::metadata("/proc/self")?.uid()
+            );
+            run("unprivileged")?;
+            // More than itself, nobody can map.
+            run("presumptuous")?;
+            std::process::exit(0)
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: the status outlives the call.
+            unsafe { libc::waitpid(child, &raw mut status, 0) };
+            ensure!(status == 0, "the unprivileged process: {status}");
+            Ok(())
+        }
+    }
+}
+
+/// Prints what a terminal is, from inside.
+pub(crate) fn on_terminal() -> Result<()> {
+    let input = std::io::stdin();
+    let size = rustix::termios::tcgetwinsize(&input)?;
+    println!("size {} {}", size.ws_row, size.ws_col);
+    println!("name {}", fs::read_link("/proc/self/fd/0")?.display());
+    let (own, console) = (
+        fs::metadata("/proc/self/fd/0")?,
+        fs::metadata("/dev/console")?,
+    );
+    println!("console {}", own.rdev() == console.rdev());
+    let foreground = rustix::termios::tcgetpgrp(&input)? == rustix::process::getpgrp();
+    println!("controlling {foreground} {}", input.as_raw_fd());
+    Ok(())
+}
