@@ -82,6 +82,10 @@ impl Running {
         self.child.birth.pid().filter(|_| !self.has_ended)
     }
 
+    const fn is_over(&self) -> bool {
+        self.has_ended && self.poststart.is_none() && self.poststop.is_none()
+    }
+
     const fn was_started(&self) -> bool {
         matches!(self.child.birth.progress(), Progress::Running(_))
     }
@@ -357,12 +361,10 @@ impl Children {
         })
     }
 
-    /// Forgets the container at `index`, unless its last hooks run.
+    /// Forgets the container at `index` if it has ended, unless hooks of it still run.
     pub(super) fn forget(&mut self, index: usize) {
         if let Some(place) = self.places.get_mut(index)
-            && place
-                .as_ref()
-                .is_some_and(|running| running.poststop.is_none())
+            && place.as_ref().is_some_and(Running::is_over)
         {
             *place = None;
         }
@@ -375,11 +377,9 @@ impl Children {
         };
         match moment {
             HookKind::Poststart => running.poststart = None,
-            _ => {
-                running.poststop = None;
-                self.forget(index);
-            }
+            _ => running.poststop = None,
         }
+        self.forget(index);
     }
 
     /// Asks every container to end. Last hooks have the same time to.
@@ -392,10 +392,12 @@ impl Children {
     /// Kills every container.
     pub(super) fn kill_all(&self) {
         for running in self.running() {
-            match running.poststop {
+            if !running.has_ended {
+                running.child.kill();
+            }
+            for pid in [running.poststart, running.poststop].into_iter().flatten() {
                 // It has not been collected.
-                Some(pid) => drop(process::signal(pid, signal::KILL)),
-                None => running.child.kill(),
+                let _ = process::signal(pid, signal::KILL);
             }
         }
     }

@@ -129,9 +129,9 @@ fn boot(lab: &Lab) -> Result<Outcome> {
         .wait()?)
 }
 
-/// What a hook said, from behind its name on.
+/// What a hook of the first container said, from its state on.
 fn said<'o>(outcome: &'o Outcome, name: &str) -> Result<&'o str> {
-    let begin = format!("hook {name} of ");
+    let begin = format!("hook {name} of all ");
     let events = outcome
         .events
         .iter()
@@ -200,7 +200,7 @@ fn every_hook_runs_at_its_moment_in_its_place(lab: &Lab) -> Result<()> {
         ),
     ] {
         let line = said(&outcome, name)?;
-        let begin = format!("all {status} {place} ");
+        let begin = format!("{status} {place} ");
         ensure!(line.starts_with(&begin), "{name}: {line}");
         ensure!(line.contains(" note=as-written "), "{name}: {line}");
         ensure!(line.contains(&format!(" args={rest}")), "{name}: {line}");
