@@ -24,6 +24,7 @@ pub mod path;
 pub mod process;
 pub mod procfs;
 pub mod raw;
+pub mod sealed;
 pub mod signal;
 pub mod strings;
 pub mod verity;
