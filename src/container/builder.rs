@@ -39,6 +39,7 @@ use rustix::process::Pid;
 use super::control::{Message, Voice};
 use super::hooks;
 use super::namespaces::{self, Joined};
+use super::setup;
 use super::start::{Place, Request, become_container};
 use super::state::State;
 use crate::error::{During, Fault, Op};
@@ -152,6 +153,7 @@ fn join_and_make(
             namespaces::flags_of_new(namespaces)
         }
         Place::Running(container) => {
+            setup::hide()?;
             namespaces::join_container(container, namespaces)?;
             0
         }

@@ -2,10 +2,10 @@
 
 use core::convert::Infallible;
 
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::umask;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 
 use super::builder::Rope;
 use super::control::{Message, Voice};
@@ -31,7 +31,7 @@ const UMASK: u32 = 0o022;
 
 /// Sets everything up and executes the program. Returns only what went wrong.
 pub(super) fn run(request: Request<'_>, voice: &mut Voice, rope: Option<Rope>) -> Fault {
-    match prepare_and_execute(request, voice, rope.as_ref()) {
+    match prepare_and_execute(request, voice, rope) {
         Ok(never) => match never {},
         Err(fault) => fault,
     }
@@ -40,12 +40,12 @@ pub(super) fn run(request: Request<'_>, voice: &mut Voice, rope: Option<Rope>) -
 fn prepare_and_execute(
     mut request: Request<'_>,
     voice: &mut Voice,
-    rope: Option<&Rope>,
+    rope: Option<Rope>,
 ) -> Result<Infallible, Fault> {
     signal::unblock_all();
     let config = request.config;
     // The builder's part is done once this process is somebody.
-    let pid = rope.map(Rope::wait).transpose()?;
+    let pid = rope.as_ref().map(Rope::wait).transpose()?;
     if config.namespaces.has(Kind::User) {
         namespace::become_root()?;
     }
@@ -57,22 +57,32 @@ fn prepare_and_execute(
         pid,
         ..request.state()
     };
-    if matches!(request.place, Place::New) {
+    let is_new = matches!(request.place, Place::New);
+    if is_new {
         namespaces::enter_time(config)?;
         if config.namespaces.is_new(Kind::Network) {
             net::bring_loopback_up()?;
         }
-        make_root(&request, rope, &state)?;
+        hide()?;
+        make_root(&request, rope.as_ref(), &state)?;
     } else if let Streams::Terminal(socket) = &request.streams {
         let root = mount::open_root()?;
         terminal::set_up(root.as_fd(), config.process.console_size, socket, false)?;
     }
-    mount::enter(config.process.cwd)?;
+    let more = match request.streams {
+        Streams::Inherited { more } => more,
+        _ => 0,
+    };
+    let fifo = request.hold.take();
+    // Who owns a descriptor gives it up before it is closed.
+    drop((rope, request.streams));
+    close_all_but(more, voice.as_fd(), fifo.as_ref().map(AsFd::as_fd))?;
+    enter_working_directory(config.process.cwd)?;
     umask(Mode::from_raw_mode(UMASK));
-    if let Some(fifo) = request.hold.take() {
+    if let Some(fifo) = fifo {
         hold(voice, &fifo)?;
     }
-    if matches!(request.place, Place::New) {
+    if is_new {
         let state = State {
             status: Status::Created,
             ..state
@@ -81,11 +91,47 @@ fn prepare_and_execute(
     }
     // Only now: what is held and the hooks are the runtime's.
     landlock::restrict(&config.annotations.landlock)?;
-    let more = match request.streams {
-        Streams::Inherited { more } => more,
-        _ => 0,
-    };
-    execute(config, more)
+    execute(config)
+}
+
+/// Until it executes the program, this process has the host's memory, descriptors and binary. Nobody in a namespace that it joins,
+/// be he root there, shall trace it or look into its `/proc/<pid>` (ptrace(2), "PTRACE_MODE"); execve(2) ends that. And it has keys
+/// of its own: a session keyring is inherited, like a descriptor (session-keyring(7)).
+///
+/// What it writes to its own `/proc` comes before: that is the host's from then on.
+pub(super) fn hide() -> Result<(), Fault> {
+    const KEYRING: &str = "a session keyring";
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .during(Op::Configure, "PR_SET_DUMPABLE")?;
+    match raw::new_session_keyring() {
+        // Without keys there are none to hide.
+        Err(Errno::NOSYS) => Ok(()),
+        result => result.during(Op::Create, KEYRING),
+    }
+}
+
+/// Closes what the set-up and its caller have open, but for `more` descriptors behind the standard ones, those of `voice`, and the
+/// FIFO to hold at. Not at execve(2): a path like `/proc/self/fd/7` is the configuration's, and must not lead to the host before
+/// (CVE-2024-21626).
+fn close_all_but(
+    more: u32,
+    voice: BorrowedFd<'_>,
+    fifo: Option<BorrowedFd<'_>>,
+) -> Result<(), Fault> {
+    let kept = [voice, fifo.unwrap_or(voice)];
+    raw::close_all_but(more.saturating_add(3), kept).during(Op::Configure, "close_range(2)")
+}
+
+/// Changes to the working directory, and sees whether that is inside the root: whatever a path led through, and if a descriptor was
+/// forgotten.
+fn enter_working_directory(path: &str) -> Result<(), Fault> {
+    mount::enter(path)?;
+    match raw::working_directory_is_reachable() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Errno::XDEV),
+        Err(errno) => Err(errno),
+    }
+    .during(Op::Chdir, format_args!("{path}, outside of the root"))
 }
 
 /// From the host's root to the container's.
@@ -172,7 +218,7 @@ fn connect(streams: &Streams) -> Result<(), Fault> {
 }
 
 #[inline(never)]
-fn execute(config: &Config<'_>, more: u32) -> Result<Infallible, Fault> {
+fn execute(config: &Config<'_>) -> Result<Infallible, Fault> {
     let process = &config.process;
     let program = process.args.first().copied().unwrap_or_default();
     let mut arguments = Strings::<STRINGS, { crate::parse::config::MAX_ARGS }>::new();
@@ -187,9 +233,6 @@ fn execute(config: &Config<'_>, more: u32) -> Result<Infallible, Fault> {
             .push(format_args!("{variable}"))
             .during(Op::Exec, program)?;
     }
-    // What the set-up has open, and forgot to mark, must not reach the program.
-    raw::close_on_exec_from(more.saturating_add(3)).during(Op::Exec, program)?;
-
     let try_path = |path: &str| {
         variables.with_list(|variables| {
             let environment = Environment::from_list(variables);

@@ -274,24 +274,67 @@ pub fn namespace_type(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
     check(result).map(|flag| flag as u32)
 }
 
-/// include/uapi/linux/close_range.h
-const CLOSE_RANGE_CLOEXEC: usize = 4;
-
-/// `close_range(2)`, marking every descriptor from `first` on to be closed by the next execve.
+/// Closes every descriptor from `first` on but those `kept`: `close_range(2)` between them.
+///
+/// For a process that is about to become another program. What owns one of them is given up by that, as by an execve.
 ///
 /// # Errors
-/// Those of `close_range(2)`; `ENOSYS` before Linux 5.9, `EINVAL` before 5.11.
-pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
-    // SAFETY: the call takes no pointers.
+/// Those of `close_range(2)`; `ENOSYS` before Linux 5.9.
+pub fn close_all_but(mut first: u32, kept: [BorrowedFd<'_>; 2]) -> Result<(), Errno> {
+    // Descriptors are not negative.
+    let [a, b] = kept.map(|kept| kept.as_raw_fd() as u32);
+    let ends = [a.min(b), a.max(b)].map(|kept| (kept.checked_sub(1), kept + 1));
+    for (last, next) in ends.into_iter().chain([(Some(u32::MAX), u32::MAX)]) {
+        if let Some(last) = last.filter(|last| first <= *last) {
+            // SAFETY: the call takes no pointers. Owners of these descriptors, if any, are not used any more.
+            let result = unsafe {
+                syscall5(
+                    linux::__NR_close_range,
+                    first as usize,
+                    last as usize,
+                    0,
+                    0,
+                    0,
+                )
+            };
+            check(result)?;
+        }
+        first = first.max(next);
+    }
+    Ok(())
+}
+
+/// `getcwd(2)`: whether the working directory is below the root directory. If it is not, the kernel calls it
+/// `(unreachable)`.
+///
+/// # Errors
+/// Those of `getcwd(2)`; `ENOENT` for a directory that was removed.
+pub fn working_directory_is_reachable() -> Result<bool, Errno> {
+    let mut path = [0u8; linux::PATH_MAX as usize];
+    // SAFETY: `path` is what the kernel writes, has the size given, and outlives the call.
     let result = unsafe {
         syscall5(
-            linux::__NR_close_range,
-            first as usize,
-            u32::MAX as usize,
-            CLOSE_RANGE_CLOEXEC,
+            linux::__NR_getcwd,
+            path.as_mut_ptr().expose_provenance(),
+            path.len(),
+            0,
             0,
             0,
         )
     };
+    check(result)?;
+    Ok(path.starts_with(b"/"))
+}
+
+/// include/uapi/linux/keyctl.h
+const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
+
+/// `keyctl(2)`, `KEYCTL_JOIN_SESSION_KEYRING` without a name: a new session keyring, of nobody else.
+///
+/// # Errors
+/// Those of `keyctl(2)`; `ENOSYS` of a kernel without keys.
+pub fn new_session_keyring() -> Result<(), Errno> {
+    // SAFETY: the name is null, which stands for none.
+    let result = unsafe { syscall5(linux::__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0) };
     check(result).map(drop)
 }

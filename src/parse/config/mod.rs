@@ -29,8 +29,8 @@ pub use annotations::{Annotations, OnExit, RootSwitch};
 pub use error::{ConfigError, Field};
 pub use hooks::{Hook, HookKind, Hooks};
 pub use id::{IdError, container_id};
-pub use landlock::Landlock;
 pub use id_map::{IdMap, IdRange};
+pub use landlock::Landlock;
 pub use mount_options::MountOptions;
 
 use crate::parse::mount_options::Propagation;
