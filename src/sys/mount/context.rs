@@ -1,0 +1,88 @@
+//! Filesystem contexts (fsopen(2), fspick(2)): options one by one, and the kernel's own words about them.
+
+use core::fmt;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::{Errno, read};
+use rustix::mount::{
+    FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fspick,
+};
+
+use crate::error::{During, Fault, Op};
+use crate::text::Text;
+
+/// Changes options of the filesystem whose mount has its root at `mount`; it is called `shown` in errors.
+///
+/// # Errors
+/// Those of fspick(2) and fsconfig(2), with the option that the kernel refused and its words, if it left any.
+pub fn reconfigure(
+    mount: BorrowedFd<'_>,
+    shown: &dyn fmt::Display,
+    options: &mut dyn Iterator<Item = &str>,
+) -> Result<(), Fault> {
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let context = match fspick(mount, "", flags) {
+        Ok(context) => context,
+        Err(errno) => return refused(errno, shown, None, ""),
+    };
+    set_options(&context, shown, options)?;
+    match fsconfig_reconfigure(&context) {
+        Ok(()) => Ok(()),
+        Err(errno) => refused(errno, shown, Some(&context), ""),
+    }
+}
+
+/// Sets options, each `key=value` or `key`; quotes around a value are removed.
+pub(super) fn set_options(
+    context: &OwnedFd,
+    shown: &dyn fmt::Display,
+    options: &mut dyn Iterator<Item = &str>,
+) -> Result<(), Fault> {
+    for option in options {
+        let result = match option.split_once('=') {
+            Some((key, value)) => {
+                let quoted = value
+                    .strip_prefix('"')
+                    .and_then(|value| value.strip_suffix('"'));
+                fsconfig_set_string(context, key, quoted.unwrap_or(value))
+            }
+            None => fsconfig_set_flag(context, option),
+        };
+        if let Err(errno) = result {
+            return refused(errno, shown, Some(context), option);
+        }
+    }
+    Ok(())
+}
+
+/// An error on the way of `shown`: in the middle of `what`, and with the kernel's words.
+#[cold]
+#[inline(never)]
+pub(super) fn refused<T>(
+    errno: Errno,
+    shown: &dyn fmt::Display,
+    context: Option<&OwnedFd>,
+    what: &str,
+) -> Result<T, Fault> {
+    let words = context.map_or(Text::EMPTY, |context| message(context.as_fd()));
+    let [before_what, before_words] =
+        [what, words.as_str()].map(|text| if text.is_empty() { "" } else { ": " });
+    Err(errno).during(
+        Op::Mount,
+        format_args!("{shown}{before_what}{what}{before_words}{words}"),
+    )
+}
+
+/// What the kernel has to say about the last call on a filesystem context (fsopen(2), "Message retrieval"), without the
+/// letter that gives its kind.
+pub(super) fn message(context: BorrowedFd<'_>) -> Text<128> {
+    let mut last = Text::EMPTY;
+    let mut message = [0; 256];
+    while let Ok(len) = read(context, &mut message) {
+        let text = message.get(2..len).unwrap_or_default();
+        if message[0] == b'e' || last.is_empty() {
+            last = Text::from_bytes(text.strip_suffix(b"\n").unwrap_or(text));
+        }
+    }
+    last
+}

@@ -1,0 +1,141 @@
+//! Mounts that nobody sees yet.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Access, AtFlags, accessat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+
+use super::Propagation;
+use super::attributes::{change_attributes, map_ids, propagate};
+use super::context::{message, refused, set_options};
+use crate::error::Fault;
+use crate::text::Text;
+
+/// A mount that is in no tree yet: it can be configured before anyone sees it.
+#[derive(Debug)]
+pub struct Detached {
+    mount: OwnedFd,
+    /// What it was made in, where the filesystem may have left a warning.
+    context: Option<OwnedFd>,
+}
+
+impl Detached {
+    /// A new instance of a filesystem: fsopen(2), one fsconfig(2) for each option, fsmount(2).
+    ///
+    /// Each option is `key=value` or `key`; quotes around a value are removed. The subject of an error is the option that the
+    /// kernel refused, with the kernel's own words where it left any in the context.
+    ///
+    /// # Errors
+    /// Those of the three calls; `ENODEV` is that of fsopen(2) for a filesystem that the kernel does not have.
+    pub fn new(
+        fstype: &str,
+        source: &str,
+        options: &mut dyn Iterator<Item = &str>,
+        attributes: MountAttrFlags,
+    ) -> Result<Self, Fault> {
+        let shown = format_args!("{source} as {fstype}");
+        let shown: &dyn core::fmt::Display = &shown;
+        let context = match fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC) {
+            Ok(context) => context,
+            Err(errno) => return refused(errno, shown, None, ""),
+        };
+        if let Err(errno) = fsconfig_set_string(&context, "source", source) {
+            return refused(errno, shown, Some(&context), "source");
+        }
+        set_options(&context, shown, options)?;
+        if let Err(errno) = fsconfig_create(&context) {
+            return refused(errno, shown, Some(&context), "");
+        }
+        match fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes) {
+            Ok(mount) => Ok(Self {
+                mount,
+                context: Some(context),
+            }),
+            Err(errno) => refused(errno, shown, Some(&context), ""),
+        }
+    }
+
+    /// A copy of the mount that `source` is in, from `source` down (open_tree(2), OPEN_TREE_CLONE); with the mounts below it
+    /// if `recursive`.
+    ///
+    /// The copy of a shared mount is its *peer*: what is mounted in one appears in the other. Use
+    /// [`Self::set_propagation`] before [`Self::attach`] where that is not wanted.
+    ///
+    /// # Errors
+    /// Those of open_tree(2).
+    pub fn copy_of(source: BorrowedFd<'_>, recursive: bool) -> Result<Self, Errno> {
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH;
+        flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+        open_tree(source, "", flags).map(|mount| Self {
+            mount,
+            context: None,
+        })
+    }
+
+    /// Sets how it, and with `recursive` all below it, pass on mounts: mount_setattr(2).
+    ///
+    /// # Errors
+    /// Those of mount_setattr(2).
+    pub fn set_propagation(&self, propagation: Propagation, recursive: bool) -> Result<(), Errno> {
+        propagate(self.root(), propagation, recursive)
+    }
+
+    /// Sets and clears attributes (`MOUNT_ATTR_*`) of it, and with `recursive` of all below it: mount_setattr(2).
+    ///
+    /// # Errors
+    /// Those of mount_setattr(2).
+    pub fn change_attributes(
+        &self,
+        set: MountAttrFlags,
+        clear: MountAttrFlags,
+        recursive: bool,
+    ) -> Result<(), Errno> {
+        change_attributes(self.root(), set, clear, recursive)
+    }
+
+    /// Has the ids of its files, and with `recursive` of those in all mounts below it, be seen through the maps of the user
+    /// namespace `maps`: an id in the filesystem is taken for an inner one, and seen as the outer.
+    ///
+    /// # Errors
+    /// Those of mount_setattr(2); `EINVAL` for a filesystem that cannot do it, `EPERM` for a mount that has maps already.
+    pub fn map_ids(&self, maps: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
+        map_ids(self.root(), maps, recursive)
+    }
+
+    /// Attaches it on the file or directory `target`: move_mount(2).
+    ///
+    /// # Errors
+    /// Those of move_mount(2).
+    pub fn attach(&self, target: BorrowedFd<'_>) -> Result<(), Errno> {
+        let flags =
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(&self.mount, "", target, "", flags)
+    }
+
+    /// The root of the mount, which stays usable when it is attached.
+    pub fn into_root(self) -> OwnedFd {
+        self.mount
+    }
+
+    /// Whether nothing can be written there, be it for the mount or for the filesystem (access(2), `EROFS`). statfs(2) would
+    /// tell too, but has vfat count its free clusters.
+    pub fn is_read_only(&self) -> bool {
+        accessat(&self.mount, ".", Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ROFS)
+    }
+
+    /// What the filesystem had to say although it could be made, if anything.
+    pub fn warning(&self) -> Text<128> {
+        let context = self.context.as_ref();
+        context.map_or(Text::EMPTY, |context| message(context.as_fd()))
+    }
+
+    /// The root of the mount.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.mount.as_fd()
+    }
+}
