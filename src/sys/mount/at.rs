@@ -14,13 +14,13 @@
 
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, openat, openat2, statx,
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, openat, statx,
 };
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::fchdir;
 
-use super::Detached;
+use super::{Detached, walk};
 use crate::error::{During, Fault, Op};
 use crate::sys::path::path;
 
@@ -77,17 +77,18 @@ fn unmount_what(
 
 /// What `name` is, found without a link and without leaving `directory`; mounts are crossed.
 fn resolve(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    openat2(
+    walk(
         directory,
         name,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
     )
 }
 
 /// Whether the file is the root of the mount that it is on (`STATX_ATTR_MOUNT_ROOT`, Linux 5.8).
-fn is_mount_root(file: &OwnedFd) -> Result<bool, Errno> {
+///
+/// # Errors
+/// Those of statx(2).
+pub fn is_mount_root(file: &OwnedFd) -> Result<bool, Errno> {
     let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
     let attributes = found.stx_attributes & found.stx_attributes_mask;
     Ok(attributes.contains(StatxAttributes::MOUNT_ROOT))

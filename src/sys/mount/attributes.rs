@@ -5,6 +5,7 @@
 
 use linux_raw_sys::general as linux;
 use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fs::{Access, AtFlags, accessat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -103,6 +104,12 @@ pub fn change_attributes(
 pub fn make_read_only(root: BorrowedFd<'_>) -> Result<(), Errno> {
     let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY;
     change_attributes(root, read_only, MountAttrFlags::empty(), false)
+}
+
+/// Whether nothing can be written in the directory that `mount` is, be it for the mount or for the filesystem (access(2),
+/// `EROFS`). statfs(2) would tell too, but has vfat count its free clusters.
+pub fn is_read_only(mount: BorrowedFd<'_>) -> bool {
+    accessat(mount, ".", Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ROFS)
 }
 
 /// Sets how the mount that `mount` is the root of, and if `recursive` all below it, pass on mounts.

@@ -1,7 +1,6 @@
 //! Mounts that nobody sees yet.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Access, AtFlags, accessat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -9,7 +8,7 @@ use rustix::mount::{
 };
 
 use super::Propagation;
-use super::attributes::{change_attributes, map_ids, propagate};
+use super::attributes::{change_attributes, is_read_only, map_ids, propagate};
 use super::context::{message, refused, set_options};
 use crate::error::Fault;
 use crate::text::Text;
@@ -122,10 +121,9 @@ impl Detached {
         self.mount
     }
 
-    /// Whether nothing can be written there, be it for the mount or for the filesystem (access(2), `EROFS`). statfs(2) would
-    /// tell too, but has vfat count its free clusters.
+    /// Whether nothing can be written there: see [`is_read_only`].
     pub fn is_read_only(&self) -> bool {
-        accessat(&self.mount, ".", Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ROFS)
+        is_read_only(self.root())
     }
 
     /// What the filesystem had to say although it could be made, if anything.

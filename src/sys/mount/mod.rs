@@ -18,9 +18,10 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
 pub use rustix::mount::MountFlags as Flags;
 
+pub use at::is_mount_root;
 pub use attributes::{
-    attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags, make_read_only,
-    propagate,
+    attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags, is_read_only,
+    make_read_only, propagate,
 };
 pub use context::reconfigure;
 pub use detached::Detached;
@@ -136,15 +137,32 @@ pub fn unmount_now(target: &str) -> Result<(), Fault> {
 /// # Errors
 /// Those of openat2(2).
 pub fn resolve_in_root(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Fault> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    openat2(
+    walk(
         root,
         path,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-        resolve,
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
     )
     .during(Op::Open, path)
+}
+
+/// How often a path is walked again.
+const WALKS: usize = 1024;
+
+/// Opens what `path` is below `directory`, within the limits of `resolve`.
+///
+/// While anything in the system is mounted or renamed, the kernel cannot tell for sure that a `..` stayed inside, and says
+/// `EAGAIN` (openat2(2)). As other containers start at the same time, that is no attack; who makes it one gets the error.
+fn walk(directory: BorrowedFd<'_>, path: &str, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let once = || openat2(directory, path, flags, Mode::empty(), resolve);
+    let mut result = once();
+    for _ in 1..WALKS {
+        match result {
+            Err(Errno::AGAIN) => result = once(),
+            _ => break,
+        }
+    }
+    result
 }
 
 /// `pivot_root(".", ".")` with the new root as the working directory, then the old root, which now lies on top of it, is
