@@ -99,6 +99,8 @@ vocabulary! {
         Chdir = "enter directory",
         /// Changing the root directory.
         Chroot = "make the root directory of",
+        /// Copying a file.
+        Copy = "copy",
         /// Making a directory, file or node.
         Create = "create",
         /// Giving up capabilities.

@@ -2,6 +2,7 @@
 
 use std::fs::{self, FileTimes, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +21,7 @@ enum Entry {
     File { content: Vec<u8>, mode: u32 },
     Copy(PathBuf),
     Symlink(PathBuf),
+    Socket,
 }
 
 impl Tree {
@@ -65,6 +67,11 @@ impl Tree {
         self.with(path, Entry::Symlink(target.into()))
     }
 
+    /// A socket that nobody listens at. vfat can hold none.
+    pub fn socket(self, path: impl Into<PathBuf>) -> Self {
+        self.with(path, Entry::Socket)
+    }
+
     fn with(mut self, path: impl Into<PathBuf>, entry: Entry) -> Self {
         self.entries.push((path.into(), entry));
         self
@@ -104,6 +111,7 @@ impl Entry {
             }
             Self::Copy(from) => copy(from, to)?,
             Self::Symlink(target) => symlink(target, to)?,
+            Self::Socket => drop(UnixListener::bind(to)?),
         }
         Ok(())
     }
@@ -143,7 +151,7 @@ fn fix_times(path: &Path) -> Result<()> {
             fix_times(&entry?.path())?;
         }
     }
-    if !kind.is_symlink() {
+    if kind.is_dir() || kind.is_file() {
         let time = SystemTime::UNIX_EPOCH + EPOCH;
         let times = FileTimes::new().set_accessed(time).set_modified(time);
         fs::File::open(path)?.set_times(times)?;

@@ -9,6 +9,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 
 use super::builder::Rope;
 use super::control::{Message, Voice};
+use super::mounts::Mounts;
 use super::rootfs::Rootfs;
 use super::start::{Place, Request, Streams};
 use super::state::{State, Status};
@@ -159,9 +160,15 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
     } else {
         Rootfs::as_it_is(bundle, config.root_path)?
     };
+    let mut propagations = None;
     if has_mounts {
-        mounts::mount_defaults(rootfs.root(), &config.mounts)?;
-        mounts::mount_all(rootfs.root(), bundle, &config.mounts)?;
+        let mounts = Mounts {
+            root: rootfs.root(),
+            bundle,
+            items: &config.mounts,
+            has_ipc: config.namespaces.has(Kind::Ipc),
+        };
+        propagations = Some(mounts.make()?);
         if config.root_readonly {
             mount::make_read_only(rootfs.root()).during(Op::Mount, "the rootfs read-only")?;
         }
@@ -186,7 +193,7 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
     }
     hooks::run(config, HookKind::CreateContainer, state)?;
     rootfs.enter()?;
-    mounts::set_propagations(&config.mounts)
+    propagations.map_or(Ok(()), |propagations| propagations.set())
 }
 
 /// Says that all is set up, and waits for who opens the FIFO for reading.

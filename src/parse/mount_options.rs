@@ -4,8 +4,8 @@
 
 use linux_raw_sys::general::{
     MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME, MS_NODEV,
-    MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_RDONLY, MS_REC, MS_RELATIME, MS_SILENT,
-    MS_STRICTATIME, MS_SYNCHRONOUS,
+    MS_NODIRATIME, MS_NOEXEC, MS_NOSUID, MS_NOSYMFOLLOW, MS_RDONLY, MS_REC, MS_RELATIME,
+    MS_REMOUNT, MS_SILENT, MS_STRICTATIME, MS_SYNCHRONOUS,
 };
 
 /// Flags that are asked for. The last of contradicting words wins.
@@ -20,9 +20,12 @@ pub struct MountFlags {
 impl MountFlags {
     /// Asks for these bits.
     pub fn set(&mut self, bits: u32) {
-        // The three ways to keep access times exclude each other.
+        // The three ways to keep access times exclude each other, and so do the two ways to bind.
         if bits & ATIME != 0 {
             self.set &= !ATIME;
+        }
+        if bits & MS_BIND != 0 {
+            self.set &= !MS_REC;
         }
         self.set |= bits;
         self.clear &= !bits;
@@ -71,25 +74,37 @@ pub enum Recursive {
     Yes,
 }
 
-/// What a word of mount(8) means.
+/// What a word means that is not the filesystem's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// These `MS_*` bits are to be.
     Set(u32),
     /// These are not to be.
     Clear(u32),
+    /// These attributes of the mount and of all mounts below it are to be, as `MS_*` bits.
+    SetBelow(u32),
+    /// These are not to be.
+    ClearBelow(u32),
     /// How mount events propagate.
     Propagate(Propagation, Recursive),
-    /// An attribute of all mounts below: the kernel has it, berth does not yet.
-    Unsupported,
+    /// Ids are mapped.
+    MapIds(Recursive),
+    /// A tmpfs begins with a copy of what it covers.
+    CopyUp,
+    /// A word of fstab(5) and mount(8) that no kernel sees.
+    UserSpace,
 }
 
-use Meaning::{Clear, Propagate, Set, Unsupported};
+use Meaning::{Clear, ClearBelow, CopyUp, MapIds, Propagate, Set, SetBelow, UserSpace};
 
 const ATIME: u32 = MS_NOATIME | MS_RELATIME | MS_STRICTATIME;
 
-/// All words that are not the filesystem's.
-pub const WORDS: &[(&str, Meaning)] = &[
+/// The bits that are a mount's own, and so can be had by all mounts below another.
+const ATTRIBUTES: u32 =
+    MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | ATIME | MS_NODIRATIME | MS_NOSYMFOLLOW;
+
+/// The words of one mount. With an `r` before them, or `=recursive` behind them, many are those of all mounts below it too.
+const WORDS: &[(&str, Meaning)] = &[
     ("defaults", Set(0)),
     ("ro", Set(MS_RDONLY)),
     ("rw", Clear(MS_RDONLY)),
@@ -122,43 +137,58 @@ pub const WORDS: &[(&str, Meaning)] = &[
     ("loud", Clear(MS_SILENT)),
     ("bind", Set(MS_BIND)),
     ("rbind", Set(MS_BIND | MS_REC)),
+    ("remount", Set(MS_REMOUNT)),
     ("private", Propagate(Propagation::Private, Recursive::No)),
-    ("rprivate", Propagate(Propagation::Private, Recursive::Yes)),
     ("shared", Propagate(Propagation::Shared, Recursive::No)),
-    ("rshared", Propagate(Propagation::Shared, Recursive::Yes)),
     ("slave", Propagate(Propagation::Slave, Recursive::No)),
-    ("rslave", Propagate(Propagation::Slave, Recursive::Yes)),
     (
         "unbindable",
         Propagate(Propagation::Unbindable, Recursive::No),
     ),
-    (
-        "runbindable",
-        Propagate(Propagation::Unbindable, Recursive::Yes),
-    ),
-    ("rro", Unsupported),
-    ("rrw", Unsupported),
-    ("rnosuid", Unsupported),
-    ("rsuid", Unsupported),
-    ("rnodev", Unsupported),
-    ("rdev", Unsupported),
-    ("rnoexec", Unsupported),
-    ("rexec", Unsupported),
-    ("rnoatime", Unsupported),
-    ("ratime", Unsupported),
-    ("rrelatime", Unsupported),
-    ("rnorelatime", Unsupported),
-    ("rstrictatime", Unsupported),
-    ("rnostrictatime", Unsupported),
-    ("rnodiratime", Unsupported),
-    ("rdiratime", Unsupported),
-    ("rnosymfollow", Unsupported),
-    ("rsymfollow", Unsupported),
-    ("idmap", Unsupported),
-    ("ridmap", Unsupported),
-    ("remount", Unsupported),
-    ("tmpcopyup", Unsupported),
+    ("idmap", MapIds(Recursive::No)),
+    ("tmpcopyup", CopyUp),
+    ("_netdev", UserSpace),
+    ("auto", UserSpace),
+    ("group", UserSpace),
+    ("move", UserSpace),
+    ("noauto", UserSpace),
+    ("nofail", UserSpace),
+    ("nogroup", UserSpace),
+    ("noowner", UserSpace),
+    ("nouser", UserSpace),
+    ("nousers", UserSpace),
+    ("owner", UserSpace),
+    ("user", UserSpace),
+    ("users", UserSpace),
 ];
+
+/// How comments and what is meant for programs begin.
+const COMMENTS: [&str; 3] = ["x-", "X-", "comment="];
+
+/// What `word` means; `None` for what is the filesystem's.
+pub fn meaning(word: &str) -> Option<Meaning> {
+    if COMMENTS.iter().any(|start| word.starts_with(start)) {
+        return Some(UserSpace);
+    }
+    of_one(word).or_else(|| of_all_below(word))
+}
+
+fn of_one(word: &str) -> Option<Meaning> {
+    let found = WORDS.iter().find(|(known, _)| *known == word);
+    found.map(|(_, meaning)| *meaning)
+}
+
+fn of_all_below(word: &str) -> Option<Meaning> {
+    let one = word.strip_suffix("=recursive");
+    let is_attribute = |bits: u32| bits != 0 && bits & !ATTRIBUTES == 0;
+    match of_one(one.or_else(|| word.strip_prefix('r'))?)? {
+        Set(bits) if is_attribute(bits) => Some(SetBelow(bits)),
+        Clear(bits) if is_attribute(bits) => Some(ClearBelow(bits)),
+        Propagate(kind, _) if one.is_none() => Some(Propagate(kind, Recursive::Yes)),
+        MapIds(_) if one.is_none() => Some(MapIds(Recursive::Yes)),
+        _ => None,
+    }
+}
 
 /// The options of `rootflags=`, split as mount(8) does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,10 +213,10 @@ impl<'a> RootOptions<'a> {
         let mut flags = MountFlags::default();
         for word in words(text) {
             match meaning(word) {
-                Some(Meaning::Set(bits)) if bits & MS_BIND == 0 => flags.set(bits),
-                Some(Meaning::Clear(bits)) => flags.clear(bits),
+                Some(Set(bits)) if bits & (MS_BIND | MS_REMOUNT) == 0 => flags.set(bits),
+                Some(Clear(bits)) => flags.clear(bits),
+                None | Some(UserSpace) => {}
                 Some(_) => return Err(Misplaced { word }),
-                None => {}
             }
         }
         Ok(Self { flags, text })
@@ -194,7 +224,7 @@ impl<'a> RootOptions<'a> {
 
     /// What is left for the filesystem, in order, as `key=value` or `key`.
     pub fn data(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        words(self.text).filter(|word| meaning(word).is_none() && !is_of_user_space(word))
+        words(self.text).filter(|word| meaning(word).is_none())
     }
 }
 
@@ -205,30 +235,14 @@ pub struct Misplaced<'a> {
     pub word: &'a str,
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
+/// The words of a comma list, but empty ones. A comma between double quotes divides nothing.
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut in_quotes = false;
     let divides = move |c: char| {
         in_quotes ^= c == '"';
         c == ',' && !in_quotes
     };
     text.split(divides).filter(|word| !word.is_empty())
-}
-
-fn meaning(word: &str) -> Option<Meaning> {
-    let found = WORDS.iter().find(|(known, _)| *known == word);
-    found.map(|(_, meaning)| *meaning)
-}
-
-/// Words of fstab(5) and mount(8) that no kernel sees.
-fn is_of_user_space(word: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "_netdev", "auto", "group", "noauto", "nofail", "nogroup", "noowner", "nouser", "nousers",
-        "owner", "user", "users",
-    ];
-    let has_prefix = ["x-", "X-", "comment="]
-        .iter()
-        .any(|prefix| word.starts_with(prefix));
-    has_prefix || WORDS.contains(&word)
 }
 
 #[cfg(test)]
@@ -263,6 +277,35 @@ mod tests {
     fn a_comma_between_quotes_divides_nothing() {
         let text = "context=\"a,b\",nodev";
         assert_eq!(split(text), (MS_NODEV, 0, vec!["context=\"a,b\""]));
+    }
+
+    #[test]
+    fn an_r_or_a_value_makes_an_attribute_that_of_all_mounts_below() {
+        for (word, expected) in [
+            ("ro", Some(Set(MS_RDONLY))),
+            ("rro", Some(SetBelow(MS_RDONLY))),
+            ("rrw", Some(ClearBelow(MS_RDONLY))),
+            ("ro=recursive", Some(SetBelow(MS_RDONLY))),
+            ("relatime", Some(Set(MS_RELATIME))),
+            ("rrelatime", Some(SetBelow(MS_RELATIME))),
+            ("rnostrictatime", Some(ClearBelow(MS_STRICTATIME))),
+            ("rsymfollow", Some(ClearBelow(MS_NOSYMFOLLOW))),
+            (
+                "rslave",
+                Some(Propagate(Propagation::Slave, Recursive::Yes)),
+            ),
+            ("ridmap", Some(MapIds(Recursive::Yes))),
+            // Those of the filesystem, and of nobody.
+            ("rsync", None),
+            ("rdefaults", None),
+            ("rtmpcopyup", None),
+            ("rrro", None),
+            ("sync=recursive", None),
+            ("slave=recursive", None),
+            ("ro=fs", None),
+        ] {
+            assert_eq!(meaning(word), expected, "{word}");
+        }
     }
 
     #[test]

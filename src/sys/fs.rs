@@ -205,8 +205,12 @@ pub fn each_name(path: &str, mut visit: impl FnMut(&str) -> bool) -> Result<(), 
     .during(Op::List, path)
 }
 
-/// The identity of the mount that `file` is on (`stx_mnt_id`, Linux 5.8); zero on older kernels.
-fn mount_id(file: impl AsFd, path: &CStr) -> Result<u64, Errno> {
+/// The identity of the mount that `path` in `file` is on, or `file` itself for "" (`stx_mnt_id`, Linux 5.8); zero on older
+/// kernels.
+///
+/// # Errors
+/// Those of statx(2).
+pub fn mount_id(file: impl AsFd, path: &CStr) -> Result<u64, Errno> {
     const MOUNT_ID: StatxFlags = StatxFlags::MNT_ID;
     let stat: Statx = statx(
         file,

@@ -21,6 +21,7 @@ mod lanes;
 mod malformed;
 mod matrix;
 mod modules;
+mod mount_options;
 mod mountat;
 mod mounts;
 mod namespaces;
@@ -101,6 +102,7 @@ const ALL: &[&[Case]] = &[
     malformed::TABLE,
     matrix::CASES,
     modules::CASES,
+    mount_options::CASES,
     mountat::CASES,
     mounts::CASES,
     namespaces::CASES,

@@ -6,8 +6,7 @@
 
 use heapless::Vec;
 
-use super::error::{ConfigError, Field};
-use super::reader::list;
+use super::error::ConfigError;
 use crate::parse::json::Value;
 
 /// Without these the container would be less confined than its author believes, or run as another
@@ -31,12 +30,6 @@ const REFUSED: [&str; 14] = [
 
 /// The one whose emptiness says something.
 const NEVER_EMPTY: &str = "process.capabilities";
-
-/// Refused in every item of `mounts`.
-const REFUSED_IN_MOUNTS: [(&str, &str); 2] = [
-    ("uidMappings", "mounts[].uidMappings"),
-    ("gidMappings", "mounts[].gidMappings"),
-];
 
 /// The container works without these: named in a warning.
 const WARNED: [&str; 14] = [
@@ -65,13 +58,6 @@ pub(super) fn check(config: Value<'_>) -> Result<Warnings, ConfigError<'_>> {
             && (path == NEVER_EMPTY || !value.is_empty())
         {
             return Err(ConfigError::Unsupported(path.into()));
-        }
-    }
-    for (index, mount) in list(config, "mounts", "mounts".into())?.enumerate() {
-        for (name, path) in REFUSED_IN_MOUNTS {
-            if mount.member(name).is_some_and(|value| !value.is_empty()) {
-                return Err(ConfigError::Unsupported(Field::item(path, index)));
-            }
         }
     }
     Ok(WARNED

@@ -34,7 +34,7 @@ pub use landlock::Landlock;
 pub use mount_options::MountOptions;
 
 use crate::parse::mount_options::Propagation;
-pub use mounts::Mount;
+pub use mounts::{MappedIds, Mount};
 pub use namespaces::{Kind, Namespace, Namespaces};
 pub use process::Process;
 pub use time_offsets::{CLOCKS, TimeOffsets};
@@ -54,7 +54,7 @@ pub const MAX_MOUNTS: usize = 64;
 /// The kernel's limit for a host name (`__NEW_UTS_LEN`).
 const MAX_HOSTNAME: usize = 64;
 
-/// What a bundle asks for. About 9 KiB.
+/// What a bundle asks for. About 12 KiB.
 #[derive(Clone, Debug)]
 pub struct Config<'a> {
     /// `ociVersion`: 1.x.

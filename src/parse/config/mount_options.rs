@@ -1,13 +1,12 @@
 //! Options of a mount: flags for the kernel, propagation, and text for the filesystem (mount(8),
 //! and `config.md` of the runtime-spec, "Linux mount options").
 
-use linux_raw_sys::general::MS_BIND;
+use linux_raw_sys::general::{MS_BIND, MS_REMOUNT};
 
 use super::error::{ConfigError, Field};
 use super::reader::{Reader, list, text};
 use crate::parse::json::{Text, Value};
-use crate::parse::mount_options::Meaning::{Clear, Propagate, Set, Unsupported};
-use crate::parse::mount_options::{Meaning, MountFlags, Propagation, Recursive, WORDS};
+use crate::parse::mount_options::{Meaning, MountFlags, Propagation, Recursive, meaning};
 
 /// Items that the options of one mount may have.
 pub const MAX_OPTIONS: usize = 32;
@@ -15,21 +14,37 @@ pub const MAX_OPTIONS: usize = 32;
 /// What the options of one mount mean. The last of contradicting options wins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions<'a> {
-    /// `MS_*` bits, `MS_BIND` and `MS_REC` among them.
+    /// `MS_*` bits, `MS_BIND`, `MS_REC` and `MS_REMOUNT` among them.
     pub flags: MountFlags,
+    /// Attributes of all mounts below it, as `MS_*` bits. For itself they are in `flags` too, unless something else was said
+    /// of it later.
+    pub below: MountFlags,
     /// How mounts below it propagate, and whether that is so for the mounts below it too.
     pub propagation: Option<(Propagation, Recursive)>,
+    /// Whether ids are mapped.
+    pub map_ids: Option<Recursive>,
+    /// Whether a tmpfs begins with a copy of what it covers.
+    pub copy_up: bool,
     /// Options for the filesystem, joined by commas; empty if there are none.
     pub data: &'a str,
 }
 
 const FIELD: &str = "mounts[].options";
 
+/// More than the longest word has.
+const WORD_MAX: usize = 32;
+
 impl<'a> MountOptions<'a> {
     /// Whether this is a bind mount.
     #[must_use]
     pub fn is_bind(&self) -> bool {
         self.flags.set & MS_BIND != 0
+    }
+
+    /// Whether it changes what is mounted already.
+    #[must_use]
+    pub fn is_remount(&self) -> bool {
+        self.flags.set & MS_REMOUNT != 0
     }
 
     #[inline(never)]
@@ -49,34 +64,53 @@ impl<'a> MountOptions<'a> {
             if option.chars().any(char::is_control) {
                 return Err(ConfigError::Control(field));
             }
-            match meaning(option) {
-                Some(Set(bits)) => options.flags.set(*bits),
-                Some(Clear(bits)) => options.flags.clear(*bits),
-                Some(Propagate(kind, recursive)) => options.propagation = Some((*kind, *recursive)),
-                Some(Unsupported) => {
-                    let value = reader.store(option)?;
-                    return Err(ConfigError::UnsupportedValue { field, value });
-                }
+            match meaning_of(option) {
                 None => {}
+                Some(Meaning::Set(bits)) => options.flags.set(bits),
+                Some(Meaning::Clear(bits)) => options.flags.clear(bits),
+                Some(Meaning::SetBelow(bits)) => {
+                    options.flags.set(bits);
+                    options.below.set(bits);
+                }
+                Some(Meaning::ClearBelow(bits)) => {
+                    options.flags.clear(bits);
+                    options.below.clear(bits);
+                }
+                Some(Meaning::Propagate(kind, recursive)) => {
+                    options.propagation = Some((kind, recursive));
+                }
+                Some(Meaning::MapIds(recursive)) => options.map_ids = Some(recursive),
+                Some(Meaning::CopyUp) => options.copy_up = true,
+                Some(Meaning::UserSpace) => {
+                    let value = reader.store(option)?;
+                    let accepts =
+                        "options of the mount and of its filesystem, not those of fstab(5)";
+                    return Err(ConfigError::bad(field, value, accepts));
+                }
             }
         }
         // A second time, for what is left: so no list of it has to be kept.
         let rest = list(mount, "options", field)?
             .filter_map(|item| text(item, field).ok())
-            .filter(|option| meaning(*option).is_none() && !option.is(""));
+            .filter(|option| meaning_of(*option).is_none() && !option.is(""));
         let joined = rest.enumerate().flat_map(|(index, option)| {
             let comma = (index > 0).then_some(',');
             comma.into_iter().chain(option.chars())
         });
         options.data = reader.store_chars(joined)?;
+        if options.is_bind() && !options.data.is_empty() {
+            let accepts = "no options of the filesystem: what is bound has its own";
+            return Err(ConfigError::bad(field, options.data, accepts));
+        }
         Ok(options)
     }
 }
 
-fn meaning(option: Text<'_>) -> Option<&'static Meaning> {
-    WORDS
-        .iter()
-        .find_map(|(word, meaning)| option.is(word).then_some(meaning))
+/// What the option means, as far as it can be a word: a longer one is cut.
+fn meaning_of(option: Text<'_>) -> Option<Meaning> {
+    let mut word = heapless::String::<WORD_MAX>::new();
+    let _ = option.chars().try_for_each(|c| word.push(c));
+    meaning(&word)
 }
 
 #[cfg(test)]
@@ -117,6 +151,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_for_all_mounts_below_is_for_the_top_too_until_something_else_is_said_of_it() {
+        let read = |options: &str| {
+            let file = format!(r#"{{"options": {options}}}"#);
+            let mount = json::check(file.as_bytes()).unwrap();
+            let mut scratch = [0; 64];
+            let found = MountOptions::read(&mut Reader::new(&mut scratch), mount, 0).unwrap();
+            let pair = |flags: MountFlags| (flags.set & !(MS_BIND | MS_REC), flags.clear);
+            (pair(found.flags), pair(found.below))
+        };
+        let [ro, rw] = [(MS_RDONLY, 0), (0, MS_RDONLY)];
+        assert_eq!(read(r#"["rbind", "rro"]"#), (ro, ro));
+        assert_eq!(read(r#"["rbind", "rro", "rw"]"#), (rw, ro));
+        assert_eq!(read(r#"["rbind", "rw", "rro"]"#), (ro, ro));
+        assert_eq!(read(r#"["rbind", "ro", "rrw"]"#), (rw, rw));
+        assert_eq!(read(r#"["rbind", "ro"]"#), (ro, (0, 0)));
+    }
+
+    #[test]
     fn propagation_is_kept_apart_from_the_flags() {
         let mut scratch = [0; 8];
         let mut reader = Reader::new(&mut scratch);
@@ -132,9 +184,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_done_is_refused_by_name() {
-        let unsupported = "mounts[3].options: \"rro\" is not supported yet".to_owned();
-        assert_eq!(read(r#"["rro"]"#), Err(unsupported.clone()));
-        assert_eq!(read(r#"["r\u0072o"]"#), Err(unsupported));
+        for word in [
+            "nofail",
+            "n\\u006ffail",
+            "x-systemd.device-timeout=1234567890min",
+        ] {
+            let refused = read(&format!(r#"["{word}"]"#)).unwrap_err();
+            assert!(refused.ends_with("not those of fstab(5)"), "{refused}");
+        }
+        assert_eq!(
+            read(r#"["ro", "bind", "size=1m", "mode=7"]"#),
+            Err(r#"mounts[3].options is "size=1m,mode=7"; it takes no options of the filesystem: what is bound has its own"#.into())
+        );
         let many = format!("[{}]", ["\"a\""; 33].join(","));
         assert_eq!(
             read(&many),

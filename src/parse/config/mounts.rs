@@ -1,26 +1,45 @@
 //! `mounts`: what is mounted in a container besides its root, in order.
 
 use heapless::Vec;
+use linux_raw_sys::general::{MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_SYNCHRONOUS};
 
 use super::MAX_MOUNTS;
 use super::error::{ConfigError, Field};
+use super::id_map::IdMap;
 use super::mount_options::MountOptions;
 use super::reader::{Reader, Use, list, object, push};
 use crate::parse::json::Value;
+use crate::parse::mount_options::Recursive;
+
+/// Flags that belong to a filesystem, and so to all its mounts.
+const OF_FILESYSTEM: u32 = MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME | MS_MANDLOCK;
 
 /// One item of `mounts`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Mount<'a> {
     /// A path in the container, not empty. Early versions of the specification allow one without a
     /// leading `/`; it starts at the container's root all the same.
     pub destination: &'a str,
-    /// The filesystem's type. `None` only for a bind mount, whose type means nothing.
+    /// The filesystem's type. `None` only for a bind mount, whose type means nothing, and for a remount.
     pub fstype: Option<&'a str>,
-    /// What to mount; always there for a bind mount, and then relative to the bundle unless it begins
+    /// What to mount; always there for a bind mount that is none of the same, and then relative to the bundle unless it begins
     /// with `/`.
     pub source: Option<&'a str>,
     /// The options, understood.
     pub options: MountOptions<'a>,
+    /// `uidMappings` and `gidMappings`, if ids are mapped.
+    pub ids: Option<MappedIds<'a>>,
+}
+
+/// How the ids of a mount are mapped. A file that belongs to an inner id is seen as one of the outer.
+#[derive(Clone, Copy, Debug)]
+pub struct MappedIds<'a> {
+    /// For users.
+    pub users: IdMap<'a>,
+    /// For groups.
+    pub groups: IdMap<'a>,
+    /// Whether the mounts below it have the same.
+    pub recursive: Recursive,
 }
 
 pub(super) fn read<'a>(
@@ -29,7 +48,8 @@ pub(super) fn read<'a>(
 ) -> Result<Vec<Mount<'a>, MAX_MOUNTS>, ConfigError<'a>> {
     let mut mounts = Vec::new();
     for (index, item) in list(config, "mounts", "mounts".into())?.enumerate() {
-        push(&mut mounts, Mount::read(reader, item, index)?, "mounts")?;
+        let mount = Mount::read(reader, config, item, index)?;
+        push(&mut mounts, mount, "mounts")?;
     }
     Ok(mounts)
 }
@@ -37,6 +57,7 @@ pub(super) fn read<'a>(
 impl<'a> Mount<'a> {
     fn read(
         reader: &mut Reader<'a>,
+        config: Value<'a>,
         item: Value<'a>,
         index: usize,
     ) -> Result<Self, ConfigError<'a>> {
@@ -54,17 +75,217 @@ impl<'a> Mount<'a> {
         let (type_field, fstype) = string("type", "mounts[].type")?;
         let (source_field, source) = string("source", "mounts[].source")?;
         let options = MountOptions::read(reader, item, index)?;
-        if options.is_bind() && source.is_none() {
-            return Err(ConfigError::Missing(source_field));
+        let ids = MappedIds::read(config, item, index, options.map_ids)?;
+        let needs = |needs| {
+            let field = Field::item("mounts[].options", index);
+            Err(ConfigError::Needs { field, needs })
+        };
+        if options.is_remount() {
+            if ids.is_some() || options.copy_up {
+                return needs("a new mount for idmap and tmpcopyup, not remount");
+            }
+        } else if options.is_bind() {
+            source.ok_or(ConfigError::Missing(source_field))?;
+        } else {
+            fstype.ok_or(ConfigError::Missing(type_field))?;
         }
-        if !options.is_bind() && fstype.is_none() {
-            return Err(ConfigError::Missing(type_field));
+        if options.is_bind() && options.flags.set & OF_FILESYSTEM != 0 {
+            return needs("a filesystem of its own for sync, dirsync, lazytime and mand, not bind");
+        }
+        if options.copy_up && (options.is_bind() || fstype != Some("tmpfs")) {
+            return needs("the type tmpfs for tmpcopyup");
         }
         Ok(Self {
             destination,
             fstype,
             source,
             options,
+            ids,
         })
+    }
+
+    /// Whether it is mounted on `path`, which is relative to the root of the container. Where a link would lead is not known
+    /// here.
+    #[must_use]
+    pub fn is_at(&self, path: &str) -> bool {
+        parts(self.destination).eq(parts(path))
+    }
+
+    /// Whether it is mounted on `path` or somewhere below it.
+    #[must_use]
+    pub fn is_at_or_below(&self, path: &str) -> bool {
+        let mut destination = parts(self.destination);
+        parts(path).all(|part| destination.next() == Some(part))
+    }
+}
+
+fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|part| !matches!(*part, "" | "."))
+}
+
+impl<'a> MappedIds<'a> {
+    /// The mount's own maps, else those of the container's user namespace (config.md, "Linux mount options", `idmap`). Maps
+    /// without either of the words are for the one mount.
+    fn read(
+        config: Value<'a>,
+        item: Value<'a>,
+        index: usize,
+        asked: Option<Recursive>,
+    ) -> Result<Option<Self>, ConfigError<'a>> {
+        let own = |name, path| IdMap::read(item.member(name), Field::item(path, index));
+        let mut users = own("uidMappings", "mounts[].uidMappings")?;
+        let mut groups = own("gidMappings", "mounts[].gidMappings")?;
+        let mut field = Field::item("mounts[].uidMappings", index);
+        if users.is_none() && groups.is_none() {
+            if asked.is_none() {
+                return Ok(None);
+            }
+            let of_container = |path| IdMap::read(config.at(path), Field::from(path));
+            users = of_container("linux.uidMappings")?;
+            groups = of_container("linux.gidMappings")?;
+            field = Field::item("mounts[].options", index);
+        }
+        let (Some(users), Some(groups)) = (users, groups) else {
+            let needs = "uidMappings and gidMappings, of the mount or of the container";
+            return Err(ConfigError::Needs { field, needs });
+        };
+        let recursive = asked.unwrap_or(Recursive::No);
+        Ok(Some(Self {
+            users,
+            groups,
+            recursive,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::json;
+
+    fn with<T>(file: &str, check: impl FnOnce(Result<Mount<'_>, ConfigError<'_>>) -> T) -> T {
+        let mut scratch = [0; 256];
+        let config = json::check(file.as_bytes()).unwrap();
+        let mounts = read(&mut Reader::new(&mut scratch), config);
+        check(mounts.map(|mounts| mounts[0]))
+    }
+
+    fn mount(members: &str) -> String {
+        format!(r#"{{"mounts": [{{"destination": "/mnt", {members}}}]}}"#)
+    }
+
+    fn refusal(members: &str) -> String {
+        with(&mount(members), |result| result.unwrap_err().to_string())
+    }
+
+    #[test]
+    fn the_destination_is_compared_by_its_parts() {
+        with(
+            r#"{"mounts": [{"destination": "//dev/./shm/", "type": "tmpfs"}]}"#,
+            |mount| {
+                let mount = mount.unwrap();
+                assert!(mount.is_at("dev/shm") && !mount.is_at("dev"));
+                assert!(mount.is_at_or_below("dev") && mount.is_at_or_below("dev/shm"));
+                assert!(!mount.is_at_or_below("dev/shm/x") && !mount.is_at_or_below("de"));
+            },
+        );
+    }
+
+    #[test]
+    fn a_mounts_own_maps_come_before_those_of_the_container() {
+        let map = |name, id: u32| {
+            format!(r#""{name}": [{{"containerID": 0, "hostID": {id}, "size": 10}}]"#)
+        };
+        let both = |id| format!("{}, {}", map("uidMappings", id), map("gidMappings", id + 1));
+        let outside = |file: &str| {
+            with(file, |mount| {
+                mount.unwrap().ids.map(|ids| {
+                    let first = |map: IdMap<'_>| map.ranges().next().unwrap().outside;
+                    (first(ids.users), first(ids.groups), ids.recursive)
+                })
+            })
+        };
+        let bind = |options: &str, members: &str| {
+            mount(&format!(
+                r#""source": "/x", "options": ["bind"{options}]{members}"#
+            ))
+        };
+        let in_container =
+            |file: &str| file.replacen('{', &format!(r#"{{"linux": {{{}}}, "#, both(7)), 1);
+        let own = format!(", {}", both(5));
+        assert_eq!(outside(&bind("", &own)), Some((5, 6, Recursive::No)));
+        assert_eq!(
+            outside(&in_container(&bind(r#", "ridmap""#, &own))),
+            Some((5, 6, Recursive::Yes))
+        );
+        assert_eq!(
+            outside(&in_container(&bind(r#", "idmap""#, ""))),
+            Some((7, 8, Recursive::No))
+        );
+        assert_eq!(outside(&in_container(&bind("", ""))), None);
+        with(&bind(r#", "idmap""#, ""), |mount| {
+            let refusal = mount.unwrap_err().to_string();
+            assert_eq!(
+                refusal,
+                "mounts[0].options needs uidMappings and gidMappings, of the mount or of the container"
+            );
+        });
+        let half = format!(", {}", map("uidMappings", 5));
+        with(&bind(r#", "idmap""#, &half), |mount| {
+            let refusal = mount.unwrap_err().to_string();
+            assert!(
+                refusal.starts_with("mounts[0].uidMappings needs"),
+                "{refusal}"
+            );
+        });
+    }
+
+    #[test]
+    fn maps_that_no_kernel_would_take_are_refused_by_name() {
+        let list = |list: &str| refusal(&format!(r#""type": "tmpfs", "uidMappings": {list}"#));
+        let range = |inside: u64, outside: u64, size: u64| {
+            format!(r#"{{"containerID": {inside}, "hostID": {outside}, "size": {size}}}"#)
+        };
+        let what = "a list of containerID, hostID and size, with a size above 0 and no number above 4294967294";
+        for bad in [
+            "[{}]".to_owned(),
+            "[7]".to_owned(),
+            format!("[{}]", range(0, 0, 0)),
+            format!("[{}]", range(1, 0, u32::MAX.into())),
+            format!("[{}]", range(0, 1 << 32, 1)),
+        ] {
+            assert_eq!(list(&bad), format!("mounts[0].uidMappings is not {what}"));
+        }
+        assert_eq!(list("{}"), "mounts[0].uidMappings is not a list");
+        let apart = format!("[{}, {}]", range(0, 100, 10), range(50, 109, 1));
+        assert!(
+            list(&apart).ends_with("apart from each other"),
+            "{}",
+            list(&apart)
+        );
+        let many: Vec<String, 400> = (0..341).map(|id| range(id, id, 1)).collect();
+        assert_eq!(
+            list(&format!("[{}]", many.join(","))),
+            "mounts[0].uidMappings has more than 340 items"
+        );
+    }
+
+    #[test]
+    fn what_an_option_needs_is_said() {
+        assert_eq!(
+            refusal(r#""type": "ext4", "options": ["tmpcopyup"]"#),
+            "mounts[0].options needs the type tmpfs for tmpcopyup"
+        );
+        assert_eq!(
+            refusal(r#""source": "/x", "options": ["bind", "sync"]"#),
+            "mounts[0].options needs a filesystem of its own for sync, dirsync, lazytime and mand, not bind"
+        );
+        assert_eq!(
+            refusal(r#""type": "tmpfs", "options": ["tmpcopyup", "remount"]"#),
+            "mounts[0].options needs a new mount for idmap and tmpcopyup, not remount"
+        );
+        with(&mount(r#""options": ["remount", "bind", "ro"]"#), |mount| {
+            assert!(mount.unwrap().options.is_remount());
+        });
     }
 }

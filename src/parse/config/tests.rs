@@ -340,11 +340,6 @@ fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
             r#""annotations": {"berth.restart": "always"}"#,
             "berth.restart",
         ),
-        (
-            "",
-            r#""mounts": [{"uidMappings": [{}]}]"#,
-            "mounts[0].uidMappings",
-        ),
     ] {
         let expected = format!("{name} is not supported yet");
         assert_eq!(refusal(extended(object, member)), expected);

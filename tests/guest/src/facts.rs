@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::{env, io};
 
 use anyhow::Result;
+use rustix::fs::{Mode, OFlags};
 
 /// The namespaces that a container can have of its own, as `/proc/<pid>/ns` names them.
 const NAMESPACES: [&str; 8] = ["mnt", "pid", "uts", "ipc", "cgroup", "net", "user", "time"];
@@ -174,6 +175,28 @@ pub(crate) fn look_at(paths: &[&str]) -> Result<()> {
             };
             println!("at {path} file {:?}, {write}", text.trim());
         }
+    }
+    Ok(())
+}
+
+/// Prints of each file what kind it is, its device number, and whether it can be opened to read.
+pub(crate) fn nodes(paths: &[&str]) -> Result<()> {
+    for path in paths {
+        let meta = fs::metadata(path)?;
+        let kind = match meta.file_type() {
+            kind if kind.is_block_device() => "block",
+            kind if kind.is_char_device() => "char",
+            kind if kind.is_socket() => "socket",
+            _ => "other",
+        };
+        let device = meta.rdev();
+        let [major, minor] = [rustix::fs::major(device), rustix::fs::minor(device)];
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = match rustix::fs::open(*path, flags, Mode::empty()) {
+            Ok(_) => "readable".to_owned(),
+            Err(errno) => berth::errno::Name(errno).to_string(),
+        };
+        println!("node {path} {kind} {major}:{minor} {opened}");
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod mountat;
 mod prepare;
 mod propagation;
 mod rights;
+mod unprivileged;
 
 use std::env;
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["hold-a-mount"] => host::hold_a_mount()?,
         ["facts", words @ ..] => facts::tell(words)?,
         ["look-at", paths @ ..] => facts::look_at(paths)?,
+        ["nodes", paths @ ..] => facts::nodes(paths)?,
+        ["unprivileged-dev"] => unprivileged::dev()?,
         ["inodes", paths @ ..] => facts::inodes(paths)?,
         ["outlast"] => host::outlast()?,
         ["observe"] => propagation::observe()?,

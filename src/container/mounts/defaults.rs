@@ -1,0 +1,111 @@
+//! What a container has without asking (config-linux.md, "Default Filesystems", "Default Devices").
+//!
+//! Each only where there is a directory for it and the bundle does not say what belongs there. They are mounted first, so that
+//! the bundle's mounts may lie in them. `/dev/pts`, `/dev/shm` and `/dev/mqueue` are those of a `/dev` that was made here, by
+//! default or because the bundle mounts a tmpfs on it: the host's `/dev`, bound, has its own.
+
+use linux_raw_sys::general::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY};
+use rustix::fd::AsFd;
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use super::{Mounts, file_type};
+use crate::error::Fault;
+use crate::parse::config::{Mount, MountOptions};
+use crate::parse::mount_options::MountFlags;
+use crate::sys::mount::resolve_in_root;
+
+const NOSUID_NOEXEC: u32 = MS_NOSUID | MS_NOEXEC;
+const GUARDED: u32 = NOSUID_NOEXEC | MS_NODEV;
+
+/// The container's processes.
+const PROC: Mount<'static> = default("/proc", "proc", GUARDED, "");
+
+/// The machine, to look at only. Not where the bundle mounts something in it: a directory that it counts on may not be there.
+const SYS: Mount<'static> = default("/sys", "sysfs", GUARDED | MS_RDONLY, "");
+
+/// Devices.
+const DEV: Mount<'static> = default("/dev", "tmpfs", NOSUID_NOEXEC, "mode=755,size=64m");
+
+/// Terminals of its own: each devpts that is mounted is a new one (Documentation/filesystems/devpts.rst). A terminal's group is
+/// that of who opens it: a user namespace may lack `tty`, 5.
+const PTS: Mount<'static> = default(
+    "/dev/pts",
+    "devpts",
+    NOSUID_NOEXEC,
+    "ptmxmode=0666,mode=0620",
+);
+
+/// For shm_open(3).
+const SHM: Mount<'static> = default("/dev/shm", "tmpfs", GUARDED, "mode=1777,size=64m");
+
+/// For mq_open(3). They belong to the IPC namespace, so only where that is not the host's.
+const MQUEUE: Mount<'static> = default("/dev/mqueue", "mqueue", GUARDED, "");
+
+const fn default(
+    destination: &'static str,
+    fstype: &'static str,
+    set: u32,
+    data: &'static str,
+) -> Mount<'static> {
+    const NONE: MountFlags = MountFlags { set: 0, clear: 0 };
+    Mount {
+        destination,
+        fstype: Some(fstype),
+        source: Some(fstype),
+        options: MountOptions {
+            flags: MountFlags { set, ..NONE },
+            below: NONE,
+            propagation: None,
+            map_ids: None,
+            copy_up: false,
+            data,
+        },
+        ids: None,
+    }
+}
+
+impl Mounts<'_> {
+    /// Mounts what does not depend on the bundle's own mounts.
+    pub(super) fn make_defaults(&self) -> Result<(), Fault> {
+        self.make_default(&PROC)?;
+        let is_in_sys = |item: &Mount<'_>| item.is_at_or_below(SYS.destination);
+        if !self.items.iter().any(is_in_sys) {
+            self.make_if_possible(&SYS)?;
+        }
+        self.make_default(&DEV)
+    }
+
+    /// Mounts what belongs into a `/dev` that was just populated.
+    pub(super) fn make_defaults_in_dev(&self) -> Result<(), Fault> {
+        self.make_if_possible(&PTS)?;
+        self.make_if_possible(&SHM)?;
+        match self.has_ipc {
+            true => self.make_if_possible(&MQUEUE),
+            false => Ok(()),
+        }
+    }
+
+    /// Mounts it where the kernel has it and lets this process mount it: what nobody asked for is no reason to fail. Sysfs is
+    /// the network namespace's, and with the host's a user namespace may not mount it.
+    fn make_if_possible(&self, default: &Mount<'_>) -> Result<(), Fault> {
+        match self.make_default(default) {
+            Err(fault) if matches!(fault.errno, Errno::NODEV | Errno::PERM) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Mounts it if there is a directory for it, and the bundle mounts nothing there.
+    fn make_default(&self, default: &Mount<'_>) -> Result<(), Fault> {
+        let path = default.destination;
+        if self.items.iter().any(|item| item.is_at(path)) {
+            return Ok(());
+        }
+        match resolve_in_root(self.root, path) {
+            Ok(target) if file_type(target.as_fd()) == Ok(FileType::Directory) => {
+                self.place(default).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Mounts as one item of `mounts` asks for them: a new one, in no tree yet, or another one changed.
+
+use linux_raw_sys::general::{MS_RDONLY, MS_REC};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use crate::error::{During, Fault, Op};
+use crate::parse::config::{MappedIds, Mount, MountOptions};
+use crate::parse::mount_options::{Recursive, words};
+use crate::sys::id_maps;
+use crate::sys::mount::{
+    Detached, attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags,
+    is_mount_root, is_read_only, reconfigure, resolve_in_root,
+};
+use crate::sys::path::path;
+
+/// A new mount; writable in any case, if it is to be filled.
+pub(super) fn make(bundle: &str, item: &Mount<'_>, is_filled: bool) -> Result<Detached, Fault> {
+    if item.options.is_bind() {
+        return bind(bundle, item);
+    }
+    let fstype = match item.fstype.unwrap_or_default() {
+        // The specification's name for the hierarchy of either version; there is only the second here.
+        "cgroup" => "cgroup2",
+        fstype => fstype,
+    };
+    let source = item.source.unwrap_or(fstype);
+    let flags = item.options.flags;
+    // A disk is mounted read-only as a whole; other filesystems may have one superblock for all, whose state is the host's.
+    let is_read_only = flags.set & MS_RDONLY != 0 && source.starts_with('/');
+    let mut attributes = attributes_to_set(flags);
+    if is_filled {
+        attributes.remove(MountAttrFlags::MOUNT_ATTR_RDONLY);
+    }
+    let mut options = filesystem_flags(flags)
+        .chain(is_read_only.then_some("ro"))
+        .chain(words(item.options.data));
+    Detached::new(fstype, source, &mut options, attributes)
+}
+
+fn bind(bundle: &str, item: &Mount<'_>) -> Result<Detached, Fault> {
+    let source = item.source.unwrap_or_default();
+    let source = if source.starts_with('/') {
+        path(format_args!("{source}"))
+    } else {
+        path(format_args!("{bundle}/{source}"))
+    }
+    .during(Op::Open, source)?;
+    let recursive = item.options.flags.set & MS_REC != 0;
+    Detached::copy_of(open_source(&source)?.as_fd(), recursive)
+        .and_then(|copy| {
+            set_attributes(copy.root(), &item.options)?;
+            Ok(copy)
+        })
+        .during(Op::Mount, format_args!("{source} on {}", item.destination))
+}
+
+/// Like mount(8), `ro` is for the top alone, also of `rbind`; `rro` is for all below it too, and then there may be words for the
+/// top that differ.
+fn set_attributes(mount: BorrowedFd<'_>, options: &MountOptions<'_>) -> Result<(), Errno> {
+    for (flags, recursive) in [(options.below, true), (options.flags, false)] {
+        let [set, clear] = [attributes_to_set(flags), attributes_to_clear(flags)];
+        change_attributes(mount, set, clear, recursive)?;
+    }
+    Ok(())
+}
+
+/// Changes what is mounted at the destination: attributes that are named, while all others stay; and options of the filesystem,
+/// which are those of all its mounts. `ro` and `rw` are the mount's: the filesystem may be the host's.
+pub(super) fn remount(root: BorrowedFd<'_>, item: &Mount<'_>) -> Result<OwnedFd, Fault> {
+    let options = &item.options;
+    let again = format_args!("{} again", item.destination);
+    let mount = resolve_in_root(root, item.destination)?;
+    if !is_mount_root(&mount).during(Op::Mount, again)? {
+        let why = format_args!("{again}: nothing is mounted there");
+        return Err(Errno::INVAL).during(Op::Mount, why);
+    }
+    let mut of_filesystem = filesystem_flags(options.flags)
+        .chain(words(options.data))
+        .peekable();
+    if of_filesystem.peek().is_some() {
+        reconfigure(mount.as_fd(), &again, &mut of_filesystem)?;
+    }
+    set_attributes(mount.as_fd(), options).during(Op::Mount, again)?;
+    if options.flags.clear & MS_RDONLY != 0 && is_read_only(mount.as_fd()) {
+        let why = format_args!("{again}: rw: the filesystem is read-only");
+        return Err(Errno::ROFS).during(Op::Mount, why);
+    }
+    Ok(mount)
+}
+
+/// Maps the ids of a mount that is in no tree yet.
+#[inline(never)]
+pub(super) fn map_ids(
+    mount: &Detached,
+    ids: &MappedIds<'_>,
+    destination: &str,
+) -> Result<(), Fault> {
+    let maps = id_maps::namespace(&ids.users, &ids.groups)?;
+    match mount.map_ids(maps.as_fd(), ids.recursive == Recursive::Yes) {
+        // The mount is detached, and the maps are not those of the first user namespace: there is no other reason left.
+        Err(Errno::INVAL) => Err(Errno::INVAL).during(
+            Op::Mount,
+            format_args!("{destination} with mapped ids, which its filesystem cannot have"),
+        ),
+        result => result.during(Op::Mount, format_args!("{destination} with mapped ids")),
+    }
+}
+
+pub(in crate::container) fn open_source(path: &str) -> Result<OwnedFd, Fault> {
+    openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during(Op::Open, path)
+}

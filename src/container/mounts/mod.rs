@@ -1,0 +1,136 @@
+//! What is mounted in a container besides its root: `mounts` of its `config.json`, in order, and before them what every
+//! container has ([`defaults`]).
+//!
+//! Every mount is made detached, where nobody sees it, gets its contents and attributes there, and is attached to a descriptor
+//! of its destination. The destination was resolved inside the rootfs once (openat2(2), RESOLVE_IN_ROOT), so that a symbolic
+//! link in an image cannot lead the mount elsewhere, neither before nor after the check. What is changed later is changed
+//! through the descriptor of the mount.
+
+mod defaults;
+mod make;
+mod target;
+
+pub(super) use make::open_source;
+
+use heapless::Vec;
+use linux_raw_sys::general::MS_RDONLY;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
+
+use super::devices;
+use crate::error::{During, Fault, Op};
+use crate::parse::config::{MAX_MOUNTS, Mount};
+use crate::parse::mount_options::{Propagation, Recursive};
+use crate::sys::console;
+use crate::sys::copy::{copy_attributes, copy_contents};
+use crate::sys::fs::open_directory;
+use crate::sys::mount::{self, Detached};
+use crate::text::{Text, contains};
+
+/// The mounts of a container, to be made.
+pub(super) struct Mounts<'c> {
+    /// The root of the container.
+    pub(super) root: BorrowedFd<'c>,
+    /// Where sources of bind mounts begin that are not absolute.
+    pub(super) bundle: &'c str,
+    /// What the bundle asks for.
+    pub(super) items: &'c [Mount<'c>],
+    /// Whether the container has message queues of its own.
+    pub(super) has_ipc: bool,
+}
+
+/// Mounts that ask for a propagation of their own.
+pub(super) struct Propagations(Vec<(OwnedFd, Propagation, Recursive), MAX_MOUNTS>);
+
+impl Mounts<'_> {
+    /// Mounts what every container has, then everything that the bundle asks for.
+    #[inline(never)]
+    pub(super) fn make(&self) -> Result<Propagations, Fault> {
+        self.make_defaults()?;
+        let mut propagations = Propagations(Vec::new());
+        for item in self.items {
+            let mount = match item.options.is_remount() {
+                true => make::remount(self.root, item)?,
+                false => self.place(item)?,
+            };
+            if let Some((propagation, recursive)) = item.options.propagation {
+                // There are as many places as mounts.
+                let _ = propagations.0.push((mount, propagation, recursive));
+            }
+        }
+        Ok(propagations)
+    }
+
+    fn place(&self, item: &Mount<'_>) -> Result<OwnedFd, Fault> {
+        let destination = item.destination;
+        let is_dev = item.fstype == Some("tmpfs") && item.is_at("dev") && !item.options.is_bind();
+        // What is to be filled becomes read-only when it is full.
+        let is_filled = is_dev || item.options.copy_up;
+        let made = make::make(self.bundle, item, is_filled)?;
+        let kind = file_type(made.root()).during(Op::Mount, destination)?;
+        let target = target::prepare(self.root, destination, kind)?;
+        if item.options.copy_up {
+            copy_up(target.as_fd(), &made, item)?;
+        }
+        let nodes = match is_dev {
+            true => Some(devices::populate(made.root())?),
+            false => None,
+        };
+        if is_filled && item.options.flags.set & MS_RDONLY != 0 {
+            mount::make_read_only(made.root()).during(Op::Mount, destination)?;
+        }
+        if let Some(ids) = &item.ids {
+            make::map_ids(&made, ids, destination)?;
+        }
+        made.attach(target.as_fd()).during(Op::Mount, destination)?;
+        if let Some(nodes) = nodes {
+            nodes.bind(made.root())?;
+            self.make_defaults_in_dev()?;
+        }
+        Ok(made.into_root())
+    }
+}
+
+/// Binds `terminal` on the container's console, so that it has a name inside.
+pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Result<(), Fault> {
+    let target = target::prepare(root, console::PATH, FileType::CharacterDevice)?;
+    Detached::copy_of(terminal, false)
+        .and_then(|copy| copy.attach(target.as_fd()))
+        .during(Op::Mount, console::PATH)
+}
+
+impl Propagations {
+    /// Gives the mounts what they ask for. Called when the container's root is `/`, after the propagation of the whole was set.
+    pub(super) fn set(&self) -> Result<(), Fault> {
+        for (mount, propagation, recursive) in &self.0 {
+            mount::propagate(mount.as_fd(), *propagation, *recursive == Recursive::Yes)
+                .during(Op::Propagation, "a mount")?;
+        }
+        Ok(())
+    }
+}
+
+/// Copies what `target` holds into `made`. The copy's root is like the directory that it covers, unless the options say what it
+/// is like.
+fn copy_up(target: BorrowedFd<'_>, made: &Detached, item: &Mount<'_>) -> Result<(), Fault> {
+    let destination = item.destination;
+    let from = open_directory(target, ".")?;
+    let to = open_directory(made.root(), ".")?;
+    copy_contents(from.as_fd(), to.as_fd()).map_err(|fault| Fault {
+        subject: Text::new(format_args!(
+            "{} to the tmpfs on {destination}",
+            fault.subject
+        )),
+        ..fault
+    })?;
+    let says = |option| contains(item.options.data, option);
+    if says("mode=") || says("uid=") || says("gid=") {
+        return Ok(());
+    }
+    copy_attributes(from.as_fd(), to.as_fd()).during(Op::Copy, destination)
+}
+
+fn file_type(file: BorrowedFd<'_>) -> Result<FileType, Errno> {
+    fstat(file).map(|stat| FileType::from_raw_mode(stat.st_mode))
+}

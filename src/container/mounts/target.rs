@@ -1,0 +1,126 @@
+//! Destinations: resolved inside the rootfs, and made where they are missing.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags, mkdirat, openat, readlinkat_raw};
+use rustix::io::Errno;
+
+use super::file_type;
+use crate::error::{During, Fault, Op};
+use crate::sys::fs::mount_id;
+use crate::sys::mount::{is_mount_root, resolve_in_root};
+use crate::sys::path::{PATH_MAX, Path, path};
+
+/// How many symbolic links that lead nowhere yet are followed: as many as the kernel follows in a path (path_resolution(7)).
+const LINKS_MAX: usize = 40;
+
+/// The destination inside `root` for something of this kind, made if it is missing: a directory for a directory, else an empty
+/// file.
+pub(super) fn prepare(
+    root: BorrowedFd<'_>,
+    destination: &str,
+    kind: FileType,
+) -> Result<OwnedFd, Fault> {
+    let target = find_or_create(root, destination, kind)?;
+    let found = file_type(target.as_fd()).during(Op::Mount, destination)?;
+    // The kernel takes a directory on a directory, else a file on a file, and says EINVAL (move_mount(2)).
+    match [kind, found].map(FileType::is_dir) {
+        [true, false] => return Err(Errno::NOTDIR).during(Op::Mount, destination),
+        [false, true] => return Err(Errno::ISDIR).during(Op::Mount, destination),
+        _ => {}
+    }
+    // What lies on the root would never be seen: `/` is what it lies on.
+    let is_root = || Ok(is_mount_root(&target)? && mount_id(&target, c"")? == mount_id(root, c"")?);
+    if is_root().during(Op::Mount, destination)? {
+        let what = format_args!("{destination}, which is the root of the container");
+        return Err(Errno::BUSY).during(Op::Mount, what);
+    }
+    Ok(target)
+}
+
+fn find_or_create(
+    root: BorrowedFd<'_>,
+    destination: &str,
+    kind: FileType,
+) -> Result<OwnedFd, Fault> {
+    let mut wanted = path(format_args!("{destination}")).during(Op::Mount, destination)?;
+    for _ in 0..LINKS_MAX {
+        match resolve_in_root(root, &wanted) {
+            Err(fault) if fault.errno == Errno::NOENT => {}
+            result => return result,
+        }
+        if let Some(led_to) = create_missing(root, &wanted, kind)? {
+            wanted = led_to;
+        }
+    }
+    Err(Errno::LOOP).during(Op::Mount, destination)
+}
+
+/// Makes what is missing on the way to `wanted`, and itself. A symbolic link on the way that leads nowhere ends it: where the
+/// whole path leads with it, inside the root, is the answer then.
+fn create_missing(
+    root: BorrowedFd<'_>,
+    wanted: &str,
+    kind: FileType,
+) -> Result<Option<Path>, Fault> {
+    let ends = wanted.match_indices('/').map(|(at, _)| at);
+    for (part, rest) in ends
+        .chain([wanted.len()])
+        .filter_map(|end| wanted.split_at_checked(end))
+    {
+        if part.trim_matches('/').is_empty() {
+            continue;
+        }
+        match resolve_in_root(root, part) {
+            Ok(_) => continue,
+            Err(fault) if fault.errno == Errno::NOENT => {}
+            Err(fault) => return Err(fault),
+        }
+        let part = part.trim_end_matches('/');
+        let (parent, name) = part.rsplit_once('/').unwrap_or(("", part));
+        let directory = resolve_in_root(root, if parent.is_empty() { "/" } else { parent })?;
+        let is_last = rest.trim_matches('/').is_empty();
+        match create(directory.as_fd(), name, is_last && !kind.is_dir()) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return follow(directory.as_fd(), parent, name, rest),
+            Err(errno) => {
+                return Err(errno).during(Op::Create, format_args!("{part} in the rootfs"));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn create(directory: BorrowedFd<'_>, name: &str, as_file: bool) -> Result<(), Errno> {
+    if as_file {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        openat(directory, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+    } else {
+        mkdirat(directory, name, Mode::from_raw_mode(0o755))
+    }
+}
+
+/// Where `rest` behind the link `name` in `parent` leads. What is no link was made by somebody else just now, and will be found.
+#[inline(never)]
+fn follow(
+    directory: BorrowedFd<'_>,
+    parent: &str,
+    name: &str,
+    rest: &str,
+) -> Result<Option<Path>, Fault> {
+    let mut link = [0; PATH_MAX];
+    let len = match readlinkat_raw(directory, name, &mut link) {
+        Err(Errno::INVAL) => return Ok(None),
+        result => result.during(Op::Open, name)?,
+    };
+    // One that fills the room may be longer.
+    let link = link.get(..len).filter(|_| len < PATH_MAX);
+    let link = link.and_then(|link| core::str::from_utf8(link).ok());
+    let from = match link {
+        Some(link) if link.starts_with('/') => "",
+        _ => parent,
+    };
+    link.ok_or(Errno::NAMETOOLONG)
+        .and_then(|link| path(format_args!("{from}/{link}{rest}")))
+        .map(Some)
+        .during(Op::Open, name)
+}
