@@ -41,17 +41,23 @@ static const struct {
 
 static const char *const DIRECTORIES[] = {"pts", "shm", "mqueue"};
 
+static const char *const PTS[] = {"ptmxmode", "0666", "mode", "0620", NULL};
+static const char *const SHM[] = {"mode", "1777", "size", "64m", NULL};
+
 static void need(int ok)
 {
     if (!ok)
         abort();
 }
 
-static int new_filesystem(const char *type)
+/* Options are names and values in turn. */
+static int new_filesystem(const char *type, const char *const *options)
 {
     int context = syscall(SYS_fsopen, type, FSOPEN_CLOEXEC), mount;
 
     need(context >= 0);
+    for (; options && *options; options += 2)
+        need(syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, options[0], options[1], 0) == 0);
     need(syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0);
     need((mount = syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0)) >= 0);
     close(context);
@@ -94,11 +100,14 @@ static void become_container(int output)
     rootfs = syscall(SYS_open_tree, AT_FDCWD, ROOTFS, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
     need(rootfs >= 0);
     need(syscall(SYS_move_mount, rootfs, "", AT_FDCWD, ROOTFS, MOVE_MOUNT_F_EMPTY_PATH) == 0);
-    attach(new_filesystem("proc"), rootfs, "proc");
-    dev = new_filesystem("tmpfs");
+    attach(new_filesystem("proc", NULL), rootfs, "proc");
+    dev = new_filesystem("tmpfs", NULL);
     populate(dev);
     attach(dev, rootfs, "dev");
-    attach(new_filesystem("tracefs"), rootfs, "trace");
+    attach(new_filesystem("devpts", PTS), rootfs, "dev/pts");
+    attach(new_filesystem("tmpfs", SHM), rootfs, "dev/shm");
+    attach(new_filesystem("mqueue", NULL), rootfs, "dev/mqueue");
+    attach(new_filesystem("tracefs", NULL), rootfs, "trace");
     need(sethostname("start", 5) == 0);
 
     need(fchdir(rootfs) == 0);

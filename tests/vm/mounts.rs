@@ -104,6 +104,7 @@ fn bundles() -> Vec<Bundle> {
             .mount("/chain", "bind", "/data/file", &["bind"]),
         facts("ways")
             .set("/root/readonly", json!(true))
+            .set("/mounts/1/options", json!(["ro", "mode=755"]))
             .mount("/made/../../../etc/up", "tmpfs", "tmpfs", &[])
             .mount("no/slash/", "tmpfs", "tmpfs", &[])
             .mount("/a/missing/file", "bind", "/data/file", &["bind"]),
@@ -321,6 +322,8 @@ fn destinations_stay_inside_and_are_made_before_the_root_is_read_only(lab: &Lab)
     let outcome = BOOT.outcome(lab)?;
     let seen = Seen::new(&outcome, "ways");
     ensure!(seen.mount_at("/")?.has_option("ro"));
+    ensure!(seen.mount_at("/dev")?.has_option("ro"));
+    ensure!(seen.facts("device").len() == 6, "it was filled before");
     for point in ["/etc/up", "/no/slash", "/a/missing/file"] {
         seen.mount_at(point)?;
     }

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use super::devices;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{MAX_MOUNTS, Mount};
-use crate::parse::mount_options::{Propagation, Recursive};
+use crate::parse::mount_options::Recursive;
 use crate::sys::console;
 use crate::sys::copy::{copy_attributes, copy_contents};
 use crate::sys::fs::open_directory;
@@ -40,13 +40,13 @@ pub(super) struct Mounts<'c> {
     pub(super) has_ipc: bool,
 }
 
-/// Mounts that ask for a propagation of their own.
-pub(super) struct Propagations(Vec<(OwnedFd, Propagation, Recursive), MAX_MOUNTS>);
+/// Mounts that ask for a propagation of their own, each with what asks for it.
+pub(super) struct Propagations<'c>(Vec<(OwnedFd, &'c Mount<'c>), MAX_MOUNTS>);
 
-impl Mounts<'_> {
+impl<'c> Mounts<'c> {
     /// Mounts what every container has, then everything that the bundle asks for.
     #[inline(never)]
-    pub(super) fn make(&self) -> Result<Propagations, Fault> {
+    pub(super) fn make(&self) -> Result<Propagations<'c>, Fault> {
         self.make_defaults()?;
         let mut propagations = Propagations(Vec::new());
         for item in self.items {
@@ -54,9 +54,9 @@ impl Mounts<'_> {
                 true => make::remount(self.root, item)?,
                 false => self.place(item)?,
             };
-            if let Some((propagation, recursive)) = item.options.propagation {
+            if item.options.propagation.is_some() {
                 // There are as many places as mounts.
-                let _ = propagations.0.push((mount, propagation, recursive));
+                let _ = propagations.0.push((mount, item));
             }
         }
         Ok(propagations)
@@ -100,12 +100,14 @@ pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Re
         .during(Op::Mount, console::PATH)
 }
 
-impl Propagations {
+impl Propagations<'_> {
     /// Gives the mounts what they ask for. Called when the container's root is `/`, after the propagation of the whole was set.
     pub(super) fn set(&self) -> Result<(), Fault> {
-        for (mount, propagation, recursive) in &self.0 {
-            mount::propagate(mount.as_fd(), *propagation, *recursive == Recursive::Yes)
-                .during(Op::Propagation, "a mount")?;
+        for (mount, item) in &self.0 {
+            if let Some((propagation, recursive)) = item.options.propagation {
+                mount::propagate(mount.as_fd(), propagation, recursive == Recursive::Yes)
+                    .during(Op::Propagation, item.destination)?;
+            }
         }
         Ok(())
     }

@@ -17,7 +17,12 @@ fuzz_target!(|file: &[u8]| {
             for mount in &config.mounts {
                 assert!(!mount.destination.is_empty());
                 assert_eq!(mount.options.flags.set & mount.options.flags.clear, 0);
-                assert!(mount.options.is_bind() || mount.fstype.is_some());
+                let has_source = mount.options.is_bind() && mount.source.is_some();
+                let is_remount = mount.options.is_remount();
+                assert!(has_source || is_remount || mount.fstype.is_some());
+                let ids = mount.ids.into_iter();
+                let maps = ids.flat_map(|ids| [ids.users, ids.groups]);
+                assert!(maps.into_iter().all(|map| map.ranges().next().is_some()));
             }
         }
         Err(error) => {
