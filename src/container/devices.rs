@@ -1,19 +1,20 @@
 //! The devices that a container finds in its `/dev` (OCI runtime specification, config-linux.md, "Default Devices" and
-//! "Dev symbolic links").
+//! "Dev symbolic links"), and those of `linux.devices`.
 //!
 //! Who is root only in a user namespace makes no device nodes (`EPERM`, user_namespaces(7)). There, the host's are bound, on
 //! empty files: each is looked at before, that it is the device of its name. A bind mount goes only into a tree that is attached,
 //! until Linux 6.15, so this comes in two steps: [`populate`], and [`Nodes::bind`].
 
 use heapless::Vec;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{
-    CWD, Dev, FileType, Mode, OFlags, fstat, makedev, mkdirat, mknodat, openat, symlinkat,
-};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 
+use super::mounts::prepare_target;
 use crate::error::{During, Fault, Op};
-use crate::sys::mount::Detached;
+use crate::parse::config::{Confinement, Device, NodeKind};
+use crate::sys::mount::{Detached, resolve_in_root};
+use crate::sys::node::Node;
 use crate::sys::path::path;
 
 /// Name, major and minor number (Documentation/admin-guide/devices.txt). All are for everybody.
@@ -56,7 +57,9 @@ pub fn populate(dev: BorrowedFd<'_>) -> Result<Nodes, Fault> {
             Err(Errno::PERM) => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
                 openat(dev, name, flags, mode).during(Op::Create, shown)?;
-                let node = host_node(name, device).during(Op::Open, shown)?;
+                let node = Node::of(NodeKind::Character(major, minor));
+                let node = path(shown).and_then(|path| node.of_host(&path));
+                let node = node.during(Op::Open, shown)?;
                 let copy = Detached::copy_of(node.as_fd(), false).during(Op::Mount, shown)?;
                 // There is a place for each.
                 let _ = nodes.0.push((name, copy));
@@ -76,16 +79,6 @@ pub fn populate(dev: BorrowedFd<'_>) -> Result<Nodes, Fault> {
     Ok(nodes)
 }
 
-fn host_node(name: &str, device: Dev) -> Result<OwnedFd, Errno> {
-    let path = path(format_args!("/dev/{name}"))?;
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let node = openat(CWD, path.as_str(), flags, Mode::empty())?;
-    let stat = fstat(&node)?;
-    let is_it = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-        && stat.st_rdev == device;
-    is_it.then_some(node).ok_or(Errno::NODEV)
-}
-
 impl Nodes {
     /// Binds the host's nodes into `dev`, which is attached by now; nothing where nodes could be made.
     ///
@@ -100,4 +93,37 @@ impl Nodes {
         }
         Ok(())
     }
+}
+
+/// Makes what `linux.devices` lists, and the directories that lead there.
+///
+/// # Errors
+/// `EEXIST` where something else is; `EPERM` where it can neither be made nor bound.
+#[inline(never)]
+pub(super) fn make_all(root: BorrowedFd<'_>, confinement: &Confinement<'_>) -> Result<(), Fault> {
+    confinement
+        .devices()
+        .try_for_each(|device| make(root, &device))
+}
+
+fn make(root: BorrowedFd<'_>, device: &Device) -> Result<(), Fault> {
+    let path = device.path.trim_end_matches('/');
+    let node = Node {
+        kind: device.kind,
+        mode: device.mode,
+        uid: device.uid,
+        gid: device.gid,
+    };
+    // It begins with a slash.
+    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let directory = match directory {
+        "" => resolve_in_root(root, "/")?,
+        directory => prepare_target(root, directory, FileType::Directory)?,
+    };
+    match node.make(directory.as_fd(), name) {
+        // Why it could not be made says more than that the host has none.
+        made @ Err(Errno::PERM | Errno::EXIST) => node.bind(path, directory.as_fd(), name).or(made),
+        made => made,
+    }
+    .during(Op::Create, path)
 }

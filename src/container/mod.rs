@@ -24,10 +24,26 @@
 //! still arrive, the container's own never leave. The rootfs is bound over itself, because pivot_root(2) wants a mount
 //! point; everything else is mounted below it, by descriptor ([`mounts`]), and then it takes the place of `/` and the
 //! host's tree is gone from the namespace ([`rootfs`]).
+//!
+//! # The order
+//!
+//! Rootfs, mounts, devices, console; the root read-only; read-only paths, masks; then the root is entered. A mask comes after all that
+//! could be mounted over it ([`confine`]), a node before its filesystem is read-only, and everything before the host's tree is gone:
+//! sources, the host's `/dev/null` and its nodes are found there, through nothing that an image says. Parameters of the kernel are set
+//! before any of it, through a procfs that is mounted nowhere.
+//!
+//! # What leads back
+//!
+//! Until the program runs, the process is the host's in all but its namespaces. So it cannot be traced, has a session keyring of its own,
+//! closes every descriptor before it looks at a path of the container's for its own sake (the working directory, the program), and
+//! sees that the kernel calls the working directory reachable. The binary behind its `/proc/<pid>/exe` is that of PID 1, which
+//! never ends: it stays busy, and cannot be written (`ETXTBSY`). A command ends, and becomes a sealed copy of itself first
+//! ([`crate::sys::sealed`]).
 
 mod builder;
 mod bundle;
 mod cgroup;
+mod confine;
 pub mod control;
 pub mod devices;
 mod hooks;

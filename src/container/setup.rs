@@ -8,12 +8,13 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 
 use super::builder::Rope;
+use super::confine;
 use super::control::{Message, Voice};
 use super::mounts::Mounts;
 use super::rootfs::Rootfs;
 use super::start::{Place, Request, Streams};
 use super::state::{State, Status};
-use super::{hooks, image, landlock, mounts, namespaces, terminal};
+use super::{devices, hooks, image, landlock, mounts, namespaces, terminal};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Config, HookKind, Kind};
 use crate::sys::process::{self, Environment};
@@ -139,6 +140,7 @@ fn enter_working_directory(path: &str) -> Result<(), Fault> {
 #[inline(never)]
 fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> Result<(), Fault> {
     let (bundle, config) = (request.bundle, request.config);
+    confine::set_parameters(&config.confinement)?;
     let annotations = &config.annotations;
     let image = annotations.image.map(|image| {
         image::make(
@@ -160,7 +162,7 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
     } else {
         Rootfs::as_it_is(bundle, config.root_path)?
     };
-    let mut propagations = None;
+    let mut made = None;
     if has_mounts {
         let mounts = Mounts {
             root: rootfs.root(),
@@ -168,11 +170,9 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
             items: &config.mounts,
             has_ipc: config.namespaces.has(Kind::Ipc),
         };
-        propagations = Some(mounts.make()?);
-        if config.root_readonly {
-            mount::make_read_only(rootfs.root()).during(Op::Mount, "the rootfs read-only")?;
-        }
+        made = Some(mounts.make()?);
     }
+    devices::make_all(rootfs.root(), &config.confinement)?;
     match &request.streams {
         Streams::Console(_) if has_mounts => {
             // Not by its descriptor: that was opened in the host's namespace, and only mounts of this one can be bound.
@@ -184,6 +184,14 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
             terminal::set_up(rootfs.root(), size, socket, has_mounts)?;
         }
         _ => {}
+    }
+    let mut propagations = None;
+    if let Some((asked, tops)) = made {
+        propagations = Some(asked);
+        confine::apply(rootfs.root(), tops, &config.confinement)?;
+        if config.root_readonly {
+            mount::make_read_only(rootfs.root()).during(Op::Mount, "the rootfs read-only")?;
+        }
     }
     if let Some(hostname) = config.hostname {
         rustix::system::sethostname(hostname.as_bytes()).during(Op::SetHostname, hostname)?;

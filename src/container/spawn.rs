@@ -102,7 +102,9 @@ fn start_text(
 
 fn refusal(path: &str, error: &ConfigError<'_>) -> Error {
     let code = match error {
-        ConfigError::Unsupported(_) | ConfigError::UnsupportedValue { .. } => Code::BundleRefused,
+        ConfigError::Unsupported(_)
+        | ConfigError::UnsupportedValue { .. }
+        | ConfigError::Refused { .. } => Code::BundleRefused,
         _ => Code::BundleConfig,
     };
     Error::new(Stage::Containers, code, Op::Parse, path, error)

@@ -22,6 +22,7 @@ pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod netlink;
+pub mod node;
 pub mod path;
 pub mod process;
 pub mod procfs;

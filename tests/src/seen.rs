@@ -15,6 +15,8 @@ pub struct Seen<'o> {
 /// A line of a container's `/proc/self/mountinfo` (proc(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountLine {
+    /// The filesystem, as `major:minor`.
+    pub device: String,
     /// The directory of the filesystem that is mounted.
     pub root: String,
     /// Where it is mounted.
@@ -38,6 +40,7 @@ impl MountLine {
         let mount: Vec<_> = mount.split(' ').collect();
         let mut filesystem = filesystem.split(' ');
         Some(Self {
+            device: (*mount.get(2)?).to_owned(),
             root: (*mount.get(3)?).to_owned(),
             point: (*mount.get(4)?).to_owned(),
             options: (*mount.get(5)?).to_owned(),

@@ -5,6 +5,7 @@
 
 mod archive;
 mod boot;
+mod confine;
 mod containers;
 mod devices;
 mod early;
@@ -84,6 +85,7 @@ pub(crate) use cases;
 const ALL: &[&[Case]] = &[
     archive::CASES,
     boot::CASES,
+    confine::CASES,
     containers::CASES,
     devices::CASES,
     early::CASES,

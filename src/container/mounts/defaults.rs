@@ -10,6 +10,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::{Mounts, file_type};
+use crate::container::confine::Tops;
 use crate::error::Fault;
 use crate::parse::config::{Mount, MountOptions};
 use crate::parse::mount_options::MountFlags;
@@ -67,43 +68,45 @@ const fn default(
 
 impl Mounts<'_> {
     /// Mounts what does not depend on the bundle's own mounts.
-    pub(super) fn make_defaults(&self) -> Result<(), Fault> {
-        self.make_default(&PROC)?;
+    pub(super) fn make_defaults(&self, tops: &mut Tops) -> Result<(), Fault> {
+        self.make_default(&PROC, tops)?;
         let is_in_sys = |item: &Mount<'_>| item.is_at_or_below(SYS.destination);
         if !self.items.iter().any(is_in_sys) {
-            self.make_if_possible(&SYS)?;
+            self.make_if_possible(&SYS, tops)?;
         }
-        self.make_default(&DEV)
+        self.make_default(&DEV, tops)
     }
 
     /// Mounts what belongs into a `/dev` that was just populated.
     pub(super) fn make_defaults_in_dev(&self) -> Result<(), Fault> {
-        self.make_if_possible(&PTS)?;
-        self.make_if_possible(&SHM)?;
+        let tops = &mut Tops::default();
+        self.make_if_possible(&PTS, tops)?;
+        self.make_if_possible(&SHM, tops)?;
         match self.has_ipc {
-            true => self.make_if_possible(&MQUEUE),
+            true => self.make_if_possible(&MQUEUE, tops),
             false => Ok(()),
         }
     }
 
     /// Mounts it where the kernel has it and lets this process mount it: what nobody asked for is no reason to fail. Sysfs is
     /// the network namespace's, and with the host's a user namespace may not mount it.
-    fn make_if_possible(&self, default: &Mount<'_>) -> Result<(), Fault> {
-        match self.make_default(default) {
+    fn make_if_possible(&self, default: &Mount<'_>, tops: &mut Tops) -> Result<(), Fault> {
+        match self.make_default(default, tops) {
             Err(fault) if matches!(fault.errno, Errno::NODEV | Errno::PERM) => Ok(()),
             result => result,
         }
     }
 
     /// Mounts it if there is a directory for it, and the bundle mounts nothing there.
-    fn make_default(&self, default: &Mount<'_>) -> Result<(), Fault> {
+    fn make_default(&self, default: &Mount<'_>, tops: &mut Tops) -> Result<(), Fault> {
         let path = default.destination;
         if self.items.iter().any(|item| item.is_at(path)) {
             return Ok(());
         }
         match resolve_in_root(self.root, path) {
             Ok(target) if file_type(target.as_fd()) == Ok(FileType::Directory) => {
-                self.place(default).map(drop)
+                tops.keep(path, self.place(default)?);
+                Ok(())
             }
             _ => Ok(()),
         }

@@ -11,13 +11,15 @@ mod make;
 mod target;
 
 pub(super) use make::open_source;
+pub(super) use target::prepare as prepare_target;
 
 use heapless::Vec;
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, fstat};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
+use super::confine::Tops;
 use super::devices;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{MAX_MOUNTS, Mount};
@@ -44,10 +46,11 @@ pub(super) struct Mounts<'c> {
 pub(super) struct Propagations<'c>(Vec<(OwnedFd, &'c Mount<'c>), MAX_MOUNTS>);
 
 impl<'c> Mounts<'c> {
-    /// Mounts what every container has, then everything that the bundle asks for.
+    /// Mounts what every container has, then everything that the bundle asks for; what lies at `/proc` and `/sys` is kept.
     #[inline(never)]
-    pub(super) fn make(&self) -> Result<Propagations<'c>, Fault> {
-        self.make_defaults()?;
+    pub(super) fn make(&self) -> Result<(Propagations<'c>, Tops), Fault> {
+        let mut tops = Tops::default();
+        self.make_defaults(&mut tops)?;
         let mut propagations = Propagations(Vec::new());
         for item in self.items {
             let mount = match item.options.is_remount() {
@@ -55,11 +58,13 @@ impl<'c> Mounts<'c> {
                 false => self.place(item)?,
             };
             if item.options.propagation.is_some() {
+                let mount = fcntl_dupfd_cloexec(&mount, 0).during(Op::Mount, item.destination)?;
                 // There are as many places as mounts.
                 let _ = propagations.0.push((mount, item));
             }
+            tops.keep(item.destination, mount);
         }
-        Ok(propagations)
+        Ok((propagations, tops))
     }
 
     fn place(&self, item: &Mount<'_>) -> Result<OwnedFd, Fault> {

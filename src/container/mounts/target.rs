@@ -15,7 +15,7 @@ const LINKS_MAX: usize = 40;
 
 /// The destination inside `root` for something of this kind, made if it is missing: a directory for a directory, else an empty
 /// file.
-pub(super) fn prepare(
+pub(in crate::container) fn prepare(
     root: BorrowedFd<'_>,
     destination: &str,
     kind: FileType,

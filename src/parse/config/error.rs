@@ -96,6 +96,15 @@ pub enum ConfigError<'a> {
         /// The value.
         value: &'a str,
     },
+    /// A value of the specification that would reach beyond the container.
+    Refused {
+        /// Where it is.
+        field: Field,
+        /// The value.
+        value: &'a str,
+        /// Why, as what follows the value.
+        reason: &'static str,
+    },
     /// An annotation `berth.*` that does not exist.
     UnknownAnnotation {
         /// Its key.
@@ -137,6 +146,11 @@ impl fmt::Display for ConfigError<'_> {
             Self::UnsupportedValue { field, value } => {
                 write!(f, "{field}: {} is not supported yet", Quoted(value))
             }
+            Self::Refused {
+                field,
+                value,
+                reason,
+            } => write!(f, "{field}: {} {reason}", Quoted(value)),
             Self::UnknownAnnotation { key, nearest } => {
                 write!(f, "there is no annotation {}", Escaped(key))?;
                 match nearest {

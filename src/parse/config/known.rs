@@ -10,15 +10,11 @@ use super::error::ConfigError;
 use crate::parse::json::Value;
 
 /// Without these the container would be less confined than its author believes, or run as another
-/// user, or see other devices: refused.
-const REFUSED: [&str; 14] = [
-    "linux.devices",
-    "linux.maskedPaths",
+/// user: refused.
+const REFUSED: [&str; 10] = [
     "linux.mountLabel",
-    "linux.readonlyPaths",
     "linux.resources",
     "linux.seccomp",
-    "linux.sysctl",
     "process.apparmorProfile",
     "process.capabilities",
     "process.noNewPrivileges",

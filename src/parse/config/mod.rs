@@ -12,6 +12,7 @@
 use heapless::Vec;
 
 pub mod annotations;
+pub mod confine;
 pub mod error;
 pub mod hooks;
 pub mod id;
@@ -23,9 +24,11 @@ pub mod mounts;
 pub mod namespaces;
 pub mod process;
 mod reader;
+pub mod sysctl;
 pub mod time_offsets;
 
 pub use annotations::{Annotations, OnExit, RootSwitch};
+pub use confine::{Confinement, Device, NodeKind};
 pub use error::{ConfigError, Field};
 pub use hooks::{Hook, HookKind, Hooks};
 pub use id::{IdError, container_id};
@@ -81,6 +84,8 @@ pub struct Config<'a> {
     pub hooks: Hooks<'a>,
     /// `linux.rootfsPropagation`. `None`: a slave of the host and a peer group of its own.
     pub rootfs_propagation: Option<Propagation>,
+    /// `linux.maskedPaths`, `linux.readonlyPaths`, `linux.devices`, `linux.sysctl`
+    pub confinement: Confinement<'a>,
     /// Those that begin with `berth.`
     pub annotations: Annotations<'a>,
     /// All annotations, as they are written; an object.
@@ -136,6 +141,7 @@ impl<'a> Config<'a> {
             time_offsets: time_offsets::read(config, &namespaces)?,
             hooks: Hooks::read(config)?,
             rootfs_propagation: rootfs_propagation(&mut reader, config)?,
+            confinement: Confinement::read(&mut reader, config, &namespaces)?,
             annotations,
             all_annotations: config.member("annotations").map(|value| value.as_written()),
             warnings,

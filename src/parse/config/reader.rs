@@ -140,6 +140,22 @@ pub(super) fn integer(value: Value<'_>, range: RangeInclusive<i64>) -> Option<i6
     digits.parse().ok().filter(|number| range.contains(number))
 }
 
+/// A number from 0 to `limit`.
+pub(super) fn number(value: Value<'_>, field: Field, limit: u32) -> Result<u32, ConfigError<'_>> {
+    let expected = ConfigError::Type {
+        field,
+        expected: "a number, or too large",
+    };
+    match value.node() {
+        Node::Number(digits) => digits
+            .parse()
+            .ok()
+            .filter(|number| *number <= limit)
+            .ok_or(expected),
+        _ => Err(expected),
+    }
+}
+
 /// The items of a list. No list has no items.
 pub(super) fn list<'a>(
     object: Value<'a>,

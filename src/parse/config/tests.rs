@@ -317,18 +317,8 @@ fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
         ),
         (
             "linux",
-            r#""maskedPaths": ["/proc/kcore"]"#,
-            "linux.maskedPaths",
-        ),
-        (
-            "linux",
             r#""resources": {"devices": [{"allow": false}]}"#,
             "linux.resources",
-        ),
-        (
-            "linux",
-            r#""sysctl": {"net.ipv4.ip_forward": "1"}"#,
-            "linux.sysctl",
         ),
         (
             "",
@@ -579,6 +569,181 @@ fn a_consoles_size_is_two_numbers() {
             refusal(size(bad)),
             "process.consoleSize is not height and width, each from 0 to 65535"
         );
+    }
+}
+
+#[test]
+fn what_confines_is_read_from_the_document_again() {
+    let linux = r#""maskedPaths": ["/proc/kcore", "//sys/fi\u0072mware/"], "readonlyPaths": ["/proc/sys"],
+        "sysctl": {"kernel.shmmax": "65536", "net/ipv4/conf/eth0.1/forwarding": "1", "fs.mqueue.msg_max": "a\tb"},
+        "devices": [
+            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438, "uid": 7, "gid": 8},
+            {"path": "/dev/sda", "type": "b", "major": 8, "minor": 0, "fileMode": 24998},
+            {"path": "/run/fifo", "type": "p"}
+        ]"#;
+    let text = extended("linux", linux).replacen(
+        r#"{"type": "mount"}"#,
+        r#"{"type": "mount"}, {"type": "ipc"}, {"type": "network"}"#,
+        1,
+    );
+    with(text.as_bytes(), |result| {
+        let confinement = result.unwrap().confinement;
+        let masked: std::vec::Vec<_> = confinement.masked_paths().collect();
+        assert_eq!(masked, ["/proc/kcore", "//sys/firmware/"]);
+        let readonly: std::vec::Vec<_> = confinement.readonly_paths().collect();
+        assert_eq!(readonly, ["/proc/sys"]);
+        let sysctls: std::vec::Vec<_> = confinement
+            .sysctls()
+            .map(|(path, value)| format!("{path}={value}"))
+            .collect();
+        assert_eq!(
+            sysctls,
+            [
+                "kernel/shmmax=65536",
+                "net/ipv4/conf/eth0.1/forwarding=1",
+                "fs/mqueue/msg_max=a\tb"
+            ]
+        );
+        let devices: std::vec::Vec<_> = confinement.devices().collect();
+        let [fuse, disk, fifo] = &devices[..] else {
+            panic!("{devices:?}")
+        };
+        assert_eq!(
+            (fuse.path.as_str(), fuse.kind),
+            ("/dev/fuse", NodeKind::Character(10, 229))
+        );
+        assert_eq!(
+            (fuse.mode, fuse.uid, fuse.gid),
+            (Some(0o666), Some(7), Some(8))
+        );
+        // The type of the node is in the mode too.
+        assert_eq!((disk.kind, disk.mode), (NodeKind::Block(8, 0), Some(0o646)));
+        assert_eq!(
+            (fifo.kind, fifo.mode, fifo.uid),
+            (NodeKind::Fifo, None, None)
+        );
+    });
+}
+
+#[test]
+fn what_confines_is_refused_when_it_is_wrong() {
+    let long = format!(r#""maskedPaths": ["/{}"]"#, "x".repeat(255));
+    let path = "it takes an absolute path below /, of at most 255 bytes and without . or ..";
+    for (linux, expected) in [
+        (
+            r#""maskedPaths": "/proc""#,
+            "linux.maskedPaths is not a list".to_owned(),
+        ),
+        (
+            r#""maskedPaths": ["/a", 1]"#,
+            "linux.maskedPaths[1] is not a string".to_owned(),
+        ),
+        (
+            r#""maskedPaths": ["proc"]"#,
+            format!(r#"linux.maskedPaths[0] is "proc"; {path}"#),
+        ),
+        (
+            r#""maskedPaths": ["/"]"#,
+            format!(r#"linux.maskedPaths[0] is "/"; {path}"#),
+        ),
+        (
+            r#""readonlyPaths": ["/a/../b"]"#,
+            format!(r#"linux.readonlyPaths[0] is "/a/../b"; {path}"#),
+        ),
+        (
+            r#""readonlyPaths": ["/a/."]"#,
+            format!(r#"linux.readonlyPaths[0] is "/a/."; {path}"#),
+        ),
+        (
+            r#""readonlyPaths": ["/a\u0001"]"#,
+            "linux.readonlyPaths[0] holds NUL or a control character".to_owned(),
+        ),
+        (long.as_str(), format!("; {path}")),
+        (
+            r#""sysctl": []"#,
+            "linux.sysctl is not an object".to_owned(),
+        ),
+        (
+            r#""sysctl": {"net.core.somaxconn": 1}"#,
+            "needs a namespace of type network".to_owned(),
+        ),
+        (
+            r#""sysctl": {"kernel.sem": "1"}"#,
+            r#"linux.sysctl: "kernel.sem" needs a namespace of type ipc in linux.namespaces"#
+                .to_owned(),
+        ),
+        (
+            r#""sysctl": {"fs.mqueue.x": "1"}"#,
+            "needs a namespace of type ipc".to_owned(),
+        ),
+        (
+            r#""sysctl": {"kernel.domainname": "x"}"#,
+            "needs a namespace of type uts".to_owned(),
+        ),
+        (
+            r#""sysctl": {"kernel.hostname": "x"}"#,
+            r#""kernel.hostname" is the field hostname"#.to_owned(),
+        ),
+        (
+            r#""sysctl": {"kernel.panic": "1"}"#,
+            r#"linux.sysctl: "kernel.panic" is of the whole machine, not of a namespace"#
+                .to_owned(),
+        ),
+        (
+            r#""sysctl": {"kernel/shmmaxx": "1"}"#,
+            "is of the whole machine".to_owned(),
+        ),
+        (
+            r#""sysctl": {"fs.mqueue": "1"}"#,
+            "is of the whole machine".to_owned(),
+        ),
+        (
+            r#""sysctl": {"net.../kernel.panic": "1"}"#,
+            "it takes names with . or / in between".to_owned(),
+        ),
+        (
+            r#""devices": [{"path": "/dev/x"}]"#,
+            "linux.devices[0].type is missing or empty".to_owned(),
+        ),
+        (
+            r#""devices": [{"type": "c"}]"#,
+            "linux.devices[0].path is missing or empty".to_owned(),
+        ),
+        (
+            r#""devices": [{"type": "a", "path": "/x"}]"#,
+            r#"linux.devices[0].type is "a"; it takes c, b, u or p"#.to_owned(),
+        ),
+        (
+            r#""devices": [{"type": "c", "path": "x"}]"#,
+            format!(r#"linux.devices[0].path is "x"; {path}"#),
+        ),
+        (
+            r#""devices": [{"type": "c", "path": "/x"}]"#,
+            "linux.devices[0].major is missing or empty".to_owned(),
+        ),
+        (
+            r#""devices": [{"type": "c", "path": "/x", "major": 1}]"#,
+            "linux.devices[0].minor is missing or empty".to_owned(),
+        ),
+        (
+            r#""devices": [{"type": "c", "path": "/x", "major": 4096, "minor": 0}]"#,
+            "linux.devices[0].major is not a number, or too large".to_owned(),
+        ),
+        (
+            r#""devices": [{"type": "c", "path": "/x", "major": -1, "minor": 0}]"#,
+            "linux.devices[0].major is not a number, or too large".to_owned(),
+        ),
+        (
+            r#""devices": [{"type": "p", "path": "/x", "fileMode": 24576}]"#,
+            "linux.devices[0].fileMode is not the permissions of a node of this type".to_owned(),
+        ),
+        (
+            r#""devices": [{"type": "p", "path": "/x", "uid": 4294967295}]"#,
+            "linux.devices[0].uid is not a number, or too large".to_owned(),
+        ),
+    ] {
+        let refusal = refusal(extended("linux", linux));
+        assert!(refusal.contains(&expected), "{linux}: {refusal}");
     }
 }
 

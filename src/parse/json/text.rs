@@ -31,6 +31,14 @@ impl<'a> Text<'a> {
         prefix.chars().all(|c| chars.next() == Some(c))
     }
 
+    /// The text that is meant, in a place of its own. `None` when it is longer.
+    #[must_use]
+    pub fn decode<const N: usize>(&self) -> Option<heapless::String<N>> {
+        let mut text = heapless::String::new();
+        self.chars().try_for_each(|c| text.push(c)).ok()?;
+        Some(text)
+    }
+
     /// The text that is meant: the document's own bytes when there is nothing to unescape, else
     /// stored in `scratch`. `None` when that is full.
     pub fn read(&self, scratch: &mut Scratch<'a>) -> Option<&'a str> {

@@ -24,6 +24,18 @@ fuzz_target!(|file: &[u8]| {
                 let maps = ids.flat_map(|ids| [ids.users, ids.groups]);
                 assert!(maps.into_iter().all(|map| map.ranges().next().is_some()));
             }
+            let confinement = &config.confinement;
+            let devices = confinement.devices().map(|device| device.path);
+            let paths = confinement
+                .masked_paths()
+                .chain(confinement.readonly_paths());
+            for path in paths.chain(devices) {
+                let mut parts = path.split('/');
+                assert!(path.starts_with('/') && parts.all(|part| part != ".."));
+            }
+            for (path, _) in confinement.sysctls() {
+                assert!(path.split('/').all(|part| !matches!(part, "" | "." | "..")));
+            }
         }
         Err(error) => {
             assert_ne!(error, ConfigError::ScratchFull);

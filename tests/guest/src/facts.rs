@@ -151,6 +151,7 @@ pub(crate) fn name_of(error: &io::Error) -> String {
         Some(rustix::io::Errno::ROFS) => "EROFS".to_owned(),
         Some(rustix::io::Errno::PERM) => "EPERM".to_owned(),
         Some(rustix::io::Errno::ACCESS) => "EACCES".to_owned(),
+        Some(rustix::io::Errno::TXTBSY) => "ETXTBSY".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -2,6 +2,7 @@
 //! `guest <what> [arguments]`, or `/prepare` before berth; it is linked statically, because there is nothing else where it runs.
 
 mod engine;
+mod escapes;
 mod facts;
 mod hold;
 mod hook;
@@ -78,6 +79,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["close-output"] => hostile::close_output()?,
         ["work", rounds] => hostile::work(rounds.parse()?)?,
         ["audit"] => hostile::audit()?,
+        ["escape", words @ ..] => escapes::run(words)?,
         ["mountat"] => mountat::check()?,
         ["loopback"] => facts::loopback()?,
         ["attempt", attempts @ ..] => rights::attempt(attempts)?,

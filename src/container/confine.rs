@@ -1,0 +1,170 @@
+//! What of a container's own tree it shall not see or not change: `linux.maskedPaths`, `linux.readonlyPaths`; and the parameters
+//! of its namespaces, `linux.sysctl`.
+//!
+//! # Where a path leads
+//!
+//! Nearly all of these paths are below `/proc` and `/sys`. They are not looked for by name there: another container that shares a
+//! directory of the rootfs can rename what is mounted on, at any moment, and the mask would land beside the procfs
+//! (CVE-2025-31133, CVE-2023-27561). [`Tops`] keeps descriptors of what was mounted at the two, and the rest of the path is walked
+//! from there. Everything else is resolved inside the rootfs; a symbolic link is followed in it, since it is what the link leads to
+//! that can be read. A path that does not exist needs no mask, and is skipped; nothing else is.
+//!
+//! # What a mask is
+//!
+//! On a file, the host's `/dev/null`, which was seen to be the null device: what an image has by that name is not asked. It is
+//! bound read-only, or chmod(2) of a mask would change the host's. On a directory, an empty read-only filesystem, one for all.
+//!
+//! # The order
+//!
+//! After everything is mounted and made, or it would be mounted over the mask; first what is read-only, because a mask lies on top
+//! of it; before the root is entered, while `/dev/null` is still the host's.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use crate::error::{During, Fault, Op};
+use crate::parse::config::Confinement;
+use crate::parse::mount_options::Propagation;
+use crate::sys::mount::{Detached, resolve_in_root};
+use crate::sys::node;
+use crate::sys::path::path;
+use crate::sys::procfs::Procfs;
+
+/// The places of which the mounts are remembered.
+const PLACES: [&str; 2] = ["proc", "sys"];
+
+/// The topmost mounts at `/proc` and `/sys`, where the bundle or berth has mounted something there.
+#[derive(Default)]
+pub(super) struct Tops([Option<OwnedFd>; PLACES.len()]);
+
+impl Tops {
+    /// Remembers what was mounted at `destination`, if it is one of the two places.
+    pub(super) fn keep(&mut self, destination: &str, mount: OwnedFd) {
+        let is_it = |(place, _): &(&&str, _)| destination.trim_matches('/') == **place;
+        if let Some((_, top)) = PLACES.iter().zip(&mut self.0).find(is_it) {
+            *top = Some(mount);
+        }
+    }
+
+    /// What `path` names in the container; `None` if there is nothing.
+    fn find(&self, root: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Fault> {
+        let (first, rest) = match path.trim_start_matches('/').split_once('/') {
+            Some((first, rest)) => (first, rest.trim_start_matches('/')),
+            None => (path.trim_start_matches('/'), ""),
+        };
+        let mut places = PLACES.iter().zip(&self.0);
+        let top = places.find_map(|(place, top)| top.as_ref().filter(|_| *place == first));
+        let found = match top {
+            Some(top) if rest.is_empty() => resolve_in_root(top.as_fd(), "."),
+            Some(top) => resolve_in_root(top.as_fd(), rest),
+            None => resolve_in_root(root, path),
+        };
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(fault) if fault.errno == Errno::NOENT => Ok(None),
+            Err(fault) => Err(fault.errno).during(Op::Open, path),
+        }
+    }
+}
+
+/// Makes read-only and covers what the bundle says.
+#[inline(never)]
+pub(super) fn apply(
+    root: BorrowedFd<'_>,
+    mut tops: Tops,
+    confinement: &Confinement<'_>,
+) -> Result<(), Fault> {
+    for path in confinement.readonly_paths() {
+        if let Some(target) = tops.find(root, &path)? {
+            let copy = make_read_only(target.as_fd())
+                .during(Op::Mount, format_args!("{path} read-only"))?;
+            // What comes below it, comes on top.
+            tops.keep(&path, copy.into_root());
+        }
+    }
+    let mut masks = Masks::default();
+    for path in confinement.masked_paths() {
+        if let Some(target) = tops.find(root, &path)? {
+            masks
+                .cover(target.as_fd())
+                .during(Op::Mount, format_args!("a mask on {path}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a copy of what is there on top of it, which has its attributes and is read-only, with all below it.
+fn make_read_only(target: BorrowedFd<'_>) -> Result<Detached, Errno> {
+    let copy = Detached::copy_of(target, true)?;
+    let none = MountAttrFlags::empty();
+    copy.change_attributes(MountAttrFlags::MOUNT_ATTR_RDONLY, none, true)?;
+    copy.attach(target)?;
+    Ok(copy)
+}
+
+/// What masks are made of, once there is one.
+#[derive(Default)]
+struct Masks {
+    null: Option<OwnedFd>,
+    empty: Option<Detached>,
+}
+
+/// Nothing on a mask can be written, executed, or be a device; but for the null device itself.
+const FILE_MASK: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
+    .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+
+impl Masks {
+    fn cover(&mut self, target: BorrowedFd<'_>) -> Result<(), Errno> {
+        match FileType::from_raw_mode(fstat(target)?.st_mode) {
+            FileType::Directory => self.cover_directory(target),
+            _ => self.cover_file(target),
+        }
+    }
+
+    fn cover_file(&mut self, target: BorrowedFd<'_>) -> Result<(), Errno> {
+        let null = match self.null.take() {
+            Some(null) => null,
+            None => node::null_of_host()?,
+        };
+        let mask = Detached::copy_of(null.as_fd(), false)?;
+        // What the host mounts on its own /dev/null stays there.
+        mask.set_propagation(Propagation::Private, false)?;
+        mask.change_attributes(FILE_MASK, MountAttrFlags::empty(), false)?;
+        mask.attach(target)?;
+        self.null = Some(null);
+        Ok(())
+    }
+
+    fn cover_directory(&mut self, target: BorrowedFd<'_>) -> Result<(), Errno> {
+        if let Some(first) = &self.empty {
+            // Once it is attached it can be copied (open_tree(2) wants a mount of this namespace).
+            return Detached::copy_of(first.root(), false)?.attach(target);
+        }
+        let attributes = FILE_MASK | MountAttrFlags::MOUNT_ATTR_NODEV;
+        let mut options = ["ro", "mode=555"].into_iter();
+        let first = Detached::new("tmpfs", "tmpfs", &mut options, attributes)
+            .map_err(|fault| fault.errno)?;
+        first.attach(target)?;
+        self.empty = Some(first);
+        Ok(())
+    }
+}
+
+/// Sets the parameters, through a procfs that nobody else sees: a path in the container may be somebody else's
+/// (CVE-2025-52881). This process is in the container's namespaces, so the files are theirs.
+#[inline(never)]
+pub(super) fn set_parameters(confinement: &Confinement<'_>) -> Result<(), Fault> {
+    let mut procfs = None;
+    for (name, value) in confinement.sysctls() {
+        let procfs = match &procfs {
+            Some(procfs) => procfs,
+            None => procfs.insert(Procfs::new()?),
+        };
+        let file = path(format_args!("sys/{name}")).during(Op::Open, &name)?;
+        procfs.write(&file, value.as_bytes())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! `linux.maskedPaths`, `linux.readonlyPaths`, `linux.devices` and `linux.sysctl`: lists without a limit, so they are checked
+//! once, stay in the document, and are read from there again when the container is set up.
+
+use heapless::String;
+
+use super::error::{ConfigError, Field};
+use super::namespaces::Namespaces;
+use super::reader::{Reader, Use, list, number, object};
+use super::sysctl;
+use crate::parse::json::{Node, Text, Value};
+
+/// Bytes that a path in one of these lists may have.
+pub const MAX_PATH: usize = 255;
+
+/// What is covered, made read-only, made and set in a container: a view of the `linux` section, which was checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Confinement<'a> {
+    config: Value<'a>,
+}
+
+/// A path of these lists as it is meant: absolute, without `.` and `..`.
+pub type ListedPath = String<MAX_PATH>;
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    /// `c` and `u`, with these numbers.
+    Character(u32, u32),
+    /// `b`, with these numbers.
+    Block(u32, u32),
+    /// `p`
+    Fifo,
+}
+
+/// An item of `linux.devices`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Where it is in the container.
+    pub path: ListedPath,
+    /// What it is.
+    pub kind: NodeKind,
+    /// `fileMode`: the permissions.
+    pub mode: Option<u32>,
+    /// `uid`
+    pub uid: Option<u32>,
+    /// `gid`
+    pub gid: Option<u32>,
+}
+
+/// Kinds of files in `st_mode` (inode(7)): some tools write them into `fileMode`.
+const TYPE_BITS: u32 = 0o170_000;
+const PERMISSION_BITS: u32 = 0o7777;
+
+/// The largest major and minor numbers that the kernel has: 12 and 20 bits (include/linux/kdev_t.h).
+const MAX_MAJOR: u32 = (1 << 12) - 1;
+const MAX_MINOR: u32 = (1 << 20) - 1;
+
+const MASKED: (&str, &str) = ("linux.maskedPaths", "linux.maskedPaths[]");
+const READ_ONLY: (&str, &str) = ("linux.readonlyPaths", "linux.readonlyPaths[]");
+const DEVICES: &str = "linux.devices";
+const SYSCTL: &str = "linux.sysctl";
+
+impl<'a> Confinement<'a> {
+    #[inline(never)]
+    pub(super) fn read(
+        reader: &mut Reader<'a>,
+        config: Value<'a>,
+        namespaces: &Namespaces<'_>,
+    ) -> Result<Self, ConfigError<'a>> {
+        for (name, item) in [MASKED, READ_ONLY] {
+            for (index, value) in list(config, name, name.into())?.enumerate() {
+                check_path(reader, value, Field::item(item, index))?;
+            }
+        }
+        for (index, item) in list(config, DEVICES, DEVICES.into())?.enumerate() {
+            check_device(reader, item, index)?;
+        }
+        if let Some(value) = config.at(SYSCTL) {
+            object(value, SYSCTL.into())?;
+        }
+        let confinement = Self { config };
+        for (key, value) in confinement.members() {
+            sysctl::check(reader, key, value, namespaces)?;
+        }
+        Ok(confinement)
+    }
+
+    /// Paths at which nothing is to be seen.
+    pub fn masked_paths(&self) -> impl Iterator<Item = ListedPath> + use<'a> {
+        self.paths(MASKED.0)
+    }
+
+    /// Paths below which nothing is to be written.
+    pub fn readonly_paths(&self) -> impl Iterator<Item = ListedPath> + use<'a> {
+        self.paths(READ_ONLY.0)
+    }
+
+    /// Nodes to make.
+    pub fn devices(&self) -> impl Iterator<Item = Device> + use<'a> {
+        self.items(DEVICES).filter_map(device)
+    }
+
+    /// Parameters to set: the path below `/proc/sys`, and the value as it is written.
+    pub fn sysctls(&self) -> impl Iterator<Item = (sysctl::Path, sysctl::Setting)> + use<'a> {
+        self.members().filter_map(|(key, value)| {
+            let Node::String(value) = value.node() else {
+                return None;
+            };
+            Some((sysctl::path(key)?, value.decode()?))
+        })
+    }
+
+    fn members(&self) -> impl Iterator<Item = (Text<'a>, Value<'a>)> + use<'a> {
+        let members = match self.config.at(SYSCTL).map(|value| value.node()) {
+            Some(Node::Object(members)) => Some(members),
+            _ => None,
+        };
+        members.into_iter().flatten()
+    }
+
+    fn items(&self, path: &str) -> impl Iterator<Item = Value<'a>> + use<'a> {
+        let items = match self.config.at(path).map(|value| value.node()) {
+            Some(Node::Array(items)) => Some(items),
+            _ => None,
+        };
+        items.into_iter().flatten()
+    }
+
+    fn paths(&self, path: &str) -> impl Iterator<Item = ListedPath> + use<'a> {
+        self.items(path).filter_map(|item| match item.node() {
+            Node::String(text) => text.decode(),
+            _ => None,
+        })
+    }
+}
+
+#[inline(never)]
+fn check_path<'a>(
+    reader: &mut Reader<'a>,
+    value: Value<'a>,
+    field: Field,
+) -> Result<(), ConfigError<'a>> {
+    let path = reader.string(value, field, Use::Name)?;
+    let names_something = path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .try_fold(false, |_, part| {
+            (!matches!(part, "." | "..")).then_some(true)
+        });
+    match path.starts_with('/') && path.len() <= MAX_PATH && names_something == Some(true) {
+        true => Ok(()),
+        false => {
+            let accepts = "an absolute path below /, of at most 255 bytes and without . or ..";
+            Err(ConfigError::bad(field, path, accepts))
+        }
+    }
+}
+
+/// Its numbers: the name, where an error is, and the largest.
+const NUMBERS: [(&str, &str, u32); 5] = [
+    ("major", "linux.devices[].major", MAX_MAJOR),
+    ("minor", "linux.devices[].minor", MAX_MINOR),
+    (
+        "fileMode",
+        "linux.devices[].fileMode",
+        TYPE_BITS | PERMISSION_BITS,
+    ),
+    // All ones is "no change" for chown(2).
+    ("uid", "linux.devices[].uid", u32::MAX - 1),
+    ("gid", "linux.devices[].gid", u32::MAX - 1),
+];
+
+#[inline(never)]
+fn check_device<'a>(
+    reader: &mut Reader<'a>,
+    item: Value<'a>,
+    index: usize,
+) -> Result<(), ConfigError<'a>> {
+    let item = object(item, Field::item("linux.devices[]", index))?;
+    let field = |path| Field::item(path, index);
+    let member = |name, path| item.member(name).ok_or(ConfigError::Missing(field(path)));
+    const TYPE: &str = "linux.devices[].type";
+    const PATH: &str = "linux.devices[].path";
+    let kind = reader.string(member("type", TYPE)?, field(TYPE), Use::Name)?;
+    if !matches!(kind, "c" | "b" | "u" | "p") {
+        return Err(ConfigError::bad(field(TYPE), kind, "c, b, u or p"));
+    }
+    check_path(reader, member("path", PATH)?, field(PATH))?;
+    for (name, path, limit) in NUMBERS {
+        let is_needed = kind != "p" && matches!(name, "major" | "minor");
+        match item.member(name) {
+            None if is_needed => return Err(ConfigError::Missing(field(path))),
+            None => {}
+            Some(value) => {
+                number(value, field(path), limit)?;
+            }
+        }
+    }
+    match device(item) {
+        Some(_) => Ok(()),
+        // What is left that can be wrong.
+        None => Err(ConfigError::Type {
+            field: field("linux.devices[].fileMode"),
+            expected: "the permissions of a node of this type",
+        }),
+    }
+}
+
+/// `None` for what [`check_device`] refuses.
+#[inline(never)]
+fn device(item: Value<'_>) -> Option<Device> {
+    let text = |name| match item.member(name)?.node() {
+        Node::String(text) => Some(text),
+        _ => None,
+    };
+    let number = |name| match item.member(name)?.node() {
+        Node::Number(digits) => digits.parse::<u32>().ok(),
+        _ => None,
+    };
+    let numbers = || Some((number("major")?, number("minor")?));
+    let kind = text("type")?;
+    let (kind, type_bits) = if kind.is("p") {
+        (NodeKind::Fifo, 0o010_000)
+    } else if kind.is("b") {
+        let (major, minor) = numbers()?;
+        (NodeKind::Block(major, minor), 0o060_000)
+    } else {
+        let (major, minor) = numbers()?;
+        (NodeKind::Character(major, minor), 0o020_000)
+    };
+    let mode = number("fileMode");
+    if let Some(mode) = mode
+        && ![0, type_bits].contains(&(mode & !PERMISSION_BITS))
+    {
+        return None;
+    }
+    Some(Device {
+        path: text("path")?.decode()?,
+        kind,
+        mode: mode.map(|mode| mode & PERMISSION_BITS),
+        uid: number("uid"),
+        gid: number("gid"),
+    })
+}
