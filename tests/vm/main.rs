@@ -9,6 +9,7 @@ mod confine;
 mod containers;
 mod devices;
 mod early;
+mod escapes;
 mod failures;
 mod fallback;
 mod handover;
@@ -89,6 +90,7 @@ const ALL: &[&[Case]] = &[
     containers::CASES,
     devices::CASES,
     early::CASES,
+    escapes::CASES,
     failures::CASES,
     failures::TABLE,
     fallback::CASES,
