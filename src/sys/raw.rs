@@ -37,7 +37,7 @@ impl SignalSet {
     }
 }
 
-fn check(result: isize) -> Result<usize, Errno> {
+pub(super) fn check(result: isize) -> Result<usize, Errno> {
     // The kernel returns errors as -4095..=-1 (include/linux/err.h).
     if (-4095..0).contains(&result) {
         return Err(Errno::from_raw_os_error(-result as i32));
@@ -123,6 +123,12 @@ impl<'a> StringList<'a> {
     /// `pointers` ends in a null pointer; all before it point to C strings that outlive `'a`.
     pub const unsafe fn new(pointers: &'a [*const c_char]) -> Self {
         Self(pointers)
+    }
+
+    /// The pointers, with the null that ends them and what is behind it.
+    #[cfg(test)]
+    pub(super) const fn pointers(self) -> &'a [*const c_char] {
+        self.0
     }
 }
 

@@ -2,6 +2,7 @@
 
 use core::ffi::{CStr, c_char};
 use core::fmt;
+use core::mem::size_of;
 use core::ptr;
 
 use rustix::io::Errno;
@@ -9,11 +10,19 @@ use rustix::io::Errno;
 use super::buffer::Buffer;
 use super::raw::StringList;
 
+/// The most strings in any list.
+const STRINGS_MAX: usize = 1024;
+
+/// A pointer for each, and null.
+const POINTERS_SIZE: usize = (STRINGS_MAX + 1) * size_of::<*const c_char>();
+
 /// Up to `COUNT` C strings of `BYTES` bytes in all, their NULs included.
 pub struct Strings<const BYTES: usize, const COUNT: usize> {
     bytes: Buffer<BYTES>,
     len: usize,
-    starts: heapless::Vec<usize, COUNT>,
+    /// To where each begins in `bytes`, and null from there on.
+    pointers: Buffer<POINTERS_SIZE>,
+    count: usize,
 }
 
 impl<const BYTES: usize, const COUNT: usize> Default for Strings<BYTES, COUNT> {
@@ -25,10 +34,12 @@ impl<const BYTES: usize, const COUNT: usize> Default for Strings<BYTES, COUNT> {
 impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     /// No strings.
     pub const fn new() -> Self {
+        const { assert!(COUNT <= STRINGS_MAX) };
         Self {
             bytes: Buffer::new(),
             len: 0,
-            starts: heapless::Vec::new(),
+            pointers: Buffer::new(),
+            count: 0,
         }
     }
 
@@ -38,9 +49,13 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     /// `E2BIG` if there are too many or they are too long, `EINVAL` for one with a NUL in it, `ENOMEM`. The list is then
     /// unfit for use: what is left of the string stands in it.
     pub fn push(&mut self, text: fmt::Arguments<'_>) -> Result<(), Errno> {
-        self.starts.push(self.len).map_err(|_| Errno::TOOBIG)?;
+        if self.count >= COUNT {
+            return Err(Errno::TOOBIG);
+        }
+        let bytes = self.bytes.bytes_mut()?;
+        let start = bytes.get(self.len..).unwrap_or_default().as_ptr();
         let mut end = End {
-            bytes: self.bytes.bytes_mut()?,
+            bytes,
             len: self.len,
             has_nul: false,
         };
@@ -50,31 +65,35 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         }
         fmt::Write::write_char(&mut end, '\0').map_err(|_| Errno::TOOBIG)?;
         self.len = end.len;
+        // SAFETY: a mapping is aligned for pointers, and any bytes are one.
+        let (_, pointers, _) = unsafe { self.pointers.bytes_mut()?.align_to_mut() };
+        // There are more places than strings.
+        if let Some(place) = pointers.get_mut(self.count) {
+            *place = start.cast::<c_char>();
+        }
+        self.count += 1;
         Ok(())
     }
 
     /// The strings, in order.
     pub fn iter(&self) -> impl Iterator<Item = &CStr> {
-        self.starts.iter().filter_map(|start| {
-            CStr::from_bytes_until_nul(self.bytes.bytes().get(*start..self.len)?).ok()
-        })
+        let bytes = self.bytes.bytes().get(..self.len).unwrap_or_default();
+        bytes
+            .split_inclusive(|byte| *byte == 0)
+            .filter_map(|text| CStr::from_bytes_with_nul(text).ok())
     }
 
     /// Calls `user` with the list as execve(2) takes it.
     pub fn with_list<R>(&self, user: impl FnOnce(StringList<'_>) -> R) -> R {
-        const { assert!(COUNT <= STRINGS_MAX) };
-        let mut pointers = [ptr::null::<c_char>(); STRINGS_MAX + 1];
-        for (pointer, text) in pointers.iter_mut().zip(self.iter().take(STRINGS_MAX)) {
-            *pointer = text.as_ptr();
-        }
-        // SAFETY: the last pointer stayed null; those before are null or point to C strings in `self.bytes`, which is
-        // borrowed meanwhile.
-        user(unsafe { StringList::new(&pointers) })
+        // SAFETY: a mapping is aligned for pointers, and any bytes are one.
+        let (_, pointers, _) = unsafe { self.pointers.bytes().align_to() };
+        let none = [ptr::null()];
+        let list = if pointers.is_empty() { &none } else { pointers };
+        // SAFETY: `count` pointers are to C strings in `self.bytes`, whose mapping stays where it is and which is borrowed
+        // meanwhile. Those behind are null, and there is one at least: `COUNT` is less than there are places.
+        user(unsafe { StringList::new(list) })
     }
 }
-
-/// The most strings in any list.
-const STRINGS_MAX: usize = 256;
 
 /// The end of the strings so far, where the next one is written.
 struct End<'b> {
@@ -104,6 +123,27 @@ mod tests {
         strings.push(format_args!("{}={}", "PATH", "/bin")).unwrap();
         strings.push(format_args!("")).unwrap();
         assert_eq!(strings.iter().collect::<Vec<_>>(), [c"PATH=/bin", c""]);
+    }
+
+    #[test]
+    fn a_list_of_none_and_of_many_ends_in_null() {
+        let pointers = |strings: &Strings<{ 4 * STRINGS_MAX }, STRINGS_MAX>| {
+            let count = |list: StringList<'_>| {
+                list.pointers()
+                    .iter()
+                    .take_while(|one| !one.is_null())
+                    .count()
+            };
+            strings.with_list(count)
+        };
+        let mut strings = Strings::new();
+        assert_eq!(pointers(&strings), 0);
+        for number in 0..STRINGS_MAX {
+            strings.push(format_args!("{}", number % 10)).unwrap();
+        }
+        assert_eq!(pointers(&strings), STRINGS_MAX);
+        assert_eq!(strings.push(format_args!("")), Err(Errno::TOOBIG));
+        assert_eq!(strings.iter().last(), Some(c"3"));
     }
 
     #[test]

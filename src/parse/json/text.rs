@@ -39,6 +39,12 @@ impl<'a> Text<'a> {
         Some(text)
     }
 
+    /// What is written between the quotes, for a message: it takes no scratch.
+    #[must_use]
+    pub fn written(&self) -> &'a str {
+        self.0
+    }
+
     /// The text that is meant: the document's own bytes when there is nothing to unescape, else
     /// stored in `scratch`. `None` when that is full.
     pub fn read(&self, scratch: &mut Scratch<'a>) -> Option<&'a str> {
@@ -73,7 +79,10 @@ pub struct Unescaped<'a>(pub Text<'a>);
 
 impl fmt::Display for Unescaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| f.write_char(c))
+        match self.0.0.contains('\\') {
+            true => self.0.chars().try_for_each(|c| f.write_char(c)),
+            false => f.write_str(self.0.0),
+        }
     }
 }
 
@@ -157,6 +166,8 @@ mod tests {
     fn escapes_stand_for_their_characters() {
         let text = Text(r#"\"\\\/\b\f\n\r\t\u0041\u00e9\ud83d\ude00x"#);
         assert!(text.is("\"\\/\x08\x0c\n\r\tAé😀x"));
+        assert_eq!(Unescaped(text).to_string(), "\"\\/\x08\x0c\n\r\tAé😀x");
+        assert_eq!(Unescaped(Text("Aé😀x")).to_string(), "Aé😀x");
         assert_eq!(Text(r"\u0061"), Text("a"));
         assert_eq!(Unescaped(Text(r"\u0061\t")).to_string(), "a\t");
     }
