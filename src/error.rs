@@ -137,6 +137,8 @@ vocabulary! {
         Reboot = "reboot(2)",
         /// Removing files.
         Remove = "remove",
+        /// Setting an attribute of a process, or a name.
+        Set = "set",
         /// Setting a name of the machine.
         SetHostname = "set hostname",
         /// Sending a signal.

@@ -22,7 +22,7 @@ use rustix::stdio::dup2_stdin;
 
 use super::state::State;
 use crate::error::{During, Fault, Op, Stage};
-use crate::parse::config::{Config, Hook, HookKind, MAX_ARGS, MAX_ENV, MAX_SIZE};
+use crate::parse::config::{Config, Hook, HookKind, MAX_SIZE, MAX_STRINGS};
 use crate::parse::json::Unescaped;
 use crate::sys::buffer::Buffer;
 use crate::sys::path::path;
@@ -124,8 +124,8 @@ fn execute(
     if !matches!(moment, HookKind::CreateContainer | HookKind::StartContainer) {
         rustix::process::chdir(state.bundle)?;
     }
-    let mut arguments = Strings::<MAX_SIZE, MAX_ARGS>::new();
-    let mut variables = Strings::<MAX_SIZE, MAX_ENV>::new();
+    let mut arguments = Strings::<MAX_SIZE, MAX_STRINGS>::new();
+    let mut variables = Strings::<MAX_SIZE, MAX_STRINGS>::new();
     for argument in hook.args() {
         arguments.push(format_args!("{}", Unescaped(argument)))?;
     }

@@ -11,25 +11,15 @@ use super::builder::Rope;
 use super::confine;
 use super::control::{Message, Voice};
 use super::mounts::Mounts;
+use super::program::Program;
 use super::rootfs::Rootfs;
 use super::start::{Place, Request, Streams};
 use super::state::{State, Status};
-use super::{devices, hooks, image, landlock, mounts, namespaces, terminal};
+use super::{credentials, devices, hooks, image, landlock, limits, mounts, namespaces, terminal};
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{Config, HookKind, Kind};
-use crate::sys::process::{self, Environment};
+use crate::parse::config::{HookKind, Kind};
 use crate::sys::procfs::Procfs;
-use crate::sys::strings::Strings;
 use crate::sys::{console, mount, namespace, net, raw, signal};
-
-/// Room for arguments, and for variables: a config.json is no longer.
-const STRINGS: usize = crate::parse::config::MAX_SIZE;
-
-/// Where programs are looked for without a `PATH` in `process.env`.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What a program's files are not for, unless it says otherwise: writing by others. As the kernel has it for PID 1.
-const UMASK: u32 = 0o022;
 
 /// Sets everything up and executes the program. Returns only what went wrong.
 pub(super) fn run(request: Request<'_>, voice: &mut Voice, rope: Option<Rope>) -> Fault {
@@ -59,6 +49,7 @@ fn prepare_and_execute(
         pid,
         ..request.state()
     };
+    limits::set_oom_score(&config.process)?;
     let is_new = matches!(request.place, Place::New);
     if is_new {
         namespaces::enter_time(config)?;
@@ -79,8 +70,11 @@ fn prepare_and_execute(
     // Who owns a descriptor gives it up before it is closed.
     drop((rope, request.streams));
     close_all_but(more, voice.as_fd(), fifo.as_ref().map(AsFd::as_fd))?;
-    enter_working_directory(config.process.cwd)?;
-    umask(Mode::from_raw_mode(UMASK));
+    let process = &config.process;
+    // Images have directories that only root may enter, and start their programs there as somebody else: so it is entered with all
+    // rights. Where root may not (on a network's filesystem, or in a user namespace), the user perhaps may.
+    let entered = enter_working_directory(process.cwd);
+    umask(Mode::from_raw_mode(process.user.umask));
     if let Some(fifo) = fifo {
         hold(voice, &fifo)?;
     }
@@ -93,7 +87,11 @@ fn prepare_and_execute(
     }
     // Only now: what is held and the hooks are the runtime's.
     landlock::restrict(&config.annotations.landlock)?;
-    execute(config)
+    let program = Program::new(process)?;
+    limits::apply(process)?;
+    credentials::apply(process)?;
+    entered.or_else(|_| enter_working_directory(process.cwd))?;
+    program.execute()
 }
 
 /// Until it executes the program, this process has the host's memory, descriptors and binary. Nobody in a namespace that it joins,
@@ -196,6 +194,10 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
     if let Some(hostname) = config.hostname {
         rustix::system::sethostname(hostname.as_bytes()).during(Op::SetHostname, hostname)?;
     }
+    if let Some(name) = config.domainname {
+        rustix::system::setdomainname(name.as_bytes())
+            .during(Op::Set, format_args!("domainname {name}"))?;
+    }
     if let Some(rope) = rope.filter(|_| request.has_outside_hooks()) {
         rope.let_hooks_run()?;
     }
@@ -230,50 +232,4 @@ fn connect(streams: &Streams) -> Result<(), Fault> {
         // A terminal is made in the container's mounts, later.
         Streams::Inherited { .. } | Streams::Terminal(_) => Ok(()),
     }
-}
-
-#[inline(never)]
-fn execute(config: &Config<'_>) -> Result<Infallible, Fault> {
-    let process = &config.process;
-    let program = process.args.first().copied().unwrap_or_default();
-    let mut arguments = Strings::<STRINGS, { crate::parse::config::MAX_ARGS }>::new();
-    let mut variables = Strings::<STRINGS, { crate::parse::config::MAX_ENV }>::new();
-    for argument in &process.args {
-        arguments
-            .push(format_args!("{argument}"))
-            .during(Op::Exec, program)?;
-    }
-    for variable in &process.env {
-        variables
-            .push(format_args!("{variable}"))
-            .during(Op::Exec, program)?;
-    }
-    let try_path = |path: &str| {
-        variables.with_list(|variables| {
-            let environment = Environment::from_list(variables);
-            arguments.with_list(|arguments| process::execute(path, arguments, environment))
-        })
-    };
-    if program.contains('/') {
-        return Err(try_path(program)).during(Op::Exec, program);
-    }
-    let search = process
-        .env
-        .iter()
-        .find_map(|variable| variable.strip_prefix("PATH="));
-    let mut errno = Errno::NOENT;
-    for directory in search
-        .unwrap_or(DEFAULT_PATH)
-        .split(':')
-        .filter(|part| !part.is_empty())
-    {
-        let path = crate::sys::path::path(format_args!("{directory}/{program}"));
-        match path.map_or_else(|errno| errno, |path| try_path(&path)) {
-            Errno::NOENT | Errno::NOTDIR => {}
-            // Found, but not executable: worth more than "not found" if nothing better comes (execvp(3)).
-            Errno::ACCESS => errno = Errno::ACCESS,
-            other => return Err(other).during(Op::Exec, program),
-        }
-    }
-    Err(errno).during(Op::Exec, format_args!("{program} in PATH"))
 }

@@ -89,6 +89,9 @@ fn start_text(
             "{id}: {field} in config.json is not supported yet, and ignored"
         ));
     }
+    if let Some(capabilities) = &config.process.capabilities {
+        capabilities.each_warning(&mut |text| warn(format_args!("{id}: {text}")));
+    }
     if config.process.terminal && !config.annotations.console {
         warn(format_args!(
             "{id}: process.terminal in config.json is ignored: nobody is at a terminal, unless berth.console is true"

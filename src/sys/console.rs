@@ -4,8 +4,11 @@
 //! is certain, and a machine without a console must boot all the same.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, makedev, mknodat, open, unlink};
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, fchown, fcntl_setfl, fstat, makedev, mknodat, open, unlink,
+};
 use rustix::io::{dup, fcntl_getfd};
+use rustix::process::Uid;
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
 /// Where programs find the console.
@@ -58,6 +61,22 @@ pub fn set_standard_descriptors(
     dup2_stdin(input)?;
     dup2_stdout(output)?;
     dup2_stderr(error)
+}
+
+/// Gives those of the three that are pipes to a user, who can open them by name then (`/dev/stdout`). Nothing else: `/dev/null`
+/// and the console are everybody's. Where a pipe cannot be given away, the descriptors work all the same.
+#[allow(
+    unused_unsafe,
+    reason = "with the standard library, which tests turn on, rustix has these safe"
+)]
+pub fn give_pipes_to(user: Uid) {
+    // SAFETY: the descriptors are only asked about and given away, not closed; if one is not open, both fail.
+    let standard = unsafe { [stdin(), stdout(), stderr()] };
+    for stream in standard {
+        if fstat(stream).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_fifo()) {
+            let _ = fchown(stream, Some(user), None);
+        }
+    }
 }
 
 /// Opens `/dev/null`.

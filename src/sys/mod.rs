@@ -5,6 +5,7 @@
 //! only place with `unsafe`.
 
 pub mod arch;
+pub mod attributes;
 pub mod block;
 pub mod buffer;
 pub mod clock;

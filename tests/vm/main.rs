@@ -31,6 +31,7 @@ mod near_misses;
 mod odd_devices;
 mod overlay;
 mod pause;
+mod process;
 mod provoke;
 mod refused;
 mod report;
@@ -114,6 +115,7 @@ const ALL: &[&[Case]] = &[
     odd_devices::CASES,
     overlay::CASES,
     pause::CASES,
+    process::CASES,
     refused::CASES,
     report::CASES,
     robust::CASES,

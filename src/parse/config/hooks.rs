@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
+use super::MAX_STRINGS;
 use super::error::{ConfigError, Field};
 use super::reader::{integer, list, object, text};
-use super::{MAX_ARGS, MAX_ENV};
 use crate::parse::json::{Node, Text, Value};
 
 /// When hooks run, and where.
@@ -135,7 +135,7 @@ impl<'a> Hook<'a> {
         if !program.starts_with("/") || program.chars().any(char::is_control) {
             return Err(refused("a program with an absolute path"));
         }
-        for (name, limit) in [("args", MAX_ARGS), ("env", MAX_ENV)] {
+        for (name, limit) in [("args", MAX_STRINGS), ("env", MAX_STRINGS)] {
             let items = list(item, name, field)?;
             for (index, item) in items.enumerate() {
                 let text = text(item, field)?;

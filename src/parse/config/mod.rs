@@ -12,6 +12,7 @@
 use heapless::Vec;
 
 pub mod annotations;
+pub mod capabilities;
 pub mod confine;
 pub mod error;
 pub mod hooks;
@@ -19,13 +20,18 @@ pub mod id;
 pub mod id_map;
 pub mod known;
 pub mod landlock;
+mod members;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
 pub mod process;
 mod reader;
+pub mod rlimits;
+pub mod scheduling;
+pub mod strings;
 pub mod sysctl;
 pub mod time_offsets;
+pub mod user;
 
 pub use annotations::{Annotations, OnExit, RootSwitch};
 pub use confine::{Confinement, Device, NodeKind};
@@ -45,19 +51,17 @@ pub use time_offsets::{CLOCKS, TimeOffsets};
 use crate::parse::json;
 use reader::{Reader, Use, boolean, object};
 
-/// Bytes that a `config.json` may have.
-pub const MAX_SIZE: usize = 64 * 1024;
-/// Items that `process.args` may have.
-pub const MAX_ARGS: usize = 64;
-/// Items that `process.env` may have.
-pub const MAX_ENV: usize = 128;
+/// Bytes that a `config.json` may have. Those of engines have some 10 KiB, and up to 100 with a system call filter.
+pub const MAX_SIZE: usize = 256 * 1024;
+/// Items that `process.args` may have, and `process.env`.
+pub const MAX_STRINGS: usize = 1024;
 /// Items that `mounts` may have.
 pub const MAX_MOUNTS: usize = 64;
 
-/// The kernel's limit for a host name (`__NEW_UTS_LEN`).
+/// The kernel's limit for the names of a host and of a domain (`__NEW_UTS_LEN`).
 const MAX_HOSTNAME: usize = 64;
 
-/// What a bundle asks for. About 12 KiB.
+/// What a bundle asks for. About 10 KiB.
 #[derive(Clone, Debug)]
 pub struct Config<'a> {
     /// `ociVersion`: 1.x.
@@ -70,6 +74,8 @@ pub struct Config<'a> {
     pub root_readonly: bool,
     /// `hostname`: at most 64 bytes, and only with a UTS namespace.
     pub hostname: Option<&'a str>,
+    /// `domainname`: the same.
+    pub domainname: Option<&'a str>,
     /// `mounts`, in the order in which they are made.
     pub mounts: Vec<Mount<'a>, MAX_MOUNTS>,
     /// `linux.namespaces`
@@ -121,19 +127,22 @@ impl<'a> Config<'a> {
         }
         let warnings = known::check(config)?;
         let namespaces = Namespaces::read(&mut reader, config)?;
-        let hostname = reader.optional(config, "hostname", Use::Name)?;
-        if let Some(name) = hostname {
-            check_hostname(name, &namespaces)?;
-        }
+        let hostname = uts_name(&mut reader, config, "hostname", &namespaces)?;
+        let domainname = uts_name(&mut reader, config, "domainname", &namespaces)?;
         let annotations = Annotations::read(&mut reader, config)?;
+        let process = Process::read(&mut reader, config)?;
+        if let Some(capabilities) = &process.capabilities {
+            capabilities.check(annotations.root_switch)?;
+        }
         namespaces.check_mounts(config, &annotations)?;
         let [uid_map, gid_map] = id_maps(config, &namespaces)?;
         Ok(Self {
             oci_version,
-            process: Process::read(&mut reader, config)?,
+            process,
             root_path: reader.required(config, "root.path", Use::Name)?,
             root_readonly: boolean(config, "root.readonly")?,
             hostname,
+            domainname,
             mounts: mounts::read(&mut reader, config)?,
             namespaces,
             uid_map,
@@ -149,17 +158,26 @@ impl<'a> Config<'a> {
     }
 }
 
-fn check_hostname<'a>(name: &'a str, namespaces: &Namespaces<'_>) -> Result<(), ConfigError<'a>> {
+/// A name that belongs to the UTS namespace, which must then be the container's own.
+fn uts_name<'a>(
+    reader: &mut Reader<'a>,
+    config: json::Value<'a>,
+    field: &'static str,
+    namespaces: &Namespaces<'_>,
+) -> Result<Option<&'a str>, ConfigError<'a>> {
+    let Some(name) = reader.optional(config, field, Use::Name)? else {
+        return Ok(None);
+    };
     if name.len() > MAX_HOSTNAME {
-        return Err(ConfigError::bad("hostname", name, "at most 64 bytes"));
+        return Err(ConfigError::bad(field, name, "at most 64 bytes"));
     }
     if !namespaces.has(Kind::Uts) {
         return Err(ConfigError::Needs {
-            field: "hostname".into(),
+            field: field.into(),
             needs: "a namespace of type uts in linux.namespaces",
         });
     }
-    Ok(())
+    Ok(Some(name))
 }
 
 /// A user namespace without a map has no user 0 and can do nothing; a map without one is nobody's.

@@ -1,43 +1,71 @@
 //! `process`: the program of a container, and what it is run with.
 
-use heapless::Vec;
-
+use super::MAX_STRINGS;
+use super::capabilities::Capabilities;
 use super::error::{ConfigError, Field};
+use super::members::{self, Member, Takes};
 use super::reader::{Reader, Use, boolean, integer};
-use super::{MAX_ARGS, MAX_ENV};
-use crate::parse::json;
+use super::rlimits::{self, Rlimits};
+use super::scheduling::{self, Scheduler};
+use super::strings::Strings;
+use super::user::User;
+use crate::parse::json::{Text, Value};
 
 /// The program of a container.
 #[derive(Clone, Debug)]
 pub struct Process<'a> {
     /// `args`: at least one, and the first is not empty.
-    pub args: Vec<&'a str, MAX_ARGS>,
+    pub args: Strings<'a>,
     /// `env`: each `NAME=value`.
-    pub env: Vec<&'a str, MAX_ENV>,
+    pub env: Strings<'a>,
     /// `cwd`: an absolute path in the container.
     pub cwd: &'a str,
     /// `terminal`
     pub terminal: bool,
     /// `consoleSize`: rows and columns.
     pub console_size: Option<[u16; 2]>,
+    /// `user`
+    pub user: User<'a>,
+    /// `capabilities`. `None`: what the kernel gives to the user; all to root.
+    pub capabilities: Option<Capabilities<'a>>,
+    /// `noNewPrivileges`
+    pub no_new_privileges: bool,
+    /// `rlimits`
+    pub rlimits: Rlimits,
+    /// `oomScoreAdj`
+    pub oom_score_adj: Option<i32>,
+    /// `scheduler`
+    pub scheduler: Option<Scheduler>,
+    /// `ioPriority`: class and priority, as ioprio_set(2) takes them.
+    pub io_priority: Option<u16>,
+    /// `linux.personality`, as personality(2) takes it.
+    pub personality: Option<u32>,
 }
 
+const MEMBERS: [Member; 1] = [Member::optional(
+    "process.oomScoreAdj",
+    Takes::Signed(-1000, 1000, "-1000 to 1000"),
+)];
+
 impl<'a> Process<'a> {
+    #[inline(never)]
     pub(super) fn read(
         reader: &mut Reader<'a>,
-        config: json::Value<'a>,
+        config: Value<'a>,
     ) -> Result<Self, ConfigError<'a>> {
-        let args: Vec<_, MAX_ARGS> = reader.strings(config, "process.args[]")?;
-        match args.first() {
+        let args = Strings::read(config, "process.args[]", MAX_STRINGS)?;
+        match args.iter().next() {
             None => return Err(ConfigError::Missing("process.args".into())),
-            Some(&"") => return Err(ConfigError::bad("process.args", "", "a program first")),
+            Some(program) if program.is("") => {
+                return Err(ConfigError::bad("process.args", "", "a program first"));
+            }
             Some(_) => {}
         }
-        let env = reader.strings(config, "process.env[]")?;
+        let env = Strings::read(config, "process.env[]", MAX_STRINGS)?;
         for (index, variable) in env.iter().enumerate() {
-            if !matches!(variable.split_once('='), Some((name, _)) if !name.is_empty()) {
+            if !is_variable(variable) {
                 let field = Field::item("process.env[]", index);
-                return Err(ConfigError::bad(field, variable, "NAME=value"));
+                return Err(ConfigError::bad(field, variable.written(), "NAME=value"));
             }
         }
         let cwd = reader.required(config, "process.cwd", Use::Name)?;
@@ -45,17 +73,29 @@ impl<'a> Process<'a> {
             let accepts = "an absolute path";
             return Err(ConfigError::bad("process.cwd", cwd, accepts));
         }
+        let [oom_score_adj] = match config.member("process") {
+            Some(process) => members::read(process, None, &MEMBERS)?,
+            None => [None],
+        };
         Ok(Self {
             args,
             env,
             cwd,
             terminal: boolean(config, "process.terminal")?,
             console_size: console_size(config)?,
+            user: User::read(config)?,
+            capabilities: Capabilities::read(config)?,
+            no_new_privileges: boolean(config, "process.noNewPrivileges")?,
+            rlimits: rlimits::read(config)?,
+            oom_score_adj: oom_score_adj.map(|score| score as i32),
+            scheduler: Scheduler::read(config)?,
+            io_priority: scheduling::io_priority(config)?,
+            personality: scheduling::personality(config)?,
         })
     }
 }
 
-fn console_size(config: json::Value<'_>) -> Result<Option<[u16; 2]>, ConfigError<'_>> {
+fn console_size(config: Value<'_>) -> Result<Option<[u16; 2]>, ConfigError<'_>> {
     const FIELD: &str = "process.consoleSize";
     let Some(size) = config.at(FIELD) else {
         return Ok(None);
@@ -72,4 +112,9 @@ fn console_size(config: json::Value<'_>) -> Result<Option<[u16; 2]>, ConfigError
             expected: "height and width, each from 0 to 65535",
         }),
     }
+}
+
+fn is_variable(text: Text<'_>) -> bool {
+    let mut chars = text.chars();
+    !matches!(chars.next(), None | Some('=')) && chars.any(|c| c == '=')
 }

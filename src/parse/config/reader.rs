@@ -52,37 +52,13 @@ impl<'a> Reader<'a> {
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
-    /// All strings of a list, for programs. The path ends in `[]`, for the items. No list is an
-    /// empty list.
-    pub(super) fn strings<const N: usize>(
-        &mut self,
-        object: Value<'a>,
-        path: &'static str,
-    ) -> Result<Vec<&'a str, N>, ConfigError<'a>> {
-        let mut strings = Vec::new();
-        let name = path.strip_suffix("[]").unwrap_or(path);
-        for (index, item) in list(object, name, path.into())?.enumerate() {
-            let text = self.string(item, Field::item(path, index), Use::Argument)?;
-            push(&mut strings, text, path)?;
-        }
-        Ok(strings)
-    }
-
     pub(super) fn string(
         &mut self,
         value: Value<'a>,
         field: Field,
         used: Use,
     ) -> Result<&'a str, ConfigError<'a>> {
-        let text = text(value, field)?;
-        let is_refused = |c: char| match used {
-            Use::Name => c.is_control(),
-            Use::Argument => c == '\0',
-        };
-        if text.chars().any(is_refused) {
-            return Err(ConfigError::Control(field));
-        }
-        self.store(text)
+        self.store(text_for(value, field, used)?)
     }
 
     /// The text that is meant, whatever its characters.
@@ -109,6 +85,23 @@ pub(super) fn text<'a>(value: Value<'a>, field: Field) -> Result<Text<'a>, Confi
     }
 }
 
+/// A string as it is written, with no characters that it may not have.
+pub(super) fn text_for<'a>(
+    value: Value<'a>,
+    field: Field,
+    used: Use,
+) -> Result<Text<'a>, ConfigError<'a>> {
+    let text = text(value, field)?;
+    let is_refused = |c: char| match used {
+        Use::Name => c.is_control(),
+        Use::Argument => c == '\0',
+    };
+    match text.chars().any(is_refused) {
+        true => Err(ConfigError::Control(field)),
+        false => Ok(text),
+    }
+}
+
 /// The value itself, when it is an object.
 pub(super) fn object(value: Value<'_>, field: Field) -> Result<Value<'_>, ConfigError<'_>> {
     match value.node() {
@@ -118,6 +111,15 @@ pub(super) fn object(value: Value<'_>, field: Field) -> Result<Value<'_>, Config
             expected: "an object",
         }),
     }
+}
+
+/// An object that may be absent.
+pub(super) fn section<'a>(
+    config: Value<'a>,
+    path: &'static str,
+) -> Result<Option<Value<'a>>, ConfigError<'a>> {
+    let section = config.at(path).map(|value| object(value, path.into()));
+    section.transpose()
 }
 
 /// A boolean; `false` when it is not there.

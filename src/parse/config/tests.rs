@@ -1,6 +1,13 @@
 //! The demo's configuration, and everything that may be wrong with one.
 
+use linux_raw_sys::general as linux;
+
+use super::rlimits::Rlimit;
+use super::scheduling::Scheduler;
+use super::strings::Strings;
+use super::user::MAX_GROUPS;
 use super::*;
+use crate::parse::json::Unescaped;
 
 const MINIMAL: &str = r#"{
     "ociVersion": "1.0.2",
@@ -17,6 +24,11 @@ fn with<T>(file: &[u8], use_result: impl FnOnce(Result<Config<'_>, ConfigError<'
 
 fn refusal(file: impl AsRef<[u8]>) -> String {
     with(file.as_ref(), |result| result.unwrap_err().to_string())
+}
+
+fn plain(strings: Strings<'_>) -> std::vec::Vec<String> {
+    let texts = strings.iter().map(|text| Unescaped(text).to_string());
+    texts.collect()
 }
 
 /// [`MINIMAL`] with a part replaced.
@@ -40,15 +52,21 @@ fn a_whole_configuration_is_read() {
         "ociVersion": "1.2.0",
         "process": {
             "terminal": true,
-            "user": {"uid": 0, "gid": 0, "additionalGids": []},
+            "user": {"uid": 1000, "gid": 100, "additionalGids": [5, 4294967294], "umask": 63},
             "args": ["/bin/sh", "-c", "echo \"a\u003cb\"\n\ttrue"],
             "env": ["PATH=/bin", "EMPTY="],
             "cwd": "/tmp",
-            "noNewPrivileges": false,
-            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}]
+            "noNewPrivileges": true,
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 18446744073709551615, "soft": 1024},
+                        {"type": "RLIMIT_CPU", "hard": 9, "soft": 9}],
+            "oomScoreAdj": -7,
+            "scheduler": {"policy": "SCHED_DEADLINE", "nice": -20, "priority": 0, "runtime": 1, "deadline": 2,
+                          "period": 3, "flags": ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_DL_OVERRUN"]},
+            "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 7}
         },
         "root": {"path": "rootfs", "readonly": true},
         "hostname": "web",
+        "domainname": "example.org",
         "mounts": [
             {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid"]},
             {"destination": "/data", "type": "none", "source": "/srv/data", "options": ["rbind", "ro"]},
@@ -58,6 +76,7 @@ fn a_whole_configuration_is_read() {
             "namespaces": [{"type": "mount"}, {"type": "pid", "path": ""}, {"type": "uts"}],
             "rootfsPropagation": "shared",
             "resources": {"devices": []},
+            "personality": {"domain": "LINUX32", "flags": []},
             "maskedPaths": null,
             "cgroupsPath": "/web"
         },
@@ -69,9 +88,45 @@ fn a_whole_configuration_is_read() {
         let config = result.unwrap();
         assert_eq!(config.oci_version, "1.2.0");
         let process = &config.process;
-        assert_eq!(process.args, ["/bin/sh", "-c", "echo \"a<b\"\n\ttrue"]);
-        assert_eq!(process.env, ["PATH=/bin", "EMPTY="]);
+        assert_eq!(
+            plain(process.args),
+            ["/bin/sh", "-c", "echo \"a<b\"\n\ttrue"]
+        );
+        assert_eq!(plain(process.env), ["PATH=/bin", "EMPTY="]);
         assert_eq!((process.cwd, process.terminal), ("/tmp", true));
+        let user = process.user;
+        assert_eq!((user.uid, user.gid, user.umask), (1000, 100, 0o77));
+        assert_eq!(
+            user.groups.iter().collect::<Vec<_, 2>>(),
+            [5, 4_294_967_294]
+        );
+        assert!(process.no_new_privileges && process.capabilities.is_none());
+        let limit = |resource, soft, hard| Rlimit {
+            resource,
+            soft,
+            hard,
+        };
+        assert_eq!(
+            process.rlimits,
+            [
+                limit(linux::RLIMIT_NOFILE, 1024, u64::MAX),
+                limit(linux::RLIMIT_CPU, 9, 9)
+            ]
+        );
+        assert_eq!(process.oom_score_adj, Some(-7));
+        let scheduler = Scheduler {
+            policy: linux::SCHED_DEADLINE,
+            flags: (linux::SCHED_FLAG_RESET_ON_FORK | linux::SCHED_FLAG_DL_OVERRUN).into(),
+            nice: -20,
+            priority: 0,
+            runtime: 1,
+            deadline: 2,
+            period: 3,
+        };
+        assert_eq!(process.scheduler, Some(scheduler));
+        assert_eq!(process.io_priority, Some(2 << 13 | 7));
+        assert_eq!(process.personality, Some(8));
+        assert_eq!(config.domainname, Some("example.org"));
         assert_eq!((config.root_path, config.root_readonly), ("rootfs", true));
         assert_eq!(config.hostname, Some("web"));
         assert_eq!(config.mounts.len(), 3);
@@ -98,7 +153,7 @@ fn a_whole_configuration_is_read() {
             ..Annotations::default()
         };
         assert_eq!(config.annotations, annotations);
-        assert_eq!(config.warnings, ["linux.cgroupsPath", "process.rlimits"]);
+        assert_eq!(config.warnings, ["linux.cgroupsPath"]);
     });
 }
 
@@ -106,9 +161,17 @@ fn a_whole_configuration_is_read() {
 fn the_least_configuration_has_the_documented_defaults() {
     with(MINIMAL.as_bytes(), |result| {
         let config = result.unwrap();
-        assert_eq!(config.process.env.len(), 0);
+        let process = &config.process;
+        assert_eq!(process.env.iter().count(), 0);
+        let user = process.user;
+        assert_eq!((user.uid, user.gid, user.umask), (0, 0, 0o22));
+        assert_eq!(user.groups.iter().count(), 0);
+        assert!(!process.no_new_privileges && process.capabilities.is_none());
+        assert!(process.rlimits.is_empty() && process.scheduler.is_none());
+        assert_eq!(process.oom_score_adj, None);
+        assert_eq!((process.io_priority, process.personality), (None, None));
         assert!(!config.root_readonly && !config.process.terminal);
-        assert_eq!(config.hostname, None);
+        assert_eq!((config.hostname, config.domainname), (None, None));
         assert_eq!(config.rootfs_propagation, None);
         assert_eq!(config.annotations, Annotations::default());
         assert!(config.mounts.is_empty() && config.warnings.is_empty());
@@ -120,7 +183,7 @@ fn what_is_no_configuration_at_all_is_refused_in_one_line() {
     let large = " ".repeat(1 << 20);
     assert_eq!(
         refusal(large),
-        "config.json is 1048576 bytes; the limit is 65536"
+        "config.json is 1048576 bytes; the limit is 262144"
     );
     let cut = &MINIMAL[..100];
     assert_eq!(
@@ -253,6 +316,11 @@ fn what_needs_a_namespace_says_so() {
         hostname,
         "hostname needs a namespace of type uts in linux.namespaces"
     );
+    let domainname = refusal(extended("", r#""domainname": "example.org""#));
+    assert_eq!(
+        domainname,
+        "domainname needs a namespace of type uts in linux.namespaces"
+    );
     let none = refusal(changed(r#"{"type": "mount"}"#, r#"{"type": "pid"}"#));
     assert_eq!(
         none,
@@ -276,13 +344,22 @@ fn nul_is_refused_everywhere_and_control_characters_where_a_name_is_asked_for() 
 #[test]
 fn a_list_that_is_too_long_is_refused_and_not_cut() {
     let list = |item: &str, count| vec![item; count].join(",");
-    let args = refusal(changed(r#""/bin/true""#, &list(r#""a""#, MAX_ARGS + 1)));
-    assert_eq!(args, "process.args has more than 64 items");
+    let args = refusal(changed(r#""/bin/true""#, &list(r#""a""#, MAX_STRINGS + 1)));
+    assert_eq!(args, "process.args has more than 1024 items");
     let env = extended(
         "process",
-        &format!(r#""env": [{}]"#, list(r#""A=1""#, MAX_ENV + 1)),
+        &format!(r#""env": [{}]"#, list(r#""A=1""#, MAX_STRINGS + 1)),
     );
-    assert_eq!(refusal(env), "process.env has more than 128 items");
+    assert_eq!(refusal(env), "process.env has more than 1024 items");
+    let groups = format!(
+        r#""user": {{"uid": 1, "gid": 1, "additionalGids": [{}]}}"#,
+        list("1", MAX_GROUPS + 1)
+    );
+    let groups = refusal(extended("process", &groups));
+    assert_eq!(
+        groups,
+        "process.user.additionalGids has more than 1024 items"
+    );
     let mount = r#"{"destination": "/a", "type": "tmpfs"}"#;
     let mounts = extended(
         "",
@@ -294,21 +371,25 @@ fn a_list_that_is_too_long_is_refused_and_not_cut() {
 #[test]
 fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
     for (object, member, name) in [
-        ("process", r#""capabilities": {}"#, "process.capabilities"),
         (
             "process",
-            r#""noNewPrivileges": true"#,
-            "process.noNewPrivileges",
+            r#""apparmorProfile": "confined""#,
+            "process.apparmorProfile",
         ),
         (
             "process",
-            r#""user": {"uid": 1000, "gid": 0}"#,
-            "process.user",
+            r#""selinuxLabel": "system_u:system_r:container_t:s0""#,
+            "process.selinuxLabel",
         ),
         (
-            "process",
-            r#""user": {"additionalGids": [5]}"#,
-            "process.user",
+            "linux",
+            r#""mountLabel": "system_u:object_r:container_file_t:s0""#,
+            "linux.mountLabel",
+        ),
+        (
+            "linux",
+            r#""personality": {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}"#,
+            "linux.personality.flags",
         ),
         (
             "linux",
@@ -744,6 +825,144 @@ fn what_confines_is_refused_when_it_is_wrong() {
     ] {
         let refusal = refusal(extended("linux", linux));
         assert!(refusal.contains(&expected), "{linux}: {refusal}");
+    }
+}
+
+/// Each is an object's member, and what is said of it.
+#[test]
+fn a_process_that_cannot_be_is_refused_by_field_and_value() {
+    let limit = |kind: &str, soft: u64, hard: u64| {
+        format!(r#"{{"type": "{kind}", "soft": {soft}, "hard": {hard}}}"#)
+    };
+    let nofile = limit("RLIMIT_NOFILE", 1, 1);
+    let large = nofile.replace("1}", "18446744073709551616}");
+    for (member, expected) in [
+        (r#""user": 5"#, "process.user is not an object"),
+        (
+            r#""user": {"uid": 1}"#,
+            "process.user.gid is missing or empty",
+        ),
+        (
+            r#""user": {"gid": 1}"#,
+            "process.user.uid is missing or empty",
+        ),
+        (
+            r#""user": {"uid": 4294967295, "gid": 1}"#,
+            r#"process.user.uid is "4294967295"; it takes 0 to 4294967294"#,
+        ),
+        (
+            r#""user": {"uid": -1, "gid": 1}"#,
+            r#"process.user.uid is "-1"; it takes 0 to 4294967294"#,
+        ),
+        (
+            r#""user": {"uid": 1, "gid": 1.5}"#,
+            r#"process.user.gid is "1.5"; it takes 0 to 4294967294"#,
+        ),
+        (
+            r#""user": {"uid": "root", "gid": 1}"#,
+            "process.user.uid is not a number",
+        ),
+        (
+            r#""user": {"uid": 1, "gid": 1, "additionalGids": [1, 4294967295]}"#,
+            r#"process.user.additionalGids[1] is "4294967295"; it takes 0 to 4294967294"#,
+        ),
+        (
+            r#""user": {"uid": 0, "gid": 0, "umask": 512}"#,
+            r#"process.user.umask is "512"; it takes 0 to 511, which is octal 777"#,
+        ),
+        (
+            r#""oomScoreAdj": 1001"#,
+            r#"process.oomScoreAdj is "1001"; it takes -1000 to 1000"#,
+        ),
+        (
+            &format!(r#""rlimits": [{nofile}, {nofile}]"#),
+            "process.rlimits[1].type needs to differ from those before it",
+        ),
+        (
+            &format!(r#""rlimits": [{}]"#, limit("NOFILE", 1, 1)),
+            r#"process.rlimits[0].type is "NOFILE"; it takes RLIMIT_ and a name of setrlimit(2)"#,
+        ),
+        (
+            &format!(r#""rlimits": [{}]"#, limit("RLIMIT_CORE", 2, 1)),
+            "process.rlimits[0].soft needs a hard limit that is not below it",
+        ),
+        (
+            &format!(r#""rlimits": [{large}]"#),
+            "process.rlimits[0].hard is \"18446744073709551616\"; \
+             it takes 0 to 18446744073709551615, which is no limit",
+        ),
+        (
+            r#""rlimits": [{"type": "RLIMIT_CORE", "hard": 1}]"#,
+            "process.rlimits[0].soft is missing or empty",
+        ),
+        (
+            r#""scheduler": {}"#,
+            "process.scheduler.policy is missing or empty",
+        ),
+        (
+            r#""scheduler": {"policy": "FIFO"}"#,
+            r#"process.scheduler.policy is "FIFO"; it takes a SCHED_ policy of sched(7)"#,
+        ),
+        (
+            r#""scheduler": {"policy": "SCHED_OTHER", "nice": 20}"#,
+            r#"process.scheduler.nice is "20"; it takes -20 to 19"#,
+        ),
+        (
+            r#""scheduler": {"policy": "SCHED_FIFO", "priority": 100}"#,
+            r#"process.scheduler.priority is "100"; it takes 0 to 99"#,
+        ),
+        (
+            r#""scheduler": {"policy": "SCHED_DEADLINE", "runtime": -1}"#,
+            r#"process.scheduler.runtime is "-1"; it takes nanoseconds"#,
+        ),
+        (
+            r#""scheduler": {"policy": "SCHED_OTHER", "flags": ["RECLAIM"]}"#,
+            r#"process.scheduler.flags[0] is "RECLAIM"; it takes the SCHED_FLAG_ of sched_setattr(2)"#,
+        ),
+        (
+            r#""scheduler": {"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_UTIL_CLAMP_MAX"]}"#,
+            r#"process.scheduler.flags[0]: "SCHED_FLAG_UTIL_CLAMP_MAX" is not supported yet"#,
+        ),
+        (
+            r#""ioPriority": {"class": "IOPRIO_CLASS_NONE", "priority": 1}"#,
+            "process.ioPriority.class is \"IOPRIO_CLASS_NONE\"; \
+             it takes IOPRIO_CLASS_RT, IOPRIO_CLASS_BE or IOPRIO_CLASS_IDLE",
+        ),
+        (
+            r#""ioPriority": {"class": "IOPRIO_CLASS_RT", "priority": 8}"#,
+            r#"process.ioPriority.priority is "8"; it takes 0 to 7"#,
+        ),
+        (
+            r#""ioPriority": {"class": "IOPRIO_CLASS_RT"}"#,
+            "process.ioPriority.priority is missing or empty",
+        ),
+    ] {
+        assert_eq!(refusal(extended("process", member)), expected);
+    }
+    let personality = refusal(extended("linux", r#""personality": {"domain": "BSD"}"#));
+    let expected = r#"linux.personality.domain is "BSD"; it takes LINUX or LINUX32"#;
+    assert_eq!(personality, expected);
+}
+
+#[test]
+fn what_leads_back_to_the_host_is_not_given_where_its_root_is_left_below() {
+    for switch in ["move", "chroot", "pivot"] {
+        for capability in ["CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "CAP_NET_ADMIN"] {
+            let annotation = format!(r#""annotations": {{"berth.root-switch": "{switch}"}}"#);
+            let capabilities =
+                format!(r#""process": {{"capabilities": {{"bounding": ["{capability}"]}},"#);
+            let file = extended("", &annotation).replacen(r#""process": {"#, &capabilities, 1);
+            let result = with(file.as_bytes(), |result| {
+                result.map(|_| ()).map_err(|error| error.to_string())
+            });
+            let expected = match (switch, capability) {
+                ("pivot", _) | (_, "CAP_NET_ADMIN") => Ok(()),
+                _ => Err(format!(
+                    "{capability} in process.capabilities needs berth.root-switch pivot: else it leads back to the host's root"
+                )),
+            };
+            assert_eq!(result, expected);
+        }
     }
 }
 

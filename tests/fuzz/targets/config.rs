@@ -1,6 +1,7 @@
 //! A bundle's configuration: any bytes give a valid value or one line that says why not.
 #![no_main]
 
+use berth::parse::config::capabilities::Set;
 use berth::parse::config::{Config, ConfigError, container_id};
 use libfuzzer_sys::fuzz_target;
 
@@ -11,9 +12,22 @@ fuzz_target!(|file: &[u8]| {
     match Config::parse(file, &mut scratch) {
         Ok(config) => {
             let process = &config.process;
-            let strings = process.args.iter().chain(&process.env);
-            assert!(strings.into_iter().all(|text| !text.contains('\0')));
-            assert!(!process.args.is_empty() && process.cwd.starts_with('/'));
+            let mut strings = process.args.iter().chain(process.env.iter());
+            assert!(strings.all(|text| text.chars().all(|c| c != '\0')));
+            assert!(process.args.iter().next().is_some() && process.cwd.starts_with('/'));
+            assert!(process.user.uid != u32::MAX && process.user.gid != u32::MAX);
+            assert!(process.user.groups.iter().all(|group| group != u32::MAX));
+            assert!(process.rlimits.iter().all(|limit| limit.soft <= limit.hard));
+            if let Some(capabilities) = &process.capabilities {
+                let bits = |set: Set| set.bits();
+                let outside = bits(capabilities.permitted) | bits(capabilities.inheritable);
+                assert_eq!(outside & !bits(capabilities.bounding), 0);
+                let ungiven = bits(capabilities.effective) | bits(capabilities.ambient);
+                assert_eq!(ungiven & !bits(capabilities.permitted), 0);
+                capabilities.each_warning(&mut |text| {
+                    assert!(!text.to_string().contains(char::is_control));
+                });
+            }
             for mount in &config.mounts {
                 assert!(!mount.destination.is_empty());
                 assert_eq!(mount.options.flags.set & mount.options.flags.clear, 0);

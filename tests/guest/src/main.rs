@@ -11,6 +11,7 @@ mod hostile;
 mod init;
 mod mountat;
 mod prepare;
+mod process;
 mod propagation;
 mod rights;
 mod unprivileged;
@@ -57,6 +58,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["describe-host"] => host::describe()?,
         ["hold-a-mount"] => host::hold_a_mount()?,
         ["facts", words @ ..] => facts::tell(words)?,
+        ["process"] => process::tell()?,
+        ["count", words @ ..] => process::count(words),
         ["look-at", paths @ ..] => facts::look_at(paths)?,
         ["nodes", paths @ ..] => facts::nodes(paths)?,
         ["unprivileged-dev"] => unprivileged::dev()?,

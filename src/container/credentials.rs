@@ -1,0 +1,95 @@
+//! Whom the program runs as, and what it may do: user and groups, capabilities, no_new_privs (credentials(7), capabilities(7)).
+//!
+//! # The rules that force the order
+//!
+//! * A user that is not root may change nothing of this. So the groups come first, then the user; and as a change from root to
+//!   another user clears the permitted, effective and ambient sets, the permitted one is kept over it (PR_SET_KEEPCAPS) until the
+//!   sets that were asked for are in place. execve(2) forgets that it was kept.
+//! * Capabilities leave the bounding set while there is CAP_SETPCAP, and what is not in it cannot be made inheritable. A
+//!   capability can be made ambient when it is permitted and inheritable.
+//! * What execve makes of the sets is the kernel's: a program of root gets all that the bounding set holds, whatever was permitted
+//!   before; another's gets the ambient set, and what its file has.
+//!
+//! Without `process.capabilities` it is the kernel's too: the bounding set stays as it is, so that root has all capabilities, and
+//! another user none.
+
+use heapless::Vec;
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid,
+};
+
+use crate::error::{During, Fault, Op};
+use crate::parse::config::Process;
+use crate::parse::config::capabilities::{Capabilities, Set};
+use crate::parse::config::user::{MAX_GROUPS, User};
+use crate::sys::console;
+
+/// Takes on the user and the rights of `process`. What comes after has no others.
+#[inline(never)]
+pub(super) fn apply(process: &Process<'_>) -> Result<(), Fault> {
+    let uid = Uid::from_raw(process.user.uid);
+    console::give_pipes_to(uid);
+    if let Some(capabilities) = &process.capabilities {
+        bound(capabilities.bounding)?;
+        set_keep_capabilities(true).during(Op::Set, "PR_SET_KEEPCAPS")?;
+    }
+    become_user(&process.user)?;
+    if let Some(capabilities) = &process.capabilities {
+        set(capabilities)?;
+    }
+    if process.no_new_privileges {
+        set_no_new_privs(true).during(Op::Set, "no_new_privs")?;
+    }
+    Ok(())
+}
+
+fn become_user(user: &User<'_>) -> Result<(), Fault> {
+    let groups: Vec<Gid, MAX_GROUPS> = user.groups.iter().map(Gid::from_raw).collect();
+    match set_thread_groups(&groups) {
+        // A user namespace of somebody who is not root keeps his groups (user_namespaces(7), "setgroups").
+        Err(Errno::PERM) if groups.is_empty() => {}
+        result => result.during(Op::Set, "additional groups")?,
+    }
+    let gid = Gid::from_raw(user.gid);
+    set_thread_res_gid(gid, gid, gid).during(Op::Set, format_args!("gid {}", user.gid))?;
+    let uid = Uid::from_raw(user.uid);
+    set_thread_res_uid(uid, uid, uid).during(Op::Set, format_args!("uid {}", user.uid))
+}
+
+/// Takes all that is not in `set` out of the bounding set, also what this program has no name for.
+fn bound(set: Set) -> Result<(), Fault> {
+    for number in (0..u64::BITS).filter(|number| !set.has(*number)) {
+        match remove_capability_from_bounding_set(single(number)) {
+            Ok(()) => {}
+            // The kernel has no more.
+            Err(Errno::INVAL) => break,
+            Err(errno) => return Err(errno).during(Op::Drop, "capabilities"),
+        }
+    }
+    Ok(())
+}
+
+fn set(capabilities: &Capabilities<'_>) -> Result<(), Fault> {
+    let of = |set: Set| CapabilitySet::from_bits_retain(set.bits());
+    let sets = CapabilitySets {
+        effective: of(capabilities.effective),
+        permitted: of(capabilities.permitted),
+        inheritable: of(capabilities.inheritable),
+    };
+    set_capabilities(None, sets).during(Op::Set, "capabilities")?;
+    clear_ambient_capability_set()
+        .and_then(|()| {
+            let mut ambient = (0..u64::BITS).filter(|number| capabilities.ambient.has(*number));
+            ambient.try_for_each(|number| configure_capability_in_ambient_set(single(number), true))
+        })
+        .during(Op::Set, "ambient capabilities")
+}
+
+fn single(number: u32) -> CapabilitySet {
+    CapabilitySet::from_bits_retain(1 << number)
+}

@@ -1,0 +1,43 @@
+//! How much the program may use, and when it gets its turn: `process.rlimits`, `oomScoreAdj`, `scheduler`, `ioPriority`. And
+//! `linux.personality`. All of it outlives execve(2).
+
+use crate::error::{During, Fault, Op};
+use crate::parse::config::Process;
+use crate::sys::attributes;
+use crate::sys::procfs::Procfs;
+use crate::text::Text;
+
+/// How eagerly the kernel kills it for want of memory (proc_pid_oom_score_adj(5)). Without a wish, it is PID 1's, as the
+/// specification has it.
+///
+/// To be called where a procfs can be made: while the host's is still to be seen.
+pub(super) fn set_oom_score(process: &Process<'_>) -> Result<(), Fault> {
+    match process.oom_score_adj {
+        None => Ok(()),
+        Some(score) => {
+            let score = Text::<8>::new(score);
+            Procfs::new()?.write("self/oom_score_adj", score.as_str().as_bytes())
+        }
+    }
+}
+
+/// All others. To be called last, before rights are given up: a process may be left without memory for a mapping, without a
+/// free descriptor, and without a processor that others want.
+#[inline(never)]
+pub(super) fn apply(process: &Process<'_>) -> Result<(), Fault> {
+    if let Some(personality) = process.personality {
+        attributes::set_personality(personality).during(Op::Set, "personality")?;
+    }
+    if let Some(priority) = process.io_priority {
+        attributes::set_io_priority(priority).during(Op::Set, "I/O priority")?;
+    }
+    if let Some(scheduler) = &process.scheduler {
+        attributes::set_scheduler(scheduler)
+            .during(Op::Set, format_args!("SCHED_{}", scheduler.name()))?;
+    }
+    for limit in &process.rlimits {
+        attributes::set_resource_limit(limit.resource, limit.soft, limit.hard)
+            .during(Op::Set, format_args!("RLIMIT_{}", limit.name()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Members of an object that are numbers, or words that stand for numbers: as a table.
+
+use super::error::{ConfigError, Field};
+use super::reader::text;
+use crate::parse::json::{Node, Text, Value};
+
+/// One member.
+pub(super) struct Member {
+    /// Its path in the document; the object's own name for it is what follows the last dot.
+    path: &'static str,
+    is_required: bool,
+    takes: Takes,
+}
+
+/// What a member may be, and that as words.
+pub(super) enum Takes {
+    /// A whole number, up to this one.
+    Number(u64, &'static str),
+    /// A whole number from the first to the second; in two's complement.
+    Signed(i64, i64, &'static str),
+    /// A prefix and one of these words, which stands for its place.
+    Word(&'static str, &'static [&'static str], &'static str),
+}
+
+impl Member {
+    pub(super) const fn required(path: &'static str, takes: Takes) -> Self {
+        Self {
+            path,
+            is_required: true,
+            takes,
+        }
+    }
+
+    pub(super) const fn optional(path: &'static str, takes: Takes) -> Self {
+        Self {
+            path,
+            is_required: false,
+            takes,
+        }
+    }
+}
+
+impl Takes {
+    #[inline(never)]
+    pub(super) fn read<'a>(&self, value: Value<'a>, field: Field) -> Result<u64, ConfigError<'a>> {
+        if let Self::Word(prefix, words, accepts) = *self {
+            let word = text(value, field)?;
+            let place = place(word, prefix, words).map(|place| place as u64);
+            return place.ok_or(ConfigError::bad(field, word.written(), accepts));
+        }
+        let Node::Number(digits) = value.node() else {
+            let expected = "a number";
+            return Err(ConfigError::Type { field, expected });
+        };
+        // One with a fraction or an exponent is no number of anything here, and does not parse.
+        let (number, accepts) = match *self {
+            Self::Signed(min, max, accepts) => {
+                let number = digits.parse::<i64>().ok();
+                let in_range = number.filter(|number| (min..=max).contains(number));
+                (in_range.map(|number| number as u64), accepts)
+            }
+            Self::Number(max, accepts) => {
+                let number = digits.parse().ok();
+                (number.filter(|number| *number <= max), accepts)
+            }
+            Self::Word(_, _, accepts) => (None, accepts),
+        };
+        number.ok_or(ConfigError::bad(field, digits, accepts))
+    }
+}
+
+/// The values of the members in `table`; of the item number `index`, if the object is one of a list.
+pub(super) fn read<'a, const N: usize>(
+    object: Value<'a>,
+    index: Option<usize>,
+    table: &[Member; N],
+) -> Result<[Option<u64>; N], ConfigError<'a>> {
+    let mut values = [None; N];
+    read_into(object, index, table, &mut values)?;
+    Ok(values)
+}
+
+#[inline(never)]
+fn read_into<'a>(
+    object: Value<'a>,
+    index: Option<usize>,
+    table: &[Member],
+    values: &mut [Option<u64>],
+) -> Result<(), ConfigError<'a>> {
+    for (member, place) in table.iter().zip(values) {
+        let field = match index {
+            Some(index) => Field::item(member.path, index),
+            None => member.path.into(),
+        };
+        let name = member.path.rsplit('.').next().unwrap_or_default();
+        match object.member(name) {
+            Some(value) => *place = Some(member.takes.read(value, field)?),
+            None if member.is_required => return Err(ConfigError::Missing(field)),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// The place in `names` of what follows `prefix` in the text.
+pub(super) fn place(text: Text<'_>, prefix: &str, names: &[&str]) -> Option<usize> {
+    let mut rest = text.chars();
+    if !prefix.chars().all(|c| rest.next() == Some(c)) {
+        return None;
+    }
+    names.iter().position(|name| rest.clone().eq(name.chars()))
+}

@@ -1,0 +1,90 @@
+//! `process.user`: whom a program runs as (`config.md`, "POSIX-platform User").
+
+use super::error::{ConfigError, Field};
+use super::members::{self, Member, Takes};
+use super::reader::{list, section};
+use crate::parse::json::{Node, Value};
+
+/// Items that `additionalGids` may have.
+pub const MAX_GROUPS: usize = 1024;
+
+/// What a program's files are not for, unless it says otherwise: writing by others. As the kernel has it for PID 1.
+const UMASK: u32 = 0o022;
+
+/// The id above these is none: to setresuid(2) it means "leave as it is", which would be root.
+const ID: Takes = Takes::Number(u32::MAX as u64 - 1, "0 to 4294967294");
+
+const MEMBERS: [Member; 3] = [
+    Member::required("process.user.uid", ID),
+    Member::required("process.user.gid", ID),
+    Member::optional(
+        "process.user.umask",
+        Takes::Number(0o777, "0 to 511, which is octal 777"),
+    ),
+];
+
+const GROUPS: &str = "process.user.additionalGids[]";
+
+/// Whom a program runs as, as numbers in the container's user namespace. Without `process.user`, root.
+#[derive(Clone, Copy, Debug)]
+pub struct User<'a> {
+    /// `uid`
+    pub uid: u32,
+    /// `gid`
+    pub gid: u32,
+    /// `additionalGids`
+    pub groups: Groups<'a>,
+    /// `umask`, 022 without it.
+    pub umask: u32,
+}
+
+/// Groups besides the first; at most [`MAX_GROUPS`]. They stay in the document.
+#[derive(Clone, Copy, Debug)]
+pub struct Groups<'a>(Option<Value<'a>>);
+
+impl Groups<'_> {
+    /// Their numbers, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        let items = match self.0.map(|list| list.node()) {
+            Some(Node::Array(items)) => Some(items),
+            _ => None,
+        };
+        items
+            .into_iter()
+            .flatten()
+            .filter_map(|item| match item.node() {
+                Node::Number(digits) => digits.parse().ok(),
+                // There are none: all were looked at.
+                _ => None,
+            })
+    }
+}
+
+impl<'a> User<'a> {
+    pub(super) fn read(config: Value<'a>) -> Result<Self, ConfigError<'a>> {
+        let Some(object) = section(config, "process.user")? else {
+            return Ok(Self {
+                uid: 0,
+                gid: 0,
+                groups: Groups(None),
+                umask: UMASK,
+            });
+        };
+        let [uid, gid, umask] = members::read(object, None, &MEMBERS)?;
+        for (index, item) in list(object, "additionalGids", GROUPS.into())?.enumerate() {
+            if index >= MAX_GROUPS {
+                return Err(ConfigError::TooMany {
+                    field: GROUPS.into(),
+                    limit: MAX_GROUPS,
+                });
+            }
+            ID.read(item, Field::item(GROUPS, index))?;
+        }
+        Ok(Self {
+            uid: uid.unwrap_or(0) as u32,
+            gid: gid.unwrap_or(0) as u32,
+            groups: Groups(object.member("additionalGids")),
+            umask: umask.map_or(UMASK, |umask| umask as u32),
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! What a process passes on to the programs that it executes: limits, scheduling, I/O priority, personality. Each function is the
+//! C call of its manual page, on the calling process.
+
+use core::mem::size_of;
+
+use linux_raw_sys::general as linux;
+use rustix::io::Errno;
+
+use super::arch::syscall5;
+use super::raw::check;
+use crate::parse::config::scheduling::Scheduler;
+
+/// `prlimit(2)`: at most `soft` of the resource `RLIMIT_*`, and at most `hard` if the program raises that.
+///
+/// # Errors
+/// Those of `setrlimit(2)`.
+pub fn set_resource_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = linux::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    // SAFETY: `limit` is what the kernel reads, and outlives the call; it is asked for no old limit.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_prlimit64,
+            0,
+            resource as usize,
+            (&raw const limit).expose_provenance(),
+            0,
+            0,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// `struct sched_attr` as of Linux 3.14 (include/uapi/linux/sched/types.h).
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// `sched_setattr(2)`
+///
+/// # Errors
+/// Those of `sched_setattr(2)`.
+pub fn set_scheduler(scheduler: &Scheduler) -> Result<(), Errno> {
+    let attributes = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: scheduler.policy,
+        flags: scheduler.flags,
+        nice: scheduler.nice,
+        priority: scheduler.priority,
+        runtime: scheduler.runtime,
+        deadline: scheduler.deadline,
+        period: scheduler.period,
+    };
+    // SAFETY: `attributes` has the size that it says, and outlives the call.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_sched_setattr,
+            0,
+            (&raw const attributes).expose_provenance(),
+            0,
+            0,
+            0,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// IOPRIO_WHO_PROCESS (include/uapi/linux/ioprio.h).
+const WHO_PROCESS: usize = 1;
+
+/// `ioprio_set(2)`: class and priority in one number.
+///
+/// # Errors
+/// Those of `ioprio_set(2)`.
+pub fn set_io_priority(priority: u16) -> Result<(), Errno> {
+    // SAFETY: the call takes no pointers.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_ioprio_set,
+            WHO_PROCESS,
+            0,
+            priority.into(),
+            0,
+            0,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// `personality(2)`
+///
+/// # Errors
+/// Those of `personality(2)`.
+pub fn set_personality(personality: u32) -> Result<(), Errno> {
+    // SAFETY: the call takes no pointers.
+    let result = unsafe { syscall5(linux::__NR_personality, personality as usize, 0, 0, 0, 0) };
+    check(result).map(drop)
+}
