@@ -25,6 +25,7 @@
 //! | [`executable`] | the beginning of a program's file | linkers, script authors |
 //! | [`json`], and on it [`config`] | an OCI bundle's `config.json` | container tools |
 //!
+//! [`device_policy`] goes the other way, from a bundle's rules to a program for the kernel.
 //! [`read_at`] is what the readers of disks read from, [`checksum`] what formats are protected by. [`nearest`] finds the word
 //! that a mistyped one was meant to be, [`near_miss`] the device, for messages.
 //!
@@ -40,6 +41,7 @@ pub mod cmdline;
 pub mod config;
 pub mod cpio;
 pub mod device;
+pub mod device_policy;
 pub mod executable;
 pub mod json;
 pub mod kmsg;
