@@ -7,6 +7,7 @@
 pub mod arch;
 pub mod attributes;
 pub mod block;
+pub mod bpf;
 pub mod buffer;
 pub mod clock;
 pub mod console;
