@@ -28,7 +28,7 @@
 //! A builder that dies takes its end of the rope with it, and the first process does not go on.
 
 use linux_raw_sys::general as linux;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, read, write};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
@@ -36,6 +36,7 @@ use rustix::net::{
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
+use super::cgroup::Group;
 use super::control::{Message, Voice};
 use super::hooks;
 use super::namespaces::{self, Joined};
@@ -78,6 +79,9 @@ pub(super) fn run(request: Request<'_>, mut voice: Voice) -> ! {
 
 fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
     let (config, has_hooks) = (request.config, request.has_outside_hooks());
+    let group = request
+        .group
+        .filter(|_| matches!(request.place, Place::New));
     let state = request.state();
     let Some((pid, rope)) = make_first(request, voice)? else {
         return Ok(());
@@ -87,7 +91,7 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
         pid: Some(pid),
         ..state
     };
-    let done = lead(config, has_hooks, &rope, pid, &state);
+    let done = lead(config, group, has_hooks, &rope, pid, &state);
     if done.is_err() {
         // It is this process's child, which nobody else collects.
         let _ = process::signal(pid, signal::KILL);
@@ -171,12 +175,13 @@ fn join_and_make(
 }
 
 pub(super) fn fork(request: &Request<'_>, flags: u64) -> Result<Forked, Fault> {
-    raw::fork(flags, request.group).during(Op::Clone, request.id)
+    raw::fork(flags, request.group.map(AsFd::as_fd)).during(Op::Clone, request.id)
 }
 
 /// What the first process waits for.
 fn lead(
     config: &Config<'_>,
+    group: Option<&Group>,
     has_hooks: bool,
     rope: &OwnedFd,
     pid: Pid,
@@ -188,6 +193,9 @@ fn lead(
         let _ = send(rope, &number, SendFlags::NOSIGNAL);
     };
     namespaces::write_maps(config, pid)?;
+    if let Some(group) = group.filter(|_| config.namespaces.has(Kind::User)) {
+        group.confine_devices(&config.resources)?;
+    }
     go_on();
     if has_hooks && matches!(recv(rope, &mut [0], RecvFlags::empty()), Ok((1, _))) {
         for moment in OUTSIDE {

@@ -42,7 +42,7 @@
 
 mod builder;
 mod bundle;
-mod cgroup;
+pub mod cgroup;
 mod confine;
 pub mod control;
 mod credentials;

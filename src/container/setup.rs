@@ -167,6 +167,7 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
             bundle,
             items: &config.mounts,
             has_ipc: config.namespaces.has(Kind::Ipc),
+            has_cgroups: config.namespaces.has(Kind::Cgroup),
         };
         made = Some(mounts.make()?);
     }
@@ -203,7 +204,14 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
     }
     hooks::run(config, HookKind::CreateContainer, state)?;
     rootfs.enter()?;
-    propagations.map_or(Ok(()), |propagations| propagations.set())
+    propagations.map_or(Ok(()), |propagations| propagations.set())?;
+    match request.group {
+        // In a user namespace nobody may say which devices can be used: there the builder does it.
+        Some(group) if !config.namespaces.has(Kind::User) => {
+            group.confine_devices(&config.resources)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says that all is set up, and waits for who opens the FIFO for reading.

@@ -1,7 +1,8 @@
 //! From a bundle to a running process, as PID 1 sees it.
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::CWD;
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
@@ -107,7 +108,8 @@ fn refusal(path: &str, error: &ConfigError<'_>) -> Error {
     let code = match error {
         ConfigError::Unsupported(_)
         | ConfigError::UnsupportedValue { .. }
-        | ConfigError::Refused { .. } => Code::BundleRefused,
+        | ConfigError::Refused { .. }
+        | ConfigError::Impossible { .. } => Code::BundleRefused,
         _ => Code::BundleConfig,
     };
     Error::new(Stage::Containers, code, Op::Parse, path, error)
@@ -119,10 +121,49 @@ fn start_with_output(
     config: &Config<'_>,
     groups: Option<&Groups>,
 ) -> Result<Child, Fault> {
-    let group = groups.map(|groups| groups.create(id)).transpose()?;
+    let group = group(id, config, groups)?;
+    match begin(bundle, id, config, group.as_ref()) {
+        Ok((birth, output)) => Ok(Child {
+            birth,
+            output,
+            group,
+            annotations: config.annotations.at_run_time(),
+            later: None,
+        }),
+        Err(fault) => {
+            if let Some(group) = group {
+                // Nothing was in it yet.
+                let _ = group.remove();
+            }
+            Err(fault)
+        }
+    }
+}
+
+/// The container's control group, where the kernel has them; with the limits that the bundle asks for.
+fn group(id: &Id, config: &Config<'_>, groups: Option<&Groups>) -> Result<Option<Group>, Fault> {
+    let (place, resources) = (config.cgroups_path, &config.resources);
+    let asked = match groups {
+        Some(groups) => return groups.create(id, place, resources).map(Some),
+        None if !resources.is_empty() => "linux.resources",
+        None if place.is_some() => "linux.cgroupsPath",
+        None => return Ok(None),
+    };
+    Err(Errno::OPNOTSUPP).during(
+        Op::Configure,
+        format_args!("{asked}, which needs control groups of version 2"),
+    )
+}
+
+fn begin(
+    bundle: &str,
+    id: &Id,
+    config: &Config<'_>,
+    group: Option<&Group>,
+) -> Result<(Birth, Option<[OwnedFd; 2]>), Fault> {
     let (output, streams) = if config.annotations.console {
         let terminal = console::open_terminal()
-            .ok_or(rustix::io::Errno::NODEV)
+            .ok_or(Errno::NODEV)
             .during(Op::Open, console::PATH)?;
         (None, Streams::Console(terminal))
     } else {
@@ -143,17 +184,11 @@ fn start_with_output(
         bundle,
         config,
         place: Place::New,
-        group: group.as_ref().map(AsFd::as_fd),
+        group,
         streams,
         hold: None,
     })?;
-    Ok(Child {
-        birth,
-        output,
-        group,
-        annotations: config.annotations.at_run_time(),
-        later: None,
-    })
+    Ok((birth, output))
 }
 
 impl Child {

@@ -3,6 +3,7 @@
 use rustix::fd::{BorrowedFd, OwnedFd};
 
 use super::builder::{self, Rope};
+use super::cgroup::Group;
 use super::control::{self, Birth, Message, Progress, Voice};
 use super::namespaces::flags_of_new;
 use super::setup;
@@ -22,7 +23,7 @@ pub struct Request<'r> {
     /// Whether it is a container that is made, or one more process in one that runs.
     pub place: Place<'r>,
     /// The control group that the process begins in.
-    pub group: Option<BorrowedFd<'r>>,
+    pub group: Option<&'r Group>,
     /// Where its standard descriptors lead.
     pub streams: Streams,
     /// A FIFO, opened with O_PATH: when all is set up, the process says [`super::News::Holding`] and opens it for writing, which

@@ -347,12 +347,10 @@ impl Children {
         }
         let group = running.child.group.take();
         let out_of_memory = group.as_ref().is_some_and(Group::was_out_of_memory);
-        if let Some(group) = group {
+        if let (Some(group), Some(groups)) = (group, groups) {
             // Without a PID namespace its children outlive the first process.
             let _ = group.kill();
-        }
-        if let Some(groups) = groups {
-            groups.remove(&running.id);
+            groups.remove(group);
         }
         Some(Ended {
             was_started: running.was_started(),

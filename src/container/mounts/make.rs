@@ -6,6 +6,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
+use super::Mounts;
+use crate::container::cgroup;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{MappedIds, Mount, MountOptions};
 use crate::parse::mount_options::{Recursive, words};
@@ -17,11 +19,18 @@ use crate::sys::mount::{
 use crate::sys::path::path;
 
 /// A new mount; writable in any case, if it is to be filled.
-pub(super) fn make(bundle: &str, item: &Mount<'_>, is_filled: bool) -> Result<Detached, Fault> {
+pub(super) fn make(
+    mounts: &Mounts<'_>,
+    item: &Mount<'_>,
+    is_filled: bool,
+) -> Result<Detached, Fault> {
     if item.options.is_bind() {
-        return bind(bundle, item);
+        return bind(mounts.bundle, item);
     }
     let fstype = match item.fstype.unwrap_or_default() {
+        // To mount the host's again would set the options of the hierarchy anew, for all (apply_cgroup_root_flags of
+        // kernel/cgroup/cgroup.c): without `nsdelegate`, every container could lift its own limits.
+        "cgroup" | "cgroup2" if !mounts.has_cgroups => return copy(cgroup::ROOT, item),
         // The specification's name for the hierarchy of either version; there is only the second here.
         "cgroup" => "cgroup2",
         fstype => fstype,
@@ -48,8 +57,12 @@ fn bind(bundle: &str, item: &Mount<'_>) -> Result<Detached, Fault> {
         path(format_args!("{bundle}/{source}"))
     }
     .during(Op::Open, source)?;
+    copy(&source, item)
+}
+
+fn copy(source: &str, item: &Mount<'_>) -> Result<Detached, Fault> {
     let recursive = item.options.flags.set & MS_REC != 0;
-    Detached::copy_of(open_source(&source)?.as_fd(), recursive)
+    Detached::copy_of(open_source(source)?.as_fd(), recursive)
         .and_then(|copy| {
             set_attributes(copy.root(), &item.options)?;
             Ok(copy)

@@ -40,6 +40,8 @@ pub(super) struct Mounts<'c> {
     pub(super) items: &'c [Mount<'c>],
     /// Whether the container has message queues of its own.
     pub(super) has_ipc: bool,
+    /// Whether the container has a cgroup namespace of its own.
+    pub(super) has_cgroups: bool,
 }
 
 /// Mounts that ask for a propagation of their own, each with what asks for it.
@@ -72,7 +74,7 @@ impl<'c> Mounts<'c> {
         let is_dev = item.fstype == Some("tmpfs") && item.is_at("dev") && !item.options.is_bind();
         // What is to be filled becomes read-only when it is full.
         let is_filled = is_dev || item.options.copy_up;
-        let made = make::make(self.bundle, item, is_filled)?;
+        let made = make::make(self, item, is_filled)?;
         let kind = file_type(made.root()).during(Op::Mount, destination)?;
         let target = target::prepare(self.root, destination, kind)?;
         if item.options.copy_up {

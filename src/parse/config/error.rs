@@ -80,6 +80,20 @@ pub enum ConfigError<'a> {
         /// What it takes.
         accepts: &'static str,
     },
+    /// A value that the field does not take, and that is not shown.
+    Wrong {
+        /// Which.
+        field: Field,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A field that asks for what there is not.
+    Impossible {
+        /// Which.
+        field: Field,
+        /// What there is not.
+        why: &'static str,
+    },
     /// A field that is only valid together with another.
     Needs {
         /// Which.
@@ -122,6 +136,20 @@ impl<'a> ConfigError<'a> {
             accepts,
         }
     }
+
+    pub(super) fn wrong(field: impl Into<Field>, why: &'static str) -> Self {
+        Self::Wrong {
+            field: field.into(),
+            why,
+        }
+    }
+
+    pub(super) fn impossible(field: impl Into<Field>, why: &'static str) -> Self {
+        Self::Impossible {
+            field: field.into(),
+            why,
+        }
+    }
 }
 
 impl fmt::Display for ConfigError<'_> {
@@ -141,6 +169,9 @@ impl fmt::Display for ConfigError<'_> {
                 value,
                 accepts,
             } => write!(f, "{field} is {}; it takes {accepts}", Quoted(value)),
+            Self::Wrong { field, why } | Self::Impossible { field, why } => {
+                write!(f, "{field}: {why}")
+            }
             Self::Needs { field, needs } => write!(f, "{field} needs {needs}"),
             Self::Unsupported(field) => write!(f, "{field} is not supported yet"),
             Self::UnsupportedValue { field, value } => {

@@ -9,9 +9,8 @@ use super::error::ConfigError;
 use crate::parse::json::Value;
 
 /// Without these the container would be less confined than its author believes: refused.
-const REFUSED: [&str; 7] = [
+const REFUSED: [&str; 6] = [
     "linux.mountLabel",
-    "linux.resources",
     "linux.seccomp",
     "process.apparmorProfile",
     "process.selinuxLabel",
@@ -20,11 +19,12 @@ const REFUSED: [&str; 7] = [
 ];
 
 /// The container works without these: named in a warning.
-const WARNED: [&str; 8] = [
-    "linux.cgroupsPath",
+const WARNED: [&str; 9] = [
     "linux.intelRdt",
     "linux.memoryPolicy",
     "linux.netDevices",
+    "linux.resources.memory.kernel",
+    "linux.resources.memory.kernelTCP",
     "process.execCPUAffinity",
     "solaris",
     "freebsd",

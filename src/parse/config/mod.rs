@@ -13,6 +13,7 @@ use heapless::Vec;
 
 pub mod annotations;
 pub mod capabilities;
+pub mod cgroups_path;
 pub mod confine;
 pub mod error;
 pub mod hooks;
@@ -26,6 +27,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod process;
 mod reader;
+pub mod resources;
 pub mod rlimits;
 pub mod scheduling;
 pub mod strings;
@@ -34,6 +36,7 @@ pub mod time_offsets;
 pub mod user;
 
 pub use annotations::{Annotations, OnExit, RootSwitch};
+pub use cgroups_path::CgroupsPath;
 pub use confine::{Confinement, Device, NodeKind};
 pub use error::{ConfigError, Field};
 pub use hooks::{Hook, HookKind, Hooks};
@@ -46,6 +49,7 @@ use crate::parse::mount_options::Propagation;
 pub use mounts::{MappedIds, Mount};
 pub use namespaces::{Kind, Namespace, Namespaces};
 pub use process::Process;
+pub use resources::Resources;
 pub use time_offsets::{CLOCKS, TimeOffsets};
 
 use crate::parse::json;
@@ -92,6 +96,10 @@ pub struct Config<'a> {
     pub rootfs_propagation: Option<Propagation>,
     /// `linux.maskedPaths`, `linux.readonlyPaths`, `linux.devices`, `linux.sysctl`
     pub confinement: Confinement<'a>,
+    /// `linux.cgroupsPath`
+    pub cgroups_path: Option<CgroupsPath<'a>>,
+    /// `linux.resources`
+    pub resources: Resources<'a>,
     /// Those that begin with `berth.`
     pub annotations: Annotations<'a>,
     /// All annotations, as they are written; an object.
@@ -150,6 +158,8 @@ impl<'a> Config<'a> {
             time_offsets: time_offsets::read(config, &namespaces)?,
             hooks: Hooks::read(config)?,
             rootfs_propagation: rootfs_propagation(&mut reader, config)?,
+            cgroups_path: CgroupsPath::read(&mut reader, config)?,
+            resources: Resources::check(config.at("linux.resources"))?,
             confinement: Confinement::read(&mut reader, config, &namespaces)?,
             annotations,
             all_annotations: config.member("annotations").map(|value| value.as_written()),

@@ -153,7 +153,9 @@ fn a_whole_configuration_is_read() {
             ..Annotations::default()
         };
         assert_eq!(config.annotations, annotations);
-        assert_eq!(config.warnings, ["linux.cgroupsPath"]);
+        assert_eq!(config.warnings, [] as [&str; 0]);
+        let group = config.cgroups_path.unwrap();
+        assert_eq!((group.names, group.is_absolute), ("web", true));
     });
 }
 
@@ -395,11 +397,6 @@ fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
             "linux",
             r#""seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}"#,
             "linux.seccomp",
-        ),
-        (
-            "linux",
-            r#""resources": {"devices": [{"allow": false}]}"#,
-            "linux.resources",
         ),
         (
             "",
@@ -964,6 +961,34 @@ fn what_leads_back_to_the_host_is_not_given_where_its_root_is_left_below() {
             assert_eq!(result, expected);
         }
     }
+}
+
+#[test]
+fn a_control_group_has_a_path_of_names() {
+    let group = |path: &str| extended("linux", &format!(r#""cgroupsPath": "{path}""#));
+    for (path, names, is_absolute) in [
+        ("/pods/a:b/c/", "pods/a:b/c", true),
+        ("pods/a", "pods/a", false),
+    ] {
+        with(group(path).as_bytes(), |result| {
+            let group = result.unwrap().cgroups_path.unwrap();
+            assert_eq!((group.names, group.is_absolute), (names, is_absolute));
+        });
+    }
+    with(group("").as_bytes(), |result| {
+        assert_eq!(result.unwrap().cgroups_path, None);
+    });
+    for path in ["/", "//", "a/../b", "/a//b", "./a"] {
+        let refusal = refusal(group(path));
+        assert!(refusal.contains("it takes a path of names"), "{refusal}");
+    }
+    let systemd = refusal(group("system.slice:berth:web"));
+    assert!(
+        systemd.starts_with("linux.cgroupsPath: slice:prefix:name is for systemd"),
+        "{systemd}"
+    );
+    let long = refusal(group(&"x".repeat(193)));
+    assert_eq!(long, "linux.cgroupsPath: it takes at most 192 bytes");
 }
 
 #[test]

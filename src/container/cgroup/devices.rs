@@ -1,0 +1,43 @@
+//! Which devices a container may use: a program of the kernel's, attached to its group.
+
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+
+use super::Group;
+use crate::error::{During, Fault, Op};
+use crate::parse::config::Resources;
+use crate::parse::device_policy::{MAX_SIZE, Program};
+use crate::sys::bpf::DeviceProgram;
+use crate::sys::buffer::Buffer;
+
+const SUBJECT: &str = "linux.resources.devices";
+
+impl Group {
+    /// Allows the devices that `resources` list, and no others but those that every container is given. Without a list, nothing
+    /// changes: a container may then use all that it can open.
+    ///
+    /// The container's set-up calls it last: to mount a block device, and to make a loop device of an image, is to open a device
+    /// that its program need not be allowed.
+    ///
+    /// # Errors
+    /// Those of bpf(2): `EINVAL` and `ENOSYS` where the kernel lacks CONFIG_CGROUP_BPF, `EPERM` in another user namespace than the
+    /// first.
+    #[inline(never)]
+    pub fn confine_devices(&self, resources: &Resources<'_>) -> Result<(), Fault> {
+        if !resources.has_device_rules() {
+            return Ok(());
+        }
+        let mut room = Buffer::<MAX_SIZE>::new();
+        let mut program = Program::new(room.bytes_mut().during(Op::Configure, SUBJECT)?);
+        // They were checked when they were read, and that many fit.
+        let _ = resources.each_device_rule(&mut |rule| {
+            let _ = program.push(rule);
+        });
+        program
+            .finish()
+            .ok_or(Errno::FBIG)
+            .and_then(DeviceProgram::load)
+            .and_then(|program| program.replace_on(self.as_fd()))
+            .during(Op::Configure, SUBJECT)
+    }
+}

@@ -1,0 +1,201 @@
+//! A control group for each container (Documentation/admin-guide/cgroup-v2.rst).
+//!
+//! The container's first process is born in it, so it holds all of its processes whatever they do, with or without a PID
+//! namespace: they can be killed in one write, and the kernel counts there whom it killed for want of memory.
+//!
+//! # Where it is
+//!
+//! `berth/<id>`, or where `linux.cgroupsPath` says: below `berth` too when it begins with no `/`, else below the root of the
+//! hierarchy. Groups on the way that are missing are made, and marked as ours by an extended attribute, so that whoever removes
+//! the last group below them knows that they may go too, in another process as well.
+//!
+//! # Controllers
+//!
+//! A controller counts in a group when the group above has it in its `cgroup.subtree_control`. The kernel refuses that where
+//! the group above holds processes itself ("No Internal Process Constraint"); the root of the hierarchy, where PID 1 is, may.
+//! What [`Resources`] ask for must be enabled; memory and pids are, where it is possible, so that containers are counted.
+
+mod devices;
+mod processes;
+mod remove;
+mod resources;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, XattrFlags, fsetxattr, mkdirat};
+use rustix::io::Errno;
+
+use super::bundle::BUNDLES_MAX;
+use crate::error::{During, Fault, Op};
+use crate::parse::config::{CgroupsPath, Resources};
+use crate::sys::fs;
+use crate::sys::path::{Path, path};
+
+/// Where the hierarchy is mounted.
+pub const ROOT: &str = "/sys/fs/cgroup";
+
+/// The group below which containers have theirs.
+pub const PARENT: &str = "berth";
+
+/// What says of a group that it was made on the way to another.
+const MARK: &str = "user.berth";
+
+/// The controllers that containers are counted by, as far as the kernel has them.
+const CONTROLLERS: &[&[u8]] = &[b"+memory", b"+pids"];
+
+/// The groups of all containers.
+pub struct Groups {
+    root: OwnedFd,
+    /// Groups whose processes were killed and are still on their way out.
+    ending: heapless::Vec<Group, BUNDLES_MAX>,
+}
+
+/// The group of one container.
+#[derive(Debug)]
+pub struct Group(OwnedFd);
+
+impl Groups {
+    /// Prepares the hierarchy; `None` where no cgroup2 filesystem is mounted.
+    ///
+    /// # Errors
+    /// Those of mkdir(2) and open(2).
+    pub fn open() -> Result<Option<Self>, Fault> {
+        if rustix::fs::access("/sys/fs/cgroup/cgroup.procs", rustix::fs::Access::EXISTS).is_err() {
+            return Ok(None);
+        }
+        let root = fs::open_directory(CWD, ROOT)?;
+        count(root.as_fd());
+        let (parent, _) = make(root.as_fd(), PARENT)?;
+        count(parent.as_fd());
+        Ok(Some(Self {
+            root,
+            ending: heapless::Vec::new(),
+        }))
+    }
+
+    /// Makes the group of the container `id`, with the limits that its bundle asks for in force.
+    ///
+    /// # Errors
+    /// Those of [`Group::create`] and [`Group::apply`]. Then there is no group.
+    #[inline(never)]
+    pub fn create(
+        &self,
+        id: &str,
+        place: Option<CgroupsPath<'_>>,
+        resources: &Resources<'_>,
+    ) -> Result<Group, Fault> {
+        let path = group_path(id, place).during(Op::Create, id)?;
+        let group = Group::create(self.root.as_fd(), &path, resources)?;
+        match group.apply(resources) {
+            Ok(()) => Ok(group),
+            Err(fault) => {
+                // Nothing was in it yet.
+                let _ = group.remove();
+                Err(fault)
+            }
+        }
+    }
+
+    /// Removes a group whose processes were killed: now, or in [`Self::remove_ended`] once the last of them is gone.
+    pub fn remove(&mut self, group: Group) {
+        // There are as many places as bundles.
+        let _ = self.ending.push(group);
+        self.remove_ended();
+    }
+
+    /// Removes what can be removed by now. Called when processes have been reaped.
+    pub fn remove_ended(&mut self) {
+        let is_busy = |group: &Group| {
+            let removed = group.remove();
+            removed.is_err_and(|fault| fault.errno == Errno::BUSY)
+        };
+        self.ending.retain(is_busy);
+    }
+}
+
+/// Where the group of the container `id` is, below the root of the hierarchy.
+///
+/// # Errors
+/// `ENAMETOOLONG`.
+pub fn group_path(id: &str, place: Option<CgroupsPath<'_>>) -> Result<Path, Errno> {
+    match place {
+        None => path(format_args!("{PARENT}/{id}")),
+        Some(place) if place.is_absolute => path(format_args!("{}", place.names)),
+        Some(place) => path(format_args!("{PARENT}/{}", place.names)),
+    }
+}
+
+impl Group {
+    /// Makes the group at `path` below `root`, and those on the way to it, with the controllers that `resources` need.
+    ///
+    /// # Errors
+    /// `EBUSY` if there are processes in it already; `EOPNOTSUPP` for a controller that there is not, with the field that needs
+    /// it; those of mkdirat(2) but `EEXIST`, of openat(2), and of enabling a controller.
+    pub fn create(
+        root: BorrowedFd<'_>,
+        path: &str,
+        resources: &Resources<'_>,
+    ) -> Result<Self, Fault> {
+        let needed = resources::controllers(root, resources)?;
+        let mut group: Option<OwnedFd> = None;
+        let mut names = path.split('/').peekable();
+        while let Some(name) = names.next() {
+            let parent = group.as_ref().map_or(root, AsFd::as_fd);
+            let (below, is_new) = make(parent, name)?;
+            resources::enable(parent, below.as_fd(), &needed)?;
+            match names.peek() {
+                // The group itself is not marked: it goes in any case.
+                Some(_) if is_new => {
+                    // Without the mark it stays.
+                    let _ = fsetxattr(&below, MARK, b"", XattrFlags::empty());
+                    count(below.as_fd());
+                }
+                None if !is_new && is_populated(below.as_fd()) => {
+                    return Err(Errno::BUSY).during(Op::Create, format_args!("{ROOT}/{path}"));
+                }
+                _ => {}
+            }
+            group = Some(below);
+        }
+        group.map(Self).ok_or(Errno::INVAL).during(Op::Create, path)
+    }
+
+    /// The group that there is at `path` below `root`.
+    ///
+    /// # Errors
+    /// Those of openat(2).
+    pub fn open(root: BorrowedFd<'_>, path: &str) -> Result<Self, Fault> {
+        fs::open_directory(root, path).map(Self)
+    }
+}
+
+impl AsFd for Group {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Makes the group `name`, or opens the one that there is; whether it is new.
+fn make(parent: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, bool), Fault> {
+    let is_new = match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(errno) => {
+            return Err(errno).during(Op::Create, format_args!("the control group {name}"));
+        }
+    };
+    Ok((fs::open_directory(parent, name)?, is_new))
+}
+
+/// Has the groups below this one counted.
+fn count(group: BorrowedFd<'_>) {
+    for controller in CONTROLLERS {
+        // One that the kernel lacks, or does not give here, is done without.
+        let _ = fs::write_file(group, SUBTREE, controller);
+    }
+}
+
+const SUBTREE: &str = "cgroup.subtree_control";
+
+fn is_populated(group: BorrowedFd<'_>) -> bool {
+    processes::event(group, b"populated ") == Ok(true)
+}
