@@ -35,6 +35,7 @@ mod process;
 mod provoke;
 mod refused;
 mod report;
+mod resources;
 mod robust;
 mod root_mount;
 mod share;
@@ -118,6 +119,7 @@ const ALL: &[&[Case]] = &[
     process::CASES,
     refused::CASES,
     report::CASES,
+    resources::CASES,
     robust::CASES,
     root_mount::CASES,
     share::CASES,

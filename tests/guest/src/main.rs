@@ -4,11 +4,13 @@
 mod engine;
 mod escapes;
 mod facts;
+mod groups;
 mod hold;
 mod hook;
 mod host;
 mod hostile;
 mod init;
+mod limits;
 mod mountat;
 mod prepare;
 mod process;
@@ -84,6 +86,13 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["audit"] => hostile::audit()?,
         ["escape", words @ ..] => escapes::run(words)?,
         ["mountat"] => mountat::check()?,
+        ["limits", files @ ..] => limits::show(files)?,
+        ["fill", most] => limits::fill(most.parse()?)?,
+        ["devour", mib] => limits::devour(mib.parse()?)?,
+        ["try-devices", devices @ ..] => limits::try_devices(devices)?,
+        ["nest", count, depth] => limits::nest(count.parse()?, depth.parse()?)?,
+        ["wait-until-gone", groups @ ..] => limits::wait_until_gone(groups)?,
+        ["groups"] => groups::check()?,
         ["loopback"] => facts::loopback()?,
         ["attempt", attempts @ ..] => rights::attempt(attempts)?,
         ["landlock"] => rights::landlock(),

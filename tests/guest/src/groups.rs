@@ -1,0 +1,152 @@
+//! The library's control groups, used as somebody else than PID 1 uses them: made, filled, stopped, changed, removed.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use berth::container::cgroup::Group;
+use berth::errno::Name;
+use berth::error::Fault;
+use berth::parse::config::Resources;
+use berth::parse::json;
+use berth::sys::raw::{self, Forked};
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, open};
+use rustix::io::Errno;
+
+const ROOT: &str = "/sys/fs/cgroup";
+const KMSG: &str = "/tmp/kmsg";
+
+/// Checks all of it; says what was checked, or how it failed.
+pub(crate) fn check() -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = open(ROOT, flags, Mode::empty())?;
+    life(&root)?;
+    devices(&root)
+}
+
+fn life(root: &OwnedFd) -> Result<()> {
+    let path = "engine/a/b";
+    let few = resources(r#"{"pids": {"limit": 5}}"#)?;
+    let group = Group::create(root.as_fd(), path, &few).map_err(fault)?;
+    group.apply(&few).map_err(fault)?;
+    println!("limit {}", read(&format!("{path}/pids.max"))?);
+
+    fs::create_dir(format!("{ROOT}/{path}/inner"))?;
+    let mut asked = put(Command::new("/bin/guest").arg("until-asked"), path)?;
+    let mut other = put(
+        Command::new("/bin/guest").arg("stay"),
+        &format!("{path}/inner"),
+    )?;
+    let mut pids = Vec::new();
+    group
+        .each_process(&mut |pid| pids.push(pid))
+        .map_err(fault)?;
+    pids.sort_unstable();
+    let mut expected = [asked.id(), other.id()];
+    expected.sort_unstable();
+    println!("processes {}", pids == expected);
+
+    let again = Group::create(root.as_fd(), path, &few).map(drop);
+    println!("again {}", errno(again));
+    println!("removed {}", errno(group.remove()));
+
+    group.freeze().map_err(fault)?;
+    println!(
+        "frozen {}",
+        read(&format!("{path}/cgroup.events"))?.contains("frozen 1")
+    );
+    // It is heard when the process goes on.
+    let pid = rustix::process::Pid::from_child(&asked);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+    println!("stopped {}", asked.try_wait()?.is_none());
+    group.thaw().map_err(fault)?;
+    println!("thawed {:?}", asked.wait()?.code());
+
+    let more = resources(r#"{"pids": {"limit": 7}}"#)?;
+    group.apply(&more).map_err(fault)?;
+    println!("changed {}", read(&format!("{path}/pids.max"))?);
+    let needed = resources(r#"{"memory": {"limit": 4096, "checkBeforeUpdate": true}}"#)?;
+    println!("checked {}", errno(group.apply(&needed)));
+
+    group.kill().map_err(fault)?;
+    println!(
+        "killed {:?}",
+        std::os::unix::process::ExitStatusExt::signal(&other.wait()?)
+    );
+    group.remove().map_err(fault)?;
+    println!("gone {}", !fs::exists(format!("{ROOT}/engine"))?);
+    Ok(())
+}
+
+/// The last policy is the only one.
+fn devices(root: &OwnedFd) -> Result<()> {
+    mknodat(
+        CWD,
+        KMSG,
+        FileType::CharacterDevice,
+        Mode::RUSR,
+        makedev(1, 11),
+    )?;
+    let none = resources(r#"{"devices": [{"allow": false, "access": "rwm"}]}"#)?;
+    let all = resources(r#"{"devices": [{"allow": true, "access": "rwm"}]}"#)?;
+    let group = Group::create(root.as_fd(), "policies", &none).map_err(fault)?;
+    for policy in [
+        None,
+        Some(&none),
+        Some(&all),
+        Some(&none),
+        Some(&none),
+        Some(&all),
+    ] {
+        if let Some(policy) = policy {
+            group.confine_devices(policy).map_err(fault)?;
+        }
+        println!("opened {}", open_inside(&group)?);
+    }
+    group.remove().map_err(fault)
+}
+
+/// Opens a device in a process of the group.
+fn open_inside(group: &Group) -> Result<i32> {
+    match raw::fork(0, Some(group.as_fd()))? {
+        Forked::Child => {
+            let opened = open(KMSG, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
+            raw::exit(opened.map_or_else(Errno::raw_os_error, |_| 0))
+        }
+        Forked::Parent(pid) => {
+            let status =
+                rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
+            let (_, status) = status.context("no status")?;
+            status.exit_status().context("no exit status")
+        }
+    }
+}
+
+fn resources(section: &'static str) -> Result<Resources<'static>> {
+    let section = json::check(section.as_bytes()).map_err(|error| anyhow!("{error}"))?;
+    Resources::check(Some(section)).map_err(|error| anyhow!("{error}"))
+}
+
+fn put(command: &mut Command, group: &str) -> Result<Child> {
+    let child = command.spawn()?;
+    fs::write(
+        format!("{ROOT}/{group}/cgroup.procs"),
+        child.id().to_string(),
+    )?;
+    ensure!(read(&format!("{group}/cgroup.procs"))? == child.id().to_string());
+    Ok(child)
+}
+
+fn read(file: &str) -> Result<String> {
+    let text = fs::read_to_string(format!("{ROOT}/{file}")).with_context(|| file.to_owned())?;
+    Ok(text.trim().to_owned())
+}
+
+fn errno(result: Result<(), Fault>) -> String {
+    result.map_or_else(|fault| Name(fault.errno).to_string(), |()| "ok".to_owned())
+}
+
+fn fault(fault: Fault) -> anyhow::Error {
+    anyhow!("{fault}")
+}
