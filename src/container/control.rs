@@ -12,6 +12,7 @@ use rustix::process::Pid;
 
 use super::report::{REPORT_MAX, decode, encode};
 use crate::error::{During, Fault, Op};
+use crate::sys::process;
 
 /// The largest message, in bytes.
 const MESSAGE_MAX: usize = 1 + REPORT_MAX;
@@ -39,6 +40,8 @@ pub enum Heard {
     Message(Message),
     /// That there will be no more.
     End,
+    /// That there will be no more, and that the process has executed nothing since it was made.
+    Lost,
 }
 
 /// What is news to the caller.
@@ -50,6 +53,8 @@ pub enum News {
     Running,
     /// There will be no program.
     Failed(Fault),
+    /// There will be no program, and nobody could say why.
+    Lost,
 }
 
 /// How far it is.
@@ -88,7 +93,8 @@ impl Progress {
                 (Self::Failed(self.pid()), Some(News::Failed(fault)))
             }
             (Self::SettingUp(pid), Heard::End) => (Self::Running(pid), Some(News::Running)),
-            (Self::Building, Heard::End) => {
+            (Self::SettingUp(pid), Heard::Lost) => (Self::Failed(Some(pid)), Some(News::Lost)),
+            (Self::Building, Heard::End | Heard::Lost) => {
                 let fault = Err::<(), _>(Errno::CHILD).during(Op::Clone, "the container");
                 (Self::Failed(None), fault.err().map(News::Failed))
             }
@@ -173,14 +179,23 @@ impl Birth {
                 Err(Errno::AGAIN) => return None,
                 Err(Errno::INTR) => continue,
                 Ok(len @ 1..) => message_of(message.get(..len).unwrap_or_default()),
-                _ => Some(Heard::End),
+                _ => Some(self.end()),
             };
             let (progress, news) =
                 heard.map_or((self.progress, None), |heard| self.progress.after(heard));
             self.progress = progress;
-            if news.is_some() || heard == Some(Heard::End) {
+            if news.is_some() || matches!(heard, Some(Heard::End | Heard::Lost)) {
                 return news;
             }
+        }
+    }
+
+    /// What the end of the messages means. The program's start ends them; so does the end of a process that is killed before, or
+    /// may not write any more. The kernel knows, until the process is collected.
+    fn end(&self) -> Heard {
+        match self.progress {
+            Progress::SettingUp(pid) if !process::has_executed(pid) => Heard::Lost,
+            _ => Heard::End,
         }
     }
 
@@ -293,6 +308,12 @@ mod tests {
                 Heard::End,
                 Running(pid(7)),
                 Some(News::Running),
+            ),
+            (
+                SettingUp(pid(7)),
+                Heard::Lost,
+                Failed(Some(pid(7))),
+                Some(News::Lost),
             ),
             // One PID is enough, and after the end nothing comes.
             (

@@ -1,8 +1,10 @@
 //! How a container's set-up tells PID 1 that it failed.
 //!
 //! The set-up runs in the new process, inside its namespaces, where no log can be reached any more. It writes one
-//! [`Fault`] into a pipe that closes on exec: what PID 1 reads is either the fault or the end of the file, which means that
-//! the program runs.
+//! [`Fault`] into a pipe that closes on exec: what PID 1 reads is either the fault or the end of the file. Then the
+//! program runs; or the process ended without a word, which the kernel knows ([`has_executed`]).
+//!
+//! [`has_executed`]: crate::sys::process::has_executed
 
 use core::mem::size_of;
 

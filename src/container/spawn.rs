@@ -254,8 +254,17 @@ impl Child {
     }
 }
 
-/// How a failed set-up is known: by its code, the container and the fault.
-pub fn setup_error(id: &Id, fault: Fault) -> Error {
+/// How a failed set-up is known: by its code, the container and the fault, if it could tell it.
+pub fn setup_error(id: &Id, fault: Option<Fault>) -> Error {
+    let Some(fault) = fault else {
+        return Error::new(
+            Stage::Containers,
+            Code::ContainerSetup,
+            Op::Exec,
+            format_args!("the program of {id}"),
+            "the process ended before that, and could not say why: it was killed, or its own linux.seccomp keeps it from writing",
+        );
+    };
     let code = match fault.op {
         Op::Exec => Code::ContainerExec,
         _ => Code::ContainerSetup,

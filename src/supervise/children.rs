@@ -220,7 +220,8 @@ impl Children {
         let news = core::iter::from_fn(|| birth.hear()).find(|news| *news != News::Holding)?;
         epoll.remove(&*birth);
         match news {
-            News::Failed(fault) => Some(Err(setup_error(&running.id, fault))),
+            News::Failed(fault) => Some(Err(setup_error(&running.id, Some(fault)))),
+            News::Lost => Some(Err(setup_error(&running.id, None))),
             _ => birth.pid().map(|pid| Ok(pid.as_raw_nonzero().get())),
         }
     }

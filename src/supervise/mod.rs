@@ -298,8 +298,16 @@ impl<'m, 'p> Supervisor<'m, 'p> {
 
     fn reap(&mut self) {
         let mut shall_end = false;
-        while let Some((pid, status)) = process::reap() {
-            let Some((index, part)) = self.children.find(pid) else {
+        while let Some(pid) = process::ended() {
+            let found = self.children.find(pid);
+            if let Some((index, Part::First)) = found {
+                // What became of its set-up is known only while there is something in /proc of it.
+                self.take_child(Source::Setup(index));
+            }
+            let Some(status) = process::reap(pid) else {
+                break;
+            };
+            let Some((index, part)) = found else {
                 continue;
             };
             match part {

@@ -56,7 +56,7 @@ fn kill_rest(signals: &Signals) {
     process::kill_all();
     let deadline = clock::now() + KILL_TIMEOUT;
     loop {
-        while process::reap().is_some() {}
+        while process::ended().and_then(process::reap).is_some() {}
         if !process::has_children() || clock::now() >= deadline {
             return;
         }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::path::Arg;
 use rustix::process::{
@@ -70,20 +71,6 @@ pub fn is_pid_1() -> bool {
     getpid() == Pid::INIT
 }
 
-/// Collects one child that has ended, if there is one. Call it until there is none: the kernel does not count SIGCHLD.
-pub fn reap() -> Option<(Pid, Status)> {
-    loop {
-        let (pid, status) = match wait(WaitOptions::NOHANG) {
-            Ok(ended) => ended?,
-            Err(Errno::INTR) => continue,
-            Err(_) => return None,
-        };
-        if let Some(status) = end_of(status) {
-            return Some((pid, status));
-        }
-    }
-}
-
 fn end_of(status: WaitStatus) -> Option<Status> {
     let exited = status.exit_status().map(|code| Status::Exited(code as u8));
     exited.or_else(|| {
@@ -120,6 +107,38 @@ pub fn wait_no_longer_than(pid: Pid, timeout: Option<Duration>) -> Result<Status
         Some(status) if !is_late => Ok(status),
         _ => Err(Errno::TIMEDOUT),
     }
+}
+
+/// A child that has ended, if there is one, and is there until it is [reaped](reap). Ask until there is none: the kernel does
+/// not count SIGCHLD.
+pub fn ended() -> Option<Pid> {
+    raw::ended_child().ok().flatten()
+}
+
+/// Collects a child that has ended.
+pub fn reap(pid: Pid) -> Option<Status> {
+    let (_, status) = waitpid(Some(pid), WaitOptions::NOHANG).ok()??;
+    end_of(status)
+}
+
+/// Whether `pid`, a child that was not reaped yet, executes a program, or did: the kernel keeps of a new process that it has
+/// not (PF_FORKNOEXEC in include/linux/sched.h, shown by proc_pid_stat(5)). True if nothing is known.
+pub fn has_executed(pid: Pid) -> bool {
+    const PF_FORKNOEXEC: u32 = 0x40;
+    let mut stat = [0; 512];
+    let file = super::path::path(format_args!("/proc/{}/stat", pid.as_raw_nonzero()));
+    let flags = file
+        .ok()
+        .and_then(|file| super::fs::read_file(CWD, &file, &mut stat).ok())
+        .and_then(flags_of);
+    flags.is_none_or(|flags| flags & PF_FORKNOEXEC == 0)
+}
+
+/// `flags` of a line of proc_pid_stat(5). The second field is a name in parentheses, and may hold others.
+fn flags_of(stat: &[u8]) -> Option<u32> {
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = stat.get(name_end..)?.split(|byte| *byte == b' ');
+    core::str::from_utf8(fields.nth(7)?).ok()?.parse().ok()
 }
 
 /// Waits until a child has ended, and collects it; `false` if there is none to wait for.
@@ -197,4 +216,22 @@ pub fn end_machine(end: End) -> Result<(), Fault> {
 pub fn take_ctrl_alt_del() {
     // Fails in a PID namespace that is not the first, where there is no keyboard either.
     let _ = rustix::system::reboot(RebootCommand::CadOff);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_found_behind_any_name() {
+        let stat = b"87 (a) b (c)) S 1 87 87 0 -1 4194624 109 0\n";
+        assert_eq!(flags_of(stat), Some(0x40_0140));
+        assert_eq!(flags_of(b"87 (a) S 1"), None);
+        assert_eq!(flags_of(b""), None);
+    }
+
+    #[test]
+    fn test_program_was_executed() {
+        assert!(has_executed(getpid()));
+    }
 }

@@ -12,7 +12,7 @@ use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::arch::syscall5;
+use super::arch::{illegal_instruction, syscall5};
 
 /// A set of signals as the kernel has it: bit `n - 1` is signal `n`.
 #[derive(Clone, Copy)]
@@ -176,10 +176,40 @@ pub fn execute(path: &CStr, arguments: StringList<'_>, environment: StringList<'
 
 /// `exit_group(2)`: ends this process. A child of PID 1 calls it; PID 1 never does.
 pub fn exit(status: i32) -> ! {
-    loop {
-        // SAFETY: the call takes no pointers.
-        unsafe { syscall5(linux::__NR_exit_group, status as usize, 0, 0, 0, 0) };
-    }
+    // SAFETY: the call takes no pointers.
+    unsafe { syscall5(linux::__NR_exit_group, status as usize, 0, 0, 0, 0) };
+    // It returns only where a filter denies it (seccomp(2)).
+    illegal_instruction()
+}
+
+/// `waitid(2)`: a child that has ended, which stays to be collected.
+///
+/// # Errors
+/// `ECHILD` if there are no children.
+pub fn ended_child() -> Result<Option<Pid>, Errno> {
+    // SAFETY: all fields are integers and pointers, for which zero is a value.
+    let mut info: linux::siginfo_t = unsafe { core::mem::zeroed() };
+    // SAFETY: `info` is what the kernel writes, and outlives the call.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_waitid,
+            linux::P_ALL as usize,
+            0,
+            (&raw mut info).expose_provenance(),
+            (linux::WEXITED | linux::WNOHANG | linux::WNOWAIT) as usize,
+            0,
+        )
+    };
+    check(result)?;
+    // SAFETY: the kernel has written this part of the union, or nothing, and then it is zero.
+    let pid = unsafe {
+        info.__bindgen_anon_1
+            .__bindgen_anon_1
+            ._sifields
+            ._sigchld
+            ._pid
+    };
+    Ok(Pid::from_raw(pid))
 }
 
 /// `rt_sigprocmask(2)`, `SIG_SETMASK`: exactly the signals of `set` are blocked from now on.
