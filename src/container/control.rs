@@ -271,6 +271,8 @@ mod tests {
     use super::*;
     use crate::text::Text;
 
+    use crate::sys::raw::{Forked, exit, fork};
+
     fn pid(number: i32) -> Pid {
         Pid::from_raw(number).unwrap()
     }
@@ -368,10 +370,30 @@ mod tests {
     #[test]
     fn the_end_of_the_pipe_means_that_the_program_runs() {
         let (control, voice) = pair("test").unwrap();
-        let mut birth = Birth::new(control, Progress::SettingUp(pid(7)), None);
+        // This very program was executed.
+        let own = rustix::process::getpid();
+        let mut birth = Birth::new(control, Progress::SettingUp(own), None);
         drop(voice);
         assert_eq!(birth.wait(), Ok(Some(News::Running)));
-        assert_eq!(birth.progress(), Progress::Running(pid(7)));
+        assert_eq!(birth.progress(), Progress::Running(own));
+    }
+
+    #[test]
+    fn the_end_of_the_pipe_of_a_process_that_executed_nothing_is_a_failure() {
+        let (control, voice) = pair("test").unwrap();
+        let (wait, go_on) = rustix::pipe::pipe().unwrap();
+        let Forked::Parent(child) = fork(0, None).unwrap() else {
+            // Until the other end is gone.
+            drop((voice, go_on));
+            let _ = read(&wait, &mut [0]);
+            exit(0)
+        };
+        let mut birth = Birth::new(control, Progress::SettingUp(child), None);
+        drop(voice);
+        assert_eq!(birth.wait(), Ok(Some(News::Lost)));
+        assert_eq!(birth.progress(), Progress::Failed(Some(child)));
+        drop(go_on);
+        process::wait_for(child);
     }
 
     #[test]

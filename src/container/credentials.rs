@@ -48,6 +48,16 @@ pub(super) fn apply(process: &Process<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whether [`apply`] leaves CAP_SYS_ADMIN.
+pub(super) fn keep_administration(process: &Process<'_>) -> bool {
+    match &process.capabilities {
+        Some(capabilities) => capabilities
+            .effective
+            .has(linux_raw_sys::general::CAP_SYS_ADMIN),
+        None => process.user.uid == 0,
+    }
+}
+
 fn become_user(user: &User<'_>) -> Result<(), Fault> {
     let groups: Vec<Gid, MAX_GROUPS> = user.groups.iter().map(Gid::from_raw).collect();
     match set_thread_groups(&groups) {

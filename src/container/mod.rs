@@ -56,6 +56,7 @@ mod namespaces;
 mod program;
 pub mod report;
 mod rootfs;
+mod seccomp;
 mod setup;
 mod spawn;
 mod start;

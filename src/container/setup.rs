@@ -1,6 +1,7 @@
 //! What the new process does before it becomes the container's program. It runs inside the namespaces.
 
 use core::convert::Infallible;
+use core::mem::ManuallyDrop;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -13,6 +14,7 @@ use super::control::{Message, Voice};
 use super::mounts::Mounts;
 use super::program::Program;
 use super::rootfs::Rootfs;
+use super::seccomp::Filter;
 use super::start::{Place, Request, Streams};
 use super::state::{State, Status};
 use super::{credentials, devices, hooks, image, landlock, limits, mounts, namespaces, terminal};
@@ -50,6 +52,8 @@ fn prepare_and_execute(
         ..request.state()
     };
     limits::set_oom_score(&config.process)?;
+    // Compiled while everything may still be called.
+    let filter = config.seccomp.as_ref().map(Filter::of).transpose()?;
     let is_new = matches!(request.place, Place::New);
     if is_new {
         namespaces::enter_time(config)?;
@@ -87,10 +91,21 @@ fn prepare_and_execute(
     }
     // Only now: what is held and the hooks are the runtime's.
     landlock::restrict(&config.annotations.landlock)?;
-    let program = Program::new(process)?;
+    // After the filter, as little is called as can be: what takes memory took it before, and is left to the end of the process.
+    let program = ManuallyDrop::new(Program::new(process)?);
+    let filter = ManuallyDrop::new(filter);
+    let install = || filter.as_ref().map_or(Ok(()), Filter::install);
     limits::apply(process)?;
+    // Who has given up his rights can install it no more, unless he can gain none either (seccomp(2), SECCOMP_SET_MODE_FILTER).
+    let is_last = process.no_new_privileges || credentials::keep_administration(process);
+    if !is_last {
+        install()?;
+    }
     credentials::apply(process)?;
     entered.or_else(|_| enter_working_directory(process.cwd))?;
+    if is_last {
+        install()?;
+    }
     program.execute()
 }
 

@@ -24,6 +24,7 @@
 //! | [`modules`] | `modules.dep`, `.softdep`, `.alias`, `.builtin` | depmod |
 //! | [`executable`] | the beginning of a program's file | linkers, script authors |
 //! | [`json`], and on it [`config`] | an OCI bundle's `config.json` | container tools |
+//! | [`seccomp`] | the profile in it, which becomes a program for the kernel | container tools |
 //!
 //! [`device_policy`] goes the other way, from a bundle's rules to a program for the kernel.
 //! [`read_at`] is what the readers of disks read from, [`checksum`] what formats are protected by. [`nearest`] finds the word
@@ -53,6 +54,7 @@ pub mod near_miss;
 pub mod nearest;
 pub mod partition;
 pub mod read_at;
+pub mod seccomp;
 pub mod superblock;
 pub mod uevent;
 pub mod uuid;

@@ -30,6 +30,7 @@ pub mod process;
 pub mod procfs;
 pub mod raw;
 pub mod sealed;
+pub mod seccomp;
 pub mod signal;
 pub mod strings;
 pub mod verity;

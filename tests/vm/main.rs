@@ -38,6 +38,7 @@ mod report;
 mod resources;
 mod robust;
 mod root_mount;
+mod seccomp;
 mod share;
 mod supervision;
 mod switch;
@@ -122,6 +123,7 @@ const ALL: &[&[Case]] = &[
     resources::CASES,
     robust::CASES,
     root_mount::CASES,
+    seccomp::CASES,
     share::CASES,
     supervision::CASES,
     switch::CASES,

@@ -9,9 +9,8 @@ use super::error::ConfigError;
 use crate::parse::json::Value;
 
 /// Without these the container would be less confined than its author believes: refused.
-const REFUSED: [&str; 6] = [
+const REFUSED: [&str; 5] = [
     "linux.mountLabel",
-    "linux.seccomp",
     "process.apparmorProfile",
     "process.selinuxLabel",
     "vm",
@@ -31,8 +30,8 @@ const WARNED: [&str; 9] = [
     "zos",
 ];
 
-/// Paths of the fields that are warned of.
-pub type Warnings = Vec<&'static str, { WARNED.len() }>;
+/// Paths of the fields that are warned of: these, and one of [`super::seccomp`].
+pub type Warnings = Vec<&'static str, { WARNED.len() + 1 }>;
 
 pub(super) fn check(config: Value<'_>) -> Result<Warnings, ConfigError<'_>> {
     for path in REFUSED {

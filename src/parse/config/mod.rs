@@ -30,6 +30,7 @@ mod reader;
 pub mod resources;
 pub mod rlimits;
 pub mod scheduling;
+pub mod seccomp;
 pub mod strings;
 pub mod sysctl;
 pub mod time_offsets;
@@ -50,6 +51,7 @@ pub use mounts::{MappedIds, Mount};
 pub use namespaces::{Kind, Namespace, Namespaces};
 pub use process::Process;
 pub use resources::Resources;
+pub use seccomp::Seccomp;
 pub use time_offsets::{CLOCKS, TimeOffsets};
 
 use crate::parse::json;
@@ -100,6 +102,8 @@ pub struct Config<'a> {
     pub cgroups_path: Option<CgroupsPath<'a>>,
     /// `linux.resources`
     pub resources: Resources<'a>,
+    /// `linux.seccomp`: which system calls its processes may make.
+    pub seccomp: Option<Seccomp<'a>>,
     /// Those that begin with `berth.`
     pub annotations: Annotations<'a>,
     /// All annotations, as they are written; an object.
@@ -133,7 +137,7 @@ impl<'a> Config<'a> {
             let accepts = "1.x";
             return Err(ConfigError::bad("ociVersion", oci_version, accepts));
         }
-        let warnings = known::check(config)?;
+        let mut warnings = known::check(config)?;
         let namespaces = Namespaces::read(&mut reader, config)?;
         let hostname = uts_name(&mut reader, config, "hostname", &namespaces)?;
         let domainname = uts_name(&mut reader, config, "domainname", &namespaces)?;
@@ -144,6 +148,11 @@ impl<'a> Config<'a> {
         }
         namespaces.check_mounts(config, &annotations)?;
         let [uid_map, gid_map] = id_maps(config, &namespaces)?;
+        let seccomp = Seccomp::read(&mut reader, config)?;
+        if seccomp.is_some_and(|seccomp| seccomp.has_foreign) {
+            // There is room for each.
+            let _ = warnings.push(seccomp::ARCHITECTURES);
+        }
         Ok(Self {
             oci_version,
             process,
@@ -158,6 +167,7 @@ impl<'a> Config<'a> {
             time_offsets: time_offsets::read(config, &namespaces)?,
             hooks: Hooks::read(config)?,
             rootfs_propagation: rootfs_propagation(&mut reader, config)?,
+            seccomp,
             cgroups_path: CgroupsPath::read(&mut reader, config)?,
             resources: Resources::check(config.at("linux.resources"))?,
             confinement: Confinement::read(&mut reader, config, &namespaces)?,

@@ -395,8 +395,8 @@ fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
         ),
         (
             "linux",
-            r#""seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}"#,
-            "linux.seccomp",
+            r#""seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent"}"#,
+            "linux.seccomp.listenerPath",
         ),
         (
             "",
@@ -1038,4 +1038,175 @@ fn an_unknown_annotation_of_ours_is_refused_with_the_nearest() {
         annotation(r"berth\u002ex"),
         "there is no annotation berth.x"
     );
+}
+
+/// [`MINIMAL`] with this profile.
+fn filtered(profile: &str) -> String {
+    extended("linux", &format!(r#""seccomp": {profile}"#))
+}
+
+#[test]
+fn a_seccomp_profile_is_read_where_it_stands() {
+    use crate::parse::seccomp::Verdict;
+    let file = filtered(
+        r#"{
+        "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38,
+        "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X86_64"],
+        "flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"],
+        "syscalls": [
+            {"names": ["read", "\u0077rite"], "action": "SCMP_ACT_ALLOW"},
+            {"names": ["kill"], "action": "SCMP_ACT_TRACE", "errnoRet": 65535, "args": [
+                {"index": 1, "value": 18446744073709551615, "valueTwo": 7, "op": "SCMP_CMP_MASKED_EQ"},
+                {"index": 1, "value": 9, "op": "SCMP_CMP_LT"}
+            ]}
+        ]}"#,
+    );
+    with(file.as_bytes(), |result| {
+        let config = result.unwrap();
+        let profile = config.seccomp.unwrap();
+        assert_eq!(profile.default, Verdict(Verdict::ERRNO.0 | 38));
+        assert_eq!(profile.flags, 3);
+        let rules: std::vec::Vec<_> = profile.rules().collect();
+        assert!(rules[0].names().nth(1).unwrap().is("write"));
+        assert_eq!(rules[0].verdict(), Verdict::ALLOW);
+        assert!(rules[0].comparisons().next().is_none());
+        assert_eq!(rules[1].verdict(), Verdict(Verdict::TRACE.0 | 0xffff));
+        let masked = seccomp::Comparison {
+            index: 1,
+            operator: seccomp::Operator::MaskedEqual,
+            value: u64::MAX,
+            value_two: 7,
+        };
+        assert_eq!(rules[1].comparisons().next(), Some(masked));
+        assert!(rules[1].compares_twice());
+        assert_eq!(
+            config.warnings,
+            ["linux.seccomp.architectures besides this machine's"]
+        );
+    });
+}
+
+#[test]
+fn a_mistake_in_a_seccomp_profile_is_named() {
+    let profile = |members: &str| {
+        let default = r#""defaultAction": "SCMP_ACT_ALLOW""#;
+        refusal(filtered(&format!("{{{default}, {members}}}")))
+    };
+    let rule = |rule: &str| {
+        let read = r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW"}"#;
+        profile(&format!(r#""syscalls": [{read}, {rule}]"#))
+    };
+    let arg = |arg: &str| {
+        rule(&format!(
+            r#"{{"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{arg}]}}"#
+        ))
+    };
+    const ARG: &str = "linux.seccomp.syscalls[1].args[]";
+    for (found, expected) in [
+        (refusal(filtered("[]")), "linux.seccomp is not an object"),
+        (
+            refusal(filtered("{}")),
+            "linux.seccomp.defaultAction is missing or empty",
+        ),
+        (
+            refusal(filtered(r#"{"defaultAction": "SCMP_ACT_DENY"}"#)),
+            r#"linux.seccomp.defaultAction is "SCMP_ACT_DENY"; it takes SCMP_ACT_ALLOW, ERRNO, KILL, KILL_PROCESS, KILL_THREAD, LOG, TRACE or TRAP"#,
+        ),
+        (
+            refusal(filtered(r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#)),
+            r#"linux.seccomp.defaultAction: "SCMP_ACT_NOTIFY" is not supported yet"#,
+        ),
+        (
+            profile(r#""defaultErrnoRet": 1"#),
+            "linux.seccomp.defaultErrnoRet needs SCMP_ACT_ERRNO or SCMP_ACT_TRACE as its action",
+        ),
+        (
+            profile(r#""architectures": ["x86_64"]"#),
+            r#"linux.seccomp.architectures[0] is "x86_64"; it takes "#,
+        ),
+        (
+            profile(r#""flags": ["SECCOMP_FILTER_FLAG_LOG", "LOG"]"#),
+            r#"linux.seccomp.flags[1] is "LOG"; it takes SECCOMP_FILTER_FLAG_TSYNC, LOG or SPEC_ALLOW"#,
+        ),
+        (
+            profile(r#""flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#),
+            r#"linux.seccomp.flags[0]: "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" is not supported yet"#,
+        ),
+        (
+            profile(r#""listenerMetadata": "x""#),
+            "linux.seccomp.listenerMetadata is not supported yet",
+        ),
+        (
+            profile(r#""syscalls": {}"#),
+            "linux.seccomp.syscalls is not a list",
+        ),
+        (rule("7"), "linux.seccomp.syscalls[1] is not an object"),
+        (
+            rule(r#"{"action": "SCMP_ACT_LOG"}"#),
+            "linux.seccomp.syscalls[1].names[] is missing or empty",
+        ),
+        (
+            rule(r#"{"names": [""], "action": "SCMP_ACT_LOG"}"#),
+            "linux.seccomp.syscalls[1].names[] is missing or empty",
+        ),
+        (
+            rule(r#"{"names": [5], "action": "SCMP_ACT_LOG"}"#),
+            "linux.seccomp.syscalls[1].names[] is not a string",
+        ),
+        (
+            rule(r#"{"names": ["read"]}"#),
+            "linux.seccomp.syscalls[1].action is missing or empty",
+        ),
+        (
+            rule(r#"{"names": ["read"], "action": 5}"#),
+            "linux.seccomp.syscalls[1].action is not a string",
+        ),
+        (
+            rule(r#"{"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096}"#),
+            r#"linux.seccomp.syscalls[1].errnoRet is "4096"; it takes 0 to 4095"#,
+        ),
+        (
+            rule(r#"{"names": ["read"], "action": "SCMP_ACT_TRACE", "errnoRet": 65536}"#),
+            r#"linux.seccomp.syscalls[1].errnoRet is "65536"; it takes 0 to 65535"#,
+        ),
+        (arg("[]"), &format!("{ARG} is not an object")),
+        (
+            arg(r#"{"index": 0, "value": 1}"#),
+            &format!("{ARG}.op is missing or empty"),
+        ),
+        (
+            arg(r#"{"index": 0, "value": 1, "op": "EQ"}"#),
+            &format!(r#"{ARG}.op is "EQ"; it takes SCMP_CMP_NE, LT, LE, EQ, GE, GT or MASKED_EQ"#),
+        ),
+        (
+            arg(r#"{"value": 1, "op": "SCMP_CMP_EQ"}"#),
+            &format!("{ARG}.index is missing or empty"),
+        ),
+        (
+            arg(r#"{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}"#),
+            &format!(r#"{ARG}.index is "6"; it takes 0 to 5"#),
+        ),
+        (
+            arg(r#"{"index": 0, "op": "SCMP_CMP_EQ"}"#),
+            &format!("{ARG}.value is missing or empty"),
+        ),
+        (
+            arg(r#"{"index": 0, "value": "1", "op": "SCMP_CMP_EQ"}"#),
+            &format!("{ARG}.value is not a number"),
+        ),
+        (
+            arg(r#"{"index": 0, "value": -1, "op": "SCMP_CMP_EQ"}"#),
+            &format!(r#"{ARG}.value is "-1"; it takes 0 to 18446744073709551615"#),
+        ),
+        (
+            arg(
+                r#"{"index": 0, "value": 1, "valueTwo": 18446744073709551616, "op": "SCMP_CMP_EQ"}"#,
+            ),
+            &format!(
+                r#"{ARG}.valueTwo is "18446744073709551616"; it takes 0 to 18446744073709551615"#
+            ),
+        ),
+    ] {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
+    }
 }

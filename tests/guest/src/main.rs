@@ -1,6 +1,7 @@
 //! Runs inside the virtual machines of the tests, as the program of a container or as `init=`, and prints what it sees.
 //! `guest <what> [arguments]`, or `/prepare` before berth; it is linked statically, because there is nothing else where it runs.
 
+mod calls;
 mod engine;
 mod escapes;
 mod facts;
@@ -62,6 +63,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["facts", words @ ..] => facts::tell(words)?,
         ["process"] => process::tell()?,
         ["count", words @ ..] => process::count(words),
+        ["call", calls @ ..] => calls::make(calls)?,
+        ["trap", calls @ ..] => calls::trap(calls)?,
         ["look-at", paths @ ..] => facts::look_at(paths)?,
         ["nodes", paths @ ..] => facts::nodes(paths)?,
         ["unprivileged-dev"] => unprivileged::dev()?,

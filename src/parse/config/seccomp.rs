@@ -1,0 +1,433 @@
+//! `linux.seccomp`: which system calls a container's processes may make.
+//!
+//! A profile is long, Docker's has 15 KiB, and is not copied: [`Seccomp`] is the place in the document where it stands. It was
+//! gone over once, so that a mistake anywhere in it is an error here, and is gone over again when it is compiled
+//! ([`crate::parse::seccomp`]).
+
+use super::error::{ConfigError, Field};
+use super::reader::{Reader, Use, list, object, text};
+use crate::parse::json::{Node, Text, Value};
+use crate::parse::seccomp::{ARCHITECTURE_NAME, Verdict};
+
+/// A profile.
+#[derive(Clone, Copy, Debug)]
+pub struct Seccomp<'a> {
+    profile: Value<'a>,
+    /// `defaultAction`, with `defaultErrnoRet`: the fate of calls that no rule matches.
+    pub default: Verdict,
+    /// `flags`, as seccomp(2) takes them.
+    pub flags: u32,
+    /// Whether `architectures` has others than this machine's.
+    pub has_foreign: bool,
+}
+
+/// An item of `syscalls`.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule<'a>(Value<'a>);
+
+/// An item of `args`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// `index`: which argument, 0 to 5.
+    pub index: u8,
+    /// `op`
+    pub operator: Operator,
+    /// `value`: what it is compared with; of [`Operator::MaskedEqual`] the mask.
+    pub value: u64,
+    /// `valueTwo`: what a masked argument is compared with.
+    pub value_two: u64,
+}
+
+/// How an argument is compared; all numbers are without sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "their names say it")]
+pub enum Operator {
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Equal,
+    GreaterOrEqual,
+    Greater,
+    MaskedEqual,
+}
+
+/// Words and what each stands for, and what is said to one that is not among them.
+type Words = (&'static [(&'static str, u32)], &'static str);
+
+/// Numbers of [`Operator::ALL`].
+const OPERATORS: Words = (
+    &[
+        ("SCMP_CMP_NE", 0),
+        ("SCMP_CMP_LT", 1),
+        ("SCMP_CMP_LE", 2),
+        ("SCMP_CMP_EQ", 3),
+        ("SCMP_CMP_GE", 4),
+        ("SCMP_CMP_GT", 5),
+        ("SCMP_CMP_MASKED_EQ", 6),
+    ],
+    "SCMP_CMP_NE, LT, LE, EQ, GE, GT or MASKED_EQ",
+);
+
+impl Operator {
+    /// In the order of the specification.
+    pub const ALL: [Self; 7] = [
+        Self::NotEqual,
+        Self::Less,
+        Self::LessOrEqual,
+        Self::Equal,
+        Self::GreaterOrEqual,
+        Self::Greater,
+        Self::MaskedEqual,
+    ];
+}
+
+const ACTIONS: Words = (
+    &[
+        ("SCMP_ACT_ALLOW", Verdict::ALLOW.0),
+        ("SCMP_ACT_ERRNO", Verdict::ERRNO.0),
+        ("SCMP_ACT_KILL", Verdict::KILL_THREAD.0),
+        ("SCMP_ACT_KILL_PROCESS", Verdict::KILL_PROCESS.0),
+        ("SCMP_ACT_KILL_THREAD", Verdict::KILL_THREAD.0),
+        ("SCMP_ACT_LOG", Verdict::LOG.0),
+        ("SCMP_ACT_TRACE", Verdict::TRACE.0),
+        ("SCMP_ACT_TRAP", Verdict::TRAP.0),
+    ],
+    "SCMP_ACT_ALLOW, ERRNO, KILL, KILL_PROCESS, KILL_THREAD, LOG, TRACE or TRAP",
+);
+
+/// Flags (seccomp(2), SECCOMP_SET_MODE_FILTER).
+const FLAGS: Words = (
+    &[
+        ("SECCOMP_FILTER_FLAG_TSYNC", 1),
+        ("SECCOMP_FILTER_FLAG_LOG", 2),
+        ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4),
+    ],
+    "SECCOMP_FILTER_FLAG_TSYNC, LOG or SPEC_ALLOW",
+);
+
+/// What hands calls to an agent outside, which there is none for.
+const NOTIFY: [&str; 2] = ["SCMP_ACT_NOTIFY", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"];
+const REFUSED: [&str; 2] = [
+    "linux.seccomp.listenerPath",
+    "linux.seccomp.listenerMetadata",
+];
+
+const PROFILE: &str = "linux.seccomp";
+/// What is warned of where it has others than this machine's.
+pub(super) const ARCHITECTURES: &str = "linux.seccomp.architectures besides this machine's";
+
+impl<'a> Seccomp<'a> {
+    #[inline(never)]
+    pub(super) fn read(
+        reader: &mut Reader<'a>,
+        config: Value<'a>,
+    ) -> Result<Option<Self>, ConfigError<'a>> {
+        let Some(profile) = config.at(PROFILE) else {
+            return Ok(None);
+        };
+        object(profile, PROFILE.into())?;
+        for path in REFUSED {
+            if config.at(path).is_some_and(|value| !value.is_empty()) {
+                return Err(ConfigError::Unsupported(path.into()));
+            }
+        }
+        let default = Outcome {
+            action: ("defaultAction", "linux.seccomp.defaultAction"),
+            data: ("defaultErrnoRet", "linux.seccomp.defaultErrnoRet"),
+        };
+        let mut read = Self {
+            profile,
+            default: default.read(reader, profile, None)?,
+            flags: 0,
+            has_foreign: false,
+        };
+        let path = "linux.seccomp.architectures[]";
+        each(profile, "architectures", path, None, &mut |item, index| {
+            let field = Field::item(path, index);
+            let name = text(item, field)?;
+            if !name.starts_with("SCMP_ARCH_") {
+                let name = reader.string(item, field, Use::Name)?;
+                return Err(ConfigError::bad(field, name, ARCHITECTURE_NAME));
+            }
+            read.has_foreign |= !name.is(ARCHITECTURE_NAME) && !name.is("SCMP_ARCH_NATIVE");
+            Ok(())
+        })?;
+        let path = "linux.seccomp.flags[]";
+        each(profile, "flags", path, None, &mut |item, index| {
+            read.flags |= word(reader, item, Field::item(path, index), FLAGS)?;
+            Ok(())
+        })?;
+        let path = "linux.seccomp.syscalls[]";
+        each(profile, "syscalls", path, None, &mut |item, index| {
+            check_rule(reader, object(item, Field::item(path, index))?, index)
+        })?;
+        Ok(Some(read))
+    }
+
+    /// `syscalls`
+    pub fn rules(&self) -> impl Iterator<Item = Rule<'a>> + use<'a> {
+        items(self.profile, "syscalls").map(Rule)
+    }
+}
+
+impl<'a> Rule<'a> {
+    /// `names`
+    pub fn names(&self) -> impl Iterator<Item = Text<'a>> + use<'a> {
+        items(self.0, "names").filter_map(|name| match name.node() {
+            Node::String(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// `action`, with `errnoRet`
+    pub fn verdict(&self) -> Verdict {
+        let action = self
+            .0
+            .member("action")
+            .and_then(|word| find(word, ACTIONS.0));
+        // It was read before, so it is there.
+        let action = action.unwrap_or(Verdict::KILL_PROCESS.0);
+        with_data(action, self.0.member("errnoRet"))
+    }
+
+    /// Whether it has `args`.
+    pub fn has_args(&self) -> bool {
+        items(self.0, "args").next().is_some()
+    }
+
+    /// `args`
+    pub fn comparisons(&self) -> impl Iterator<Item = Comparison> + use<'a> {
+        items(self.0, "args").filter_map(|item| {
+            let operator = find(item.member("op")?, OPERATORS.0)?;
+            Some(Comparison {
+                index: unsigned(item.member("index")?)? as u8,
+                operator: *Operator::ALL.get(operator as usize)?,
+                value: unsigned(item.member("value")?)?,
+                value_two: item.member("valueTwo").and_then(unsigned).unwrap_or(0),
+            })
+        })
+    }
+
+    /// Whether `args` has one argument twice.
+    pub fn compares_twice(&self) -> bool {
+        let mut seen = 0u64;
+        self.comparisons().any(|one| {
+            let bit = 1u64.checked_shl(one.index.into()).unwrap_or(0);
+            let is_seen = seen & bit != 0;
+            seen |= bit;
+            is_seen
+        })
+    }
+}
+
+fn check_rule<'a>(
+    reader: &mut Reader<'a>,
+    rule: Value<'a>,
+    index: usize,
+) -> Result<(), ConfigError<'a>> {
+    let path = "linux.seccomp.syscalls[].names[]";
+    let missing = ConfigError::Missing(Field::item(path, index));
+    let mut has_name = false;
+    each(rule, "names", path, Some(index), &mut |name, _| {
+        has_name = true;
+        match text(name, Field::item(path, index))?.is("") {
+            true => Err(missing),
+            false => Ok(()),
+        }
+    })?;
+    if !has_name {
+        return Err(missing);
+    }
+    let outcome = Outcome {
+        action: ("action", "linux.seccomp.syscalls[].action"),
+        data: ("errnoRet", "linux.seccomp.syscalls[].errnoRet"),
+    };
+    outcome.read(reader, rule, Some(index))?;
+    let path = "linux.seccomp.syscalls[].args[]";
+    each(rule, "args", path, Some(index), &mut |item, _| {
+        let item = object(item, Field::item(path, index))?;
+        let op = Field::item("linux.seccomp.syscalls[].args[].op", index);
+        let operator = item.member("op").ok_or(ConfigError::Missing(op))?;
+        word(reader, operator, op, OPERATORS)?;
+        for (name, path, range, is_needed) in NUMBERS {
+            let field = Field::item(path, index);
+            match item.member(name) {
+                Some(value) => number(value, field, range)?,
+                None if is_needed => return Err(ConfigError::Missing(field)),
+                None => {}
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A largest number, and what a field takes that has it.
+type Range = (u64, &'static str);
+
+const WHOLE: Range = (u64::MAX, "0 to 18446744073709551615");
+
+/// The numbers of an item of `args`: their names, whole, their ranges, and whether they have to be there.
+const NUMBERS: [(&str, &str, Range, bool); 3] = [
+    (
+        "index",
+        "linux.seccomp.syscalls[].args[].index",
+        (5, "0 to 5"),
+        true,
+    ),
+    (
+        "value",
+        "linux.seccomp.syscalls[].args[].value",
+        WHOLE,
+        true,
+    ),
+    (
+        "valueTwo",
+        "linux.seccomp.syscalls[].args[].valueTwo",
+        WHOLE,
+        false,
+    ),
+];
+
+/// The items of the list `name`, one by one. The list is that of an item with the number `within`, or items have their own.
+fn each<'a>(
+    object: Value<'a>,
+    name: &str,
+    path: &'static str,
+    within: Option<usize>,
+    check: &mut dyn FnMut(Value<'a>, usize) -> Result<(), ConfigError<'a>>,
+) -> Result<(), ConfigError<'a>> {
+    let field = match within {
+        Some(index) => Field::item(path.strip_suffix("[]").unwrap_or(path), index),
+        None => path.into(),
+    };
+    for (index, item) in list(object, name, field)?.enumerate() {
+        check(item, index)?;
+    }
+    Ok(())
+}
+
+/// An action and the number that it returns: their names, short and whole.
+struct Outcome {
+    action: (&'static str, &'static str),
+    data: (&'static str, &'static str),
+}
+
+impl Outcome {
+    #[inline(never)]
+    fn read<'a>(
+        &self,
+        reader: &mut Reader<'a>,
+        object: Value<'a>,
+        index: Option<usize>,
+    ) -> Result<Verdict, ConfigError<'a>> {
+        let field = |path| match index {
+            Some(index) => Field::item(path, index),
+            None => Field::from(path),
+        };
+        let (name, path) = self.action;
+        let missing = ConfigError::Missing(field(path));
+        let action = word(
+            reader,
+            object.member(name).ok_or(missing)?,
+            field(path),
+            ACTIONS,
+        )?;
+        let (name, path) = self.data;
+        let data = object.member(name);
+        if let Some(data) = data {
+            let range = match largest_data(action) {
+                Some(4095) => (4095, "0 to 4095"),
+                Some(largest) => (largest.into(), "0 to 65535"),
+                None => {
+                    return Err(ConfigError::Needs {
+                        field: field(path),
+                        needs: "SCMP_ACT_ERRNO or SCMP_ACT_TRACE as its action",
+                    });
+                }
+            };
+            number(data, field(path), range)?;
+        }
+        Ok(with_data(action, data))
+    }
+}
+
+/// The largest number that the action returns, if it returns one: the kernel has no larger error number than this
+/// (include/linux/err.h, MAX_ERRNO), and a tracer gets what it can tell from nothing.
+fn largest_data(action: u32) -> Option<u16> {
+    match Verdict(action) {
+        Verdict::ERRNO => Some(4095),
+        Verdict::TRACE => Some(u16::MAX),
+        _ => None,
+    }
+}
+
+/// The verdict of the action with its number, which is EPERM unless it is given.
+fn with_data(action: u32, data: Option<Value<'_>>) -> Verdict {
+    let data = match (largest_data(action), data) {
+        (Some(_), None) => linux_raw_sys::errno::EPERM,
+        (Some(largest), Some(data)) => {
+            unsigned(data).map_or(0, |data| data as u32 & u32::from(largest))
+        }
+        (None, _) => 0,
+    };
+    Verdict(action | data)
+}
+
+/// What a word stands for.
+#[inline(never)]
+fn word<'a>(
+    reader: &mut Reader<'a>,
+    value: Value<'a>,
+    field: Field,
+    (words, accepts): Words,
+) -> Result<u32, ConfigError<'a>> {
+    if let Some(found) = find(value, words) {
+        return Ok(found);
+    }
+    let value = reader.string(value, field, Use::Name)?;
+    match value {
+        _ if NOTIFY.contains(&value) => Err(ConfigError::UnsupportedValue { field, value }),
+        _ => Err(ConfigError::bad(field, value, accepts)),
+    }
+}
+
+fn find(value: Value<'_>, words: &[(&str, u32)]) -> Option<u32> {
+    let Node::String(text) = value.node() else {
+        return None;
+    };
+    let found = words.iter().find(|(word, _)| text.is(word));
+    found.map(|(_, meaning)| *meaning)
+}
+
+#[inline(never)]
+fn number<'a>(
+    value: Value<'a>,
+    field: Field,
+    (largest, accepts): Range,
+) -> Result<(), ConfigError<'a>> {
+    match value.node() {
+        _ if unsigned(value).is_some_and(|number| number <= largest) => Ok(()),
+        Node::Number(digits) => Err(ConfigError::bad(field, digits, accepts)),
+        _ => Err(ConfigError::Type {
+            field,
+            expected: "a number",
+        }),
+    }
+}
+
+#[inline(never)]
+fn unsigned(value: Value<'_>) -> Option<u64> {
+    match value.node() {
+        Node::Number(digits) => digits.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The items of a list that was read before.
+#[inline(never)]
+fn items<'a>(object: Value<'a>, name: &str) -> impl Iterator<Item = Value<'a>> + use<'a> {
+    match object.member(name).map(|value| value.node()) {
+        Some(Node::Array(items)) => Some(items).into_iter().flatten(),
+        _ => None.into_iter().flatten(),
+    }
+}
