@@ -50,6 +50,13 @@ fuzz_target!(|file: &[u8]| {
             for (path, _) in confinement.sysctls() {
                 assert!(path.split('/').all(|part| !matches!(part, "" | "." | "..")));
             }
+            // What was checked once goes through again, and names nothing outside of its group.
+            let written = config.resources.each_setting(&mut |setting| {
+                assert!(!setting.file.contains('/') && !setting.file.starts_with('.'));
+                assert!(!setting.line.contains(char::is_control));
+            });
+            assert!(written.is_ok());
+            assert!(config.resources.each_device_rule(&mut |_| {}).is_ok());
         }
         Err(error) => {
             assert_ne!(error, ConfigError::ScratchFull);
