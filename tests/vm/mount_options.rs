@@ -225,13 +225,13 @@ fn failing() -> Vec<(Bundle, &'static str, &'static str)> {
         (
             mount("no-maps", "", "/data", &["bind", "idmap"]),
             "B051",
-            "mounts[2].options needs uidMappings and gidMappings",
+            "mounts[2] needs both uidMappings and gidMappings for idmap",
         ),
         (
             mount("half-maps", "", "/data", &["bind", "idmap"])
                 .set("/mounts/2/uidMappings", maps(0, 1)),
             "B051",
-            "mounts[2].uidMappings needs uidMappings and gidMappings",
+            "mounts[2] needs both uidMappings and gidMappings for idmap",
         ),
         (
             mount("unmapped", "", "/proc", &["bind", "idmap"])

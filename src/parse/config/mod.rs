@@ -160,7 +160,7 @@ impl<'a> Config<'a> {
             root_readonly: boolean(config, "root.readonly")?,
             hostname,
             domainname,
-            mounts: mounts::read(&mut reader, config)?,
+            mounts: mounts::read(&mut reader, config, namespaces.has(Kind::User))?,
             namespaces,
             uid_map,
             gid_map,
