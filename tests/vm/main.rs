@@ -40,6 +40,7 @@ mod robust;
 mod root_mount;
 mod seccomp;
 mod share;
+mod subtrees;
 mod supervision;
 mod switch;
 mod verity;
@@ -125,6 +126,7 @@ const ALL: &[&[Case]] = &[
     root_mount::CASES,
     seccomp::CASES,
     share::CASES,
+    subtrees::CASES,
     supervision::CASES,
     switch::CASES,
     verity::CASES,

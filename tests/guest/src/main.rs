@@ -17,6 +17,7 @@ mod prepare;
 mod process;
 mod propagation;
 mod rights;
+mod subtrees;
 mod unprivileged;
 
 use std::env;
@@ -96,6 +97,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["nest", count, depth] => limits::nest(count.parse()?, depth.parse()?)?,
         ["wait-until-gone", groups @ ..] => limits::wait_until_gone(groups)?,
         ["groups"] => groups::check()?,
+        ["nested"] => subtrees::nest()?,
+        ["subtrees", prefixes @ ..] => subtrees::check(prefixes)?,
         ["loopback"] => facts::loopback()?,
         ["attempt", attempts @ ..] => rights::attempt(attempts)?,
         ["landlock"] => rights::landlock(),
