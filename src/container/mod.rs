@@ -21,7 +21,8 @@
 //!
 //! The new mount namespace begins as a copy of the host's, in which every mount is a *peer* of the original: what is
 //! mounted in one appears in the other (mount_namespaces(7)). So the copy is first made a *slave*: the host's later mounts
-//! still arrive, the container's own never leave. The rootfs is bound over itself, because pivot_root(2) wants a mount
+//! still arrive, the container's own never leave. What a bundle binds to exchange mounts with the host in another way, with
+//! `slave` or `shared` among its options, is copied before that. The rootfs is bound over itself, because pivot_root(2) wants a mount
 //! point; everything else is mounted below it, by descriptor ([`mounts`]), and then it takes the place of `/` and the
 //! host's tree is gone from the namespace ([`rootfs`]).
 //!

@@ -113,9 +113,8 @@ impl<'c> Rootfs<'c> {
                 mount::set_propagation_recursive("/", Propagation::Shared)
             }
             Some(Propagation::Slave | Propagation::Private) => Ok(()),
-            Some(Propagation::Unbindable) => {
-                mount::set_propagation_recursive("/", Propagation::Unbindable)
-            }
+            // The rootfs alone: a volume in it may be tied to the host's.
+            Some(Propagation::Unbindable) => mount::set_propagation("/", Propagation::Unbindable),
         }
     }
 }

@@ -164,19 +164,24 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
         )
     });
     let has_mounts = config.namespaces.is_new(Kind::Mount);
+    let propagation = config.rootfs_propagation;
+    let mut tied = match has_mounts {
+        true => Some(mounts::copy_tied(bundle, &config.mounts, propagation)?),
+        false => None,
+    };
     let rootfs = if has_mounts {
         Rootfs::bind(
             bundle,
             config.root_path,
             image.transpose()?,
-            config.rootfs_propagation,
+            propagation,
             annotations.root_switch,
         )?
     } else {
         Rootfs::as_it_is(bundle, config.root_path)?
     };
     let mut made = None;
-    if has_mounts {
+    if let Some(tied) = &mut tied {
         let mounts = Mounts {
             root: rootfs.root(),
             bundle,
@@ -184,7 +189,7 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
             has_ipc: config.namespaces.has(Kind::Ipc),
             has_cgroups: config.namespaces.has(Kind::Cgroup),
         };
-        made = Some(mounts.make()?);
+        made = Some(mounts.make(tied)?);
     }
     devices::make_all(rootfs.root(), &config.confinement)?;
     match &request.streams {

@@ -44,6 +44,7 @@ mod subtrees;
 mod supervision;
 mod switch;
 mod verity;
+mod volumes;
 
 use std::env;
 use std::process::ExitCode;
@@ -130,6 +131,7 @@ const ALL: &[&[Case]] = &[
     supervision::CASES,
     switch::CASES,
     verity::CASES,
+    volumes::CASES,
 ];
 
 fn main() -> Result<ExitCode> {

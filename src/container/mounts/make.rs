@@ -49,7 +49,7 @@ pub(super) fn make(
     Detached::new(fstype, source, &mut options, attributes)
 }
 
-fn bind(bundle: &str, item: &Mount<'_>) -> Result<Detached, Fault> {
+pub(super) fn bind(bundle: &str, item: &Mount<'_>) -> Result<Detached, Fault> {
     let source = item.source.unwrap_or_default();
     let source = if source.starts_with('/') {
         path(format_args!("{source}"))

@@ -9,9 +9,12 @@
 mod defaults;
 mod make;
 mod target;
+mod tied;
 
 pub(super) use make::open_source;
 pub(super) use target::prepare as prepare_target;
+use tied::Tied;
+pub(super) use tied::copy_tied;
 
 use heapless::Vec;
 use linux_raw_sys::general::MS_RDONLY;
@@ -50,14 +53,16 @@ pub(super) struct Propagations<'c>(Vec<(OwnedFd, &'c Mount<'c>), MAX_MOUNTS>);
 impl<'c> Mounts<'c> {
     /// Mounts what every container has, then everything that the bundle asks for; what lies at `/proc` and `/sys` is kept.
     #[inline(never)]
-    pub(super) fn make(&self) -> Result<(Propagations<'c>, Tops), Fault> {
+    ///
+    /// `tied` are the copies of bind mounts that were made before.
+    pub(super) fn make(&self, tied: &mut Tied) -> Result<(Propagations<'c>, Tops), Fault> {
         let mut tops = Tops::default();
         self.make_defaults(&mut tops)?;
         let mut propagations = Propagations(Vec::new());
-        for item in self.items {
+        for (item, copy) in self.items.iter().zip(tied) {
             let mount = match item.options.is_remount() {
                 true => make::remount(self.root, item)?,
-                false => self.place(item)?,
+                false => self.place(item, copy.take())?,
             };
             if item.options.propagation.is_some() {
                 let mount = fcntl_dupfd_cloexec(&mount, 0).during(Op::Mount, item.destination)?;
@@ -69,12 +74,15 @@ impl<'c> Mounts<'c> {
         Ok((propagations, tops))
     }
 
-    fn place(&self, item: &Mount<'_>) -> Result<OwnedFd, Fault> {
+    fn place(&self, item: &Mount<'_>, copy: Option<Detached>) -> Result<OwnedFd, Fault> {
         let destination = item.destination;
         let is_dev = item.fstype == Some("tmpfs") && item.is_at("dev") && !item.options.is_bind();
         // What is to be filled becomes read-only when it is full.
         let is_filled = is_dev || item.options.copy_up;
-        let made = make::make(self, item, is_filled)?;
+        let made = match copy {
+            Some(copy) => copy,
+            None => make::make(self, item, is_filled)?,
+        };
         let kind = file_type(made.root()).during(Op::Mount, destination)?;
         let target = target::prepare(self.root, destination, kind)?;
         if item.options.copy_up {

@@ -88,9 +88,8 @@ pub(crate) fn hold_a_mount() -> Result<()> {
     Ok(())
 }
 
-/// In the PID namespace of the host: waits until PID 1 has no other child, and then until nothing is left of the devices that
-/// they used.
-pub(crate) fn outlast() -> Result<()> {
+/// In the PID namespace of the host: waits until PID 1 has no other child.
+pub(crate) fn wait_alone() -> Result<()> {
     let own = std::process::id().to_string();
     let is_alone = || {
         let children = fs::read_to_string("/proc/1/task/1/children")?;
@@ -99,6 +98,13 @@ pub(crate) fn outlast() -> Result<()> {
     while !is_alone()? {
         std::thread::yield_now();
     }
+    Ok(())
+}
+
+/// The same, and then until nothing is left of the devices that
+/// they used.
+pub(crate) fn outlast() -> Result<()> {
+    wait_alone()?;
     let is_used = || {
         let mut devices = fs::read_dir("/sys/block")?.filter_map(Result::ok);
         Ok::<_, std::io::Error>(devices.any(|device| {

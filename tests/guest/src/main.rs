@@ -19,6 +19,7 @@ mod propagation;
 mod rights;
 mod subtrees;
 mod unprivileged;
+mod volumes;
 
 use std::env;
 use std::process::ExitCode;
@@ -98,6 +99,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["wait-until-gone", groups @ ..] => limits::wait_until_gone(groups)?,
         ["groups"] => groups::check()?,
         ["nested"] => subtrees::nest()?,
+        ["act-on-volume", ids @ ..] => volumes::act(ids)?,
+        ["volume", id, own, takes] => volumes::take_part(id, own, takes)?,
         ["subtrees", prefixes @ ..] => subtrees::check(prefixes)?,
         ["loopback"] => facts::loopback()?,
         ["attempt", attempts @ ..] => rights::attempt(attempts)?,

@@ -78,7 +78,8 @@ fn wait_for_mount(wanted: bool) -> Result<()> {
     }
 }
 
-fn wait_for_file(directory: &str, name: &str) -> Result<()> {
+/// Waits until there is a file of this name.
+pub(crate) fn wait_for_file(directory: &str, name: &str) -> Result<()> {
     let watch = inotify::init(CreateFlags::CLOEXEC)?;
     inotify::add_watch(&watch, directory, WatchFlags::CREATE)
         .with_context(|| format!("watch {directory}"))?;
