@@ -77,6 +77,7 @@ pub(super) fn run(request: Request<'_>, mut voice: Voice) -> ! {
     raw::exit(0)
 }
 
+#[inline(never)]
 fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
     let (config, has_hooks) = (request.config, request.has_outside_hooks());
     let group = request
@@ -100,6 +101,7 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
 }
 
 /// Makes the first process; `None` if that failed, and whoever failed has said why.
+#[inline(never)]
 fn make_first(request: Request<'_>, voice: &mut Voice) -> Result<Option<(Pid, OwnedFd)>, Fault> {
     let joined = match request.place {
         Place::New => Joined::open(&request.config.namespaces)?,
@@ -143,6 +145,7 @@ fn make_first(request: Request<'_>, voice: &mut Voice) -> Result<Option<(Pid, Ow
 }
 
 /// Joins what is to be joined, and makes the first process there; in a process that does nothing else.
+#[inline(never)]
 fn join_and_make(
     request: Request<'_>,
     joined: &Joined<'_>,
@@ -174,11 +177,13 @@ fn join_and_make(
     }
 }
 
+#[inline(never)]
 pub(super) fn fork(request: &Request<'_>, flags: u64) -> Result<Forked, Fault> {
     raw::fork(flags, request.group.map(AsFd::as_fd)).during(Op::Clone, request.id)
 }
 
 /// What the first process waits for.
+#[inline(never)]
 fn lead(
     config: &Config<'_>,
     group: Option<&Group>,

@@ -111,6 +111,7 @@ pub(super) struct Voice {
 
 impl Voice {
     /// Says `message`. There may be nobody left to hear it.
+    #[inline(never)]
     pub(super) fn say(&self, message: Message) {
         let bytes = bytes(message);
         // Who let go is there; who made the container may be gone, and its signal ends this process then (pipe(7), SIGPIPE).
@@ -172,6 +173,7 @@ impl Birth {
     }
 
     /// Hears what was said, up to the next news, without waiting for any.
+    #[inline(never)]
     pub fn hear(&mut self) -> Option<News> {
         loop {
             let mut message = [0; MESSAGE_MAX];

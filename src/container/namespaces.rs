@@ -20,6 +20,7 @@ pub(super) struct Joined<'p>(heapless::Vec<(Kind, &'p str, OwnedFd), { Kind::ALL
 
 impl<'p> Joined<'p> {
     /// Opens those that have a path.
+    #[inline(never)]
     pub(super) fn open(namespaces: &Namespaces<'p>) -> Result<Self, Fault> {
         let mut joined = heapless::Vec::new();
         for (kind, path) in namespaces.joined() {
@@ -43,6 +44,7 @@ impl<'p> Joined<'p> {
     /// The right to join one is had in the user namespace that it belongs to (setns(2)): a superuser has it before it gives up
     /// its own, anybody else has it after. So the user namespace comes in the middle, and what was refused before it is tried
     /// again.
+    #[inline(never)]
     pub(super) fn join(&self) -> Result<(), Fault> {
         let is_user = |kind: Kind| kind == Kind::User;
         let has_user = self.0.iter().any(|(kind, ..)| is_user(*kind));
@@ -81,6 +83,7 @@ pub(super) fn join_container(
 }
 
 /// Tells the kernel which users and groups those of the process `pid`, the first of a user namespace, are here.
+#[inline(never)]
 pub(super) fn write_maps(config: &Config<'_>, pid: Pid) -> Result<(), Fault> {
     let (Some(users), Some(groups)) = (&config.uid_map, &config.gid_map) else {
         return Ok(());
@@ -119,6 +122,7 @@ fn lines(map: &IdMap<'_>) -> Result<heapless::String<MAP_MAX>, Errno> {
 }
 
 /// Moves this process into a time namespace, if the container has one of its own.
+#[inline(never)]
 pub(super) fn enter_time(config: &Config<'_>) -> Result<(), Fault> {
     if !config.namespaces.is_new(Kind::Time) {
         return Ok(());

@@ -235,6 +235,7 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
 }
 
 /// Says that all is set up, and waits for who opens the FIFO for reading.
+#[inline(never)]
 fn hold(voice: &mut Voice, fifo: &OwnedFd) -> Result<(), Fault> {
     let name = crate::sys::path::path(format_args!("{}", fifo.as_raw_fd()));
     let name = name.during(Op::Open, "a descriptor")?;

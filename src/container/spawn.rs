@@ -14,7 +14,6 @@ use super::start::{Place, Request, Streams, start};
 use super::state::{State, Status};
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
 use crate::parse::config::{Annotations, Config, ConfigError, HookKind, MAX_SIZE};
-use crate::parse::json;
 use crate::sys::buffer::Buffer;
 use crate::sys::path::path;
 use crate::sys::{console, fs};
@@ -37,7 +36,11 @@ pub struct Child {
 struct Later {
     text: Buffer<{ MAX_SIZE + 1 }>,
     len: usize,
+    moments: [bool; LATER.len()],
 }
+
+/// The moments of hooks that come when the container runs.
+const LATER: [HookKind; 2] = [HookKind::Poststart, HookKind::Poststop];
 
 /// Reads the bundle of the container `id` in `directory` and starts it. What is worth mentioning goes to `warn`.
 ///
@@ -45,6 +48,7 @@ struct Later {
 ///
 /// # Errors
 /// [`Code::BundleConfig`], [`Code::BundleRefused`], [`Code::ContainerSetup`].
+#[inline(never)]
 pub fn spawn(
     directory: &str,
     id: &Id,
@@ -67,14 +71,19 @@ pub fn spawn(
         .bytes_mut()
         .during(Op::Parse, &file_path)
         .at(Stage::Containers, Code::BundleConfig)?;
-    let (mut child, has_later_hooks) =
+    let (mut child, moments) =
         start_text(text, scratch, &file_path, &bundle, id, groups, &mut warn)?;
-    if has_later_hooks {
-        child.later = Some(Later { text: file, len });
+    if moments.contains(&true) {
+        child.later = Some(Later {
+            text: file,
+            len,
+            moments,
+        });
     }
     Ok(child)
 }
 
+#[inline(never)]
 fn start_text(
     text: &[u8],
     scratch: &mut [u8],
@@ -83,7 +92,7 @@ fn start_text(
     id: &Id,
     groups: Option<&Groups>,
     warn: &mut dyn FnMut(core::fmt::Arguments<'_>),
-) -> Result<(Child, bool), Error> {
+) -> Result<(Child, [bool; LATER.len()]), Error> {
     let config = Config::parse(text, scratch).map_err(|error| refusal(file_path, &error))?;
     for field in config.warnings.iter() {
         warn(format_args!(
@@ -98,9 +107,9 @@ fn start_text(
             "{id}: process.terminal in config.json is ignored: nobody is at a terminal, unless berth.console is true"
         ));
     }
-    let has_later_hooks = config.hooks.has(&[HookKind::Poststart, HookKind::Poststop]);
+    let moments = LATER.map(|moment| config.hooks.has(&[moment]));
     start_with_output(bundle, id, &config, groups)
-        .map(|child| (child, has_later_hooks))
+        .map(|child| (child, moments))
         .at(Stage::Containers, Code::ContainerSetup)
 }
 
@@ -115,6 +124,7 @@ fn refusal(path: &str, error: &ConfigError<'_>) -> Error {
     Error::new(Stage::Containers, code, Op::Parse, path, error)
 }
 
+#[inline(never)]
 fn start_with_output(
     bundle: &str,
     id: &Id,
@@ -215,22 +225,14 @@ impl Child {
         directory: &str,
         id: &str,
     ) -> Result<Option<Pid>, Fault> {
+        let is_it = |(kind, has): (HookKind, bool)| has && kind == moment;
         let Some(later) = &self.later else {
             return Ok(None);
         };
-        let text = later.text.bytes().get(..later.len).unwrap_or_default();
-        // It was checked before.
-        let has_hooks = json::check(text).is_ok_and(|config| {
-            let hooks = config.member("hooks");
-            hooks.is_some_and(|hooks| {
-                hooks
-                    .member(moment.name())
-                    .is_some_and(|list| !list.is_empty())
-            })
-        });
-        if !has_hooks {
+        if !LATER.into_iter().zip(later.moments).any(is_it) {
             return Ok(None);
         }
+        let text = later.text.bytes().get(..later.len).unwrap_or_default();
         let bundle = path(format_args!("{directory}/{id}")).during(Op::Open, id)?;
         let state = State {
             id,

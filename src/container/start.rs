@@ -67,6 +67,7 @@ pub enum Streams {
 ///
 /// # Errors
 /// Those of pipe2(2) and clone3(2).
+#[inline(never)]
 pub fn start(request: Request<'_>) -> Result<Birth, Fault> {
     let (control, mut voice) = control::pair(request.id)?;
     if builder::is_needed(&request) {
@@ -87,6 +88,7 @@ pub fn start(request: Request<'_>) -> Result<Birth, Fault> {
 }
 
 /// Sets everything up and executes the program, or says why not.
+#[inline(never)]
 pub(super) fn become_container(request: Request<'_>, voice: &mut Voice, rope: Option<Rope>) -> ! {
     let fault = setup::run(request, voice, rope);
     voice.say(Message::Fault(fault));
