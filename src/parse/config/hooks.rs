@@ -97,6 +97,7 @@ impl<'a> Hooks<'a> {
             .any(|moment| self.of(*moment).next().is_some())
     }
 
+    #[inline(never)]
     pub(super) fn read(config: Value<'a>) -> Result<Self, ConfigError<'a>> {
         let Some(hooks) = config.member("hooks") else {
             return Ok(Self::default());

@@ -117,6 +117,7 @@ impl<'a> Namespaces<'a> {
             })
     }
 
+    #[inline(never)]
     pub(super) fn read(
         reader: &mut Reader<'a>,
         config: Value<'a>,
@@ -153,6 +154,7 @@ impl<'a> Namespaces<'a> {
 
     /// A container whose mounts are not its own is a program in a directory, and nothing more: that has to be said, and what
     /// would change the mounts of others cannot be asked for.
+    #[inline(never)]
     pub(super) fn check_mounts(
         &self,
         config: Value<'a>,

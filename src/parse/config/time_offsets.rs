@@ -22,6 +22,7 @@ pub type TimeOffsets = [Option<Offset>; CLOCKS.len()];
 
 const FIELD: &str = "linux.timeOffsets";
 
+#[inline(never)]
 pub(super) fn read<'a>(
     config: Value<'a>,
     namespaces: &Namespaces<'a>,
