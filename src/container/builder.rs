@@ -20,6 +20,8 @@
 //! Hooks run in the builder's namespaces, so it is another process yet that joins those of others, makes the first process as its
 //! sibling (CLONE_PARENT), says which it is, and ends.
 //!
+//! Where those who are there already see it, it is not to be looked into until it is the program (PR_SET_DUMPABLE).
+//!
 //! # Whose child it is
 //!
 //! The first process is the builder's child until that ends, and only then the caller's: as an orphan it becomes PID 1's, and that
@@ -34,7 +36,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Pid;
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 
 use super::cgroup::Group;
 use super::control::{Message, Voice};
@@ -44,7 +46,7 @@ use super::setup;
 use super::start::{Place, Request, become_container};
 use super::state::State;
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{Config, HookKind, Kind};
+use crate::parse::config::{Config, HookKind, Kind, Namespace};
 use crate::sys::raw::{self, Forked};
 use crate::sys::{process, signal};
 
@@ -80,9 +82,8 @@ pub(super) fn run(request: Request<'_>, mut voice: Voice) -> ! {
 #[inline(never)]
 fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
     let (config, has_hooks) = (request.config, request.has_outside_hooks());
-    let group = request
-        .group
-        .filter(|_| matches!(request.place, Place::New));
+    let is_new = matches!(request.place, Place::New);
+    let group = request.group.filter(|_| is_new);
     let state = request.state();
     let Some((pid, rope)) = make_first(request, voice)? else {
         return Ok(());
@@ -92,7 +93,11 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
         pid: Some(pid),
         ..state
     };
-    let done = lead(config, group, has_hooks, &rope, pid, &state);
+    let maps = match is_new {
+        true => namespaces::write_maps(config, pid),
+        false => Ok(()),
+    };
+    let done = maps.and_then(|()| lead(config, group, has_hooks, &rope, pid, &state));
     if done.is_err() {
         // It is this process's child, which nobody else collects.
         let _ = process::signal(pid, signal::KILL);
@@ -154,6 +159,12 @@ fn join_and_make(
     pid_to: OwnedFd,
 ) -> Result<(), Fault> {
     let namespaces = &request.config.namespaces;
+    let is_seen = matches!(request.place, Place::Running(_))
+        || matches!(namespaces.get(Kind::Pid), Namespace::At(_));
+    if is_seen {
+        // Who is root there could look into the first process (ptrace(2)), which has more open than the program will have.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Op::Drop, "its memory")?;
+    }
     let flags = match request.place {
         Place::New => {
             joined.join()?;
@@ -197,7 +208,6 @@ fn lead(
     let go_on = || {
         let _ = send(rope, &number, SendFlags::NOSIGNAL);
     };
-    namespaces::write_maps(config, pid)?;
     if let Some(group) = group.filter(|_| config.namespaces.has(Kind::User)) {
         group.confine_devices(&config.resources)?;
     }

@@ -317,6 +317,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                     self.take_child(Source::Setup(index));
                     if self.children.builder_ended(index) {
                         let _ = self.children.end(&self.epoll, index, self.groups.as_mut());
+                        // They run for a container that could not be made, too (runtime.md, "Lifecycle").
+                        self.run_hooks(index, HookKind::Poststop);
                         self.children.forget(index);
                     }
                 }

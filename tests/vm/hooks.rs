@@ -75,7 +75,10 @@ fn failing() -> Vec<(Bundle, &'static str)> {
             "run hook /containers/all/rootfs/bin/guest of prestart, which ended with status 3 for bad-prestart: ECANCELED",
         ),
         (
-            hooked("no-hook", "createRuntime", json!({ "path": "/nowhere" })),
+            hooked("no-hook", "createRuntime", json!({ "path": "/nowhere" })).set(
+                "/hooks/poststop",
+                json!([hook(OUTSIDE, "after-failure", &[])]),
+            ),
             "run hook /nowhere of createRuntime for no-hook: ENOENT",
         ),
         (
@@ -265,6 +268,9 @@ fn a_hook_that_fails_keeps_the_container_from_running(lab: &Lab) -> Result<()> {
             "its program ran"
         );
     }
+    // What was made until then is to be taken away.
+    let after = "hook after-failure of no-hook stopped pid=false";
+    ensure!(outcome.console.contains(after), "no {after:?}");
     Ok(())
 }
 

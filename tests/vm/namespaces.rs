@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere a_container_joins_all_namespaces_of_another,
     everywhere a_container_joins_a_user_namespace,
     everywhere a_process_enters_a_container_that_runs,
+    everywhere a_process_that_enters_is_not_to_be_looked_into,
     everywhere a_container_holds_before_its_program,
     everywhere a_terminal_is_made_in_the_container_and_sent_out,
     once what_is_no_namespace_is_not_joined,
@@ -286,6 +287,7 @@ fn nested() -> Vec<Bundle> {
             &[("user", "/tmp/ns/user"), ("mount", ""), ("pid", "")],
         )
         .runs(["/bin/guest", "namespaces", "with-user"]),
+        with_maps(new("visits-user"), &map(0, FIRST, 65536)).runs(["/bin/guest", "identity"]),
         network("missing", "/tmp/ns/nothing"),
         network("no-namespace", "/nested/missing/config.json"),
         network("wrong-kind", "/proc/self/ns/ipc"),
@@ -390,6 +392,21 @@ fn a_process_enters_a_container_that_runs(lab: &Lab) -> Result<()> {
         ensure!(held == entered, "{kind}: {held} {entered}");
     }
     seen.printed("visitor ended with 0")
+}
+
+fn a_process_that_enters_is_not_to_be_looked_into(lab: &Lab) -> Result<()> {
+    let outcome = CONDUCTED.outcome(lab)?;
+    let seen = Seen::new(&outcome, "conductor");
+    for line in [
+        "visits-user: Some(Holding)",
+        "held, it belongs to 0",
+        "visits-user: Some(Running)",
+        "uid_map 0 100000 65536",
+        "visits-user ended with 0",
+    ] {
+        seen.printed(line)?;
+    }
+    Ok(())
 }
 
 fn a_container_holds_before_its_program(lab: &Lab) -> Result<()> {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use berth::parse::config::capabilities::Set;
-use berth::parse::config::{Config, ConfigError, container_id};
+use berth::parse::config::{Config, ConfigError, HookKind, Kind, container_id};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|file: &[u8]| {
@@ -27,6 +27,18 @@ fuzz_target!(|file: &[u8]| {
                 capabilities.each_warning(&mut |text| {
                     assert!(!text.to_string().contains(char::is_control));
                 });
+            }
+            let namespaces = &config.namespaces;
+            for map in [config.uid_map, config.gid_map] {
+                assert_eq!(map.is_some(), namespaces.is_new(Kind::User));
+                assert!(map.is_none_or(|map| map.ranges().all(|range| range.count > 0)));
+            }
+            assert!(namespaces.joined().all(|(_, path)| path.starts_with('/')));
+            for kind in HookKind::ALL {
+                for hook in config.hooks.of(kind) {
+                    assert!(hook.path.starts_with("/") && hook.args().next().is_some());
+                    assert!(hook.env().all(|text| !text.starts_with("=")));
+                }
             }
             for mount in &config.mounts {
                 assert!(!mount.destination.is_empty());

@@ -47,6 +47,7 @@ pub(crate) fn conduct() -> Result<()> {
     symlink(format!("/proc/{owner}/ns/user"), "/tmp/ns/user")?;
     facts::namespaces("owner", &owner.to_string())?;
     run("joins-user")?;
+    visit_and_hold(owner)?;
     end(owner)?;
 
     for id in ["missing", "no-namespace", "wrong-kind", "fifo"] {
@@ -166,6 +167,25 @@ fn enter(pid: i32) -> Result<()> {
     )?;
     println!("visitor: {:?}", birth.wait()?);
     println!("visitor {}", collect(&birth)?);
+    Ok(())
+}
+
+/// One that holds in a container with other users, where others see it.
+fn visit_and_hold(pid: i32) -> Result<()> {
+    let pid = Pid::from_raw(pid).context("no PID")?;
+    let container = pidfd_open(pid, PidfdFlags::empty())?;
+    let fifo = open(FIFO, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let place = Place::Running(container.as_fd());
+    let mut birth = make("visits-user", place, inherited(), Some(fifo))?;
+    println!("visits-user: {:?}", birth.wait()?);
+    let held = number(birth.pid().context("no PID")?);
+    // Files of a process belong to its user, unless it is not to be looked into (proc(5)).
+    let owner = fs::metadata(format!("/proc/{held}/environ"))?.uid();
+    println!("held, it belongs to {owner}");
+    let mut bytes = Vec::new();
+    File::open(FIFO)?.read_to_end(&mut bytes)?;
+    println!("visits-user: {:?}", birth.wait()?);
+    println!("visits-user {}", collect(&birth)?);
     Ok(())
 }
 
