@@ -20,8 +20,6 @@
 //! Hooks run in the builder's namespaces, so it is another process yet that joins those of others, makes the first process as its
 //! sibling (CLONE_PARENT), says which it is, and ends.
 //!
-//! Where those who are there already see it, it is not to be looked into until it is the program (PR_SET_DUMPABLE).
-//!
 //! # Whose child it is
 //!
 //! The first process is the builder's child until that ends, and only then the caller's: as an orphan it becomes PID 1's, and that
@@ -36,11 +34,12 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
+use rustix::process::Pid;
 
 use super::cgroup::Group;
 use super::control::{Message, Voice};
 use super::hooks;
+use super::limits;
 use super::namespaces::{self, Joined};
 use super::setup;
 use super::start::{Place, Request, become_container};
@@ -65,9 +64,14 @@ const BEFORE_THE_PROGRAM: &[HookKind] = &[
 pub(super) fn is_needed(request: &Request<'_>) -> bool {
     let config = request.config;
     config.namespaces.is_new(Kind::User)
-        || config.namespaces.joined().next().is_some()
-        || matches!(request.place, Place::Running(_))
+        || is_joining(request)
         || config.hooks.has(BEFORE_THE_PROGRAM)
+}
+
+/// Whether another process joins namespaces for it.
+pub(super) fn is_joining(request: &Request<'_>) -> bool {
+    matches!(request.place, Place::Running(_))
+        || request.config.namespaces.joined().next().is_some()
 }
 
 /// Does the builder's work, and ends.
@@ -119,7 +123,7 @@ fn make_first(request: Request<'_>, voice: &mut Voice) -> Result<Option<(Pid, Ow
         None,
     )
     .during(Op::Pipe, request.id)?;
-    if joined.is_empty() && matches!(request.place, Place::New) {
+    if !is_joining(&request) {
         let flags = namespaces::flags_of_new(&request.config.namespaces);
         return match fork(&request, flags)? {
             Forked::Child => {
@@ -161,9 +165,10 @@ fn join_and_make(
     let namespaces = &request.config.namespaces;
     let is_seen = matches!(request.place, Place::Running(_))
         || matches!(namespaces.get(Kind::Pid), Namespace::At(_));
+    limits::set_oom_score(&request.config.process)?;
     if is_seen {
-        // Who is root there could look into the first process (ptrace(2)), which has more open than the program will have.
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Op::Drop, "its memory")?;
+        // Before, since those who are there see the first process at once.
+        setup::hide()?;
     }
     let flags = match request.place {
         Place::New => {
@@ -171,7 +176,6 @@ fn join_and_make(
             namespaces::flags_of_new(namespaces)
         }
         Place::Running(container) => {
-            setup::hide()?;
             namespaces::join_container(container, namespaces)?;
             0
         }

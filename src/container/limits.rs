@@ -16,7 +16,7 @@ pub(super) fn set_oom_score(process: &Process<'_>) -> Result<(), Fault> {
         None => Ok(()),
         Some(score) => {
             let score = Text::<8>::new(score);
-            Procfs::new()?.write("self/oom_score_adj", score.as_str().as_bytes())
+            Procfs::new_or_mounted()?.write("self/oom_score_adj", score.as_str().as_bytes())
         }
     }
 }

@@ -35,10 +35,6 @@ impl<'p> Joined<'p> {
         Self(heapless::Vec::new())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Moves this process into all of them.
     ///
     /// The right to join one is had in the user namespace that it belongs to (setns(2)): a superuser has it before it gives up

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 
-use super::builder::Rope;
+use super::builder::{self, Rope};
 use super::confine;
 use super::control::{Message, Voice};
 use super::mounts::Mounts;
@@ -51,7 +51,9 @@ fn prepare_and_execute(
         pid,
         ..request.state()
     };
-    limits::set_oom_score(&config.process)?;
+    if !builder::is_joining(&request) {
+        limits::set_oom_score(&config.process)?;
+    }
     // Compiled while everything may still be called.
     let filter = config.seccomp.as_ref().map(Filter::of).transpose()?;
     let is_new = matches!(request.place, Place::New);

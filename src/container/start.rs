@@ -26,7 +26,8 @@ pub struct Request<'r> {
     pub group: Option<&'r Group>,
     /// Where its standard descriptors lead.
     pub streams: Streams,
-    /// A FIFO, opened with O_PATH: when all is set up, the process says [`super::News::Holding`] and opens it for writing, which
+    /// A FIFO, opened with O_PATH. It must be writable for everybody, in a directory that is not: the root of a user namespace is
+    /// somebody else outside. When all is set up, the process says [`super::News::Holding`] and opens it for writing, which
     /// waits until somebody opens it for reading (fifo(7)). Who does reads the end of the file when the program runs, else what
     /// [`super::released`] understands.
     pub hold: Option<OwnedFd>,

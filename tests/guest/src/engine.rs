@@ -27,7 +27,9 @@ const FIFO: &str = "/tmp/fifo";
 pub(crate) fn conduct() -> Result<()> {
     // SAFETY: prctl(2): the request takes no pointers.
     ensure!(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } == 0);
-    mknodat(CWD, FIFO, FileType::Fifo, Mode::from_raw_mode(0o600), 0).context("make a FIFO")?;
+    // The root of a user namespace is somebody else here.
+    rustix::process::umask(Mode::empty());
+    mknodat(CWD, FIFO, FileType::Fifo, Mode::from_raw_mode(0o622), 0).context("make a FIFO")?;
     let holder = hold()?;
     let names = ["mnt", "pid", "uts", "ipc", "cgroup", "net", "time"];
     fs::create_dir("/tmp/ns")?;
@@ -177,7 +179,9 @@ fn visit_and_hold(pid: i32) -> Result<()> {
     let fifo = open(FIFO, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let place = Place::Running(container.as_fd());
     let mut birth = make("visits-user", place, inherited(), Some(fifo))?;
-    println!("visits-user: {:?}", birth.wait()?);
+    let news = birth.wait()?;
+    println!("visits-user: {news:?}");
+    ensure!(news == Some(News::Holding), "it does not hold");
     let held = number(birth.pid().context("no PID")?);
     // Files of a process belong to its user, unless it is not to be looked into (proc(5)).
     let owner = fs::metadata(format!("/proc/{held}/environ"))?.uid();
