@@ -8,7 +8,7 @@
 //!
 //! # How to start one
 //!
-//! [`start`] takes a [`Request`] (the bundle's directory, the parsed configuration, the control group, where the standard
+//! [`start()`] takes a [`Request`] (the bundle's directory, the parsed configuration, the control group, where the standard
 //! descriptors lead, whether to hold before the program is executed) and gives a [`Birth`] at once. PID 1 watches that as a
 //! descriptor and calls [`Birth::hear`]; a command calls [`Birth::wait`]. Both get [`News`]: it holds, it runs, it failed.
 //! [`Birth::pid`] is the first process, as soon as it is known. Where making the container takes time, a short-lived builder does

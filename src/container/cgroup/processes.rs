@@ -61,7 +61,7 @@ impl Group {
         fs::write_file(self, FREEZE, b"0")
     }
 
-    /// Waits for a change of `cgroup.events`, which is an exceptional condition there (cgroup-v2.rst, "[Un]populated
+    /// Waits for a change of `cgroup.events`, which is an exceptional condition there (cgroup-v2.rst, "\[Un\]populated
     /// Notification").
     fn wait_until_frozen(&self) -> Result<(), Errno> {
         let events = openat(
