@@ -64,6 +64,9 @@ fn prepare_and_execute(
         }
         hide()?;
         make_root(&request, rope.as_ref(), &state)?;
+        if let Streams::Pipes { .. } = request.streams {
+            console::read_own_null().during(Op::Open, "/dev/null")?;
+        }
     } else if let Streams::Terminal(socket) = &request.streams {
         let root = mount::open_root()?;
         terminal::set_up(root.as_fd(), config.process.console_size, socket, false)?;

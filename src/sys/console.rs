@@ -8,6 +8,7 @@ use rustix::fs::{
     CWD, FileType, Mode, OFlags, fchown, fcntl_setfl, fstat, makedev, mknodat, open, unlink,
 };
 use rustix::io::{dup, fcntl_getfd};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Uid;
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout};
 
@@ -76,6 +77,31 @@ pub fn give_pipes_to(user: Uid) {
         if fstat(stream).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_fifo()) {
             let _ = fchown(stream, Some(user), None);
         }
+    }
+}
+
+/// Gives the program nothing to read that is the host's: who is root may change the permissions of what a descriptor leads to, and
+/// the host's null device is everybody's. So standard input becomes that of this root, or where it has none, a pipe without a
+/// writer.
+///
+/// # Errors
+/// Those of pipe2(2) and dup2(2).
+pub fn read_own_null() -> rustix::io::Result<()> {
+    let flags =
+        OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let null = open("/dev/null", flags, Mode::empty());
+    let is_null = |file: &OwnedFd| {
+        fstat(file).is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+                && stat.st_rdev == makedev(1, 3)
+        })
+    };
+    match null.ok().filter(is_null) {
+        Some(null) => {
+            fcntl_setfl(&null, OFlags::RDWR)?;
+            dup2_stdin(null)
+        }
+        None => dup2_stdin(pipe_with(PipeFlags::CLOEXEC)?.0),
     }
 }
 

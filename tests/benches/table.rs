@@ -39,7 +39,7 @@ impl Table {
         self.row(
             "release binary",
             bytes(size),
-            "goal 160 KiB, refused above 256 KiB",
+            "goal 160 KiB, refused above 448 KiB",
         );
         Ok(())
     }

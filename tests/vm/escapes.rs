@@ -1,7 +1,7 @@
 //! The known ways out of a container, tried again from inside: one boot with a container for each, and one in which a renaming
 //! process meets the set-up of many others.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use berth_qemu::disk::Fs;
 use berth_qemu::vm::{Ended, Outcome};
 use berth_tests::{Bundle, Lab, Seen, Shared, disk, field};
@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere program_of_pid_1_cannot_be_written,
     everywhere sealed_program_cannot_be_written_when_it_has_ended,
     once null_device_of_an_image_is_not_used_for_masks,
+    once standard_input_is_not_the_hosts_null_device,
     once console_of_an_image_leads_nowhere,
     once container_that_runs_the_binary_itself_does_not_change_it,
     everywhere machine_outlives_all_attempts,
@@ -74,6 +75,14 @@ fn boot(lab: &Lab) -> Result<Outcome> {
             )
             .set("/root/path", json!("image"))
             .runs(["/bin/guest", "exit", "0"]),
+        Bundle::new("input")
+            .mount("/mnt", "bind", "/dev", &["bind", "ro"])
+            .runs(["/bin/guest", "chmod-input", "/mnt/null"]),
+        Bundle::new("input-image")
+            .set("/mounts", json!([]))
+            .mount("/mnt", "bind", "/dev", &["bind", "ro"])
+            .set("/root/path", json!("image"))
+            .runs(["/bin/guest", "chmod-input", "/mnt/null"]),
         Bundle::new("last").runs(["/bin/guest", "work", "5"]),
     ];
     let mut tree = disk::files(bundles)?;
@@ -86,11 +95,12 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     }
     let script = "containers/interpreter/rootfs/bin/script";
     tree = tree.executable(script, "#!/proc/self/exe\n");
-    for id in ["null-image", "console-image"] {
+    for id in ["null-image", "console-image", "input-image"] {
         let image = format!("containers/{id}/image");
         tree = tree
             .copy(berth_tests::guest()?, format!("{image}/bin/guest"))
             .directory(format!("{image}/proc"))
+            .directory(format!("{image}/mnt"))
             .directory(format!("{image}/real"))
             .symlink(format!("{image}/dev"), "/real")
             .symlink(format!("{image}/real/null"), "/proc/version")
@@ -167,6 +177,19 @@ fn sealed_program_cannot_be_written_when_it_has_ended(lab: &Lab) -> Result<()> {
     sealed.printed("escape sealed-running ETXTBSY")?;
     sealed.printed("escape sealed-after EPERM")?;
     sealed.exited(0)
+}
+
+fn standard_input_is_not_the_hosts_null_device(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    for id in ["input", "input-image"] {
+        let seen = Seen::new(&outcome, id);
+        seen.printed("input true, read Ok(0)")?;
+        let [host] = seen.facts("inode")[..] else {
+            bail!("{id} has not seen the host's");
+        };
+        ensure!(host.starts_with("/mnt/null 20666 "), "{id}: {host}");
+    }
+    Ok(())
 }
 
 fn null_device_of_an_image_is_not_used_for_masks(lab: &Lab) -> Result<()> {

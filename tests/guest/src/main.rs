@@ -90,6 +90,10 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["work", rounds] => hostile::work(rounds.parse()?)?,
         ["audit"] => hostile::audit()?,
         ["escape", words @ ..] => escapes::run(words)?,
+        ["chmod-input", host] => {
+            escapes::chmod_input();
+            facts::inodes(&[host])?;
+        }
         ["mountat"] => mountat::check()?,
         ["limits", files @ ..] => limits::show(files)?,
         ["fill", most] => limits::fill(most.parse()?)?,
