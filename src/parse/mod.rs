@@ -22,6 +22,8 @@
 //! | [`uevent`] | netlink datagrams and sysfs `uevent` files | the kernel |
 //! | [`kmsg`] | records of `/dev/kmsg` | the kernel, and programs |
 //! | [`modules`] | `modules.dep`, `.softdep`, `.alias`, `.builtin` | depmod |
+//! | [`arguments`] | the words behind the program's name | people, engines |
+//! | [`stat`] | `/proc/<pid>/stat` | the kernel |
 //! | [`executable`] | the beginning of a program's file | linkers, script authors |
 //! | [`json`], and on it [`config`] | an OCI bundle's `config.json` | container tools |
 //! | [`seccomp`] | the profile in it, which becomes a program for the kernel | container tools |
@@ -35,6 +37,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::string_slice, clippy::arithmetic_side_effects))]
 
+pub mod arguments;
 pub(crate) mod bytes;
 pub mod checksum;
 pub mod choice;
@@ -55,6 +58,7 @@ pub mod nearest;
 pub mod partition;
 pub mod read_at;
 pub mod seccomp;
+pub mod stat;
 pub mod superblock;
 pub mod uevent;
 pub mod uuid;
