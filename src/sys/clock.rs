@@ -17,6 +17,13 @@ pub fn now() -> Moment {
     Moment(time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000)
 }
 
+/// The time of day: seconds since 1970, and nanoseconds.
+pub fn wall() -> (u64, u32) {
+    let time = raw::wall_time();
+    // A clock from before 1970 has not been set.
+    (u64::try_from(time.tv_sec).unwrap_or(0), time.tv_nsec as u32)
+}
+
 impl Moment {
     /// How long it is from now until this moment, as poll(2) and its kin take it; zero if it has passed.
     pub fn from_now(self) -> Timespec {

@@ -16,20 +16,19 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout}
 pub const PATH: &str = "/dev/console";
 
 /// Makes sure that descriptors 0, 1 and 2 are open, so that no file that is opened later is taken for one of them.
-#[allow(
-    unused_unsafe,
-    reason = "with the standard library, which tests turn on, rustix has these safe"
-)]
 pub fn occupy_standard_descriptors() {
-    // SAFETY: the descriptors are only asked whether they are open, not read or closed.
-    let standard = unsafe { [stdin(), stdout(), stderr()] };
-    let open_already = standard
+    let open_already = standard_descriptors()
         .iter()
         .all(|descriptor| fcntl_getfd(descriptor).is_ok());
     if open_already {
         return;
     }
-    let Some(null) = open_own_null() else { return };
+    occupy_with(open_own_null());
+}
+
+/// Puts copies of `null` where the three are not open.
+pub fn occupy_with(null: Option<OwnedFd>) {
+    let Some(null) = null else { return };
     // Descriptors are given out from the lowest free number on.
     while let Ok(copy) = dup(&null) {
         if rustix::fd::AsRawFd::as_raw_fd(&copy) > 2 {
@@ -39,14 +38,19 @@ pub fn occupy_standard_descriptors() {
     }
 }
 
-/// Writes to standard error, if it is open.
+/// The standard input, output and error, open or not.
 #[allow(
     unused_unsafe,
     reason = "with the standard library, which tests turn on, rustix has these safe"
 )]
+pub fn standard_descriptors() -> [BorrowedFd<'static>; 3] {
+    // SAFETY: nothing in this program closes the three, and a call on one that is not open fails.
+    unsafe { [stdin(), stdout(), stderr()] }
+}
+
+/// Writes to standard error, if it is open.
 pub fn complain(text: &str) {
-    // SAFETY: the descriptor is written to, not closed; if it is not open, the write fails.
-    let standard_error = unsafe { stderr() };
+    let [_, _, standard_error] = standard_descriptors();
     let _ = rustix::io::write(standard_error, text.as_bytes());
 }
 

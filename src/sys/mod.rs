@@ -26,6 +26,7 @@ pub mod net;
 pub mod netlink;
 pub mod node;
 pub mod path;
+pub mod pidfd;
 pub mod process;
 pub mod procfs;
 pub mod raw;

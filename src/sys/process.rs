@@ -30,6 +30,33 @@ impl<'a> Environment<'a> {
     pub(super) const fn list(self) -> StringList<'a> {
         self.0
     }
+
+    /// The value of the variable `name`, if it is UTF-8.
+    pub fn value(self, name: &str) -> Option<&'a str> {
+        let mut variables = self.0.iter().filter_map(|variable| variable.to_str().ok());
+        variables.find_map(|variable| variable.strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
+/// The words that this program was started with, its own name first.
+#[derive(Clone, Copy)]
+pub struct Arguments<'a>(StringList<'a>);
+
+impl<'a> Arguments<'a> {
+    /// The words in `list`.
+    pub const fn from_list(list: StringList<'a>) -> Self {
+        Self(list)
+    }
+
+    /// All of them.
+    pub const fn list(self) -> StringList<'a> {
+        self.0
+    }
+
+    /// The words, in order; `Err` for one that is not UTF-8.
+    pub fn iter(self) -> impl Iterator<Item = Result<&'a str, &'a core::ffi::CStr>> {
+        self.0.iter().map(|word| word.to_str().map_err(|_| word))
+    }
 }
 
 /// Replaces this process by the program at `path`; returns only on failure.

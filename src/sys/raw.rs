@@ -9,7 +9,7 @@ use core::mem::size_of;
 use linux_raw_sys::general as linux;
 use rustix::event::Timespec;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use rustix::process::Pid;
 
 use super::arch::{illegal_instruction, syscall5};
@@ -129,6 +129,13 @@ impl<'a> StringList<'a> {
     #[cfg(test)]
     pub(super) const fn pointers(self) -> &'a [*const c_char] {
         self.0
+    }
+
+    /// The strings, in order.
+    pub fn iter(self) -> impl Iterator<Item = &'a CStr> {
+        let strings = self.0.iter().take_while(|pointer| !pointer.is_null());
+        // SAFETY: it is not null, so it points to a C string that outlives the list.
+        strings.map(|pointer| unsafe { CStr::from_ptr(*pointer) })
     }
 }
 
@@ -273,9 +280,17 @@ pub fn mount_setattr(
 }
 
 /// `clock_gettime(2)` of CLOCK_BOOTTIME, which every kernel since 2.6.39 has: no error is possible.
-///
-/// rustix would look the call up in the vDSO, which saves nothing for a clock that is read a few dozen times.
 pub fn boot_time() -> Timespec {
+    time_of(linux::CLOCK_BOOTTIME)
+}
+
+/// `clock_gettime(2)` of CLOCK_REALTIME.
+pub fn wall_time() -> Timespec {
+    time_of(linux::CLOCK_REALTIME)
+}
+
+/// rustix would look the call up in the vDSO, which saves nothing for a clock that is read a few dozen times.
+fn time_of(clock: u32) -> Timespec {
     let mut time = linux::__kernel_timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -284,7 +299,7 @@ pub fn boot_time() -> Timespec {
     unsafe {
         syscall5(
             linux::__NR_clock_gettime,
-            linux::CLOCK_BOOTTIME as usize,
+            clock as usize,
             (&raw mut time).expose_provenance(),
             0,
             0,
@@ -295,6 +310,35 @@ pub fn boot_time() -> Timespec {
         tv_sec: time.tv_sec,
         tv_nsec: time.tv_nsec,
     }
+}
+
+/// `pidfd_send_signal(2)`: sends any signal, those without a name too; 0 only asks whether there is a process to send to.
+///
+/// # Errors
+/// Those of `pidfd_send_signal(2)`.
+pub fn pidfd_send_signal(process: BorrowedFd<'_>, signal: u32) -> Result<(), Errno> {
+    // SAFETY: the pointer to a `siginfo_t` is null, which the kernel fills in itself then.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_pidfd_send_signal,
+            process.as_raw_fd() as usize,
+            signal as usize,
+            0,
+            0,
+            0,
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Whether the descriptor `number` is open, and stays so when a program is executed.
+pub fn is_inherited(number: u32) -> bool {
+    let Ok(number) = i32::try_from(number) else {
+        return false;
+    };
+    // SAFETY: the number is not -1, and the descriptor is only asked for its flags.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl_getfd(descriptor).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
 }
 
 /// `ioctl(2)`, `NS_GET_NSTYPE` (ioctl_nsfs(2)): the `CLONE_NEW*` of a namespace.

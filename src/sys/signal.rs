@@ -17,6 +17,8 @@ pub const TERM: u32 = linux::SIGTERM;
 pub const KILL: u32 = linux::SIGKILL;
 /// Ctrl-Alt-Del, once the kernel was told to send it (reboot(2), LINUX_REBOOT_CMD_CAD_OFF).
 pub const INT: u32 = linux::SIGINT;
+/// The terminal has another size.
+pub const WINCH: u32 = linux::SIGWINCH;
 /// The power fails, or the hypervisor asks for power-off.
 pub const PWR: u32 = linux::SIGPWR;
 
