@@ -31,8 +31,9 @@ test: setup ## run the tests that need no virtual machine
 	$(CARGO) test -p berth-qemu --lib --bins
 	$(CARGO) test -p berth-tests --lib --bins
 
-qemu-test: setup init guest ## boot all virtual machines of the tests; `ARGS=name` only those
+qemu-test: setup init guest ## run the command's tests and boot all virtual machines of the tests; `ARGS=name` only those
 	$(CARGO) test -p berth-qemu --test machine
+	$(CARGO) test -p berth-tests --test native -- $(ARGS)
 	$(CARGO) test -p berth-tests --test vm -- $(ARGS)
 
 qemu-matrix: setup init guest ## boot those of the matrix on the kernels 6.1, 6.12 and 7

@@ -336,7 +336,7 @@ codes! {
     3 BadValue "a key of the kernel command line has a value that does not parse",
     4 Unsupported "the kernel command line asks for something that this version cannot do",
     5 EarlyMount "one of the first mounts (proc, sysfs, devtmpfs, …) failed",
-    6 NotPid1 "the program was started, but not as PID 1",
+    6 NotPid1 "the program was started neither as PID 1 nor with a command",
     7 Panic "PID 1 panicked: a defect of berth",
     8 EventLoop "a descriptor that PID 1 waits on could not be made",
     10 ModuleMissing "a module that modules.dep names is not in the image",
@@ -366,6 +366,14 @@ codes! {
     54 ContainerExec "a container's program could not be executed",
     55 ContainerLimit "there are more bundles than can be supervised",
     60 Unmount "a filesystem could not be unmounted at the end",
+    70 Usage "the words of a command cannot be understood",
+    71 InUse "there is a container of this id already",
+    72 NoContainer "there is no container of this id",
+    73 WrongStatus "the container is not in a state in which this can be done",
+    74 State "what is remembered of containers cannot be read or written",
+    75 Control "the processes of a container cannot be reached",
+    76 Terminal "a terminal could not be set up or handed over",
+    77 Output "what a command has to say could not be written",
 }
 
 impl fmt::Display for Code {

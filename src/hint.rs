@@ -27,7 +27,7 @@ pub fn hint(error: &Error) -> &'static str {
             "the initramfs must be writable and hold nothing in the way of /proc, /sys, /dev and /run"
         }
         (Code::NotPid1, _) => {
-            "boot it: `berth-qemu run`, or a kernel with this program as /init of its initramfs"
+            "boot it as /init of an initramfs (`berth-qemu run`), or see `berth --help` for its commands"
         }
         (Code::Panic, _) => {
             "report it, with the text above and the version of berth and of the kernel"
@@ -128,6 +128,25 @@ pub fn hint(error: &Error) -> &'static str {
         (Code::Unmount, _) => {
             "something still uses it; what was written is safe, it was synchronised"
         }
+        (Code::Usage, _) => {
+            "`berth --help` lists the commands, `berth COMMAND --help` what one of them takes"
+        }
+        (Code::InUse, _) => "choose another id, or remove the container: `berth delete --force ID`",
+        (Code::NoContainer, _) => {
+            "`berth list` shows those that there are; --root must be the one that the container was created with"
+        }
+        (Code::WrongStatus, _) => "`berth state ID` shows its status",
+        (Code::State, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
+            "name a directory that can be written with --root"
+        }
+        (Code::State, _) => {
+            "see the directory of --root; what is broken there can be removed by hand"
+        }
+        (Code::Control, _) => "see the kernel's own words; the container may be gone by now",
+        (Code::Terminal, _) => {
+            "process.terminal needs --console-socket, or a terminal on standard input; without it, --console-socket is refused"
+        }
+        (Code::Output, _) => "make room, or name another file",
     }
 }
 

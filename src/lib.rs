@@ -18,13 +18,13 @@
 //! Data goes one way: text, plan, effects. [`plan::Plan`] is everything that was asked for; no later stage reads the
 //! command line. [`boot`] is a chain of types in which each stage consumes the proof that the last one returned, so that a
 //! wrong order does not compile. [`supervise`] is a loop around a table of decisions. [`container`] is the engine: bundles
-//! in, isolated processes out.
+//! in, isolated processes out. Where the program is not PID 1 it is a [`command`], which hands bundles to the same engine.
 //!
 //! # Layers
 //!
 //! | layer | modules | rules |
 //! |---|---|---|
-//! | 3: what happens, in order | [`boot`], [`container`], [`supervise`], [`events`] | no system calls but through `sys` and rustix; adds the *stage* to a failure |
+//! | 3: what happens, in order | [`boot`], [`container`], [`supervise`], [`events`], [`command`] | no system calls but through `sys` and rustix; adds the *stage* to a failure |
 //! | 2: how | [`sys`] | thin calls; adds *operation* and *subject* to an errno; the only home of `unsafe` in the library |
 //! | 1: text and bytes to values | [`parse`], [`plan`] | no I/O, no `unsafe`, cannot panic; each parser has a fuzz target |
 //! | 0: words for all | [`error`], [`errno`], [`hint`], [`log`], [`text`] | no I/O |
@@ -57,6 +57,7 @@
 )]
 
 pub mod boot;
+pub mod command;
 pub mod container;
 pub mod errno;
 pub mod error;

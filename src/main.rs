@@ -1,4 +1,5 @@
-//! PID 1. What each step does, and why in this order, is told in the library: `berth::boot`, `berth::supervise`.
+//! PID 1, and the command where it is not. What each step does, and why in this order, is told in the library: `berth::boot`,
+//! `berth::supervise`, `berth::command`.
 
 #![no_std]
 #![no_main]
@@ -8,21 +9,30 @@ mod rt;
 use core::convert::Infallible;
 
 use berth::boot::{CommandLine, Machine, Pid1, failure};
+use berth::command;
 use berth::error::Error;
 use berth::supervise::supervise;
-use berth::sys::process::Environment;
+use berth::sys::process::{Arguments, Environment};
+use berth::sys::raw;
 
-fn main(environment: Environment<'_>) -> ! {
+fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> ! {
+    let Some(pid1) = Pid1::claim() else {
+        raw::exit(command::main(arguments, environment).into())
+    };
     let mut machine = Machine::new();
-    match boot(&mut machine, environment) {
+    match boot(pid1, &mut machine, environment) {
         Ok(never) => match never {},
         Err(error) => failure::fail(&mut machine, &error),
     }
 }
 
-fn boot(machine: &mut Machine, environment: Environment<'_>) -> Result<Infallible, Error> {
+fn boot(
+    pid1: Pid1,
+    machine: &mut Machine,
+    environment: Environment<'_>,
+) -> Result<Infallible, Error> {
     let mut text = CommandLine::new();
-    let mut early = Pid1::claim(machine)?.mount_early()?;
+    let mut early = pid1.mount_early(machine)?;
     let plan = early.read_plan(&mut text)?;
     // A panic is a defect, and there is none to be had: the test of what becomes of one builds the program with this.
     #[expect(unexpected_cfgs, reason = "set by the test alone")]

@@ -7,7 +7,7 @@ use core::ffi::c_char;
 use core::panic::PanicInfo;
 use core::slice;
 
-use berth::sys::process::Environment;
+use berth::sys::process::{Arguments, Environment};
 use berth::sys::raw::StringList;
 
 /// Where the kernel starts the program: the stack pointer points at argc, argv, a null pointer, envp, a null pointer, the
@@ -44,16 +44,23 @@ unsafe extern "C" fn _start() -> ! {
 
 unsafe extern "C" fn start(stack: *const usize) -> ! {
     // SAFETY: the kernel put argc here, and the vectors behind it.
-    let environment = unsafe {
+    let (arguments, environment) = unsafe {
         let argc = *stack;
-        let envp = stack.add(1 + argc + 1).cast::<*const c_char>();
+        let argv = stack.add(1).cast::<*const c_char>();
+        let envp = argv.add(argc + 1);
         let mut len = 0;
         while !(*envp.add(len)).is_null() {
             len += 1;
         }
-        Environment::from_list(StringList::new(slice::from_raw_parts(envp, len + 1)))
+        (
+            StringList::new(slice::from_raw_parts(argv, argc + 1)),
+            StringList::new(slice::from_raw_parts(envp, len + 1)),
+        )
     };
-    crate::main(environment)
+    crate::main(
+        Arguments::from_list(arguments),
+        Environment::from_list(environment),
+    )
 }
 
 #[panic_handler]

@@ -93,47 +93,36 @@ const NODES: &[(&str, u32, u32, u32)] = &[
 ];
 
 /// PID 1, with a log and nothing else.
-pub struct Pid1<'m> {
-    machine: &'m mut Machine,
-}
+pub struct Pid1(());
 
 /// The kernel's filesystems are mounted, uevents are heard.
 pub struct Early<'m> {
     machine: &'m mut Machine,
 }
 
-impl<'m> Pid1<'m> {
-    /// Makes sure that this process is PID 1 and can speak.
-    ///
-    /// # Errors
-    /// [`Code::NotPid1`]: nothing was touched.
-    pub fn claim(machine: &'m mut Machine) -> Result<Self, Error> {
+impl Pid1 {
+    /// Makes sure that this process is PID 1 and can speak. `None`, and nothing was touched, if it is not: then it is a command.
+    #[must_use]
+    pub fn claim() -> Option<Self> {
         if !process::is_pid_1() {
-            return Err(Error::new(
-                Stage::Early,
-                Code::NotPid1,
-                Op::Exec,
-                "berth",
-                "it is the first program of a machine: put it into an initramfs as /init",
-            ));
+            return None;
         }
+        super::machine::claim();
         console::occupy_standard_descriptors();
         kmsg::open_log();
-        Ok(Self { machine })
+        Some(Self(()))
     }
 
     /// Mounts the kernel's filesystems and takes the console. What is mounted already stays as it is.
     ///
     /// # Errors
     /// [`Code::EarlyMount`], [`Code::EventLoop`].
-    pub fn mount_early(self) -> Result<Early<'m>, Error> {
-        if let Err(error) = Self::mount_all(self.machine) {
-            honour_failure_policy(self.machine);
+    pub fn mount_early(self, machine: &mut Machine) -> Result<Early<'_>, Error> {
+        if let Err(error) = Self::mount_all(machine) {
+            honour_failure_policy(machine);
             return Err(error);
         }
-        Ok(Early {
-            machine: self.machine,
-        })
+        Ok(Early { machine })
     }
 
     fn mount_all(machine: &mut Machine) -> Result<(), Error> {

@@ -25,9 +25,6 @@ const DELIVERY: Duration = Duration::from_secs(2);
 
 /// Reports `error` and ends the boot as the plan, or what could be read of it, says.
 pub fn fail(machine: &mut Machine, error: &Error) -> ! {
-    if error.code == Code::NotPid1 {
-        complain_and_exit(error);
-    }
     let action = machine.on_failure.action;
     if error.stage == Stage::Early {
         // The port of the event stream may need a driver; whether it can be loaded is not what the report is about.
@@ -41,14 +38,6 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
     deliver(machine);
     rustix::fs::sync();
     act(machine, error.code)
-}
-
-/// A program that was started by hand is no boot: it says what it is for and ends.
-fn complain_and_exit(error: &Error) -> ! {
-    let mut text = Text::<512>::EMPTY;
-    text.push(format_args!("berth: {error}\n  {}\n", hint(error)));
-    console::complain(text.as_str());
-    crate::sys::raw::exit(OWN_FAILURE.into())
 }
 
 /// Waits until the event stream is written, if it has a device or may get one, but no longer than [`DELIVERY`].
@@ -179,6 +168,13 @@ pub fn panicked(place: core::fmt::Arguments<'_>) -> ! {
         "berth",
         place,
     );
+    if !super::machine::is_claimed() {
+        // A command has no machine to end.
+        let mut text = Text::<512>::EMPTY;
+        text.push(format_args!("berth: {error}\n  {}\n", hint(&error)));
+        console::complain(text.as_str());
+        crate::sys::raw::exit(OWN_FAILURE.into())
+    }
     kmsg::error(Stage::Early, format_args!("{error}"));
     kmsg::error(Stage::Early, format_args!("  {}", hint(&error)));
     rustix::fs::sync();

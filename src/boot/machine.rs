@@ -1,6 +1,6 @@
 //! What a boot carries from stage to stage: the event stream, the uevent socket, the times.
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use core::time::Duration;
 
 use rustix::fs::{Mode, OFlags, open};
@@ -23,6 +23,19 @@ pub(super) const EVENT_PORT: &str = "org.berth.events";
 
 /// [`FailurePolicy::action`] for the panic handler, which has no machine to ask.
 static FAILURE_ACTION: AtomicU8 = AtomicU8::new(OnFailure::Reboot as u8);
+
+/// Whether this process is PID 1 of a machine, for the panic handler too: what a command does ends no machine.
+static CLAIMED: AtomicBool = AtomicBool::new(false);
+
+/// From now on the machine is ours.
+pub(super) fn claim() {
+    CLAIMED.store(true, Ordering::Relaxed);
+}
+
+/// Whether the machine is ours.
+pub(super) fn is_claimed() -> bool {
+    CLAIMED.load(Ordering::Relaxed)
+}
 
 /// What `berth.on_failure=` asks for, as far as it is known.
 pub(super) fn failure_action() -> OnFailure {

@@ -168,7 +168,7 @@ fn join_and_make(
     limits::set_oom_score(&request.config.process)?;
     if is_seen {
         // Before, since those who are there see the first process at once.
-        setup::hide()?;
+        setup::hide(request.keeps_keyring)?;
     }
     let flags = match request.place {
         Place::New => {

@@ -37,7 +37,7 @@ use crate::text::Text;
 /// # Errors
 /// `ECANCELED` for a hook that ended badly, `ETIMEDOUT` for one that was too slow, those of execve(2) and of the rest.
 #[inline(never)]
-pub(super) fn run(config: &Config<'_>, moment: HookKind, state: &State<'_>) -> Result<(), Fault> {
+pub fn run(config: &Config<'_>, moment: HookKind, state: &State<'_>) -> Result<(), Fault> {
     config
         .hooks
         .of(moment)
@@ -118,6 +118,8 @@ fn execute(
     state: &State<'_>,
     input: impl AsFd,
 ) -> Result<Infallible, Errno> {
+    // Whoever runs it may have blocked them.
+    signal::unblock_all();
     // A group of its own, which can be killed as a whole.
     rustix::process::setsid()?;
     dup2_stdin(input)?;

@@ -62,7 +62,7 @@ fn prepare_and_execute(
         if config.namespaces.is_new(Kind::Network) {
             net::bring_loopback_up()?;
         }
-        hide()?;
+        hide(request.keeps_keyring)?;
         make_root(&request, rope.as_ref(), &state)?;
         if let Streams::Pipes { .. } = request.streams {
             console::read_own_null().during(Op::Open, "/dev/null")?;
@@ -119,10 +119,13 @@ fn prepare_and_execute(
 /// of its own: a session keyring is inherited, like a descriptor (session-keyring(7)).
 ///
 /// What it writes to its own `/proc` comes before: that is the host's from then on.
-pub(super) fn hide() -> Result<(), Fault> {
+pub(super) fn hide(keeps_keyring: bool) -> Result<(), Fault> {
     const KEYRING: &str = "a session keyring";
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .during(Op::Configure, "PR_SET_DUMPABLE")?;
+    if keeps_keyring {
+        return Ok(());
+    }
     match raw::new_session_keyring() {
         // Without keys there are none to hide.
         Err(Errno::NOSYS) => Ok(()),

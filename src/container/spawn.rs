@@ -113,7 +113,9 @@ fn start_text(
         .at(Stage::Containers, Code::ContainerSetup)
 }
 
-fn refusal(path: &str, error: &ConfigError<'_>) -> Error {
+/// Why a `config.json` is refused: `path` is its own, or its bundle's.
+#[must_use]
+pub fn refusal(path: &str, error: &ConfigError<'_>) -> Error {
     let code = match error {
         ConfigError::Unsupported(_)
         | ConfigError::UnsupportedValue { .. }
@@ -197,6 +199,7 @@ fn begin(
         group,
         streams,
         hold: None,
+        keeps_keyring: false,
     })?;
     Ok((birth, output))
 }
@@ -257,7 +260,7 @@ impl Child {
 }
 
 /// How a failed set-up is known: by its code, the container and the fault, if it could tell it.
-pub fn setup_error(id: &Id, fault: Option<Fault>) -> Error {
+pub fn setup_error(id: &str, fault: Option<Fault>) -> Error {
     let Some(fault) = fault else {
         return Error::new(
             Stage::Containers,

@@ -31,6 +31,8 @@ pub struct Request<'r> {
     /// waits until somebody opens it for reading (fifo(7)). Who does reads the end of the file when the program runs, else what
     /// [`super::released`] understands.
     pub hold: Option<OwnedFd>,
+    /// Whether it has the caller's session keyring, and not one of its own.
+    pub keeps_keyring: bool,
 }
 
 /// Where a process is started.

@@ -18,6 +18,8 @@ pub enum Status {
     Created,
     /// Its program runs.
     Running,
+    /// Its control group is frozen: a status of this runtime's own, as the specification allows.
+    Paused,
     /// Its first process has ended.
     Stopped,
 }
@@ -30,6 +32,7 @@ impl Status {
             Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
         }
     }

@@ -104,7 +104,7 @@ const ATTRIBUTES: u32 =
     MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | ATIME | MS_NODIRATIME | MS_NOSYMFOLLOW;
 
 /// The words of one mount. With an `r` before them, or `=recursive` behind them, many are those of all mounts below it too.
-const WORDS: &[(&str, Meaning)] = &[
+pub const WORDS: &[(&str, Meaning)] = &[
     ("defaults", Set(0)),
     ("ro", Set(MS_RDONLY)),
     ("rw", Clear(MS_RDONLY)),

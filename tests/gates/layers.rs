@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 4] = [
     &["errno", "error", "hint", "log", "text"],
     &["parse", "plan"],
     &["sys"],
-    &["boot", "container", "events", "supervise"],
+    &["boot", "command", "container", "events", "supervise"],
 ];
 
 /// The files that may say `unsafe`, from `src/`.

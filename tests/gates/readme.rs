@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
+use crate::command::SUBCOMMANDS;
 use crate::error::{Code, Error, Op, Stage};
 use crate::hint::hint;
 use crate::plan::KEYS;
@@ -15,7 +16,12 @@ const END: &str = "<!-- end -->";
 /// Makes a table from the code, or from the Makefile's text.
 type Make = fn(&str) -> String;
 
-const TABLES: [(&str, Make); 3] = [("commands", commands), ("keys", keys), ("codes", codes)];
+const TABLES: [(&str, Make); 4] = [
+    ("commands", commands),
+    ("keys", keys),
+    ("subcommands", subcommands),
+    ("codes", codes),
+];
 
 fn workspace(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
@@ -66,6 +72,24 @@ fn keys(_: &str) -> String {
         ]
     });
     table(["key", "value", "default", "meaning"], rows)
+}
+
+fn subcommands(_: &str) -> String {
+    let rows = SUBCOMMANDS.iter().map(|command| {
+        let options = command.options.iter().map(|option| match option.value {
+            Some(value) => format!("`--{} {value}`", option.long),
+            None => format!("`--{}`", option.long),
+        });
+        [
+            format!(
+                "`{}`",
+                format!("{} {}", command.name, command.operands).trim()
+            ),
+            command.about.to_owned(),
+            options.collect::<Vec<_>>().join(", "),
+        ]
+    });
+    table(["command", "what it does", "options"], rows)
 }
 
 fn codes(_: &str) -> String {

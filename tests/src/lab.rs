@@ -45,7 +45,7 @@ impl Lab {
     /// The kernel cannot be fetched, or a program is missing.
     pub fn new(series: Series) -> Result<Self> {
         let kernel = series.get(Arch::X86_64)?;
-        let init = built("BERTH_INIT", "init")?;
+        let init = init()?;
         let image = spec(&kernel, &init)?
             .load(MODULES)
             .build(Compression::Zstd)?;
@@ -94,6 +94,14 @@ impl Lab {
 fn spec(kernel: &Kernel, init: &Path) -> Result<Spec> {
     let tree = ModuleTree::open(&kernel.modules, Some(&kernel.release))?;
     Ok(Spec::new(init).modules(tree))
+}
+
+/// The program under test.
+///
+/// # Errors
+/// It was not built.
+pub fn init() -> Result<PathBuf> {
+    built("BERTH_INIT", "init")
 }
 
 /// The static program that runs the checks inside a machine.

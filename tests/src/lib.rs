@@ -20,7 +20,7 @@ mod seen;
 mod shared;
 
 pub use bundle::Bundle;
-pub use lab::{Lab, MODULES, guest};
+pub use lab::{Lab, MODULES, guest, init};
 pub use seen::{MountLine, Seen};
 pub use shared::Shared;
 

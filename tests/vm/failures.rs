@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::{Compression, Spec};
@@ -12,10 +12,9 @@ use berth_qemu::vm::{Builder, Ended, Vm};
 use berth_tests::{Bundle, Lab, disk, field, line};
 
 use crate::provoke::{Reader, provoke, provoked};
-use crate::{Case, cases, handover, malformed};
+use crate::{Case, cases, command, handover, malformed};
 
 pub(crate) const CASES: &[Case] = cases![
-    once started_by_hand_it_says_what_it_is_for,
     once panic_is_reported_and_acted_on,
     once filesystem_that_is_in_use_is_named_at_the_end,
     everywhere report_reaches_the_event_stream_when_the_command_line_is_bad,
@@ -78,7 +77,7 @@ provoked! {
 }
 
 /// Provoked by tests of their own, here and in `malformed`.
-const PROVOKED_ALONE: &[&str] = &["B006", "B007", "B051", "B052", "B060"];
+const PROVOKED_ALONE: &[&str] = &["B007", "B051", "B052", "B060"];
 
 /// Provoked by the tests of `verity` and of `archive`.
 const OF_ROOTS: &[&str] = &["B025", "B026", "B027"];
@@ -169,21 +168,6 @@ fn without_headers(lab: &Lab) -> Result<Vec<u8>> {
     let mut program = fs::read(&lab.init)?;
     program[0x38..0x3a].fill(0);
     Ok(program)
-}
-
-fn started_by_hand_it_says_what_it_is_for(lab: &Lab) -> Result<()> {
-    let output = Command::new(&lab.init)
-        .stdin(Stdio::null())
-        .output()
-        .context("start berth on the host")?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(125), "{}", output.status);
-    ensure!(
-        text.contains("it is the first program of a machine") && text.contains("[B006]"),
-        "{text}"
-    );
-    ensure!(output.stdout.is_empty());
-    Ok(())
 }
 
 /// A panic is a defect, and there is none to be had. So the program is built once more with one.
@@ -299,6 +283,7 @@ fn every_code_is_provoked(_: &Lab) -> Result<()> {
         PROVOKED_ALONE,
         OF_CONTAINERS,
         OF_ROOTS,
+        command::PROVOKED,
         handover::PROVOKED,
         malformed::PROVOKED,
     ]

@@ -5,6 +5,7 @@
 
 mod archive;
 mod boot;
+mod command;
 mod confine;
 mod containers;
 mod devices;
@@ -91,6 +92,7 @@ pub(crate) use cases;
 const ALL: &[&[Case]] = &[
     archive::CASES,
     boot::CASES,
+    command::CASES,
     confine::CASES,
     containers::CASES,
     devices::CASES,

@@ -196,6 +196,10 @@ impl<'a> Annotations<'a> {
             return Ok(annotations);
         };
         for (key, value) in members.filter(|(key, _)| key.starts_with("berth.")) {
+            // As everywhere: `null` is as good as nothing.
+            if matches!(value.node(), Node::Null) {
+                continue;
+            }
             if let Some(key) = KEYS.iter().find(|known| key.is(known.name)) {
                 let field = Field::from(key.name);
                 let value = reader.string(value, field, Use::Name)?;

@@ -57,6 +57,8 @@ pub use time_offsets::{CLOCKS, TimeOffsets};
 use crate::parse::json;
 use reader::{Reader, Use, boolean, object};
 
+/// The version of the specification that this follows.
+pub const SPECIFICATION: &str = "1.2.1";
 /// Bytes that a `config.json` may have. Those of engines have some 10 KiB, and up to 100 with a system call filter.
 pub const MAX_SIZE: usize = 256 * 1024;
 /// Items that `process.args` may have, and `process.env`.

@@ -83,6 +83,7 @@ fn make(id: &str, place: Place<'_>, streams: Streams, hold: Option<OwnedFd>) -> 
             group: None,
             streams,
             hold,
+            keeps_keyring: false,
         };
         start(request).map_err(|fault| anyhow!("{fault}"))
     })

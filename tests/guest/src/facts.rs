@@ -255,3 +255,37 @@ pub(crate) fn console() -> Result<()> {
     println!("typed {}", line.trim());
     Ok(())
 }
+
+/// Copies standard input to standard output, and says so on standard error.
+pub(crate) fn copy() -> Result<()> {
+    let count = io::copy(&mut io::stdin().lock(), &mut io::stdout().lock())?;
+    Ok(writeln!(io::stderr(), "copied {count}")?)
+}
+
+/// Appends a line to a file, and what is on standard input to another one.
+pub(crate) fn append(path: &str, text: &str) -> Result<()> {
+    let mut input = String::new();
+    io::stdin().read_to_string(&mut input)?;
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    Ok(writeln!(file, "{text} {}", input.trim())?)
+}
+
+/// Prints the size of its terminal, and once more when that has changed.
+pub(crate) fn terminal() -> Result<()> {
+    let size = || -> Result<()> {
+        let size = rustix::termios::tcgetwinsize(io::stdin())?;
+        println!("size {}x{}", size.ws_row, size.ws_col);
+        Ok(())
+    };
+    let mut signals = std::mem::MaybeUninit::uninit();
+    // SAFETY: sigemptyset(3) makes the set that the others use.
+    unsafe {
+        libc::sigemptyset(signals.as_mut_ptr());
+        libc::sigaddset(signals.as_mut_ptr(), libc::SIGWINCH);
+        libc::sigprocmask(libc::SIG_BLOCK, signals.as_ptr(), std::ptr::null_mut());
+    }
+    size()?;
+    // SAFETY: the set was made above; sigwaitinfo(2) takes null for what is not wanted.
+    unsafe { libc::sigwaitinfo(signals.as_ptr(), std::ptr::null_mut()) };
+    size()
+}

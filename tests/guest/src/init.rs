@@ -5,25 +5,19 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use rustix::process::WaitOptions;
 use rustix::system::{RebootCommand, reboot};
 use serde_json::json;
 
 /// Reports, and never returns. `words` are the arguments.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let mut port = File::options()
-        .write(true)
-        .open(event_port()?)
-        .context("open the event port")?;
-    let mut say = |line: String| -> Result<()> {
-        let event =
-            json!({ "t": 0, "event": "output", "id": "init", "stream": "stdout", "line": line });
-        Ok(writeln!(port, "{event}")?)
-    };
+    let mut port = Port::open()?;
+    let mut say = |line: String| port.say(&line);
     say(format!("process {}", std::process::id()))?;
     for (number, word) in words.iter().enumerate() {
         say(format!("argument {number} {word}"))?;
@@ -45,6 +39,57 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         say(format!("mount {line}"))?;
     }
     say("done".to_owned())?;
+    end()
+}
+
+/// Has the cases of [`crate::command`] run, as PID 1 of a machine that berth has brought up, and collects what processes leave
+/// behind meanwhile: a container that somebody's zombie belongs to does not end (pid_namespaces(7)).
+pub(crate) fn command_cases(berth: &str, directory: &str) -> Result<()> {
+    let mut port = Port::open()?;
+    let mut cases = Command::new("/proc/self/exe")
+        .args(["command-cases", berth, directory])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("start the cases")?;
+    let lines = cases.stdout.take().context("no output")?;
+    let number = i32::try_from(cases.id())?;
+    let collector = std::thread::spawn(move || {
+        loop {
+            match rustix::process::wait(WaitOptions::empty()) {
+                Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == number => {
+                    return status.exit_status();
+                }
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return None,
+            }
+        }
+    });
+    for line in BufReader::new(lines).lines() {
+        port.say(&line?)?;
+    }
+    let status = collector.join().ok().flatten();
+    port.say(&format!("done {status:?}"))?;
+    end()
+}
+
+/// The event port, and what is said there.
+struct Port(File);
+
+impl Port {
+    fn open() -> Result<Self> {
+        let port = File::options().write(true).open(event_port()?);
+        port.map(Self).context("open the event port")
+    }
+
+    fn say(&mut self, line: &str) -> Result<()> {
+        let event =
+            json!({ "t": 0, "event": "output", "id": "init", "stream": "stdout", "line": line });
+        Ok(writeln!(self.0, "{event}")?)
+    }
+}
+
+/// Switches the machine off, and waits for that.
+fn end() -> Result<()> {
     // Not from here: if reboot(2) came back before the power is off, PID 1 would end.
     Command::new("/proc/self/exe")
         .arg("power-off")

@@ -2,6 +2,7 @@
 //! `guest <what> [arguments]`, or `/prepare` before berth; it is linked statically, because there is nothing else where it runs.
 
 mod calls;
+mod command;
 mod engine;
 mod escapes;
 mod facts;
@@ -22,6 +23,7 @@ mod unprivileged;
 mod volumes;
 
 use std::env;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -58,6 +60,14 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["identity"] => facts::identity()?,
         ["clocks"] => facts::clocks(),
         ["exit", status] => return Ok(ExitCode::from(status.parse::<u8>()?)),
+        ["copy"] => facts::copy()?,
+        ["append", file, text] => facts::append(file, text)?,
+        ["terminal"] => facts::terminal()?,
+        ["command-list"] => command::list()?,
+        ["command-cases", berth, directory, names @ ..] => {
+            return command::run(Path::new(berth), Path::new(directory), names);
+        }
+        ["init", "command-cases", berth, directory] => init::command_cases(berth, directory)?,
         ["init", words @ ..] => init::run(words)?,
         ["power-off"] => init::power_off()?,
         ["describe-host"] => host::describe()?,

@@ -1,0 +1,110 @@
+//! A program in the foreground: signals go to it, bytes go between its terminal and ours, and its end is waited for.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+
+use super::launch::number_of;
+use super::relay::Relay;
+use super::{Call, Tell, Told};
+use crate::error::{Code, During, Fault, Op};
+use crate::sys::pidfd::Process;
+use crate::sys::process::{self, Status};
+use crate::sys::signal::{self, Set, Signals};
+
+/// Makes all signals readable, those too that come before there is a program.
+///
+/// # Errors
+/// [`Code::Control`].
+pub(super) fn listen(call: &Call<'_>) -> Result<Signals, Told> {
+    Signals::open(Set::FULL).tell(call, Code::Control)
+}
+
+/// Stays with the program `pid`, which is a child of this process or becomes one, until it has ended; the status that a shell
+/// has of it.
+///
+/// # Errors
+/// [`Code::Control`].
+pub(super) fn attend(
+    call: &Call<'_>,
+    signals: &Signals,
+    pid: u32,
+    relay: Option<Relay>,
+) -> Result<u8, Told> {
+    // It is not collected yet, so the number is its own.
+    Process::open(pid)
+        .and_then(|program| stay(signals, pid, &program, relay))
+        .map(Status::as_shell)
+        .tell(call, Code::Control)
+}
+
+fn stay(
+    signals: &Signals,
+    pid: u32,
+    program: &Process,
+    mut relay: Option<Relay>,
+) -> Result<Status, Fault> {
+    let mut ended = None;
+    loop {
+        let ready =
+            wait(signals, relay.as_ref(), ended.is_some()).during(Op::Wait, "the program")?;
+        let is_quiet = ready.iter().all(|flags| flags.is_empty());
+        if let Some(relay) = &mut relay {
+            let [_, ready @ ..] = ready;
+            relay.serve(ready);
+        }
+        while let Some(number) = signals.next() {
+            match number {
+                // Other children are those that the program has left behind.
+                signal::CHLD => {
+                    while let Some(child) = process::ended() {
+                        let status = process::reap(child);
+                        if number_of(child) == pid {
+                            ended = status;
+                        }
+                    }
+                }
+                signal::WINCH => {
+                    if let Some(relay) = &relay {
+                        relay.copy_size();
+                    }
+                }
+                // It may have ended by now.
+                number => drop(program.signal(number)),
+            }
+        }
+        // What it printed last is printed, but others that have its terminal open are not waited for.
+        match ended {
+            Some(status) if relay.is_none() || is_quiet => return Ok(status),
+            _ => {}
+        }
+    }
+}
+
+/// Waits for signals, and for what the relay waits for; what is ready, in that order.
+fn wait(
+    signals: &Signals,
+    relay: Option<&Relay>,
+    has_ended: bool,
+) -> Result<[PollFlags; 4], Errno> {
+    /// To look without waiting.
+    const NOW: Timespec = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let nothing = (signals.0.as_fd(), PollFlags::empty());
+    let wanted = relay.map_or([nothing; 3], Relay::wanted);
+    let [terminal, input, output] = wanted;
+    // poll(2) tells of a hang-up where nothing is wanted too; the descriptor of signals, in its place, has none.
+    let mut polled = [(nothing.0, PollFlags::IN), terminal, input, output].map(|wanted| {
+        let (descriptor, flags) = if wanted.1.is_empty() { nothing } else { wanted };
+        PollFd::from_borrowed_fd(descriptor, flags)
+    });
+    let is_waiting_for_output = relay.is_some_and(Relay::has_output);
+    let timeout = Some(&NOW).filter(|_| has_ended && !is_waiting_for_output);
+    match poll(&mut polled, timeout) {
+        Ok(_) => Ok(polled.each_ref().map(PollFd::revents)),
+        Err(Errno::INTR) => Ok([PollFlags::empty(); 4]),
+        Err(errno) => Err(errno),
+    }
+}

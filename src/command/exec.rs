@@ -1,0 +1,213 @@
+//! `exec`: one more process in a container that runs.
+//!
+//! What it is, the command line says, or a file with what `process` of a `config.json` has (`--process`); how it is confined,
+//! the container's own configuration, as it was when the container was created.
+
+use rustix::fd::AsFd;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+
+use super::attend::{attend, listen};
+use super::document::{self, Changes, Wanted, Writer};
+use super::launch::{
+    self, ConfigText, Then, adopt_orphans, await_birth, number_of, preserved, streams, write_pid,
+};
+use super::relay::{self, Relay};
+use super::state::Directory;
+use super::{Call, DETACH, Subcommand, Tell, Told, group};
+use crate::container::{Place, Request, Status, refusal, setup_error, start};
+use crate::error::{Code, During, Op};
+use crate::parse::arguments::{MAX_OPTIONS, Opt};
+use crate::parse::config::{Config, MAX_SIZE};
+use crate::parse::json;
+use crate::sys::buffer::Buffer;
+use crate::sys::fs;
+use crate::text::Quoted;
+
+const PROCESS: Opt = Opt {
+    long: "process",
+    short: Some('p'),
+    value: Some("FILE"),
+    about: "what to run, as `process` of a config.json",
+};
+const DIRECTORY: Opt = Opt {
+    long: "cwd",
+    short: None,
+    value: Some("DIR"),
+    about: "the working directory; that of the container's program",
+};
+const ENV: Opt = Opt {
+    long: "env",
+    short: Some('e'),
+    value: Some("NAME=VALUE"),
+    about: "one more variable",
+};
+const USER: Opt = Opt {
+    long: "user",
+    short: Some('u'),
+    value: Some("UID[:GID]"),
+    about: "as whom; that of the container's program",
+};
+const NO_NEW_PRIVILEGES: Opt = Opt {
+    long: "no-new-privs",
+    short: None,
+    value: None,
+    about: "nothing that it executes gains privileges",
+};
+const TTY: Opt = Opt {
+    long: "tty",
+    short: Some('t'),
+    value: None,
+    about: "give it a terminal",
+};
+
+pub(super) const COMMAND: Subcommand = Subcommand {
+    name: "exec",
+    operands: "ID [PROGRAM [ARGUMENT]…]",
+    count: (1, usize::MAX),
+    raw_from: 1,
+    options: &[
+        &PROCESS,
+        &DIRECTORY,
+        &ENV,
+        &USER,
+        &NO_NEW_PRIVILEGES,
+        &TTY,
+        &DETACH,
+        &launch::PID_FILE,
+        &launch::CONSOLE_SOCKET,
+        &launch::PRESERVE_FDS,
+    ],
+    about: "run one more program in a container, and end as that ends",
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<u8, Told> {
+    let id = call.id()?;
+    call.seal()?;
+    let more = preserved(call)?;
+    let directory = Directory::open(call, id)?;
+    let record = directory.record(call)?;
+    let status = directory.status(&record).tell(call, Code::State)?;
+    let first = record.process().tell(call, Code::Control)?;
+    let (Status::Running, Some(first)) = (status, first) else {
+        return Err(call.wrong_status(Op::Exec, id, status));
+    };
+    let mut of_container = Buffer::new();
+    let of_container = directory
+        .config(&mut of_container)
+        .tell(call, Code::State)?;
+    let mut text = ConfigText::default();
+    let len = compose(call, of_container, &mut text.file)?;
+    let (file, scratch) = text
+        .parts(len)
+        .during(Op::Parse, id)
+        .tell(call, Code::State)?;
+    let config = Config::parse(file, scratch).map_err(|error| call.fail(&refusal(id, &error)))?;
+
+    let then = match call.given.has(&DETACH) {
+        true => Then::Detach,
+        false => Then::Stay,
+    };
+    let (streams, waiting) = streams(call, &config, more, then)?;
+    let signals = match then {
+        Then::Stay => Some(listen(call)?),
+        _ => None,
+    };
+    let group = match record.cgroup.is_empty() {
+        true => None,
+        false => Some(group::of(call, &record, id)?),
+    };
+    adopt_orphans(call)?;
+    let mut birth = start(Request {
+        id,
+        bundle: &record.bundle,
+        config: &config,
+        place: Place::Running(first.as_fd()),
+        group: group.as_ref(),
+        streams,
+        hold: None,
+        keeps_keyring: false,
+    })
+    .tell(call, Code::ContainerSetup)?;
+    await_birth(&mut birth).map_err(|fault| call.fail(&setup_error(id, fault)))?;
+    let pid = birth.pid().map_or(0, number_of);
+    write_pid(call, pid)?;
+    match signals {
+        None => Ok(0),
+        Some(signals) => {
+            let relay = waiting
+                .as_ref()
+                .map(|terminal| Relay::start(call, terminal))
+                .transpose()?;
+            attend(call, &signals, pid, relay)
+        }
+    }
+}
+
+/// Writes the configuration of the process into `text`; its length.
+fn compose(
+    call: &Call<'_>,
+    of_container: &[u8],
+    text: &mut Buffer<{ MAX_SIZE + 1 }>,
+) -> Result<usize, Told> {
+    let container = json::check(of_container)
+        .map_err(|error| call.found(Code::State, Op::Parse, &"config.json", &error))?;
+    let mut of_file = Buffer::<{ MAX_SIZE + 1 }>::new();
+    let env: heapless::Vec<&str, MAX_OPTIONS> = call.given.values(&ENV).collect();
+    let wanted = match call.given.value(&PROCESS) {
+        Some(path) => {
+            let read = fs::open_file(CWD, path)
+                .and_then(|file| of_file.fill_from(&file).during(Op::Read, path));
+            let read = read.tell(call, Code::BundleConfig)?;
+            let process = json::check(read)
+                .map_err(|error| call.found(Code::BundleConfig, Op::Parse, &path, &error))?;
+            Wanted::Whole(process)
+        }
+        None => Wanted::Changed(changes(call, &env)?),
+    };
+    let mut writer = Writer {
+        bytes: text
+            .bytes_mut()
+            .during(Op::Parse, "the process")
+            .tell(call, Code::State)?,
+        len: 0,
+    };
+    document::write(&mut writer, container, &wanted)
+        .map_err(|_| Errno::FBIG)
+        .during(Op::Parse, "the process")
+        .tell(call, Code::BundleConfig)?;
+    Ok(writer.len)
+}
+
+/// What the command line says.
+fn changes<'c>(call: &'c Call<'_>, env: &'c [&'c str]) -> Result<Changes<'c>, Told> {
+    let args = call.given.operands.get(1..).unwrap_or_default();
+    if args.is_empty() {
+        return Err(call.usage("there is no program to run, and no --process"));
+    }
+    let user = call.given.value(&USER).map(|text| {
+        user(text).ok_or_else(|| {
+            call.usage(format_args!(
+                "--user is UID or UID:GID, not {}",
+                Quoted(text)
+            ))
+        })
+    });
+    Ok(Changes {
+        args,
+        env,
+        cwd: call.given.value(&DIRECTORY),
+        user: user.transpose()?,
+        no_new_privileges: call.given.has(&NO_NEW_PRIVILEGES),
+        terminal: call.given.has(&TTY),
+        console_size: relay::size(),
+    })
+}
+
+fn user(text: &str) -> Option<(u32, Option<u32>)> {
+    match text.split_once(':') {
+        Some((uid, gid)) => Some((uid.parse().ok()?, Some(gid.parse().ok()?))),
+        None => Some((text.parse().ok()?, None)),
+    }
+}

@@ -1,0 +1,105 @@
+//! What goes to standard error and to the file of `--log`.
+//!
+//! A failure goes to both: who typed the command reads the one, the engine that called it the other. The file has a record a
+//! line, as the runtimes have that engines were written for: JSON with `level`, `msg` and `time`, or the same as text.
+//! Everything else is told only to the file, and with `--debug` to standard error too.
+
+use core::fmt;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+
+use super::output::write_all;
+use super::time::Time;
+use crate::error::{During, Error, Fault, Op};
+use crate::hint::hint;
+use crate::sys::console;
+use crate::text::{Json, Text};
+
+/// Room for one record, in bytes.
+const RECORD: usize = 2048;
+
+/// Engines tell some failures by the words of the C library; berth's own messages name the number.
+const WORDS: [(Errno, &str); 3] = [
+    (Errno::NOENT, "no such file or directory"),
+    (Errno::ACCESS, "permission denied"),
+    (Errno::PERM, "operation not permitted"),
+];
+
+/// Where records go.
+#[derive(Default)]
+pub(super) struct Journal {
+    file: Option<OwnedFd>,
+    is_json: bool,
+    is_debug: bool,
+}
+
+impl Journal {
+    /// Opens the file, if there is to be one.
+    ///
+    /// # Errors
+    /// Those of openat(2).
+    pub(super) fn open(path: Option<&str>, is_json: bool, is_debug: bool) -> Result<Self, Fault> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = path.filter(|path| !path.is_empty()).map(|path| {
+            openat(CWD, path, flags, Mode::from_raw_mode(0o644)).during(Op::Open, path)
+        });
+        Ok(Self {
+            file: file.transpose()?,
+            is_json,
+            is_debug,
+        })
+    }
+
+    /// Something that was asked for is not done, and the container works without.
+    pub(super) fn warn(&self, text: impl fmt::Display) {
+        self.record("warning", &text);
+        if self.is_debug {
+            complain(&text);
+        }
+    }
+
+    /// Something that helps to understand what was done.
+    pub(super) fn debug(&self, text: impl fmt::Display) {
+        if self.is_debug {
+            self.record("debug", &text);
+            complain(&text);
+        }
+    }
+
+    /// The end of the command `name`.
+    #[inline(never)]
+    pub(super) fn fail(&self, name: &str, error: &Error) {
+        complain(&format_args!("{name}: {error}\n  {}", hint(error)));
+        let words = WORDS.iter().find(|(errno, _)| error.errno == Some(*errno));
+        let words = words.map_or("", |(_, words)| words);
+        let between = if words.is_empty() { "" } else { ": " };
+        self.record(
+            "error",
+            &format_args!("{name}: {error}{between}{words}; {}", hint(error)),
+        );
+    }
+
+    fn record(&self, level: &str, text: &dyn fmt::Display) {
+        let Some(file) = &self.file else { return };
+        let text = Text::<{ RECORD / 2 }>::new(text);
+        let (text, time) = (Json(text.as_str()), Time::now());
+        let mut line = Text::<RECORD>::EMPTY;
+        match self.is_json {
+            true => line.push(format_args!(
+                "{{\"level\":\"{level}\",\"msg\":{text},\"time\":\"{time}\"}}\n"
+            )),
+            false => line.push(format_args!("time=\"{time}\" level={level} msg={text}\n")),
+        }
+        // Nothing is left to tell it to.
+        let _ = write_all(file, line.as_str().as_bytes());
+    }
+}
+
+fn complain(text: &dyn fmt::Display) {
+    let mut line = Text::<RECORD>::EMPTY;
+    line.push(format_args!("berth: {text}\n"));
+    console::complain(line.as_str());
+}

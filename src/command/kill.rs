@@ -1,0 +1,48 @@
+//! `kill`: a signal to a container (runtime.md, "Kill").
+
+use super::state::Directory;
+use super::{Call, Subcommand, Tell, Told, group, signals};
+use crate::container::Status;
+use crate::error::{Code, During, Op};
+use crate::parse::arguments::Opt;
+use crate::sys::signal;
+use crate::text::Quoted;
+
+const ALL: Opt = Opt {
+    long: "all",
+    short: Some('a'),
+    value: None,
+    about: "send it to all processes of the container, not to the first",
+};
+
+pub(super) const COMMAND: Subcommand = Subcommand {
+    name: "kill",
+    operands: "ID [SIGNAL]",
+    count: (1, 2),
+    raw_from: usize::MAX,
+    options: &[&ALL],
+    about: "send a signal, TERM by default",
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<u8, Told> {
+    let id = call.id()?;
+    let signal = match call.given.operands.get(1) {
+        None => signal::TERM,
+        Some(text) => signals::number(text)
+            .ok_or_else(|| call.usage(format_args!("there is no signal {}", Quoted(text))))?,
+    };
+    let record = Directory::open(call, id)?.record(call)?;
+    if call.given.has(&ALL) {
+        let group = group::of(call, &record, id)?;
+        group::signal_all(&group, signal).tell(call, Code::Control)?;
+        return Ok(0);
+    }
+    let process = record.process().tell(call, Code::Control)?;
+    let process = process.ok_or_else(|| call.wrong_status(Op::Signal, id, Status::Stopped))?;
+    process
+        .signal(signal)
+        .during(Op::Signal, id)
+        .tell(call, Code::Control)?;
+    Ok(0)
+}

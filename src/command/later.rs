@@ -1,0 +1,54 @@
+//! Hooks that are run when the container's program runs, and when the container has ended (config.md, "poststart", "poststop").
+//!
+//! By then nothing can be taken back, so one that fails is a warning (runtime.md, "Lifecycle").
+
+use rustix::process::Pid;
+
+use super::Call;
+use super::launch::ConfigText;
+use super::state::{Directory, Record};
+use crate::container::{State, Status, run_hooks};
+use crate::error::{During, Fault, Op};
+use crate::parse::config::{Config, HookKind};
+
+/// Runs those of `moment`, of a container that is in `status` then.
+pub(super) fn run(call: &Call<'_>, directory: &Directory, record: &Record, moment: HookKind) {
+    if let Err(fault) = run_all(call, directory, record, moment) {
+        call.journal.warn(format_args!("{}: {fault}", directory.id));
+    }
+}
+
+#[inline(never)]
+fn run_all(
+    call: &Call<'_>,
+    directory: &Directory,
+    record: &Record,
+    moment: HookKind,
+) -> Result<(), Fault> {
+    let mut text = ConfigText::default();
+    let len = directory.config(&mut text.file)?.len();
+    let (file, scratch) = text.parts(len).during(Op::Parse, &directory.id)?;
+    let config = match Config::parse(file, scratch) {
+        Ok(config) => config,
+        // It was read when the container was created, by an older berth perhaps.
+        Err(error) => {
+            call.journal.warn(format_args!("{}: {error}", directory.id));
+            return Ok(());
+        }
+    };
+    let (status, pid) = match moment {
+        HookKind::Poststop => (Status::Stopped, None),
+        _ => (
+            Status::Running,
+            Pid::from_raw(i32::try_from(record.pid).unwrap_or(0)),
+        ),
+    };
+    let state = State {
+        id: &directory.id,
+        status,
+        pid,
+        bundle: &record.bundle,
+        annotations: config.all_annotations,
+    };
+    run_hooks(&config, moment, &state)
+}

@@ -1,0 +1,377 @@
+//! From a bundle to a container: what `create` and `run` have in common (runtime.md, "Create").
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, openat, readlinkat_raw, renameat};
+use rustix::io::Errno;
+use rustix::process::{Pid, set_child_subreaper};
+
+use super::delete;
+use super::output::write_all;
+use super::state::{Directory, FIFO, Record};
+use super::terminal;
+use super::{Call, Tell, Told};
+use crate::container::{
+    Birth, Group, Groups, News, Place, Request, Streams, refusal, setup_error, start,
+};
+use crate::error::{Code, During, Fault, Op};
+use crate::parse::arguments::{Opt, Options};
+use crate::parse::config::{Config, MAX_SIZE, RootSwitch};
+use crate::sys::buffer::Buffer;
+use crate::sys::path::{Path, path};
+use crate::sys::{fs, process, raw};
+
+pub(super) const BUNDLE: Opt = Opt {
+    long: "bundle",
+    short: Some('b'),
+    value: Some("DIR"),
+    about: "the bundle; the working directory",
+};
+pub(super) const PID_FILE: Opt = Opt {
+    long: "pid-file",
+    short: None,
+    value: Some("FILE"),
+    about: "write the number of the first process to this file",
+};
+pub(super) const CONSOLE_SOCKET: Opt = Opt {
+    long: "console-socket",
+    short: None,
+    value: Some("SOCKET"),
+    about: "send the terminal's outer end to whoever listens there",
+};
+pub(super) const PRESERVE_FDS: Opt = Opt {
+    long: "preserve-fds",
+    short: None,
+    value: Some("N"),
+    about: "leave so many descriptors from 3 on open for the program",
+};
+pub(super) const NO_PIVOT: Opt = Opt {
+    long: "no-pivot",
+    short: None,
+    value: None,
+    about: "move the root (MS_MOVE) instead of pivot_root(2)",
+};
+pub(super) const NO_NEW_KEYRING: Opt = Opt {
+    long: "no-new-keyring",
+    short: None,
+    value: None,
+    about: "keep the caller's session keyring",
+};
+
+/// What every way to make a container takes.
+pub(super) const OPTIONS: Options = &[
+    &BUNDLE,
+    &PID_FILE,
+    &CONSOLE_SOCKET,
+    &PRESERVE_FDS,
+    &NO_PIVOT,
+    &NO_NEW_KEYRING,
+];
+
+/// What becomes of a container once it is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// It waits for `start`.
+    Hold,
+    /// Its program runs, and this process goes its own way.
+    Detach,
+    /// Its program runs, and this process stays with it.
+    Stay,
+}
+
+/// A container that was made.
+pub(super) struct Launched {
+    pub(super) directory: Directory,
+    pub(super) record: Record,
+    /// Where its terminal comes from, if this process serves that.
+    pub(super) terminal: Option<OwnedFd>,
+}
+
+/// The text of a `config.json`, and room for what of it was escaped.
+#[derive(Default)]
+pub(super) struct ConfigText {
+    pub(super) file: Buffer<{ MAX_SIZE + 1 }>,
+    pub(super) scratch: Buffer<MAX_SIZE>,
+}
+
+impl ConfigText {
+    /// The first `len` bytes of the text, and the room.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub(super) fn parts(&mut self, len: usize) -> Result<(&[u8], &mut [u8]), Errno> {
+        let file = self.file.bytes().get(..len).unwrap_or_default();
+        Ok((file, self.scratch.bytes_mut()?))
+    }
+}
+
+/// Makes the container that the operands and options name. It waits for [`super::start::go`].
+///
+/// # Errors
+/// Nothing is left of it then.
+pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
+    let id = call.id()?;
+    call.seal()?;
+    let more = preserved(call)?;
+    let bundle = bundle_of(call).tell(call, Code::BundleConfig)?;
+    let mut text = ConfigText::default();
+    let file_path = path(format_args!("{bundle}/config.json"));
+    let file = file_path
+        .during(Op::Open, &bundle)
+        .and_then(|path| fs::open_file(CWD, &path))
+        .and_then(|file| text.file.fill_from(&file).during(Op::Read, &bundle))
+        .tell(call, Code::BundleConfig)?;
+    let len = file.len();
+    let (file, scratch) = text
+        .parts(len)
+        .during(Op::Parse, &bundle)
+        .tell(call, Code::BundleConfig)?;
+    let mut config =
+        Config::parse(file, scratch).map_err(|error| call.fail(&refusal(&bundle, &error)))?;
+    for field in &config.warnings {
+        call.journal.warn(format_args!(
+            "{id}: {field} is not supported yet, and ignored"
+        ));
+    }
+    if let Some(capabilities) = &config.process.capabilities {
+        capabilities.each_warning(&mut |text| call.journal.warn(format_args!("{id}: {text}")));
+    }
+    if call.given.has(&NO_PIVOT) {
+        config.annotations.root_switch = RootSwitch::Move;
+    }
+    let directory = Directory::create(call, id)?;
+    let made = directory
+        .keep_config(file)
+        .tell(call, Code::State)
+        .and_then(|()| make(call, &directory, bundle, &config, more, then));
+    match made {
+        Ok((record, terminal)) => Ok(Launched {
+            directory,
+            record,
+            terminal,
+        }),
+        Err(error) => {
+            directory.remove();
+            Err(error)
+        }
+    }
+}
+
+#[inline(never)]
+fn make(
+    call: &Call<'_>,
+    directory: &Directory,
+    bundle: Path,
+    config: &Config<'_>,
+    more: u32,
+    then: Then,
+) -> Result<(Record, Option<OwnedFd>), Told> {
+    let id = call.id()?;
+    let (streams, waiting) = streams(call, config, more, then)?;
+    let group = group(call, id, config).tell(call, Code::ContainerSetup)?;
+    let cgroup = match &group {
+        Some(group) => place_of(group).tell(call, Code::ContainerSetup)?,
+        None => Path::new(),
+    };
+    let hold = fifo(directory).tell(call, Code::State)?;
+    adopt_orphans(call)?;
+    let request = Request {
+        id,
+        bundle: &bundle,
+        config,
+        place: Place::New,
+        group: group.as_ref(),
+        streams,
+        hold: Some(hold),
+        keeps_keyring: call.given.has(&NO_NEW_KEYRING),
+    };
+    let mut birth = start(request).tell(call, Code::ContainerSetup)?;
+    let born = await_birth(&mut birth).map_err(|fault| call.fail(&setup_error(id, fault)));
+    let pid = birth.pid().map_or(0, number_of);
+    let record = Record::new(pid, bundle.clone(), cgroup, then == Then::Stay);
+    let known = born.and_then(|()| {
+        write_pid(call, pid)?;
+        directory.write(&record).tell(call, Code::State)
+    });
+    match known {
+        Ok(()) => Ok((record, waiting)),
+        Err(error) => {
+            undo(call, directory, &record);
+            Err(error)
+        }
+    }
+}
+
+/// Ends what was begun, but for the directory. That it failed is what is told; what fails besides is not.
+pub(super) fn undo(call: &Call<'_>, directory: &Directory, record: &Record) {
+    let _ = delete::kill(record, &directory.id);
+    let _ = delete::clear(call, directory, record);
+}
+
+/// The container's control group, with the limits that its bundle asks for; none where there are no control groups for us.
+///
+/// # Errors
+/// `EOPNOTSUPP` if there are limits and no group to put them in force.
+fn group(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Option<Group>, Fault> {
+    let resources = &config.resources;
+    let groups = match Groups::open() {
+        // Those of a container, or of somebody who is not root.
+        Err(fault) if matches!(fault.errno, Errno::ROFS | Errno::ACCESS | Errno::PERM) => None,
+        groups => groups?,
+    };
+    match groups {
+        Some(groups) => groups.create(id, config.cgroups_path, resources).map(Some),
+        None if resources.is_empty() => {
+            call.journal.debug(format_args!(
+                "{id} has no control group: there is no cgroup2 filesystem at /sys/fs/cgroup that can be written"
+            ));
+            Ok(None)
+        }
+        None => Err(Errno::OPNOTSUPP).during(
+            Op::Configure,
+            "linux.resources, without a cgroup2 filesystem at /sys/fs/cgroup that can be written",
+        ),
+    }
+}
+
+/// Has what a process leaves behind become ours, be it a builder's or the container's.
+///
+/// # Errors
+/// Those of prctl(2).
+pub(super) fn adopt_orphans(call: &Call<'_>) -> Result<(), Told> {
+    set_child_subreaper(Some(Pid::INIT))
+        .during(Op::Wait, "the container's processes")
+        .tell(call, Code::ContainerSetup)
+}
+
+/// The number of a process.
+pub(super) fn number_of(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
+}
+
+/// Waits until the container holds or its program runs.
+///
+/// # Errors
+/// Why there will be no program, if that is known.
+pub(super) fn await_birth(birth: &mut Birth) -> Result<(), Option<Fault>> {
+    let news = birth.wait().during(Op::Wait, "the container")?;
+    if let Some(builder) = birth.builder {
+        process::wait_for(builder);
+    }
+    match news {
+        Some(News::Failed(fault)) => Err(Some(fault)),
+        Some(News::Lost) => Err(None),
+        _ => Ok(()),
+    }
+}
+
+/// Where the program's descriptors lead, and who its terminal will come to, if that is us.
+///
+/// # Errors
+/// [`Code::Usage`] for a terminal that nobody would serve, [`Code::Terminal`].
+pub(super) fn streams(
+    call: &Call<'_>,
+    config: &Config<'_>,
+    more: u32,
+    then: Then,
+) -> Result<(Streams, Option<OwnedFd>), Told> {
+    let socket = call.given.value(&CONSOLE_SOCKET);
+    match (config.process.terminal, socket, then) {
+        (false, None, _) => Ok((Streams::Inherited { more }, None)),
+        (true, None, Then::Stay) => {
+            let (ours, theirs) = terminal::pair().tell(call, Code::Terminal)?;
+            Ok((Streams::Terminal(theirs), Some(ours)))
+        }
+        (true, Some(socket), Then::Hold | Then::Detach) => {
+            let socket = terminal::connect(socket).tell(call, Code::Terminal)?;
+            Ok((Streams::Terminal(socket), None))
+        }
+        (true, None, _) => {
+            Err(call.usage("process.terminal is true, and --console-socket is missing"))
+        }
+        (false, Some(_), _) => {
+            Err(call.usage("--console-socket is given, and process.terminal is not true"))
+        }
+        (true, Some(_), Then::Stay) => Err(call.usage(
+            "--console-socket is given, and the program stays in the foreground: add --detach",
+        )),
+    }
+}
+
+/// How many descriptors are left open for the program. All of them must be open: berth's own would come in their place.
+pub(super) fn preserved(call: &Call<'_>) -> Result<u32, Told> {
+    let Some(text) = call.given.value(&PRESERVE_FDS) else {
+        return Ok(0);
+    };
+    match text.parse::<u32>() {
+        Ok(more) if more <= 1024 => {
+            match (3..3 + more).find(|number| !raw::is_inherited(*number)) {
+                None => Ok(more),
+                Some(number) => Err(call.usage(format_args!(
+                    "--preserve-fds is {more}, and descriptor {number} is not open"
+                ))),
+            }
+        }
+        _ => Err(call.usage("--preserve-fds is a number, 0 to 1024")),
+    }
+}
+
+/// Writes the number of a process where `--pid-file` says.
+///
+/// # Errors
+/// [`Code::Output`].
+pub(super) fn write_pid(call: &Call<'_>, pid: u32) -> Result<(), Told> {
+    let Some(file) = call.given.value(&PID_FILE) else {
+        return Ok(());
+    };
+    let mut text = heapless::String::<16>::new();
+    // A number has at most 10 digits.
+    let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{pid}"));
+    // Whoever waits for the file finds it whole.
+    let write = || {
+        let next = path(format_args!("{file}.next")).during(Op::Create, file)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        openat(CWD, next.as_str(), flags, Mode::from_raw_mode(0o644))
+            .and_then(|opened| write_all(opened, text.as_bytes()))
+            .and_then(|()| renameat(CWD, next.as_str(), CWD, file))
+            .during(Op::Write, file)
+    };
+    write().tell(call, Code::Output)
+}
+
+/// The bundle as an absolute path without links, as the state has it.
+fn bundle_of(call: &Call<'_>) -> Result<Path, Fault> {
+    let given = call.given.value(&BUNDLE).unwrap_or(".");
+    let directory = fs::open_directory(CWD, given)?;
+    place_of(&directory)
+}
+
+/// The path of what a descriptor refers to.
+fn place_of(directory: impl rustix::fd::AsFd) -> Result<Path, Fault> {
+    let number = rustix::fd::AsRawFd::as_raw_fd(&directory.as_fd());
+    let link = path(format_args!("/proc/self/fd/{number}")).during(Op::Open, "a directory")?;
+    let mut buffer = [core::mem::MaybeUninit::uninit(); 4096];
+    readlinkat_raw(CWD, link.as_str(), &mut buffer)
+        .and_then(|(found, _)| core::str::from_utf8(found).map_err(|_| Errno::ILSEQ))
+        .and_then(|found| path(format_args!("{found}")))
+        .during(Op::Open, &link)
+}
+
+/// What the container holds at.
+fn fifo(directory: &Directory) -> Result<OwnedFd, Fault> {
+    mknodat(
+        directory,
+        FIFO,
+        FileType::Fifo,
+        Mode::from_raw_mode(0o600),
+        0,
+    )
+    .and_then(|()| {
+        openat(
+            directory,
+            FIFO,
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+    })
+    .during(Op::Create, FIFO)
+}

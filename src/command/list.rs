@@ -1,0 +1,110 @@
+//! `list` and `ps`: which containers there are, and which processes they have.
+
+use core::fmt::Write as _;
+
+use super::output::Output;
+use super::state::{self, Directory};
+use super::{Call, QUIET, Subcommand, Tell, Told, group};
+use crate::error::Code;
+use crate::parse::arguments::Opt;
+use crate::parse::config::SPECIFICATION;
+use crate::text::{Json, Quoted};
+
+const FORMAT: Opt = Opt {
+    long: "format",
+    short: Some('f'),
+    value: Some("table|json"),
+    about: "how it is printed; table",
+};
+
+pub(super) const LIST: Subcommand = Subcommand {
+    name: "list",
+    operands: "",
+    count: (0, 0),
+    raw_from: usize::MAX,
+    options: &[&FORMAT, &QUIET],
+    about: "print the containers that there are",
+    run: list,
+};
+
+pub(super) const PS: Subcommand = Subcommand {
+    name: "ps",
+    operands: "ID",
+    count: (1, 1),
+    raw_from: usize::MAX,
+    options: &[&FORMAT],
+    about: "print the processes of a container, by the numbers they have here",
+    run: processes,
+};
+
+fn is_json(call: &Call<'_>) -> Result<bool, Told> {
+    match call.given.value(&FORMAT) {
+        None | Some("table") => Ok(false),
+        Some("json") => Ok(true),
+        Some(other) => {
+            let other = Quoted(other);
+            Err(call.usage(format_args!("--format is table or json, not {other}")))
+        }
+    }
+}
+
+fn list(call: &Call<'_>) -> Result<u8, Told> {
+    let (is_json, is_quiet) = (is_json(call)?, call.given.has(&QUIET));
+    let mut output = Output::new();
+    let mut separator = '[';
+    // Failures of the output are told by `finish`.
+    if !is_json && !is_quiet {
+        let _ = writeln!(output, "{:24}{:>8} {:9}BUNDLE", "ID", "PID", "STATUS");
+    }
+    state::each(&call.root, &mut |id| {
+        if is_quiet {
+            let _ = writeln!(output, "{id}");
+            return;
+        }
+        // One that is being created, or goes at this moment, is not shown.
+        let Ok(Some(directory)) = Directory::find(call, id) else {
+            return;
+        };
+        let Ok(Some(record)) = directory.read() else {
+            return;
+        };
+        let Ok(status) = directory.status(&record) else {
+            return;
+        };
+        let (status, pid) = (status.name(), record.pid_if(status));
+        let (bundle, created) = (&record.bundle, record.created);
+        if is_json {
+            let (bundle, start) = (Json(bundle), core::mem::replace(&mut separator, ','));
+            let _ = write!(
+                output,
+                "{start}{{\"ociVersion\":\"{SPECIFICATION}\",\"id\":\"{id}\",\"pid\":{pid},\"status\":\"{status}\",\"bundle\":{bundle},\"created\":\"{created}\"}}"
+            );
+        } else {
+            let _ = writeln!(output, "{id:24}{pid:>8} {status:9}{bundle}");
+        }
+    })
+    .tell(call, Code::State)?;
+    if is_json && !is_quiet {
+        let _ = writeln!(output, "{}]", if separator == '[' { "[" } else { "" });
+    }
+    output.finish(call).map(|()| 0)
+}
+
+fn processes(call: &Call<'_>) -> Result<u8, Told> {
+    let (id, is_json) = (call.id()?, is_json(call)?);
+    let record = Directory::open(call, id)?.record(call)?;
+    let group = group::of(call, &record, id)?;
+    let mut output = Output::new();
+    let mut is_first = true;
+    let _ = output.write_str(if is_json { "[" } else { "PID\n" });
+    let visited = group.each_process(&mut |pid| {
+        let _ = match (is_json, core::mem::take(&mut is_first)) {
+            (true, true) => write!(output, "{pid}"),
+            (true, false) => write!(output, ",{pid}"),
+            (false, _) => writeln!(output, "{pid}"),
+        };
+    });
+    visited.tell(call, Code::Control)?;
+    let _ = output.write_str(if is_json { "]\n" } else { "" });
+    output.finish(call).map(|()| 0)
+}

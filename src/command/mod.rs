@@ -1,0 +1,391 @@
+//! The command: berth as an OCI runtime, where it is not PID 1.
+//!
+//! People type it, and engines call it (podman, containerd), as they call other runtimes: the operations of the runtime
+//! specification (runtime.md, "Operations") and what has become usual besides. Each is a file here and a row of
+//! [`SUBCOMMANDS`]; the words are read by that table, `--help` and the README are printed from it.
+//!
+//! # What there is between two calls
+//!
+//! No process stays behind to remember anything. A container is its processes, its control group, and a directory of [`state`]
+//! below `--root`. Whether it runs is asked of the kernel each time.
+//!
+//! # What is printed
+//!
+//! On standard output what was asked for, on standard error why it was not done, in the file of `--log` the same for the
+//! engine ([`journal`]). The status is 0, or that of the program that was run, or 125 where berth itself failed; and as a shell
+//! has it, 127 for a program that is not there and 126 for one that cannot be executed.
+
+use core::fmt;
+
+use rustix::io::Errno;
+
+use crate::error::{Code, During, Error, Fault, Op, Stage};
+use crate::events::OWN_FAILURE;
+use crate::parse::arguments::{ArgumentError, Given, MAX_OPERANDS, Opt, Options};
+use crate::parse::config::container_id;
+use crate::parse::nearest::nearest;
+use crate::sys::console;
+use crate::sys::path::{Path, path};
+use crate::sys::process::{Arguments, Environment};
+use crate::sys::sealed::become_sealed;
+use crate::text::{Quoted, Text};
+
+mod attend;
+mod check;
+mod create;
+mod delete;
+mod document;
+mod exec;
+mod features;
+mod group;
+mod help;
+mod journal;
+mod kill;
+mod later;
+mod launch;
+mod list;
+mod output;
+mod pause;
+mod relay;
+mod run;
+mod show;
+mod signals;
+mod spec;
+mod start;
+mod state;
+mod terminal;
+mod time;
+mod update;
+
+use crate::container::Status;
+use journal::Journal;
+
+/// One of the commands.
+pub struct Subcommand {
+    /// What is typed.
+    pub name: &'static str,
+    /// Its operands, as the usage shows them.
+    pub operands: &'static str,
+    /// How many there may be: at least, at most.
+    pub count: (usize, usize),
+    /// After so many operands the rest of the words is a program's.
+    pub raw_from: usize,
+    /// Its options.
+    pub options: Options,
+    /// What it does.
+    pub about: &'static str,
+    run: fn(&Call<'_>) -> Result<u8, Told>,
+}
+
+/// All of them, in the order of a container's life.
+pub const SUBCOMMANDS: &[Subcommand] = &[
+    create::COMMAND,
+    start::COMMAND,
+    run::COMMAND,
+    exec::COMMAND,
+    show::COMMAND,
+    kill::COMMAND,
+    delete::COMMAND,
+    list::LIST,
+    list::PS,
+    pause::PAUSE,
+    pause::RESUME,
+    update::COMMAND,
+    features::COMMAND,
+    spec::COMMAND,
+    check::COMMAND,
+];
+
+const ROOT: Opt = Opt {
+    long: "root",
+    short: None,
+    value: Some("DIR"),
+    about: "where containers are remembered; /run/berth, or berth in $XDG_RUNTIME_DIR",
+};
+const LOG: Opt = Opt {
+    long: "log",
+    short: None,
+    value: Some("FILE"),
+    about: "append what went wrong to this file as well",
+};
+const LOG_FORMAT: Opt = Opt {
+    long: "log-format",
+    short: None,
+    value: Some("text|json"),
+    about: "how the records of that file are written; text",
+};
+const DEBUG: Opt = Opt {
+    long: "debug",
+    short: None,
+    value: None,
+    about: "also tell what is ignored and done without",
+};
+const CGROUP_MANAGER: Opt = Opt {
+    long: "cgroup-manager",
+    short: None,
+    value: Some("cgroupfs"),
+    about: "who makes control groups: only cgroupfs, berth itself",
+};
+const SYSTEMD_CGROUP: Opt = Opt {
+    long: "systemd-cgroup",
+    short: None,
+    value: None,
+    about: "refused: control groups are not asked of systemd",
+};
+const VERSION: Opt = Opt {
+    long: "version",
+    short: Some('v'),
+    value: None,
+    about: "print the versions of berth and of the specification",
+};
+const HELP: Opt = Opt {
+    long: "help",
+    short: Some('h'),
+    value: None,
+    about: "print this, or what a command takes",
+};
+
+const DETACH: Opt = Opt {
+    long: "detach",
+    short: Some('d'),
+    value: None,
+    about: "do not wait for the program's end",
+};
+const QUIET: Opt = Opt {
+    long: "quiet",
+    short: Some('q'),
+    value: None,
+    about: "print ids only",
+};
+
+/// Options that every command takes.
+pub const GLOBAL: Options = &[
+    &ROOT,
+    &LOG,
+    &LOG_FORMAT,
+    &DEBUG,
+    &CGROUP_MANAGER,
+    &SYSTEMD_CGROUP,
+    &VERSION,
+    &HELP,
+];
+
+/// One call of a command.
+struct Call<'a> {
+    arguments: Arguments<'a>,
+    given: Given<'a>,
+    environment: Environment<'a>,
+    root: Path,
+    journal: Journal,
+    /// The command, for messages.
+    name: &'static str,
+}
+
+/// A failure that was told where it happened; what is left of it is the status for the caller. Functions that can fail in ten
+/// places would otherwise move an [`Error`] of 700 bytes in each.
+#[derive(Clone, Copy)]
+struct Told(u8);
+
+/// Tells why something failed, at once.
+trait Tell<T> {
+    /// Under the code that it is known by.
+    ///
+    /// # Errors
+    /// That there was one.
+    fn tell(self, call: &Call<'_>, code: Code) -> Result<T, Told>;
+}
+
+impl<T> Tell<T> for Result<T, Fault> {
+    fn tell(self, call: &Call<'_>, code: Code) -> Result<T, Told> {
+        self.map_err(|fault| call.told(&fault, code))
+    }
+}
+
+/// Does what the words say; the status for the caller.
+#[inline(never)]
+pub fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> u8 {
+    console::occupy_with(console::open_null());
+    let mut call = Call {
+        arguments,
+        given: Given::default(),
+        environment,
+        root: Path::new(),
+        journal: Journal::default(),
+        name: "command",
+    };
+    match call.dispatch() {
+        Ok(status) | Err(Told(status)) => status,
+    }
+}
+
+/// The status that tells the caller of a failure (POSIX, "Exit Status for Commands", for programs that cannot be executed).
+fn status_of(error: &Error) -> u8 {
+    match (error.code, error.errno) {
+        (Code::ContainerExec, Some(Errno::NOENT)) => 127,
+        (Code::ContainerExec, _) => 126,
+        _ => OWN_FAILURE,
+    }
+}
+
+impl<'a> Call<'a> {
+    /// Tells of a failure.
+    #[cold]
+    #[inline(never)]
+    fn fail(&self, error: &Error) -> Told {
+        self.journal.fail(self.name, error);
+        Told(status_of(error))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn told(&self, fault: &Fault, code: Code) -> Told {
+        self.fail(&fault.at(Stage::Containers, code))
+    }
+
+    /// Tells of what no system call reported: `detail` says what is wrong with `subject`.
+    #[cold]
+    #[inline(never)]
+    fn found(
+        &self,
+        code: Code,
+        op: Op,
+        subject: &dyn fmt::Display,
+        detail: &dyn fmt::Display,
+    ) -> Told {
+        self.fail(&Error::new(Stage::Containers, code, op, subject, detail))
+    }
+
+    /// Tells what is wrong with the words.
+    fn usage(&self, detail: impl fmt::Display) -> Told {
+        self.found(Code::Usage, Op::Parse, &"the command line", &detail)
+    }
+
+    /// Tells that the container is not in a state in which this can be done.
+    fn wrong_status(&self, op: Op, id: &str, status: Status) -> Told {
+        let detail = format_args!("it is {}", status.name());
+        self.found(Code::WrongStatus, op, &id, &detail)
+    }
+
+    fn dispatch(&mut self) -> Result<u8, Told> {
+        let mut words = heapless::Vec::<&str, { MAX_OPERANDS + 1 }>::new();
+        for word in self.arguments.iter().skip(1) {
+            let word = word.map_err(|word| {
+                self.usage(format_args!(
+                    "{} is not UTF-8",
+                    Text::<64>::from_bytes(word.to_bytes())
+                ))
+            })?;
+            words
+                .push(word)
+                .map_err(|_| self.usage(ArgumentError::TooMany(word)))?;
+        }
+        let read = self.given.read(&mut words.into_iter(), &[GLOBAL], 0);
+        read.map_err(|error| self.usage(error))?;
+        self.open_journal()?;
+        let words = core::mem::take(&mut self.given.operands);
+        let Some(typed) = words.first() else {
+            return self.without_subcommand();
+        };
+        let command = SUBCOMMANDS.iter().find(|command| command.name == *typed);
+        let command = command.ok_or_else(|| self.unknown(typed))?;
+        self.name = command.name;
+        let sets = [GLOBAL, command.options];
+        let mut words = words.into_iter().skip(1);
+        let read = self.given.read(&mut words, &sets, command.raw_from);
+        read.map_err(|error| self.usage(error))?;
+        self.open_journal()?;
+        if self.given.has(&HELP) {
+            return help::of(self, command);
+        }
+        self.check(command)?;
+        (command.run)(self)
+    }
+
+    fn open_journal(&mut self) -> Result<(), Told> {
+        let is_json = match self.given.value(&LOG_FORMAT) {
+            None | Some("text") => false,
+            Some("json") => true,
+            Some(other) => {
+                let value = Quoted(other);
+                return Err(self.usage(format_args!("--log-format is text or json, not {value}")));
+            }
+        };
+        let is_debug = self.given.has(&DEBUG);
+        let opened = Journal::open(self.given.value(&LOG), is_json, is_debug);
+        self.journal = opened.tell(self, Code::Output)?;
+        Ok(())
+    }
+
+    /// `berth`, `berth --help`, `berth --version`.
+    fn without_subcommand(&self) -> Result<u8, Told> {
+        if self.given.has(&VERSION) {
+            return help::version(self);
+        }
+        if self.given.has(&HELP) {
+            return help::overview(self);
+        }
+        let detail = "it is PID 1 of a machine, or is told what to do";
+        Err(self.found(Code::NotPid1, Op::Exec, &"berth", &detail))
+    }
+
+    /// What is the same for all commands.
+    fn check(&mut self, command: &Subcommand) -> Result<(), Told> {
+        let (least, most) = command.count;
+        let count = self.given.operands.len();
+        if count < least || count > most {
+            let expected = if count < least {
+                "is missing"
+            } else {
+                "is all there may be"
+            };
+            let operands = command.operands;
+            return Err(self.usage(format_args!("{} {operands} {expected}", command.name)));
+        }
+        let manager = self.given.value(&CGROUP_MANAGER);
+        if self.given.has(&SYSTEMD_CGROUP) || manager.is_some_and(|name| name != "cgroupfs") {
+            return Err(self.usage(
+                "berth makes control groups itself, not systemd: give podman --cgroup-manager=cgroupfs, containerd SystemdCgroup = false",
+            ));
+        }
+        self.root = self.root_directory()?;
+        Ok(())
+    }
+
+    fn root_directory(&self) -> Result<Path, Told> {
+        let directory = match self.given.value(&ROOT) {
+            Some(root) => path(format_args!("{root}")),
+            None if rustix::process::geteuid().is_root() => path(format_args!("/run/berth")),
+            None => match self.environment.value("XDG_RUNTIME_DIR") {
+                Some(directory) => path(format_args!("{directory}/berth")),
+                None => {
+                    return Err(self.usage("--root is missing, and $XDG_RUNTIME_DIR is not set"));
+                }
+            },
+        };
+        directory.during(Op::Open, "--root").tell(self, Code::State)
+    }
+
+    /// Makes sure that what a container can see of this process is no way to the host's file.
+    ///
+    /// # Errors
+    /// [`Code::ContainerSetup`]
+    fn seal(&self) -> Result<(), Told> {
+        become_sealed(self.arguments.list(), self.environment).tell(self, Code::ContainerSetup)
+    }
+
+    /// The first operand, as a container's name.
+    fn id(&self) -> Result<&'a str, Told> {
+        let typed = self.given.operands.first().copied().unwrap_or_default();
+        container_id(typed.as_bytes())
+            .map_err(|error| self.usage(format_args!("{}: {error}", Quoted(typed))))
+    }
+
+    fn unknown(&self, typed: &str) -> Told {
+        let names = SUBCOMMANDS.iter().map(|command| command.name);
+        let shown = Quoted(typed);
+        match nearest(typed, names) {
+            Some(name) => self.usage(format_args!("there is no command {shown}, perhaps {name}")),
+            None => self.usage(format_args!("there is no command {shown}")),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `pause` and `resume`: the control group is frozen, and thawed (cgroup-v2.rst, "cgroup.freeze").
+
+use super::state::Directory;
+use super::{Call, Subcommand, Tell, Told, group};
+use crate::container::Status;
+use crate::error::{Code, Op};
+
+pub(super) const PAUSE: Subcommand = Subcommand {
+    name: "pause",
+    operands: "ID",
+    count: (1, 1),
+    raw_from: usize::MAX,
+    options: &[],
+    about: "freeze all processes of a container",
+    run: |call| freeze(call, true),
+};
+
+pub(super) const RESUME: Subcommand = Subcommand {
+    name: "resume",
+    operands: "ID",
+    count: (1, 1),
+    raw_from: usize::MAX,
+    options: &[],
+    about: "let the processes of a paused container run on",
+    run: |call| freeze(call, false),
+};
+
+fn freeze(call: &Call<'_>, frozen: bool) -> Result<u8, Told> {
+    let id = call.id()?;
+    let directory = Directory::open(call, id)?;
+    let record = directory.record(call)?;
+    let group = group::of(call, &record, id)?;
+    let status = directory.status(&record).tell(call, Code::State)?;
+    let is_fitting = match frozen {
+        true => matches!(status, Status::Created | Status::Running),
+        false => status == Status::Paused,
+    };
+    if !is_fitting {
+        return Err(call.wrong_status(Op::Signal, id, status));
+    }
+    let changed = match frozen {
+        true => group.freeze(),
+        false => group.thaw(),
+    };
+    changed.tell(call, Code::Control)?;
+    Ok(0)
+}

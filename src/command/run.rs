@@ -1,0 +1,61 @@
+//! `run`: create, start, and, in the foreground, stay and delete.
+
+use super::attend::{attend, listen};
+use super::delete;
+use super::launch::{self, Launched, Then, launch, undo};
+use super::relay::Relay;
+use super::start::go;
+use super::{Call, DETACH, Subcommand, Tell, Told};
+use crate::error::Code;
+
+pub(super) const COMMAND: Subcommand = Subcommand {
+    name: "run",
+    operands: "ID",
+    count: (1, 1),
+    raw_from: usize::MAX,
+    options: &[
+        &DETACH,
+        &launch::BUNDLE,
+        &launch::PID_FILE,
+        &launch::CONSOLE_SOCKET,
+        &launch::PRESERVE_FDS,
+        &launch::NO_PIVOT,
+        &launch::NO_NEW_KEYRING,
+    ],
+    about: "make a container, run its program, and end as that ends",
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<u8, Told> {
+    if call.given.has(&DETACH) {
+        let launched = launch(call, Then::Detach)?;
+        return begin(call, &launched).map(|_| 0);
+    }
+    // Before there is a program: a signal that comes while it is made is for it.
+    let signals = listen(call)?;
+    let launched = launch(call, Then::Stay)?;
+    let relay = begin(call, &launched)?;
+    let status = attend(call, &signals, launched.record.pid, relay);
+    delete::clear(call, &launched.directory, &launched.record).tell(call, Code::Control)?;
+    launched.directory.remove();
+    status
+}
+
+/// Has the program run, with its terminal served; where it cannot, nothing is left.
+fn begin(call: &Call<'_>, launched: &Launched) -> Result<Option<Relay>, Told> {
+    let Launched {
+        directory,
+        record,
+        terminal,
+    } = launched;
+    let relay = terminal
+        .as_ref()
+        .map(|terminal| Relay::start(call, terminal))
+        .transpose();
+    let begun = relay.and_then(|relay| go(call, directory, record).map(|()| relay));
+    if begun.is_err() {
+        undo(call, directory, record);
+        directory.remove();
+    }
+    begun
+}

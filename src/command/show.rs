@@ -1,0 +1,46 @@
+//! `state`: what the specification says of a container (runtime.md, "Query State").
+
+use core::fmt::Write as _;
+
+use rustix::process::Pid;
+
+use super::output::Output;
+use super::state::Directory;
+use super::{Call, Subcommand, Tell, Told};
+use crate::container::{State, Status};
+use crate::error::Code;
+use crate::parse::json;
+use crate::sys::buffer::Buffer;
+
+pub(super) const COMMAND: Subcommand = Subcommand {
+    name: "state",
+    operands: "ID",
+    count: (1, 1),
+    raw_from: usize::MAX,
+    options: &[],
+    about: "print the state of a container, as the specification has it",
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<u8, Told> {
+    let id = call.id()?;
+    let directory = Directory::open(call, id)?;
+    let record = directory.record(call)?;
+    let status = directory.status(&record).tell(call, Code::State)?;
+    let mut text = Buffer::new();
+    let text = directory.config(&mut text).tell(call, Code::State)?;
+    let config = json::check(text).ok();
+    let annotations = config.and_then(|config| config.member("annotations"));
+    let state = State {
+        id,
+        status,
+        pid: Pid::from_raw(i32::try_from(record.pid).unwrap_or(0))
+            .filter(|_| status != Status::Stopped),
+        bundle: &record.bundle,
+        annotations: annotations.map(|annotations| annotations.as_written()),
+    };
+    let mut output = Output::new();
+    // Failures are told by `finish`.
+    let _ = writeln!(output, "{state}");
+    output.finish(call).map(|()| 0)
+}

@@ -1,0 +1,102 @@
+//! `start`: a container that was created runs its program (runtime.md, "Start").
+//!
+//! It waits for somebody to open its FIFO for reading. What is then read is the end of the file, when the program has taken
+//! its place (the other end closes on exec), or why it could not.
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use rustix::io::{Errno, read};
+use rustix::process::Pid;
+
+use super::state::{Directory, FIFO, Record};
+use super::{Call, Subcommand, Tell, Told, later};
+use crate::container::{Status, released, setup_error};
+use crate::error::{Code, During, Fault, Op};
+use crate::parse::config::HookKind;
+use crate::sys::pidfd::Process;
+use crate::sys::process::has_executed;
+
+pub(super) const COMMAND: Subcommand = Subcommand {
+    name: "start",
+    operands: "ID",
+    count: (1, 1),
+    raw_from: usize::MAX,
+    options: &[],
+    about: "run the program of a container that was created",
+    run,
+};
+
+fn run(call: &Call<'_>) -> Result<u8, Told> {
+    let id = call.id()?;
+    let directory = Directory::open(call, id)?;
+    go(call, &directory, &directory.record(call)?)?;
+    Ok(0)
+}
+
+/// Lets a container that holds go on, and waits until its program runs.
+///
+/// # Errors
+/// [`Code::WrongStatus`]; [`Code::ContainerExec`], [`Code::ContainerSetup`].
+pub(super) fn go(call: &Call<'_>, directory: &Directory, record: &Record) -> Result<(), Told> {
+    let id = directory.id.as_str();
+    let status = directory.status(record).tell(call, Code::State)?;
+    let process = record.process().tell(call, Code::Control)?;
+    let (Status::Created, Some(process)) = (status, process) else {
+        return Err(call.wrong_status(Op::Exec, id, status));
+    };
+    let claimed = claim(directory).tell(call, Code::State)?;
+    let fifo = claimed.ok_or_else(|| call.wrong_status(Op::Exec, id, Status::Running))?;
+    release(&fifo, &process, record.pid).map_err(|fault| call.fail(&setup_error(id, fault)))?;
+    later::run(call, directory, record, HookKind::Poststart);
+    Ok(())
+}
+
+/// Opens the FIFO and takes its name away; `None` if another call has done so.
+fn claim(directory: &Directory) -> Result<Option<OwnedFd>, Fault> {
+    // Without waiting: the container may have been killed.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = openat(directory, FIFO, flags, Mode::empty())
+        .and_then(|fifo| unlinkat(directory, FIFO, AtFlags::empty()).map(|()| fifo));
+    match opened {
+        Err(Errno::NOENT) => Ok(None),
+        opened => opened.map(Some).during(Op::Open, FIFO),
+    }
+}
+
+/// Waits for what the container has to say.
+fn release(fifo: &OwnedFd, process: &Process, pid: u32) -> Result<(), Option<Fault>> {
+    let mut report = [0; 512];
+    let mut len = 0;
+    loop {
+        // A FIFO that nobody has opened for writing yet is not readable, and has not hung up either.
+        let mut polled = [
+            PollFd::new(fifo, PollFlags::IN),
+            PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut polled, None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno).during(Op::Wait, FIFO).map_err(Some),
+        }
+        let [has_report, has_ended] = polled.each_ref().map(|one| !one.revents().is_empty());
+        if has_report {
+            let room = report.get_mut(len..).unwrap_or_default();
+            match read(fifo, room) {
+                Ok(0) => {
+                    released(report.get(..len).unwrap_or_default())?;
+                    // The other end closes when the process ends, too.
+                    return match Pid::from_raw(pid.cast_signed()).is_none_or(has_executed) {
+                        true => Ok(()),
+                        false => Err(None),
+                    };
+                }
+                Ok(read) => len += read,
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(errno) => return Err(errno).during(Op::Read, FIFO).map_err(Some),
+            }
+        } else if has_ended {
+            return Err(None);
+        }
+    }
+}

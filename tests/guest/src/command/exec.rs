@@ -1,0 +1,204 @@
+//! `exec`: one more process.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::lab::{Lab, Process, Running};
+use super::{Case, cases};
+
+pub(crate) const CASES: &[Case] = cases![
+    Nothing exec_gets_arguments_variables_and_directory,
+    Nothing exec_is_in_the_namespaces_of_the_container,
+    Nothing exec_ends_as_its_program_ends,
+    Nothing exec_reads_the_process_from_a_file,
+    Nothing exec_of_a_bad_process_is_refused,
+    Nothing exec_goes_its_own_way_when_detached,
+    Nothing exec_hands_signals_on,
+    Nothing exec_is_whom_it_is_told_to_be,
+];
+
+fn with_container(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["run", "--detach", "--bundle", "b", "one"])
+}
+
+fn exec_gets_arguments_variables_and_directory(lab: &Lab) -> Result<()> {
+    with_container(lab)?;
+    let words = [
+        "exec",
+        "-e",
+        "A=1",
+        "--env=B=2 \"two\"",
+        "--cwd",
+        "/mnt",
+        "one",
+        "guest",
+        "facts",
+        "-t",
+        "--",
+        "x",
+    ];
+    let facts = lab.ok(&words)?;
+    let all = |topic: &str| -> Vec<&str> {
+        facts
+            .lines()
+            .filter_map(|line| line.strip_prefix(topic))
+            .collect()
+    };
+    ensure!(all("argument ") == ["-t", "--", "x"], "{facts}");
+    let expected = ["PATH=/bin", "FROM=config", "A=1", "B=2 \"two\""];
+    ensure!(all("variable ") == expected, "{facts}");
+    ensure!(all("directory ") == ["/mnt"], "{facts}");
+    // The three standard ones, and the one that lists them.
+    ensure!(all("descriptor ").len() == 4, "{facts}");
+    Ok(())
+}
+
+fn exec_is_in_the_namespaces_of_the_container(lab: &Lab) -> Result<()> {
+    with_container(lab)?;
+    let facts = lab.ok(&["exec", "one", "/bin/guest", "facts"])?;
+    ensure!(facts.contains("\nhostname container\n"), "{facts}");
+    let processes: Vec<_> = facts
+        .lines()
+        .filter(|line| line.starts_with("process "))
+        .collect();
+    ensure!(
+        processes.len() == 2 && processes.contains(&"process 1"),
+        "{processes:?}"
+    );
+    let pid = lab.state("one")?["pid"].clone();
+    for kind in ["mnt", "pid", "uts", "ipc"] {
+        use std::os::unix::fs::MetadataExt;
+        let inode = fs::metadata(format!("/proc/{pid}/ns/{kind}"))?.ino();
+        ensure!(
+            facts.contains(&format!("\nnamespace {kind} {inode}\n")),
+            "{kind}: {facts}"
+        );
+    }
+    Ok(())
+}
+
+fn exec_ends_as_its_program_ends(lab: &Lab) -> Result<()> {
+    with_container(lab)?;
+    for status in [0, 9] {
+        let output = lab.call(&["exec", "one", "/bin/guest", "exit", &status.to_string()])?;
+        ensure!(output.status.code() == Some(status), "{output:?}");
+    }
+    let output = lab.call(&["exec", "one", "/bin/guest", "end-by", "15"])?;
+    ensure!(output.status.code() == Some(128 + 15), "{output:?}");
+    lab.fails(&["exec", "one", "/bin/nothing"], 127, &["[B054]"])?;
+    lab.fails(&["exec", "one", "/etc"], 126, &["[B054]"])?;
+    ensure!(lab.status("one")? == "running");
+    Ok(())
+}
+
+fn exec_reads_the_process_from_a_file(lab: &Lab) -> Result<()> {
+    with_container(lab)?;
+    let process = json!({
+        "args": ["/bin/guest", "facts", "from", "a \"file\""],
+        "env": ["ONLY=this"], "cwd": "/etc", "user": { "uid": 0, "gid": 0 },
+    });
+    fs::write(lab.directory.join("process.json"), process.to_string())?;
+    for words in [
+        ["exec", "--process", "process.json", "one"],
+        ["exec", "one", "-p", "process.json"],
+    ] {
+        let facts = lab.ok(&words)?;
+        ensure!(
+            facts.starts_with(
+                "argument from\nargument a \"file\"\nvariable ONLY=this\ndirectory /etc\n"
+            ),
+            "{facts}"
+        );
+    }
+    Ok(())
+}
+
+fn exec_of_a_bad_process_is_refused(lab: &Lab) -> Result<()> {
+    with_container(lab)?;
+    let file = lab.directory.join("process.json");
+    for (text, says) in [
+        ("{\"args\":[]}", "process.args is missing or empty"),
+        ("{\"args\":[\"x\"],\"cwd\":\"x\"}", "process.cwd"),
+        ("{} , \"hooks\": {}", "line 1"),
+        ("", "ends in the middle"),
+    ] {
+        fs::write(&file, text)?;
+        lab.fails(
+            &["exec", "--process", "process.json", "one"],
+            125,
+            &[says, "[B051]"],
+        )?;
+    }
+    lab.fails(
+        &["exec", "--process", "nothing.json", "one"],
+        125,
+        &["nothing.json: ENOENT", "[B051]"],
+    )?;
+    lab.fails(&["exec", "one"], 125, &["no program", "[B070]"])?;
+    lab.fails(
+        &["exec", "--user", "root", "one", "x"],
+        125,
+        &["UID or UID:GID", "[B070]"],
+    )
+    .map(drop)
+}
+
+fn exec_goes_its_own_way_when_detached(lab: &Lab) -> Result<()> {
+    with_container(lab)?;
+    lab.leaves(&[
+        "exec",
+        "--detach",
+        "--pid-file",
+        "pid",
+        "one",
+        "/bin/guest",
+        "until-asked",
+    ])?;
+    let pid = fs::read_to_string(lab.directory.join("pid"))?.parse()?;
+    let process = Process::open(pid)?;
+    // It is in the container's PID namespace, and goes with it.
+    lab.ok(&["delete", "--force", "one"])?;
+    process.wait()
+}
+
+fn exec_hands_signals_on(lab: &Lab) -> Result<()> {
+    with_container(lab)?;
+    let words = ["exec", "one", "/bin/guest", "until-asked"];
+    let mut running = Running::start(&mut lab.command(words))?;
+    ensure!(running.line()? == "waiting");
+    running.signal(rustix::process::Signal::TERM)?;
+    ensure!(running.line()? == "asked to end");
+    ensure!(running.status()? == Some(5));
+    Ok(())
+}
+
+fn exec_is_whom_it_is_told_to_be(lab: &Lab) -> Result<()> {
+    lab.bundle_with("b", &["stay"], |config| {
+        config["process"]["user"] = json!({ "uid": 3, "gid": 4, "additionalGids": [8] });
+        config["process"]["capabilities"] = json!({ "bounding": [], "effective": [] });
+    })?;
+    lab.leaves(&["run", "--detach", "--bundle", "b", "one"])?;
+    for (words, uid, gid) in [
+        (&["exec"][..], 3, 4),
+        (&["exec", "--user", "5"], 5, 4),
+        (&["exec", "-u", "5:6"], 5, 6),
+    ] {
+        let words = [words, &["one", "/bin/guest", "show", "/proc/self/status"]].concat();
+        let status = lab.ok(&words)?;
+        for line in [
+            format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}"),
+            format!("Gid:\t{gid}\t{gid}\t{gid}\t{gid}"),
+            // What the container may not do, it may not do either.
+            "CapBnd:\t0000000000000000".to_owned(),
+        ] {
+            ensure!(
+                status.lines().any(|one| one == line),
+                "{line:?} is not in {status}"
+            );
+        }
+    }
+    Ok(())
+}

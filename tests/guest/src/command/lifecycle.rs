@@ -1,0 +1,442 @@
+//! A container's life: create, start, state, kill, delete, run; and who gets a name.
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::lab::{GROUPS, Lab, Process, Running};
+use super::{Case, cases};
+
+pub(crate) const CASES: &[Case] = cases![
+    Nothing container_goes_from_created_to_stopped,
+    Nothing state_is_that_of_the_specification,
+    Nothing run_ends_as_its_program_ends,
+    Nothing run_ends_with_the_signal_of_its_program,
+    Nothing run_hands_signals_on,
+    Nothing standard_streams_pass_through_untouched,
+    Nothing detached_run_leaves_a_running_container,
+    Nothing id_that_is_in_use_is_refused,
+    Nothing of_creates_at_once_exactly_one_wins,
+    Nothing bad_bundle_leaves_nothing_behind,
+    Nothing program_that_is_missing_is_told_by_start,
+    Nothing running_container_is_not_deleted_without_force,
+    Nothing killed_run_does_not_block_the_next,
+    Nothing container_that_is_not_there_is_named,
+    Group processes_are_listed_and_frozen,
+    Group signal_to_all_reaches_every_process,
+    Group deleted_container_leaves_no_group,
+    Group group_that_is_gone_is_named_and_no_obstacle,
+    Controllers limits_are_in_force_and_can_be_changed,
+];
+
+fn container_goes_from_created_to_stopped(lab: &Lab) -> Result<()> {
+    let bundle = lab.bundle("b", &["until-asked"])?;
+    let bundle = bundle.to_str().context("a path")?;
+    lab.leaves(&["create", "--bundle", bundle, "one"])?;
+    ensure!(lab.status("one")? == "created");
+    let process = lab.process("one")?;
+    lab.fails(
+        &["exec", "one", "/bin/guest"],
+        125,
+        &["it is created", "[B073]"],
+    )?;
+    lab.ok(&["start", "one"])?;
+    ensure!(lab.status("one")? == "running");
+    lab.fails(&["start", "one"], 125, &["it is running", "[B073]"])?;
+    lab.ok(&["kill", "one", "KILL"])?;
+    process.wait()?;
+    ensure!(lab.status("one")? == "stopped");
+    lab.fails(&["kill", "one"], 125, &["it is stopped", "[B073]"])?;
+    lab.ok(&["delete", "one"])?;
+    lab.fails(&["state", "one"], 125, &["[B072]"])?;
+    ensure!(fs::read_dir(lab.root())?.count() == 0, "something is left");
+    Ok(())
+}
+
+fn state_is_that_of_the_specification(lab: &Lab) -> Result<()> {
+    let bundle = lab.bundle("b", &["stay"])?;
+    lab.leaves(&["create", "--pid-file", "pid", "-b", "b", "one"])?;
+    let pid: u32 = fs::read_to_string(lab.directory.join("pid"))?.parse()?;
+    let state = lab.state("one")?;
+    let expected = json!({
+        "ociVersion": state["ociVersion"], "id": "one", "status": "created", "pid": pid, "bundle": bundle,
+        "annotations": { "org.example.key": "value \"in quotes\"" },
+    });
+    ensure!(state == expected, "{state}");
+    let version = state["ociVersion"].as_str().unwrap_or_default();
+    ensure!(version.starts_with("1."), "{version}");
+    let process = lab.process("one")?;
+    lab.ok(&["kill", "one", "9"])?;
+    process.wait()?;
+    let state = lab.state("one")?;
+    ensure!(
+        state["status"] == "stopped" && state.get("pid").is_none(),
+        "{state}"
+    );
+    Ok(())
+}
+
+fn run_ends_as_its_program_ends(lab: &Lab) -> Result<()> {
+    for status in [0, 7, 255] {
+        lab.bundle("b", &["exit", &status.to_string()])?;
+        let output = lab.call(&["run", "--bundle", "b", "one"])?;
+        ensure!(output.status.code() == Some(status), "{}", output.status);
+        ensure!(
+            output.stdout.is_empty() && output.stderr.is_empty(),
+            "{output:?}"
+        );
+    }
+    ensure!(lab.ok(&["list", "-q"])?.is_empty(), "something is left");
+    Ok(())
+}
+
+fn run_ends_with_the_signal_of_its_program(lab: &Lab) -> Result<()> {
+    // The first process of a PID namespace gets no signal from itself that it does not handle.
+    lab.bundle_with("b", &["end-by", "6"], |config| {
+        config["linux"]["namespaces"] = json!([{ "type": "mount" }, { "type": "uts" }]);
+    })?;
+    let output = lab.call(&["run", "--bundle", "b", "one"])?;
+    ensure!(output.status.code() == Some(128 + 6), "{}", output.status);
+    Ok(())
+}
+
+fn run_hands_signals_on(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["until-asked"])?;
+    let mut running = Running::start(&mut lab.command(["run", "-b", "b", "one"]))?;
+    ensure!(running.line()? == "waiting");
+    ensure!(lab.status("one")? == "running");
+    running.signal(Signal::TERM)?;
+    ensure!(running.line()? == "asked to end");
+    ensure!(running.status()? == Some(5));
+    lab.fails(&["state", "one"], 125, &["[B072]"]).map(drop)
+}
+
+fn standard_streams_pass_through_untouched(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["copy"])?;
+    let mut child = lab
+        .command(["run", "--bundle", "b", "one"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    let mut input = child.stdin.take().context("no input")?;
+    let written = bytes.clone();
+    let writer = std::thread::spawn(move || input.write_all(&written));
+    let output = child.wait_with_output()?;
+    writer.join().ok().context("the writer")??;
+    ensure!(
+        output.stdout == bytes,
+        "{} bytes came out",
+        output.stdout.len()
+    );
+    ensure!(
+        output.stderr == b"copied 300000\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+fn detached_run_leaves_a_running_container(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["run", "--detach", "--bundle", "b", "one"])?;
+    ensure!(lab.status("one")? == "running");
+    ensure!(lab.ok(&["list", "--quiet"])? == "one\n");
+    let list: serde_json::Value = serde_json::from_str(&lab.ok(&["list", "--format=json"])?)?;
+    ensure!(
+        list[0]["id"] == "one" && list[0]["status"] == "running" && list[0]["pid"].is_u64(),
+        "{list}"
+    );
+    let table = lab.ok(&["list"])?;
+    ensure!(
+        table.starts_with("ID ") && table.lines().count() == 2,
+        "{table}"
+    );
+    lab.ok(&["delete", "--force", "one"])?;
+    ensure!(lab.ok(&["list", "-f", "json"])? == "[]\n");
+    Ok(())
+}
+
+fn id_that_is_in_use_is_refused(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["create", "--bundle", "b", "one"])?;
+    for command in ["create", "run"] {
+        lab.fails(
+            &[command, "--bundle", "b", "one"],
+            125,
+            &["create one", "[B071]"],
+        )?;
+    }
+    ensure!(
+        lab.status("one")? == "created",
+        "the first one is as it was"
+    );
+    let process = lab.process("one")?;
+    lab.ok(&["kill", "one", "KILL"])?;
+    process.wait()?;
+    // Stopped, and remembered until it is deleted.
+    lab.fails(&["create", "--bundle", "b", "one"], 125, &["[B071]"])?;
+    lab.ok(&["delete", "one"])?;
+    lab.leaves(&["create", "--bundle", "b", "one"])
+}
+
+fn of_creates_at_once_exactly_one_wins(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["stay"])?;
+    for round in 0..3 {
+        let errors = |number: usize| lab.directory.join(format!("errors-{round}-{number}"));
+        let mut children = Vec::new();
+        for number in 0..6 {
+            let mut command = lab.command(["create", "--bundle", "b", "one"]);
+            command
+                .stdout(Stdio::null())
+                .stderr(fs::File::create(errors(number))?);
+            children.push(command.spawn()?);
+        }
+        let mut won = 0;
+        for (number, mut child) in children.into_iter().enumerate() {
+            let errors = fs::read_to_string(errors(number));
+            match child.wait()?.code() {
+                Some(0) => won += 1,
+                code => ensure!(code == Some(125), "{code:?}: {errors:?}"),
+            }
+        }
+        let mut told = 0;
+        for number in 0..6 {
+            told += usize::from(fs::read_to_string(errors(number))?.contains("[B071]"));
+        }
+        ensure!(won == 1 && told == 5, "{won} have won, {told} were told");
+        ensure!(lab.status("one")? == "created");
+        lab.ok(&["delete", "-f", "one"])?;
+    }
+    Ok(())
+}
+
+fn bad_bundle_leaves_nothing_behind(lab: &Lab) -> Result<()> {
+    lab.fails(
+        &["run", "--bundle", "nowhere", "one"],
+        125,
+        &["open nowhere: ENOENT", "[B051]"],
+    )?;
+    fs::create_dir(lab.directory.join("empty"))?;
+    lab.fails(
+        &["create", "--bundle", "empty", "one"],
+        125,
+        &["config.json: ENOENT", "[B051]"],
+    )?;
+    let bundle = lab.bundle("b", &["stay"])?;
+    fs::write(bundle.join("config.json"), "{\n \"ociVersion\": 1,")?;
+    lab.fails(
+        &["create", "--bundle", "b", "one"],
+        125,
+        &["line 2", "[B051]"],
+    )?;
+    lab.bundle_with("b", &["stay"], |config| {
+        config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
+    })?;
+    lab.fails(
+        &["create", "--bundle", "b", "one"],
+        125,
+        &["linux.mountLabel", "[B052]"],
+    )?;
+    lab.bundle_with("b", &["stay"], |config| {
+        config["root"]["path"] = json!("nothing")
+    })?;
+    lab.fails(
+        &["create", "--bundle", "b", "one"],
+        125,
+        &["nothing", "ENOENT", "[B053]"],
+    )?;
+    ensure!(lab.ok(&["list", "-q"])?.is_empty(), "something is left");
+    Ok(())
+}
+
+fn program_that_is_missing_is_told_by_start(lab: &Lab) -> Result<()> {
+    lab.bundle_with("b", &[], |config| {
+        config["process"]["args"] = json!(["/bin/nothing"])
+    })?;
+    lab.leaves(&["create", "--bundle", "b", "one"])?;
+    lab.fails(
+        &["start", "one"],
+        127,
+        &["execute /bin/nothing", "ENOENT", "[B054]"],
+    )?;
+    lab.ok(&["delete", "--force", "one"])?;
+    lab.fails(&["run", "--bundle", "b", "one"], 127, &["[B054]"])?;
+    lab.bundle_with("b", &[], |config| {
+        config["process"]["args"] = json!(["/etc"])
+    })?;
+    lab.fails(&["run", "--bundle", "b", "one"], 126, &["EACCES", "[B054]"])?;
+    ensure!(lab.ok(&["list", "-q"])?.is_empty(), "something is left");
+    Ok(())
+}
+
+fn running_container_is_not_deleted_without_force(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["create", "--bundle", "b", "one"])?;
+    lab.fails(&["delete", "one"], 125, &["it is created", "[B073]"])?;
+    lab.ok(&["start", "one"])?;
+    lab.fails(&["delete", "one"], 125, &["it is running", "[B073]"])?;
+    let process = lab.process("one")?;
+    lab.ok(&["delete", "--force", "one"])?;
+    process.wait()
+}
+
+fn killed_run_does_not_block_the_next(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["until-asked"])?;
+    let command = &mut lab.command(["run", "--bundle", "b", "one"]);
+    let mut running = Running::start(command)?;
+    ensure!(running.line()? == "waiting");
+    let process = lab.process("one")?;
+    running.signal(Signal::KILL)?;
+    running.child.wait()?;
+    // The container is not its process, and lives on.
+    lab.fails(
+        &["run", "--bundle", "b", "one"],
+        125,
+        &["running", "[B071]"],
+    )?;
+    lab.ok(&["kill", "one", "KILL"])?;
+    process.wait()?;
+    lab.bundle("b", &["exit", "3"])?;
+    let output = lab.call(&["run", "--bundle", "b", "one"])?;
+    ensure!(output.status.code() == Some(3), "{output:?}");
+    Ok(())
+}
+
+fn container_that_is_not_there_is_named(lab: &Lab) -> Result<()> {
+    for words in [
+        &["state", "none"][..],
+        &["start", "none"],
+        &["kill", "none"],
+        &["delete", "none"],
+        &["exec", "none", "sh"],
+        &["ps", "none"],
+        &["pause", "none"],
+    ] {
+        lab.fails(words, 125, &["open none", "[B072]"])?;
+    }
+    lab.ok(&["delete", "--force", "none"]).map(drop)
+}
+
+fn processes_are_listed_and_frozen(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["run", "-d", "--bundle", "b", "one"])?;
+    let pid = lab.state("one")?["pid"].clone();
+    ensure!(lab.ok(&["ps", "--format", "json", "one"])? == format!("[{pid}]\n"));
+    ensure!(lab.ok(&["ps", "one"])? == format!("PID\n{pid}\n"));
+    lab.fails(&["resume", "one"], 125, &["it is running", "[B073]"])?;
+    lab.ok(&["pause", "one"])?;
+    ensure!(lab.status("one")? == "paused");
+    lab.fails(&["pause", "one"], 125, &["it is paused", "[B073]"])?;
+    lab.fails(
+        &["exec", "one", "/bin/guest"],
+        125,
+        &["it is paused", "[B073]"],
+    )?;
+    lab.ok(&["resume", "one"])?;
+    ensure!(lab.status("one")? == "running");
+    lab.ok(&["pause", "one"])?;
+    // One that is frozen can be killed all the same.
+    lab.ok(&["delete", "--force", "one"]).map(drop)
+}
+
+fn signal_to_all_reaches_every_process(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["run", "-d", "--bundle", "b", "one"])?;
+    lab.leaves(&[
+        "exec",
+        "-d",
+        "--pid-file",
+        "second",
+        "one",
+        "/bin/guest",
+        "until-asked",
+    ])?;
+    let pid = fs::read_to_string(lab.directory.join("second"))?.parse()?;
+    let (first, second) = (lab.process("one")?, Process::open(pid)?);
+    let mut both: Vec<i64> = serde_json::from_str(&lab.ok(&["ps", "-f", "json", "one"])?)?;
+    both.sort_unstable();
+    ensure!(both.len() == 2 && both.contains(&pid), "{both:?}");
+    // The first does not care.
+    lab.ok(&["kill", "--all", "one", "SIGTERM"])?;
+    second.wait()?;
+    ensure!(lab.status("one")? == "running");
+    lab.ok(&["kill", "-a", "one", "KILL"])?;
+    first.wait()
+}
+
+fn deleted_container_leaves_no_group(lab: &Lab) -> Result<()> {
+    let groups = || count_directories(GROUPS.as_ref());
+    lab.bundle("b", &["exit", "0"])?;
+    lab.ok(&["run", "--bundle", "b", "first"])?;
+    let before = groups()?;
+    lab.ok(&["run", "--bundle", "b", "one"])?;
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["create", "--bundle", "b", "two"])?;
+    ensure!(groups()? > before, "the container has a group");
+    lab.ok(&["delete", "-f", "two"])?;
+    ensure!(groups()? == before, "{} groups more", groups()? - before);
+    Ok(())
+}
+
+fn group_that_is_gone_is_named_and_no_obstacle(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["create", "--bundle", "b", "one"])?;
+    let process = lab.process("one")?;
+    lab.ok(&["kill", "one", "KILL"])?;
+    process.wait()?;
+    fs::remove_dir(format!("{GROUPS}/berth/one"))?;
+    lab.fails(&["ps", "one"], 125, &["berth/one: ENOENT", "[B075]"])?;
+    lab.ok(&["delete", "one"]).map(drop)
+}
+
+fn limits_are_in_force_and_can_be_changed(lab: &Lab) -> Result<()> {
+    lab.bundle_with("b", &["stay"], |config| {
+        config["linux"]["resources"] = json!({ "pids": { "limit": 20 } });
+        config["linux"]["cgroupsPath"] = json!("/of-the-case/one");
+    })?;
+    lab.leaves(&["run", "-d", "--bundle", "b", "one"])?;
+    let limit = || fs::read_to_string(format!("{GROUPS}/of-the-case/one/pids.max"));
+    ensure!(limit()? == "20\n", "{:?}", limit());
+    fs::write(lab.directory.join("limits"), "{\"pids\":{\"limit\":30}}")?;
+    lab.ok(&["update", "--resources", "limits", "one"])?;
+    ensure!(limit()? == "30\n", "{:?}", limit());
+    let mut command = lab.command(["update", "one", "-r", "-"]);
+    let mut child = command.stdin(Stdio::piped()).spawn()?;
+    let input = child.stdin.take().context("no input")?;
+    (&input).write_all(b"{\"pids\":{\"limit\":40}}")?;
+    drop(input);
+    ensure!(
+        child.wait()?.success() && limit()? == "40\n",
+        "{:?}",
+        limit()
+    );
+    fs::write(
+        lab.directory.join("limits"),
+        "{\"pids\":{\"limit\":\"many\"}}",
+    )?;
+    let words = ["update", "--resources", "limits", "one"];
+    lab.fails(&words, 125, &["linux.resources.pids.limit", "[B051]"])?;
+    lab.fails(
+        &["update", "one"],
+        125,
+        &["--resources is missing", "[B070]"],
+    )
+    .map(drop)
+}
+
+fn count_directories(path: &std::path::Path) -> Result<usize> {
+    let mut count = 1;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            count += count_directories(&entry.path())?;
+        }
+    }
+    Ok(count)
+}

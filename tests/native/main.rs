@@ -1,0 +1,46 @@
+//! berth as a command, on this machine: the cases that the guest program has, each a test here. `vm::command` runs the same in
+//! a virtual machine, where all of them are possible.
+//!
+//! It takes root, to make namespaces. A case that this machine cannot run is not passed over: it is named, with what is missing.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+use berth_tests::{guest, init};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::from_args();
+    let (guest, init) = (guest()?, init()?);
+    let listed = Command::new(&guest).arg("command-list").output();
+    let listed = listed.context("start the guest program")?;
+    ensure!(listed.status.success(), "{listed:?}");
+    let listed = String::from_utf8(listed.stdout)?;
+    let directory = berth_qemu::target_dir().join("native");
+    let mut trials = Vec::new();
+    for line in listed.lines() {
+        let (name, lacking) = line.split_once('\t').context("a list of cases")?;
+        if !lacking.is_empty() {
+            eprintln!("NOT POSSIBLE HERE: {name}: this machine lacks {lacking}");
+        }
+        let (guest, init, directory) = (guest.clone(), init.clone(), directory.clone());
+        let name = name.to_owned();
+        let trial = Trial::test(name.clone(), move || run(guest, init, directory, &name));
+        trials.push(trial.with_ignored_flag(!lacking.is_empty()));
+    }
+    Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+fn run(guest: PathBuf, init: PathBuf, directory: PathBuf, name: &str) -> Result<(), Failed> {
+    let output = Command::new(guest)
+        .arg("command-cases")
+        .args([init, directory])
+        .arg(name)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    match said.trim() == format!("ok {name}") {
+        true => Ok(()),
+        false => Err(format!("{said}{}", String::from_utf8_lossy(&output.stderr)).into()),
+    }
+}
