@@ -3,7 +3,7 @@
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, openat, readlinkat_raw, renameat};
 use rustix::io::Errno;
-use rustix::process::{Pid, set_child_subreaper};
+use rustix::process::{Pid, set_child_subreaper, umask};
 
 use super::delete;
 use super::output::write_all;
@@ -356,16 +356,19 @@ fn place_of(directory: impl rustix::fd::AsFd) -> Result<Path, Fault> {
         .during(Op::Open, &link)
 }
 
-/// What the container holds at.
+/// What the container holds at. Its user opens it for writing, and root of a user namespace is somebody else here; the directory
+/// around it is private.
 fn fifo(directory: &Directory) -> Result<OwnedFd, Fault> {
-    mknodat(
+    let before = umask(Mode::empty());
+    let made = mknodat(
         directory,
         FIFO,
         FileType::Fifo,
-        Mode::from_raw_mode(0o600),
+        Mode::from_raw_mode(0o622),
         0,
-    )
-    .and_then(|()| {
+    );
+    umask(before);
+    made.and_then(|()| {
         openat(
             directory,
             FIFO,
