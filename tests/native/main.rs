@@ -11,7 +11,9 @@ use berth_tests::{guest, init};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> Result<ExitCode> {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // One at a time: the containers have the same names, and so the same control groups.
+    arguments.test_threads = Some(1);
     let (guest, init) = (guest()?, init()?);
     let listed = Command::new(&guest).arg("command-list").output();
     let listed = listed.context("start the guest program")?;
