@@ -186,6 +186,11 @@ pub fn content(node: &str, window: &mut Buffer<WINDOW>, depth: Depth) -> Result<
     }
 }
 
+/// Whether the device at `node` is a member of a RAID array that has its superblock at the end. One that cannot be read is none.
+pub fn is_member_by_its_end(node: &str) -> bool {
+    DeviceFile::open(node).is_ok_and(|mut file| superblock::is_member_by_its_end(&mut file))
+}
+
 /// Fills `into` with what begins at the byte `offset` of the device at `node`.
 ///
 /// # Errors

@@ -73,8 +73,9 @@ impl<'m> Loaded<'m> {
     /// [`Code::ModuleIndex`], [`Code::ModuleMissing`], [`Code::ModuleRelease`], [`Code::ModuleRejected`].
     pub(super) fn load(machine: &'m mut Machine, plan: &Plan<'_>) -> Result<Self, Error> {
         load_listed(machine, plan)?;
-        need::coldplug(machine, plan);
-        need::settle(machine, plan);
+        if need::coldplug(machine, plan) {
+            need::settle(machine, plan);
+        }
         machine.open_event_device();
         let loaded = machine.modules.done.len();
         machine.complete(Stage::Modules, format_args!("{loaded} modules loaded"));

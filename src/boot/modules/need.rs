@@ -30,10 +30,13 @@ const MODALIAS_MAX: usize = 4096;
 /// are the kernel's own default and those of distributions).
 const VFAT_CHARACTER_SETS: &[&str] = &["nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8"];
 
-/// Loads the drivers of the devices that are there and have none.
-pub(in crate::boot) fn coldplug(machine: &mut Machine, plan: &Plan<'_>) {
+/// Loads the drivers of the devices that are there and have none; `false` if the image has no driver that is not loaded already, so
+/// that devices which come may be left alone too.
+pub(in crate::boot) fn coldplug(machine: &mut Machine, plan: &Plan<'_>) -> bool {
+    let mut has_drivers = false;
     by_need(machine, |machine, indexes, done| {
-        if !has_drivers_to_load(indexes, done) {
+        has_drivers = has_drivers_to_load(indexes, done);
+        if !has_drivers {
             return;
         }
         // Devices of one bus follow each other, and for most buses the image has nothing.
@@ -52,6 +55,7 @@ pub(in crate::boot) fn coldplug(machine: &mut Machine, plan: &Plan<'_>) {
             true
         });
     });
+    has_drivers
 }
 
 /// Whether the image has a module that devices may ask for and that is not loaded. An image that lists all its modules has
@@ -102,7 +106,9 @@ pub(in crate::boot) fn settle(machine: &mut Machine, plan: &Plan<'_>) {
                     for_uevent(machine, plan, &uevent);
                 }
             }
-            Received::Overflow => coldplug(machine, plan),
+            Received::Overflow => {
+                coldplug(machine, plan);
+            }
             Received::Nothing => return,
         }
     }

@@ -297,11 +297,9 @@ impl<'p> Search<'p> {
 
     /// Whether the filesystem on `node` is that of what is made of it: of a RAID array with its superblocks at the end, or of
     /// a device that is there already. Who names the filesystem does not mean the layer below it. Who names the device does.
-    fn is_layer(&mut self, node: &str) -> bool {
+    fn is_layer(&self, node: &str) -> bool {
         matches!(self.wanted, DeviceRef::Uuid(_) | DeviceRef::Label(_))
-            && (block::is_held(node)
-                || block::content(node, &mut self.window, Depth::Everything)
-                    .is_ok_and(|content| content.kind == Kind::Md))
+            && (block::is_held(node) || block::is_member_by_its_end(node))
     }
 
     pub(super) fn gave_up(&self, plan: &Plan<'_>, key: &str) -> Error {

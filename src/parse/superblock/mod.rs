@@ -19,8 +19,8 @@
 //!
 //! # How much is read
 //!
-//! One piece at the start of the device, which holds the superblock of every format but RAID's: the kernel needs it for the
-//! mount too, and waiting twice for a disk costs more than all that is done here. [`Depth`] says whether more is worth it.
+//! The first [`EARLY`] bytes, which hold the superblocks of most formats; the kernel needs them for the mount too. Only where they do
+//! not decide it, the rest of a window that holds those of all formats but RAID's. [`Depth`] says whether more is worth it.
 //!
 //! The offsets are written as named ranges, as the formats' specifications have them in tables.
 
@@ -148,8 +148,8 @@ pub struct Label(heapless::Vec<u8, LABEL_MAX>);
 /// A format's probe of the first [`WINDOW`] bytes.
 type Probe = fn(&[u8]) -> Option<Content>;
 
-/// Filesystems that begin early, the rest of what does, filesystems that begin late; see above for the order.
-const PROBES: [Probe; 14] = [
+/// What [`EARLY`] bytes are enough for, usually: most devices are known by them, and the rest need not be read.
+const EARLY_PROBES: [Probe; 11] = [
     xfs::probe,
     squashfs::probe,
     exfat::probe,
@@ -161,10 +161,19 @@ const PROBES: [Probe; 14] = [
     containers::luks,
     containers::verity_tree,
     containers::lvm,
-    containers::swap,
-    iso9660::probe,
-    btrfs::probe,
 ];
+
+/// How many bytes those look at, in bytes; what needs more of some format is found with the whole window.
+const EARLY: usize = 8 * 1024;
+
+/// Filesystems that begin late, and what has its mark at the end of a page, of whatever size. After those that begin early; see above
+/// for the order.
+const LATE_PROBES: [Probe; 3] = [containers::swap, iso9660::probe, btrfs::probe];
+
+/// Whether `device` is a member of a RAID array that has its superblock at the end, whatever lies at its beginning.
+pub fn is_member_by_its_end(device: &mut dyn ReadAt) -> bool {
+    md::at_end(device).is_some()
+}
 
 /// What lies on `device`. `window` is room for [`WINDOW`] bytes; with less, less is recognised.
 ///
@@ -176,10 +185,11 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
     let Some(window) = window.get_mut(..len) else {
         return Content::of(Kind::Unknown);
     };
-    if device.read_at(0, window).is_none() {
+    let (early, late) = window.split_at_mut(len.min(EARLY));
+    if device.read_at(0, early).is_none() {
         return Content::of(Kind::Unknown);
     }
-    if let Some(member) = md::at_start(window) {
+    if let Some(member) = md::at_start(early) {
         return member;
     }
     if depth == Depth::Everything
@@ -187,7 +197,15 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
     {
         return member;
     }
-    if let Some(mut found) = PROBES.iter().find_map(|probe| probe(window)) {
+    let mut found = EARLY_PROBES.iter().find_map(|probe| probe(early));
+    if found.is_none() {
+        if !late.is_empty() && device.read_at(EARLY as u64, late).is_none() {
+            return Content::of(Kind::Unknown);
+        }
+        let all = EARLY_PROBES.iter().chain(&LATE_PROBES);
+        found = all.into_iter().find_map(|probe| probe(window));
+    }
+    if let Some(mut found) = found {
         let elsewhere = match found.kind {
             _ if depth == Depth::Superblock => None,
             Kind::Filesystem("vfat") => vfat::root_label(device, window),
@@ -358,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn one_read_decides_and_few_more_tell_everything() {
+    fn two_reads_decide_and_few_more_tell_everything() {
         struct Counting {
             reads: usize,
             bytes: usize,
@@ -375,8 +393,8 @@ mod tests {
             }
         }
         for (depth, reads, bytes) in [
-            (Depth::Superblock, 1, WINDOW),
-            (Depth::Everything, 3, WINDOW + 512),
+            (Depth::Superblock, 2, WINDOW),
+            (Depth::Everything, 4, WINDOW + 512),
         ] {
             let mut device = Counting { reads: 0, bytes: 0 };
             let found = identify(&mut device, &mut [0; WINDOW], depth);
