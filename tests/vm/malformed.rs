@@ -263,13 +263,10 @@ fn configurations() -> Vec<Malformed> {
         malformed("no-root", with("\"root\":", "\"rot\":"), "B051", "root"),
         malformed("future", with("1.2.0", "7.0.0"), "B051", "ociVersion"),
         malformed(
-            "seccomp",
-            with(
-                "\"linux\":{",
-                "\"linux\":{\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ERRNO\"},",
-            ),
+            "label",
+            with("\"linux\":{", "\"linux\":{\"mountLabel\":\"x\","),
             "B052",
-            "linux.seccomp",
+            "linux.mountLabel",
         ),
     ]
 }
