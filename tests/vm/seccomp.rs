@@ -327,8 +327,8 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(128))?;
     Ok(lab
         .machine("seccomp")?
-        // What the kernel logs of filters is a notice, and there are many.
-        .append("root=/dev/vda1 loglevel=6 printk.devkmsg=on printk.ratelimit=0")
+        // What the kernel logs of filters is a notice, and there are many: more than the ten in five seconds that it allows.
+        .append("root=/dev/vda1 loglevel=6 sysctl.kernel.printk_ratelimit=0")
         .blk(&root)
         .start()?
         .wait()?)
