@@ -28,7 +28,7 @@
 //!
 //! # The order
 //!
-//! Rootfs, mounts, devices, console; the root read-only; read-only paths, masks; then the root is entered. A mask comes after all that
+//! Rootfs, mounts, devices, console; read-only paths, masks; the root read-only; then the root is entered. A mask comes after all that
 //! could be mounted over it ([`confine`]), a node before its filesystem is read-only, and everything before the host's tree is gone:
 //! sources, the host's `/dev/null` and its nodes are found there, through nothing that an image says. Parameters of the kernel are set
 //! before any of it, through a procfs that is mounted nowhere.
