@@ -108,9 +108,25 @@ unsafe extern "C" fn memset(to: *mut u8, value: i32, len: usize) -> *mut u8 {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, len: usize) -> i32 {
+    /// Eight bytes, wherever they lie.
+    #[derive(Clone, Copy)]
+    #[repr(C, packed)]
+    struct Word(u64);
+
     let mut at = 0;
-    while at < len {
+    while at + size_of::<Word>() <= len {
         // SAFETY: the caller's promise: both hold `len` bytes. Volatile, so that the loop is not taken for a memcmp.
+        let (Word(a), Word(b)) = unsafe {
+            let words = (left.add(at).cast::<Word>(), right.add(at).cast::<Word>());
+            (words.0.read_volatile(), words.1.read_volatile())
+        };
+        if a != b {
+            break;
+        }
+        at += size_of::<Word>();
+    }
+    while at < len {
+        // SAFETY: likewise.
         let (a, b) = unsafe { (left.add(at).read_volatile(), right.add(at).read_volatile()) };
         if a != b {
             return i32::from(a) - i32::from(b);
