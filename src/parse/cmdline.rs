@@ -93,7 +93,8 @@ impl<'a> Iterator for Words<'a> {
     type Item = Word<'a>;
 
     fn next(&mut self) -> Option<Word<'a>> {
-        let text = self.rest.trim_start_matches(is_space);
+        let start = self.rest.bytes().position(|b| !is_space(b));
+        let text = start.and_then(|at| self.rest.get(at..)).unwrap_or_default();
         if text.is_empty() {
             self.rest = text;
             return None;
@@ -104,9 +105,9 @@ impl<'a> Iterator for Words<'a> {
             None => (text, false),
         };
         let mut in_quotes = quoted;
-        let end = text.find(|c| {
-            in_quotes ^= c == '"';
-            is_space(c) && !in_quotes
+        let end = text.bytes().position(|b| {
+            in_quotes ^= b == b'"';
+            is_space(b) && !in_quotes
         });
         let (word, rest) = text.split_at_checked(end.unwrap_or(text.len()))?;
         self.rest = rest;
@@ -135,11 +136,9 @@ impl<'a> Iterator for Options<'a> {
 
 /// Splits at the first `=` that is not the first character, and removes the outer quotes.
 fn split_word(word: &str, quoted: bool) -> Word<'_> {
-    let equals = word
-        .char_indices()
-        .skip(1)
-        .find_map(|(at, c)| (c == '=').then_some(at));
-    let Some((key, value)) = equals.and_then(|at| word.split_at_checked(at)) else {
+    let equals = word.bytes().skip(1).position(|b| b == b'=');
+    let parts = equals.and_then(|before| word.split_at_checked(before.saturating_add(1)));
+    let Some((key, value)) = parts else {
         let key = if quoted { strip_closing(word) } else { word };
         return Word { key, value: None };
     };
@@ -161,8 +160,8 @@ fn strip_closing(text: &str) -> &str {
 }
 
 /// The kernel's `isspace()` without its Latin-1 no-break space.
-fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\x0b' | '\x0c' | '\r')
+fn is_space(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | b'\n' | b'\x0b' | b'\x0c' | b'\r')
 }
 
 /// Whether two keys are the same parameter: `-` and `_` are equal, as in the kernel's `parameq()`.

@@ -13,6 +13,7 @@ mod lanes;
 pub(super) mod need;
 
 use core::fmt::{self, Write as _};
+use core::ops::Range;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -20,8 +21,10 @@ use rustix::io::Errno;
 use super::Machine;
 use super::root::Found;
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
-use crate::parse::modules::{IndexError, Indexes, Outcome, TooManyFiles, Wanted, module_name};
+use crate::parse::cmdline::same_key;
+use crate::parse::modules::{Dep, IndexError, Indexes, Outcome, TooManyFiles, Wanted, module_name};
 use crate::plan::Plan;
+use crate::sys::buffer::Buffer;
 use crate::sys::module;
 use crate::sys::path::{Path, path};
 use crate::sys::{fs, kmsg};
@@ -46,7 +49,6 @@ const FILES_MAX: usize = 256;
 #[derive(Default)]
 pub struct Modules {
     image: Option<Image>,
-    /// The files that were handed to the kernel, by their place in `modules.dep`.
     done: Done,
     /// Some were loaded in lanes: the kernel knows which.
     were_ahead: bool,
@@ -71,13 +73,14 @@ impl<'m> Loaded<'m> {
     ///
     /// # Errors
     /// [`Code::ModuleIndex`], [`Code::ModuleMissing`], [`Code::ModuleRelease`], [`Code::ModuleRejected`].
+    #[inline(never)]
     pub(super) fn load(machine: &'m mut Machine, plan: &Plan<'_>) -> Result<Self, Error> {
         load_listed(machine, plan)?;
         if need::coldplug(machine, plan) {
             need::settle(machine, plan);
         }
         machine.open_event_device();
-        let loaded = machine.modules.done.len();
+        let loaded = machine.modules.done.places.len();
         machine.complete(Stage::Modules, format_args!("{loaded} modules loaded"));
         Ok(Self { machine })
     }
@@ -96,8 +99,8 @@ impl<'m> Loaded<'m> {
 /// # Errors
 /// Those of [`Loaded::load`].
 pub(super) fn load_listed(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error> {
-    let mut buffer = [0; LIST_MAX];
-    let listed = match fs::read_file(CWD, LIST, &mut buffer) {
+    let mut buffer = Buffer::<LIST_MAX>::new();
+    let listed = match read_list(&mut buffer) {
         Err(fault) if fault.errno == Errno::NOENT => &[],
         result => result.at(Stage::Modules, Code::ModuleIndex)?,
     };
@@ -111,12 +114,17 @@ pub(super) fn load_listed(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), 
             None => Ok(()),
         };
     }
-    with_image(machine, |machine, image, done| {
+    with_image(machine, |machine, image| {
         let indexes = image.check()?;
         let ahead = lanes::load_ahead(&indexes, plan, release.as_str(), names());
         machine.modules.were_ahead |= ahead;
-        names().try_for_each(|name| load(machine, &indexes, done, plan, name, Asked::ByName))
+        names().try_for_each(|name| load(machine, &indexes, plan, name, Asked::ByName))
     })
+}
+
+fn read_list(buffer: &mut Buffer<LIST_MAX>) -> Result<&[u8], Fault> {
+    let room = buffer.bytes_mut().during(Op::Read, LIST)?;
+    fs::read_file(CWD, LIST, room)
 }
 
 /// The releases for which the image has modules, if the running one is not among them.
@@ -125,29 +133,55 @@ pub(super) fn only_of_others(machine: &Machine) -> Option<Text<128>> {
     (machine.modules.image.is_none() && !others.is_empty()).then_some(others)
 }
 
-/// The files that were loaded, see [`Modules`].
-type Done = heapless::Vec<usize, FILES_MAX>;
+/// The files that were handed to the kernel, by the places of their paths in `modules.dep`, which is the image's.
+#[derive(Default)]
+struct Done {
+    places: heapless::Vec<Range<usize>, FILES_MAX>,
+}
 
-/// Lends out the image's modules, and the list of what was loaded, beside the machine. Does nothing for an image without.
+impl Done {
+    fn paths<'a>(&self, dep: Dep<'a>) -> impl Iterator<Item = &'a str> {
+        self.places
+            .iter()
+            .filter_map(move |place| dep.at(place.clone()))
+    }
+
+    fn has_module(&self, dep: Dep<'_>, name: &str) -> bool {
+        self.paths(dep)
+            .any(|path| same_key(module_name(path), name))
+    }
+
+    /// Adds a path of `dep`; `false` if it is there already.
+    fn add(&mut self, dep: Dep<'_>, path: &str) -> Result<bool, TooManyFiles> {
+        if self.paths(dep).any(|done| done == path) {
+            return Ok(false);
+        }
+        let place = dep.place(path).unwrap_or_default();
+        let added = self.places.push(place);
+        added
+            .map(|()| true)
+            .map_err(|_| TooManyFiles { limit: FILES_MAX })
+    }
+}
+
+/// Lends out the image's modules beside the machine. Does nothing for an image without.
 fn with_image(
     machine: &mut Machine,
-    work: impl FnOnce(&mut Machine, &Image, &mut Done) -> Result<(), Error>,
+    work: impl FnOnce(&mut Machine, &Image) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let Some(image) = machine.modules.image.take() else {
         return Ok(());
     };
-    let mut done = core::mem::take(&mut machine.modules.done);
-    let result = work(machine, &image, &mut done);
-    machine.modules.done = done;
+    let result = work(machine, &image);
     machine.modules.image = Some(image);
     result
 }
 
 /// Loads the module or alias `name` with all that it needs.
+#[inline(never)]
 fn load(
     machine: &mut Machine,
     indexes: &Indexes<'_>,
-    done: &mut Done,
     plan: &Plan<'_>,
     name: &str,
     asked: Asked,
@@ -161,6 +195,9 @@ fn load(
             error,
         )
     };
+    if machine.modules.done.has_module(indexes.dep, name) {
+        return Ok(());
+    }
     let mut files = heapless::Vec::<&str, FILES_MAX>::new();
     let outcome = indexes
         .load_order(name, &mut files)
@@ -178,14 +215,10 @@ fn load(
     let release = release();
     let mark = kmsg::Mark::here();
     for file in &files {
-        // The same path stands in many lines; that of its own is the one that counts.
-        let own = indexes.dep.lookup(module_name(file));
-        let place = own.map_or(file.as_ptr().addr(), |own| own.path.as_ptr().addr());
-        if done.contains(&place) {
+        let added = machine.modules.done.add(indexes.dep, file);
+        if !added.map_err(|error| too_many(&error))? {
             continue;
         }
-        let limit = TooManyFiles { limit: FILES_MAX };
-        done.push(place).map_err(|_| too_many(&limit))?;
         if machine.modules.were_ahead && module::is_there(module_name(file)) {
             continue;
         }

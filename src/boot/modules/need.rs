@@ -34,8 +34,8 @@ const VFAT_CHARACTER_SETS: &[&str] = &["nls_cp437", "nls_ascii", "nls_iso8859-1"
 /// that devices which come may be left alone too.
 pub(in crate::boot) fn coldplug(machine: &mut Machine, plan: &Plan<'_>) -> bool {
     let mut has_drivers = false;
-    by_need(machine, |machine, indexes, done| {
-        has_drivers = has_drivers_to_load(indexes, done);
+    by_need(machine, |machine, indexes| {
+        has_drivers = has_drivers_to_load(indexes, &machine.modules.done);
         if !has_drivers {
             return;
         }
@@ -50,7 +50,7 @@ pub(in crate::boot) fn coldplug(machine: &mut Machine, plan: &Plan<'_>) -> bool 
                 bus = heapless::String::try_from(its).unwrap_or_default();
             }
             if has_bus {
-                for_alias(machine, indexes, done, plan, modalias);
+                for_alias(machine, indexes, plan, modalias);
             }
             true
         });
@@ -61,10 +61,8 @@ pub(in crate::boot) fn coldplug(machine: &mut Machine, plan: &Plan<'_>) -> bool 
 /// Whether the image has a module that devices may ask for and that is not loaded. An image that lists all its modules has
 /// none: then nothing need be looked for.
 fn has_drivers_to_load(indexes: &Indexes<'_>, done: &Done) -> bool {
-    let is_loaded = |module: &str| {
-        let own = indexes.dep.lookup(module);
-        own.is_none_or(|own| done.contains(&own.path.as_ptr().addr()))
-    };
+    let is_loaded =
+        |module: &str| done.has_module(indexes.dep, module) || indexes.dep.lookup(module).is_none();
     !indexes.alias.of_devices().all(is_loaded)
 }
 
@@ -119,8 +117,8 @@ pub(in crate::boot) fn for_uevent(machine: &mut Machine, plan: &Plan<'_>, uevent
     if uevent.action == Action::Add
         && let Some(modalias) = uevent.properties.modalias
     {
-        by_need(machine, |machine, indexes, done| {
-            for_alias(machine, indexes, done, plan, modalias);
+        by_need(machine, |machine, indexes| {
+            for_alias(machine, indexes, plan, modalias);
         });
     }
 }
@@ -132,11 +130,11 @@ pub(in crate::boot) fn for_filesystem(
     fstype: &str,
     options: &str,
 ) {
-    by_need(machine, |machine, indexes, done| {
+    by_need(machine, |machine, indexes| {
         let Ok(alias) = path(format_args!("fs-{fstype}")) else {
             return;
         };
-        for_alias(machine, indexes, done, plan, &alias);
+        for_alias(machine, indexes, plan, &alias);
         for option in options.split(',') {
             let set = match option.split_once('=') {
                 Some(("iocharset" | "nls", set)) => path(format_args!("nls_{set}")),
@@ -145,14 +143,14 @@ pub(in crate::boot) fn for_filesystem(
             };
             if let Ok(set) = set {
                 warn(machine, |machine| {
-                    load(machine, indexes, done, plan, &set, Asked::ByNeed)
+                    load(machine, indexes, plan, &set, Asked::ByNeed)
                 });
             }
         }
         if fstype == "vfat" && indexes.softdep.pre("vfat").next().is_none() {
             for set in VFAT_CHARACTER_SETS {
                 warn(machine, |machine| {
-                    load(machine, indexes, done, plan, set, Asked::ByNeed)
+                    load(machine, indexes, plan, set, Asked::ByNeed)
                 });
             }
         }
@@ -161,21 +159,15 @@ pub(in crate::boot) fn for_filesystem(
 
 /// Loads a module that nothing but what was asked for on the command line needs, by its name or an alias.
 pub(in crate::boot) fn for_name(machine: &mut Machine, plan: &Plan<'_>, name: &str) {
-    by_need(machine, |machine, indexes, done| {
+    by_need(machine, |machine, indexes| {
         warn(machine, |machine| {
-            load(machine, indexes, done, plan, name, Asked::ByNeed)
+            load(machine, indexes, plan, name, Asked::ByNeed)
         });
     });
 }
 
 /// Loads the modules that answer to `alias` and are not blacklisted.
-fn for_alias(
-    machine: &mut Machine,
-    indexes: &Indexes<'_>,
-    done: &mut Done,
-    plan: &Plan<'_>,
-    alias: &str,
-) {
+fn for_alias(machine: &mut Machine, indexes: &Indexes<'_>, plan: &Plan<'_>, alias: &str) {
     for module in indexes.alias.lookup(alias) {
         if plan.is_blacklisted(module) {
             kmsg::info(
@@ -185,15 +177,15 @@ fn for_alias(
             continue;
         }
         warn(machine, |machine| {
-            load(machine, indexes, done, plan, module, Asked::ByNeed)
+            load(machine, indexes, plan, module, Asked::ByNeed)
         });
     }
 }
 
-fn by_need(machine: &mut Machine, work: impl FnOnce(&mut Machine, &Indexes<'_>, &mut Done)) {
+fn by_need(machine: &mut Machine, work: impl FnOnce(&mut Machine, &Indexes<'_>)) {
     warn(machine, |machine| {
-        with_image(machine, |machine, image, done| {
-            work(machine, &image.indexes(), done);
+        with_image(machine, |machine, image| {
+            work(machine, &image.indexes());
             Ok(())
         })
     });
@@ -221,7 +213,7 @@ pub(in crate::boot) fn each_unanswered(
         each(&Indexes::default());
         return;
     }
-    by_need(machine, |_, indexes, _| each(indexes));
+    by_need(machine, |_, indexes| each(indexes));
 }
 
 /// Whether a device with this modalias is a disk, or what disks are attached to: by the classes of PCI and USB, and by the bus.

@@ -3,6 +3,8 @@
 //! depmod writes the needed files whole, indirect ones included, in an order in which the last is
 //! loaded first (modules.dep(5)).
 
+use core::ops::Range;
+
 use super::{IndexError, check, lines, module_name, same_name};
 
 /// A checked `modules.dep`.
@@ -42,6 +44,23 @@ impl<'a> Dep<'a> {
             .find(|entry| same_name(module_name(entry.path), name))
     }
 
+    /// Where in the file this path stands, which came from it.
+    #[must_use]
+    pub fn place(&self, path: &str) -> Option<Range<usize>> {
+        let start = path
+            .as_ptr()
+            .addr()
+            .checked_sub(self.text.as_ptr().addr())?;
+        let place = start..start.checked_add(path.len())?;
+        (self.at(place.clone()) == Some(path)).then_some(place)
+    }
+
+    /// The path at this place.
+    #[must_use]
+    pub fn at(&self, place: Range<usize>) -> Option<&'a str> {
+        self.text.get(place)
+    }
+
     /// All modules, in the file's order.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
         lines(self.text).filter_map(entry)
@@ -78,6 +97,16 @@ mod tests {
         assert_eq!(dep.lookup("snd"), None);
         assert_eq!(dep.lookup(""), None);
         assert_eq!(dep.entries().count(), 2);
+    }
+
+    #[test]
+    fn a_path_is_found_again_by_its_place() {
+        let dep = Dep::new(b"k/b.ko: k/a.ko\nk/a.ko:\n").unwrap();
+        let needed = dep.lookup("b").unwrap().dependencies().next().unwrap();
+        assert_eq!(dep.place(needed), Some(8..14));
+        assert_eq!(dep.at(8..14), Some("k/a.ko"));
+        assert_eq!(dep.place("k/a.ko"), None);
+        assert_eq!(dep.at(8..999), None);
     }
 
     #[test]

@@ -38,12 +38,16 @@ use crate::parse::cmdline::same_key as same_name;
 /// The module's name in a file's path: without directories, `.ko` and the ending of its compression.
 #[must_use]
 pub fn module_name(path: &str) -> &str {
-    let file = path.rsplit_once('/').map_or(path, |(_, file)| file);
-    let plain = [".gz", ".xz", ".zst"]
-        .iter()
-        .find_map(|ending| file.strip_suffix(ending))
-        .unwrap_or(file);
-    plain.strip_suffix(".ko").unwrap_or(file)
+    let slash = path.bytes().rposition(|b| b == b'/');
+    let file = slash.and_then(|at| path.get(at.saturating_add(1)..));
+    let file = file.unwrap_or(path);
+    match file.as_bytes() {
+        [name @ .., b'.', b'k', b'o']
+        | [name @ .., b'.', b'k', b'o', b'.', b'g' | b'x', b'z']
+        | [name @ .., b'.', b'k', b'o', b'.', b'z', b's', b't'] => file.get(..name.len()),
+        _ => None,
+    }
+    .unwrap_or(file)
 }
 
 /// The text of an index whose every line is accepted by `is_line`. Empty lines and comments are
@@ -64,10 +68,9 @@ fn check<'a>(
     if let Some(offset) = bytes.iter().position(|b| *b == 0) {
         return Err(error(IndexFault::Nul, offset));
     }
-    let is_empty = |line: &str| line.trim().is_empty() || line.starts_with('#');
     match text
         .lines()
-        .position(|line| !is_empty(line) && !is_line(line))
+        .position(|line| says_something(line) && !is_line(line))
     {
         Some(before) => Err(IndexError {
             file,
@@ -80,8 +83,11 @@ fn check<'a>(
 
 /// The lines of a checked text that say something.
 fn lines(text: &str) -> impl Iterator<Item = &str> + Clone {
-    text.lines()
-        .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
+    text.lines().filter(|line| says_something(line))
+}
+
+fn says_something(line: &str) -> bool {
+    !matches!(line.trim_ascii_start().as_bytes(), [] | [b'#', ..])
 }
 
 /// A line of an index that cannot be understood.

@@ -49,12 +49,13 @@ impl<'a> Indexes<'a> {
         name: &str,
         files: &mut Vec<&'a str, N>,
     ) -> Result<Outcome, TooManyFiles> {
-        let begun = files.clone();
+        // In its place from the start: a list is large.
         let mut walk = Walk {
             indexes: self,
-            begun,
+            begun: Vec::new(),
             files,
         };
+        walk.begun.clone_from(walk.files);
         walk.name(name)
     }
 }
