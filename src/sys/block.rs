@@ -5,7 +5,8 @@ use core::mem::MaybeUninit;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    CWD, FileType, Mode, SeekFrom, major, makedev, minor, mknodat, readlinkat_raw, seek, stat,
+    Advice, CWD, FileType, Mode, SeekFrom, fadvise, major, makedev, minor, mknodat, readlinkat_raw,
+    seek, stat,
 };
 use rustix::io::{Errno, pread};
 
@@ -33,8 +34,6 @@ pub struct Device {
     pub name: heapless::String<64>,
     /// The device number.
     pub number: (u32, u32),
-    /// The size in sectors of 512 bytes, whatever the device's own sectors are.
-    pub sectors: u64,
     /// The number of the partition; `None` for a whole disk.
     pub partition: Option<u32>,
 }
@@ -78,6 +77,12 @@ impl Device {
             })
     }
 
+    /// The size in sectors of 512 bytes, whatever the device's own sectors are. None for a device that is gone.
+    pub fn sectors(&self) -> u64 {
+        let size = path(format_args!("{CLASS}/{}/size", SysfsName(&self.name))).ok();
+        size.and_then(|file| number_in(&file)).unwrap_or_default()
+    }
+
     /// The size of its sectors, in bytes.
     fn sector_size(&self) -> u32 {
         const USUAL: u32 = 512;
@@ -94,7 +99,6 @@ impl Device {
         Some(Self {
             name: heapless::String::try_from(properties.devname?).ok()?,
             number: (properties.major?, properties.minor?),
-            sectors: number_in(&attribute("size")?)?,
             partition: properties.partn,
         })
     }
@@ -174,21 +178,9 @@ pub fn number_of(path: &str) -> Result<(u32, u32), Errno> {
 /// What lies on the device at `node`.
 ///
 /// # Errors
-/// Those of openat(2), lseek(2) and read(2), if nothing was recognised; `ENOMEDIUM` from a drive without a medium is one of
-/// them.
+/// Those of [`Opened::open`] and [`Opened::content`].
 pub fn content(node: &str, window: &mut Buffer<WINDOW>, depth: Depth) -> Result<Content, Fault> {
-    let mut file = DeviceFile::open(node)?;
-    let window = window.bytes_mut().during(Op::Read, node)?;
-    let content = superblock::identify(&mut file, window, depth);
-    match file.failed {
-        Some(errno) if content.kind == Kind::Unknown => Err(errno).during(Op::Read, node),
-        _ => Ok(content),
-    }
-}
-
-/// Whether the device at `node` is a member of a RAID array that has its superblock at the end. One that cannot be read is none.
-pub fn is_member_by_its_end(node: &str) -> bool {
-    DeviceFile::open(node).is_ok_and(|mut file| superblock::is_member_by_its_end(&mut file))
+    Opened::open(node)?.content(window, depth)
 }
 
 /// Fills `into` with what begins at the byte `offset` of the device at `node`.
@@ -196,7 +188,7 @@ pub fn is_member_by_its_end(node: &str) -> bool {
 /// # Errors
 /// Those of openat(2), lseek(2) and read(2); `ENODATA` if the device ends before.
 pub fn read_at(node: &str, offset: u64, into: &mut [u8]) -> Result<(), Fault> {
-    let mut file = DeviceFile::open(node)?;
+    let mut file = Opened::open(node)?;
     let read = file.read_at(offset, into);
     read.ok_or(file.failed.unwrap_or(Errno::NODATA))
         .during(Op::Read, format_args!("{node} at byte {offset}"))
@@ -208,7 +200,7 @@ pub fn read_at(node: &str, offset: u64, into: &mut [u8]) -> Result<(), Fault> {
 /// Those of openat(2), lseek(2) and read(2).
 pub fn table_entry(disk: &Device, number: u32) -> Result<Option<Entry>, Fault> {
     let node = disk.node().during(Op::Open, &disk.name)?;
-    let mut file = DeviceFile::open(&node)?;
+    let mut file = Opened::open(&node)?;
     let entry = partition::entry(&mut file, disk.sector_size(), number);
     match file.failed {
         Some(errno) if entry.is_none() => Err(errno).during(Op::Read, &node),
@@ -217,26 +209,54 @@ pub fn table_entry(disk: &Device, number: u32) -> Result<Option<Entry>, Fault> {
 }
 
 /// A device that is open for reading.
-struct DeviceFile {
+pub struct Opened<'n> {
+    node: &'n str,
     file: OwnedFd,
     size: u64,
     /// Why the first read that failed did.
     failed: Option<Errno>,
 }
 
-impl DeviceFile {
-    fn open(node: &str) -> Result<Self, Fault> {
+impl<'n> Opened<'n> {
+    /// Opens the device at `node`.
+    ///
+    /// # Errors
+    /// Those of openat(2) and lseek(2); `ENOMEDIUM` from a drive without a medium is one of them.
+    pub fn open(node: &'n str) -> Result<Self, Fault> {
         let file = open_file(CWD, node)?;
+        // A few places are read, and what is read ahead of them is thrown away when the last descriptor of the device is closed.
+        // Where nothing is read ahead anyway there is no such advice.
+        let _ = fadvise(&file, 0, None, Advice::Random);
         let size = seek(&file, SeekFrom::End(0)).during(Op::Read, node)?;
         Ok(Self {
+            node,
             file,
             size,
             failed: None,
         })
     }
+
+    /// What lies on it.
+    ///
+    /// # Errors
+    /// Those of read(2), if nothing was recognised; `ENOMEM`.
+    pub fn content(&mut self, window: &mut Buffer<WINDOW>, depth: Depth) -> Result<Content, Fault> {
+        let window = window.bytes_mut().during(Op::Read, self.node)?;
+        let content = superblock::identify(self, window, depth);
+        match self.failed {
+            Some(errno) if content.kind == Kind::Unknown => Err(errno).during(Op::Read, self.node),
+            _ => Ok(content),
+        }
+    }
+
+    /// Whether it is a member of a RAID array that has its superblock at the end, behind a filesystem of `taken` bytes. One that cannot
+    /// be read is none.
+    pub fn is_member_by_its_end(&mut self, taken: Option<u64>) -> bool {
+        superblock::is_member_by_its_end(self, taken.unwrap_or_default())
+    }
 }
 
-impl ReadAt for DeviceFile {
+impl ReadAt for Opened<'_> {
     fn size(&self) -> u64 {
         self.size
     }

@@ -30,7 +30,7 @@ pub(super) fn list(report: &mut Report<'_>, code: Code) {
     let wanted = wanted.ok().filter(|_| code == Code::RootNotFound);
     // A kernel without block devices has no such class.
     let _ = block::each_device(|device| {
-        if device.sectors > 0 {
+        if device.sectors() > 0 {
             count = count.saturating_add(1);
             // Partitions follow their disk. What does not fit is counted.
             let place = devices.partition_point(|other| other.number < device.number);
@@ -96,7 +96,7 @@ fn tell_near_miss(
 
 #[inline(never)]
 fn show(report: &mut Report<'_>, device: &block::Device, window: &mut Buffer<WINDOW>) -> bool {
-    let size = Size(device.sectors);
+    let size = Size(device.sectors());
     let mut line = Text::<512>::new(format_args!("/dev/{}: {size}", device.name));
     if let Some(driver) = device.driver() {
         line.push(format_args!(", {driver}"));

@@ -265,11 +265,15 @@ impl<'p> Search<'p> {
             DeviceRef::Label(_) => Depth::Label,
             _ => Depth::Superblock,
         };
-        let content = match block::content(&node, &mut self.window, depth) {
-            Ok(content) => content,
+        let opened = block::Opened::open(&node).and_then(|mut file| {
+            let content = file.content(&mut self.window, depth)?;
+            Ok((file, content))
+        });
+        let (mut file, content) = match opened {
+            Ok(opened) => opened,
             Err(fault) => {
                 // A device that was not asked for by name may be anything, an empty drive for one.
-                if !matches!(self.wanted, DeviceRef::Uuid(_) | DeviceRef::Label(_)) {
+                if !self.is_by_content() {
                     self.unreadable = Some(fault);
                 }
                 return None;
@@ -289,17 +293,21 @@ impl<'p> Search<'p> {
                 .is_some_and(|label| self.wanted.matches_label(label)),
             _ => true,
         };
-        if !is_wanted || self.is_layer(&node) {
+        // Whether the filesystem is that of what is made of this device: of a RAID array with its superblocks at the end, or of a device
+        // that is there already. Who names the filesystem does not mean the layer below it. Who names the device does.
+        let is_layer = |file: &mut block::Opened<'_>| {
+            block::is_held(&node) || file.is_member_by_its_end(content.size)
+        };
+        if !is_wanted || self.is_by_content() && is_layer(&mut file) {
             return None;
         }
+        drop(file);
         Some(Device::new(node, content))
     }
 
-    /// Whether the filesystem on `node` is that of what is made of it: of a RAID array with its superblocks at the end, or of
-    /// a device that is there already. Who names the filesystem does not mean the layer below it. Who names the device does.
-    fn is_layer(&self, node: &str) -> bool {
+    /// Whether it is what is on the device that is named, and not the device.
+    fn is_by_content(&self) -> bool {
         matches!(self.wanted, DeviceRef::Uuid(_) | DeviceRef::Label(_))
-            && (block::is_held(node) || block::is_member_by_its_end(node))
     }
 
     pub(super) fn gave_up(&self, plan: &Plan<'_>, key: &str) -> Error {

@@ -7,7 +7,9 @@ use crate::parse::bytes::{array, le16};
 use crate::parse::uuid::Uuid;
 
 /// Where it lies, in bytes.
-const AT: usize = 32 * 1024;
+pub(super) const AT: usize = 32 * 1024;
+/// How much of it is looked at, in bytes: all of it.
+pub(super) const LEN: usize = 2048;
 
 /// Type 1, the identifier, version 1 (8.4.1 to 8.4.3).
 const PRIMARY: &[u8] = b"\x01CD001\x01";

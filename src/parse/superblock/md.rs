@@ -30,18 +30,23 @@ pub(super) fn at_start(window: &[u8]) -> Option<Content> {
     version_1_1.or_else(|| version_1(window.get(AT_4_KIB..)?, AT_4_KIB as u64))
 }
 
-/// Recognises a member by what lies at its end.
-pub(super) fn at_end(device: &mut dyn ReadAt) -> Option<Content> {
+/// Recognises a member by what lies at its end, behind the first `taken` bytes.
+pub(super) fn at_end(device: &mut dyn ReadAt, taken: u64) -> Option<Content> {
     let size = device.size();
     let mut block = [0; 256];
     // Eight KiB before the end, down to a multiple of 4 KiB.
     let place = size.checked_sub(8 * 1024)? & !4095;
-    device.read_at(place, &mut block)?;
-    if let Some(found) = version_1(&block, place) {
-        return Some(found);
+    if place >= taken {
+        device.read_at(place, &mut block)?;
+        if let Some(found) = version_1(&block, place) {
+            return Some(found);
+        }
     }
     // The last whole 64 KiB but one.
     let place = (size & !0xffff).checked_sub(0x1_0000)?;
+    if place < taken {
+        return None;
+    }
     device.read_at(place, &mut block)?;
     let is_0_90 = le32(&block, MAGIC)? == MAGIC_NUMBER
         && le32(&block, MAJOR)? == 0
@@ -59,4 +64,28 @@ fn version_1(block: &[u8], at: u64) -> Option<Content> {
         label: Label::terminated(block.get(NAME)?),
         ..Content::of(Kind::Md)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filesystem_that_takes_the_place_of_the_superblock_is_not_in_an_array() {
+        const SIZE: usize = 1 << 20;
+        const OLD: usize = SIZE - 0x1_0000;
+        const NEW: usize = SIZE - 8 * 1024;
+        let mut old = vec![0; SIZE];
+        old[OLD..][MAGIC].copy_from_slice(&MAGIC_NUMBER.to_le_bytes());
+        old[OLD..][MINOR].copy_from_slice(&90_u32.to_le_bytes());
+        let mut new = vec![0; SIZE];
+        new[NEW..][MAGIC].copy_from_slice(&MAGIC_NUMBER.to_le_bytes());
+        new[NEW..][MAJOR].copy_from_slice(&1_u32.to_le_bytes());
+        new[NEW..][PLACE].copy_from_slice(&(NEW as u64 / SECTOR).to_le_bytes());
+        for (disk, place) in [(&old, OLD), (&new, NEW)] {
+            let found = |taken: usize| at_end(&mut &disk[..], taken as u64).is_some();
+            assert!(found(0) && found(place));
+            assert!(!found(place + 1) && !found(SIZE));
+        }
+    }
 }

@@ -13,18 +13,19 @@
 //!    so one that begins at byte 0 comes before one that begins at 1 KiB (FAT32's reserved sectors may well keep an old
 //!    ext superblock; mke2fs clears the boot sector).
 //! 3. *Other contents of the first sectors*: LUKS, LVM, swap, a hash tree. mke2fs leaves the mark of an older swap.
-//! 4. *ISO 9660 and btrfs*, at 32 and 64 KiB: mke2fs leaves an old btrfs there, and an ISO image may begin with a partition
-//!    table, which is nothing that could be mounted.
-//! 5. *Partition tables*, and then nothing: all zero, or unknown.
+//! 4. *ISO 9660*, at 32 KiB: an image may begin with a partition table, which is nothing that could be mounted.
+//! 5. *Partition tables.* What partitions do not cover keeps what was there before, an old btrfs for one.
+//! 6. *btrfs*, at 64 KiB: mke2fs leaves an old one. And then nothing: all zero, or unknown.
 //!
 //! # How much is read
 //!
 //! The first [`EARLY`] bytes, which hold the superblocks of most formats; the kernel needs them for the mount too. Only where they do
-//! not decide it, the rest of a window that holds those of all formats but RAID's. [`Depth`] says whether more is worth it.
+//! not decide it, the rest of a window that holds those of all formats but RAID's; of a disk with partitions, the volume descriptor. [`Depth`] says whether more is worth it.
 //!
 //! The offsets are written as named ranges, as the formats' specifications have them in tables.
 
 use core::fmt;
+use core::ops::Range;
 
 use super::bytes;
 use super::partition;
@@ -166,13 +167,17 @@ const EARLY_PROBES: [Probe; 11] = [
 /// How many bytes those look at, in bytes; what needs more of some format is found with the whole window.
 const EARLY: usize = 8 * 1024;
 
+/// The place of ISO 9660's descriptor behind those.
+const ISO9660_IN_LATE: Range<usize> = iso9660::AT - EARLY..iso9660::AT - EARLY + iso9660::LEN;
+
 /// Filesystems that begin late, and what has its mark at the end of a page, of whatever size. After those that begin early; see above
 /// for the order.
 const LATE_PROBES: [Probe; 3] = [containers::swap, iso9660::probe, btrfs::probe];
 
-/// Whether `device` is a member of a RAID array that has its superblock at the end, whatever lies at its beginning.
-pub fn is_member_by_its_end(device: &mut dyn ReadAt) -> bool {
-    md::at_end(device).is_some()
+/// Whether `device` is a member of a RAID array that has its superblock at the end, and the filesystem at its beginning, of `taken`
+/// bytes (0: nobody knows), is that of the array. One that takes the superblock's place is not.
+pub fn is_member_by_its_end(device: &mut dyn ReadAt, taken: u64) -> bool {
+    md::at_end(device, taken).is_some()
 }
 
 /// What lies on `device`. `window` is room for [`WINDOW`] bytes; with less, less is recognised.
@@ -193,12 +198,17 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
         return member;
     }
     if depth == Depth::Everything
-        && let Some(member) = md::at_end(device)
+        && let Some(member) = md::at_end(device, 0)
     {
         return member;
     }
     let mut found = EARLY_PROBES.iter().find_map(|probe| probe(early));
-    if found.is_none() {
+    let table = partition::kind_of_table(early);
+    if found.is_none() && table.is_some() {
+        let volume = late.get_mut(ISO9660_IN_LATE);
+        let read = volume.and_then(|volume| device.read_at(iso9660::AT as u64, volume));
+        found = read.and_then(|()| iso9660::probe(window));
+    } else if found.is_none() {
         if !late.is_empty() && device.read_at(EARLY as u64, late).is_none() {
             return Content::of(Kind::Unknown);
         }
@@ -217,7 +227,7 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
         return found;
     }
     let is_zero = window.iter().all(|byte| *byte == 0);
-    Content::of(match partition::kind_of_table(window) {
+    Content::of(match table {
         Some(table) => table,
         None if is_zero => Kind::Empty,
         None => Kind::Unknown,
@@ -346,6 +356,34 @@ mod tests {
         bytes[446..510].fill(0);
         bytes[446..462].copy_from_slice(entry);
         assert_eq!(kind(&bytes), Kind::Mbr);
+    }
+
+    #[test]
+    fn what_lies_late_on_a_disk_with_partitions_counts_if_it_is_an_image_of_a_disc() {
+        // One FAT partition from sector 2048.
+        let entry = b"\x80\x20\x21\x00\x0c\x51\x01\x04\x00\x08\x00\x00\x00\xf8\x00\x00";
+        let table = [(446, &entry[..]), (510, b"\x55\xaa")];
+        let mut iso9660 = [0; iso9660::LEN];
+        iso9660[..7].copy_from_slice(b"\x01CD001\x01");
+        iso9660[128..130].copy_from_slice(&2048_u16.to_le_bytes());
+        let mut btrfs = [0; btrfs::LEN];
+        btrfs[48..56].copy_from_slice(&(btrfs::AT as u64).to_le_bytes());
+        btrfs[64..72].copy_from_slice(b"_BHRfS_M");
+        btrfs[0x90..0x94].copy_from_slice(&4096_u32.to_le_bytes());
+        // A checksum that is not looked at.
+        btrfs[0xc4] = 1;
+        for (fstype, part, with_partitions) in [
+            (
+                "iso9660",
+                (iso9660::AT, &iso9660[..]),
+                Kind::Filesystem("iso9660"),
+            ),
+            ("btrfs", (btrfs::AT, &btrfs[..]), Kind::Mbr),
+        ] {
+            assert_eq!(kind(&window(&[part])), Kind::Filesystem(fstype));
+            let parts = [table[0], table[1], part];
+            assert_eq!(kind(&window(&parts)), with_partitions);
+        }
     }
 
     #[test]
