@@ -117,6 +117,7 @@ impl Pid1 {
     ///
     /// # Errors
     /// [`Code::EarlyMount`], [`Code::EventLoop`].
+    #[inline(never)]
     pub fn mount_early(self, machine: &mut Machine) -> Result<Early<'_>, Error> {
         if let Err(error) = Self::mount_all(machine) {
             honour_failure_policy(machine);
@@ -234,6 +235,7 @@ impl<'m> Early<'m> {
     /// # Errors
     /// [`Code::CommandLine`], [`Code::UnknownKey`], [`Code::BadValue`], [`Code::Unsupported`]. What the rest of the line
     /// says about failures is honoured all the same.
+    #[inline(never)]
     pub fn read_plan<'t>(&mut self, text: &'t mut CommandLine) -> Result<Plan<'t>, Error> {
         let defaults = match fs::read_file(CWD, DEFAULTS, &mut text.defaults) {
             Err(fault) if fault.errno == Errno::NOENT => &[],

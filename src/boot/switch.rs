@@ -118,6 +118,7 @@ impl<'m> Switched<'m> {
     ///
     /// # Errors
     /// [`Code::InitExec`].
+    #[inline(never)]
     pub fn hand_over(self, plan: &Plan<'_>, environment: Environment<'_>) -> Result<Self, Error> {
         match &self.successor {
             Some(successor) => Err(successor.take_over(self.machine, plan, environment)),

@@ -49,6 +49,7 @@ const CONSOLE: u64 = 3;
 ///
 /// # Errors
 /// [`Code::EventLoop`], [`Code::NoContainers`]. After the first container was started there are none.
+#[inline(never)]
 pub fn supervise(switched: Switched<'_>, plan: &Plan<'_>) -> Result<Infallible, Error> {
     let machine = switched.into_machine();
     let mut supervisor = Supervisor::new(machine, plan)?;

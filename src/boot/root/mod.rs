@@ -67,6 +67,7 @@ impl<'m> Found<'m> {
     /// # Errors
     /// That of the first candidate when none comes: [`Code::RootNotFound`] after the deadline of `rootwait`,
     /// [`Code::RootUnreadable`], [`Code::Unsupported`].
+    #[inline(never)]
     pub(super) fn wait(machine: &'m mut Machine, plan: &Plan<'_>) -> Result<Self, Error> {
         let has_root = plan.roots().next().is_some();
         if !has_root && plan.verity.is_some() {
