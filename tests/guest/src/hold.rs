@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use berth::parse::uevent::{Action, Uevent};
 use berth::sys::netlink::{Received, UEVENT_MAX, Uevents};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -46,7 +47,11 @@ pub(crate) fn start(what: What) -> Result<()> {
 fn hold(log: &mut File, uevents: &Uevents, what: What) -> Result<()> {
     // SAFETY: no other thread shares what is unshared.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.context("unshare")?;
-    mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None).context("mount /sys")?;
+    match mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None) {
+        // PID 1 was faster, before this had a namespace of its own.
+        Err(Errno::BUSY) => {}
+        result => result.context("mount /sys")?,
+    }
     wait_for(uevents, |uevent| uevent.devpath.contains("/target"))?;
     stop_first()?;
     let of_partition =
