@@ -4,13 +4,12 @@ use core::ffi::CStr;
 use core::ptr;
 use core::slice;
 
-use rustix::fs::{Access, CWD, access, fstat};
+use rustix::fs::{CWD, fstat};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::system::finit_module;
 
 use super::fs::open_file;
-use super::path::Path;
 use crate::error::{During, Fault, Op};
 
 /// The kernel decompresses the file itself (include/uapi/linux/module.h, Linux 5.17, CONFIG_MODULE_DECOMPRESS).
@@ -38,15 +37,6 @@ pub fn load<const N: usize>(path: &str, parameters: &mut heapless::String<N>) ->
         Err(Errno::EXIST) => Ok(()),
         result => result.during(Op::LoadModule, path),
     }
-}
-
-/// Whether the kernel has the module `name`, which it calls so with every hyphen an underscore: `/sys/module/<name>`.
-pub fn is_there(name: &str) -> bool {
-    let mut place = Path::new();
-    let spelt = name.chars().map(|c| if c == '-' { '_' } else { c });
-    let fits = place.push_str("/sys/module/").is_ok()
-        && spelt.map(|c| place.push(c)).all(|pushed| pushed.is_ok());
-    fits && access(place.as_str(), Access::EXISTS).is_ok()
 }
 
 /// A file as memory: indexes of modules have no bound, and PID 1 has no allocator.

@@ -11,7 +11,6 @@ use rustix::process::{
     kill_process_group, pidfd_open, wait, waitid, waitpid,
 };
 use rustix::system::RebootCommand;
-use rustix::thread::sched_getaffinity;
 
 use super::clock::{self, Moment};
 use super::raw::{self, Forked, StringList};
@@ -176,11 +175,6 @@ pub fn wait_for_child() -> bool {
 /// Waits until this child has ended, and collects it.
 pub fn wait_for(pid: Pid) {
     while matches!(waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
-}
-
-/// How many processors this process may run on.
-pub fn processors() -> usize {
-    sched_getaffinity(None).map_or(1, |set| set.count() as usize)
 }
 
 /// True while there is a child, running or not reaped yet. Every process that loses its parent becomes a child of PID 1.

@@ -20,7 +20,6 @@ mod image;
 mod images;
 mod isolation;
 mod landlock;
-mod lanes;
 mod malformed;
 mod matrix;
 mod modules;
@@ -108,7 +107,6 @@ const ALL: &[&[Case]] = &[
     images::CASES,
     isolation::CASES,
     landlock::CASES,
-    lanes::CASES,
     malformed::CASES,
     malformed::TABLE,
     matrix::CASES,

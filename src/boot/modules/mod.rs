@@ -7,9 +7,11 @@
 //!
 //! A name that is built into the kernel, or that no index knows, is only mentioned: what is a module differs from kernel to
 //! kernel, and if something is really missing, the stage that misses it says so.
+//!
+//! They are loaded one after the other. Several at once, by processes on several processors, was tried and took longer: the kernel
+//! stops all processors for parts of it.
 
 mod image;
-mod lanes;
 pub(super) mod need;
 
 use core::fmt::{self, Write as _};
@@ -50,8 +52,6 @@ const FILES_MAX: usize = 256;
 pub struct Modules {
     image: Option<Image>,
     done: Done,
-    /// Some were loaded in lanes: the kernel knows which.
-    were_ahead: bool,
 }
 
 /// Who asks for a module.
@@ -116,8 +116,6 @@ pub(super) fn load_listed(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), 
     }
     with_image(machine, |machine, image| {
         let indexes = image.check()?;
-        let ahead = lanes::load_ahead(&indexes, plan, release.as_str(), names());
-        machine.modules.were_ahead |= ahead;
         names().try_for_each(|name| load(machine, &indexes, plan, name, Asked::ByName))
     })
 }
@@ -217,9 +215,6 @@ fn load(
     for file in &files {
         let added = machine.modules.done.add(indexes.dep, file);
         if !added.map_err(|error| too_many(&error))? {
-            continue;
-        }
-        if machine.modules.were_ahead && module::is_there(module_name(file)) {
             continue;
         }
         load_one(machine, plan, release.as_str(), file, &mark)?;
