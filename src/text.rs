@@ -138,7 +138,7 @@ impl<const N: usize> PartialEq for Text<N> {
 }
 
 /// Where `part`, which is not empty, begins in `text`. The standard library's search in text is made for long ones, and is 2 KiB
-/// of code.
+/// of code; its search for a character has it in it, too, so that single bytes are looked for among bytes.
 pub fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     let mut places = text.windows(part.len().max(1));
     places.position(|place| place == part)

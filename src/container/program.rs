@@ -47,7 +47,7 @@ impl Program {
     #[inline(never)]
     pub(super) fn execute(&self) -> Result<Infallible, Fault> {
         let name = first_with("", &self.arguments).unwrap_or_default();
-        if name.contains('/') {
+        if name.as_bytes().contains(&b'/') {
             return Err(self.try_path(name)).during(Op::Exec, name);
         }
         let search = first_with("PATH=", &self.variables).unwrap_or(DEFAULT_PATH);

@@ -108,7 +108,7 @@ impl fmt::Write for End<'_> {
         let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
         room.copy_from_slice(text.as_bytes());
         self.len = end;
-        self.has_nul |= text.contains('\0');
+        self.has_nul |= text.as_bytes().contains(&0);
         Ok(())
     }
 }

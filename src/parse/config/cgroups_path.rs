@@ -28,7 +28,7 @@ impl<'a> CgroupsPath<'a> {
             return Ok(None);
         };
         let is_absolute = path.starts_with('/');
-        if !is_absolute && path.contains(':') {
+        if !is_absolute && path.as_bytes().contains(&b':') {
             let why = "slice:prefix:name is for systemd, which makes no groups here; give a path";
             return Err(ConfigError::impossible(FIELD, why));
         }

@@ -48,7 +48,7 @@ impl<'a> Text<'a> {
     /// The text that is meant: the document's own bytes when there is nothing to unescape, else
     /// stored in `scratch`. `None` when that is full.
     pub fn read(&self, scratch: &mut Scratch<'a>) -> Option<&'a str> {
-        match self.0.contains('\\') {
+        match self.0.as_bytes().contains(&b'\\') {
             true => scratch.store(self.chars()),
             false => Some(self.0),
         }
@@ -79,7 +79,7 @@ pub struct Unescaped<'a>(pub Text<'a>);
 
 impl fmt::Display for Unescaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.0.contains('\\') {
+        match self.0.0.as_bytes().contains(&b'\\') {
             true => self.0.chars().try_for_each(|c| f.write_char(c)),
             false => f.write_str(self.0.0),
         }

@@ -31,7 +31,7 @@ impl<'a> Alias<'a> {
     /// many times.
     pub fn of_devices(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let pairs = lines(self.text).filter_map(pair);
-        let of_devices = pairs.filter(|(pattern, _)| pattern.contains(':'));
+        let of_devices = pairs.filter(|(pattern, _)| pattern.as_bytes().contains(&b':'));
         of_devices.map(|(_, module)| module)
     }
 

@@ -80,7 +80,7 @@ impl<'b> HashTree<'b> {
         let data_size = size_of_data.filter(|size| *size > 0);
         let name = fields.algorithm.split(|byte| *byte == 0).next();
         let name = name.and_then(|name| core::str::from_utf8(name).ok());
-        let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-_()".contains(c);
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '(' | ')');
         let name = name.filter(|name| !name.is_empty() && name.chars().all(is_of_name));
         let is_block = |size: u32| size.is_power_of_two() && size >= SECTOR;
         Ok(Self {
