@@ -12,12 +12,14 @@
 
 pub mod queue;
 
+use core::fmt::{self, Write as _};
+
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, write};
-use serde::Serialize;
 
 use crate::sys::clock::{self, Moment};
+use crate::text::Json;
 pub use queue::Queue;
 
 /// The longest line, in bytes: a container's line of output with every byte escaped is shorter.
@@ -33,8 +35,7 @@ const RESERVED: usize = 16 * 1024;
 pub const OWN_FAILURE: u8 = 125;
 
 /// Something that happened. The variants are the objects of the stream; see the README for their fields.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// A stage of the boot was completed.
     Stage {
@@ -85,7 +86,6 @@ pub enum Event<'a> {
         removed: usize,
     },
     /// A container's program runs.
-    #[serde(rename = "container")]
     Started {
         /// The container.
         id: &'a str,
@@ -95,7 +95,6 @@ pub enum Event<'a> {
         pid: i32,
     },
     /// A container's first process has ended, and so has the container.
-    #[serde(rename = "container")]
     Exited {
         /// The container.
         id: &'a str,
@@ -109,7 +108,6 @@ pub enum Event<'a> {
         oom: bool,
     },
     /// A container could not be started.
-    #[serde(rename = "container")]
     Failed {
         /// The container.
         id: &'a str,
@@ -162,6 +160,116 @@ pub enum Event<'a> {
         /// How the machine ends.
         action: &'a str,
     },
+}
+
+/// As members of an object.
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Stage { stage, us } => {
+                write!(f, r#""event":"stage","stage":{},"us":{us}"#, Json(stage))
+            }
+            Self::Waiting { root } => write!(f, r#""event":"waiting","root":{}"#, Json(root)),
+            Self::Root {
+                device,
+                fstype,
+                ro,
+                verified,
+                asked,
+                overlay,
+            } => {
+                let [device, fstype, asked, overlay] = [device, fstype, asked, overlay].map(Json);
+                write!(
+                    f,
+                    r#""event":"root","device":{device},"fstype":{fstype},"ro":{ro},"verified":{verified},"asked":{asked},"overlay":{overlay}"#
+                )
+            }
+            Self::Rejected { root, code, text } => {
+                let [root, code, text] = [root, code, text].map(Json);
+                write!(
+                    f,
+                    r#""event":"rejected","root":{root},"code":{code},"text":{text}"#
+                )
+            }
+            Self::Break { before } => write!(f, r#""event":"break","before":{}"#, Json(before)),
+            Self::Switch { method, removed } => {
+                let method = Json(method);
+                write!(
+                    f,
+                    r#""event":"switch","method":{method},"removed":{removed}"#
+                )
+            }
+            Self::Started { id, state, pid } => {
+                let [id, state] = [id, state].map(Json);
+                write!(
+                    f,
+                    r#""event":"container","id":{id},"state":{state},"pid":{pid}"#
+                )
+            }
+            Self::Exited {
+                id,
+                state,
+                code,
+                signal,
+                oom,
+            } => {
+                let [id, state] = [id, state].map(Json);
+                let [code, signal] = [code, signal].map(OrNull);
+                write!(
+                    f,
+                    r#""event":"container","id":{id},"state":{state},"code":{code},"signal":{signal},"oom":{oom}"#
+                )
+            }
+            Self::Failed {
+                id,
+                state,
+                failure,
+                text,
+            } => {
+                let [id, state, failure, text] = [id, state, failure, text].map(Json);
+                write!(
+                    f,
+                    r#""event":"container","id":{id},"state":{state},"failure":{failure},"text":{text}"#
+                )
+            }
+            Self::Output { id, stream, line } => {
+                let [id, stream, line] = [id, stream, line].map(Json);
+                write!(
+                    f,
+                    r#""event":"output","id":{id},"stream":{stream},"line":{line}"#
+                )
+            }
+            Self::Dropped { lines } => write!(f, r#""event":"dropped","lines":{lines}"#),
+            Self::Warning { stage, text } => {
+                let [stage, text] = [stage, text].map(Json);
+                write!(f, r#""event":"warning","stage":{stage},"text":{text}"#)
+            }
+            Self::Failure { code, stage, text } => {
+                let [code, stage, text] = [code, stage, text].map(Json);
+                write!(
+                    f,
+                    r#""event":"failure","code":{code},"stage":{stage},"text":{text}"#
+                )
+            }
+            Self::Report { line } => write!(f, r#""event":"report","line":{}"#, Json(line)),
+            Self::End { status, action } => {
+                let action = Json(action);
+                write!(f, r#""event":"end","status":{status},"action":{action}"#)
+            }
+        }
+    }
+}
+
+/// A number that may not be there.
+struct OrNull(Option<u8>);
+
+impl fmt::Display for OrNull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(number) => write!(f, "{number}"),
+            None => f.write_str("null"),
+        }
+    }
 }
 
 /// The stream: lines on their way to the device.
@@ -251,12 +359,7 @@ impl Events {
     }
 
     fn enqueue(&mut self, event: Event<'_>, keep_free: usize) -> bool {
-        let mut line = [0; LINE_MAX];
-        let Some(len) = serialize(event, clock::now(), &mut line) else {
-            return false;
-        };
-        line.get(..len)
-            .is_some_and(|line| self.queue.push(line, keep_free))
+        line(event, clock::now()).is_some_and(|line| self.queue.push(line.as_bytes(), keep_free))
     }
 }
 
@@ -271,28 +374,20 @@ fn is_writable_later(device: &OwnedFd) -> bool {
     poll(&mut polled, Some(&now)).is_ok() && !polled[0].revents().contains(PollFlags::HUP)
 }
 
-/// The event as a line, and its length in `line`; `None` if it does not fit.
-fn serialize(event: Event<'_>, at: Moment, line: &mut [u8; LINE_MAX]) -> Option<usize> {
-    // The time stands first in every object; serde would put the tag there.
-    let mut head = heapless::String::<32>::new();
-    core::fmt::Write::write_fmt(&mut head, format_args!("{{\"t\":{},", at.0)).ok()?;
-    // The object's own brace is overwritten by the comma of the head.
-    let body = head.len().checked_sub(1)?;
-    let len = serde_json_core::to_slice(&event, line.get_mut(body..)?).ok()?;
-    line.get_mut(..head.len())?.copy_from_slice(head.as_bytes());
-    let end = body.checked_add(len)?;
-    *line.get_mut(end)? = b'\n';
-    end.checked_add(1)
+/// The event as a line; `None` if it does not fit.
+fn line(event: Event<'_>, at: Moment) -> Option<heapless::String<LINE_MAX>> {
+    let mut line = heapless::String::new();
+    writeln!(line, "{{\"t\":{},{event}}}", at.0).ok()?;
+    Some(line)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse::json::{self, Node};
 
     fn line(event: Event<'_>) -> String {
-        let mut buffer = [0; LINE_MAX];
-        let len = serialize(event, Moment(812_345), &mut buffer).unwrap();
-        String::from_utf8(buffer[..len].to_vec()).unwrap()
+        super::line(event, Moment(812_345)).unwrap().to_string()
     }
 
     #[test]
@@ -323,6 +418,115 @@ mod tests {
     }
 
     #[test]
+    fn every_event_is_one_object_and_says_which_it_is() {
+        let text = "a\\\"\n\u{e9}";
+        for (event, name, members) in [
+            (Event::Stage { stage: text, us: 1 }, "stage", 4),
+            (Event::Waiting { root: text }, "waiting", 3),
+            (
+                Event::Root {
+                    device: text,
+                    fstype: text,
+                    ro: true,
+                    verified: false,
+                    asked: text,
+                    overlay: text,
+                },
+                "root",
+                8,
+            ),
+            (
+                Event::Rejected {
+                    root: text,
+                    code: text,
+                    text,
+                },
+                "rejected",
+                5,
+            ),
+            (Event::Break { before: text }, "break", 3),
+            (
+                Event::Switch {
+                    method: text,
+                    removed: 1,
+                },
+                "switch",
+                4,
+            ),
+            (
+                Event::Started {
+                    id: text,
+                    state: text,
+                    pid: 1,
+                },
+                "container",
+                5,
+            ),
+            (
+                Event::Exited {
+                    id: text,
+                    state: text,
+                    code: None,
+                    signal: Some(9),
+                    oom: true,
+                },
+                "container",
+                7,
+            ),
+            (
+                Event::Failed {
+                    id: text,
+                    state: text,
+                    failure: text,
+                    text,
+                },
+                "container",
+                6,
+            ),
+            (
+                Event::Output {
+                    id: text,
+                    stream: text,
+                    line: text,
+                },
+                "output",
+                5,
+            ),
+            (Event::Dropped { lines: 1 }, "dropped", 3),
+            (Event::Warning { stage: text, text }, "warning", 4),
+            (
+                Event::Failure {
+                    code: text,
+                    stage: text,
+                    text,
+                },
+                "failure",
+                5,
+            ),
+            (Event::Report { line: text }, "report", 3),
+            (
+                Event::End {
+                    status: 0,
+                    action: text,
+                },
+                "end",
+                4,
+            ),
+        ] {
+            let line = line(event);
+            let object = json::check(line.as_bytes()).unwrap();
+            let Node::Object(all) = object.node() else {
+                panic!("{line}")
+            };
+            assert_eq!(all.count(), members, "{line}");
+            let Node::String(said) = object.member("event").unwrap().node() else {
+                panic!("{line}")
+            };
+            assert!(said.is(name), "{line}");
+        }
+    }
+
+    #[test]
     fn output_is_escaped() {
         let event = Event::Output {
             id: "a",
@@ -330,7 +534,7 @@ mod tests {
             line: "tab\t quote\" bell\u{7}",
         };
         assert!(
-            line(event).contains(r#""line":"tab\t quote\" bell\u0007""#),
+            line(event).contains(r#""line":"tab\u0009 quote\" bell\u0007""#),
             "{}",
             line(event)
         );
