@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::error::{ConfigError, Field};
 use super::landlock::{Landlock, Paths, Ports};
-use super::reader::{Reader, Use};
+use super::reader::{Reader, Refused, Use};
 use crate::parse::json::{Node, Value};
 use crate::parse::nearest::nearest;
 use crate::parse::verity::{Tree, Verity};
@@ -186,10 +186,7 @@ impl Default for Annotations<'_> {
 }
 
 impl<'a> Annotations<'a> {
-    pub(super) fn read(
-        reader: &mut Reader<'a>,
-        config: Value<'a>,
-    ) -> Result<Self, ConfigError<'a>> {
+    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Self, Refused> {
         let mut annotations = Self::default();
         let Some(Node::Object(members)) = config.member("annotations").map(|value| value.node())
         else {
@@ -203,22 +200,22 @@ impl<'a> Annotations<'a> {
             if let Some(key) = KEYS.iter().find(|known| key.is(known.name)) {
                 let field = Field::from(key.name);
                 let value = reader.string(value, field, Use::Name)?;
-                let refused = ConfigError::bad(field, value, key.accepts);
-                (key.set)(&mut annotations, value).ok_or(refused)?;
+                (key.set)(&mut annotations, value)
+                    .ok_or_else(|| reader.bad(field, value, key.accepts))?;
             } else if let Some((name, neutral)) = LATER.iter().find(|(name, _)| key.is(name)) {
                 let field = Field::from(*name);
                 if reader.string(value, field, Use::Name)? != *neutral {
-                    return Err(ConfigError::Unsupported(field));
+                    return Err(reader.unsupported(field));
                 }
             } else {
                 let key = reader.store(key)?;
                 let known = KEYS.iter().map(|key| key.name);
                 let nearest = nearest(key, known.chain(LATER.iter().map(|(name, _)| *name)));
-                return Err(ConfigError::UnknownAnnotation { key, nearest });
+                return Err(reader.refuse(ConfigError::UnknownAnnotation { key, nearest }));
             }
         }
         if let (Some(_), None) = (annotations.verity, annotations.image) {
-            return Err(ConfigError::Missing("berth.image".into()));
+            return Err(reader.missing("berth.image"));
         }
         Ok(annotations)
     }

@@ -14,9 +14,9 @@
 use core::fmt;
 
 use super::annotations::RootSwitch;
-use super::error::{ConfigError, Field};
+use super::error::Field;
 use super::members::place;
-use super::reader::{list, section, text};
+use super::reader::{Reader, Refused};
 use crate::parse::json::{Node, Text, Value};
 
 const PREFIX: &str = "CAP_";
@@ -138,16 +138,16 @@ pub struct Capabilities<'a> {
 
 impl<'a> Capabilities<'a> {
     #[inline(never)]
-    pub(super) fn read(config: Value<'a>) -> Result<Option<Self>, ConfigError<'a>> {
-        if section(config, "process.capabilities")?.is_none() {
+    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Option<Self>, Refused> {
+        if reader.section(config, "process.capabilities")?.is_none() {
             return Ok(None);
         }
         let [bounding, effective, inheritable, permitted, ambient] = [
-            read(config, BOUNDING)?,
-            read(config, EFFECTIVE)?,
-            read(config, INHERITABLE)?,
-            read(config, PERMITTED)?,
-            read(config, AMBIENT)?,
+            read(reader, config, BOUNDING)?,
+            read(reader, config, EFFECTIVE)?,
+            read(reader, config, INHERITABLE)?,
+            read(reader, config, PERMITTED)?,
+            read(reader, config, AMBIENT)?,
         ];
         let mut withheld = 0;
         let mut limit = |asked: Set, limit: Set| {
@@ -168,7 +168,7 @@ impl<'a> Capabilities<'a> {
     }
 
     /// What leads back to the host's root is refused where [`RootSwitch`] leaves that behind.
-    pub(super) fn check(&self, switch: RootSwitch) -> Result<(), ConfigError<'a>> {
+    pub(super) fn check(&self, reader: &Reader<'a>, switch: RootSwitch) -> Result<(), Refused> {
         if switch == RootSwitch::Pivot {
             return Ok(());
         }
@@ -177,10 +177,10 @@ impl<'a> Capabilities<'a> {
             .find(|(number, _)| self.bounding.has(*number))
         {
             None => Ok(()),
-            Some((_, field)) => Err(ConfigError::Needs {
-                field: (*field).into(),
-                needs: "berth.root-switch pivot: else it leads back to the host's root",
-            }),
+            Some((_, field)) => Err(reader.needs(
+                *field,
+                "berth.root-switch pivot: else it leads back to the host's root",
+            )),
         }
     }
 
@@ -188,7 +188,8 @@ impl<'a> Capabilities<'a> {
     pub fn each_warning(&self, warn: &mut dyn FnMut(fmt::Arguments<'_>)) {
         for path in [BOUNDING, EFFECTIVE, INHERITABLE, PERMITTED, AMBIENT] {
             // It was read before.
-            let names = list(self.config, name_of(path), path.into())
+            let names = Reader::default()
+                .list(self.config, name_of(path), path.into())
                 .into_iter()
                 .flatten();
             for (index, name) in names.enumerate() {
@@ -217,11 +218,11 @@ fn number(name: Text<'_>) -> Option<usize> {
     place(name, PREFIX, &NAMES)
 }
 
-fn read<'a>(config: Value<'a>, path: &'static str) -> Result<Set, ConfigError<'a>> {
+fn read<'a>(reader: &Reader<'a>, config: Value<'a>, path: &'static str) -> Result<Set, Refused> {
     let mut set = Set(0);
-    for (index, item) in list(config, name_of(path), path.into())?.enumerate() {
+    for (index, item) in reader.list(config, name_of(path), path.into())?.enumerate() {
         let field = Field::item(path, index);
-        let name = text(item, field)?;
+        let name = reader.text(item, field)?;
         let has_form = |name: Text<'_>| {
             name.starts_with(PREFIX) && name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
         };
@@ -229,11 +230,7 @@ fn read<'a>(config: Value<'a>, path: &'static str) -> Result<Set, ConfigError<'a
             Some(number) => set.0 |= 1 << number,
             None if has_form(name) => {}
             None => {
-                return Err(ConfigError::bad(
-                    field,
-                    name.written(),
-                    "names like CAP_CHOWN",
-                ));
+                return Err(reader.bad(field, name.written(), "names like CAP_CHOWN"));
             }
         }
     }
@@ -244,6 +241,7 @@ fn read<'a>(config: Value<'a>, path: &'static str) -> Result<Set, ConfigError<'a
 mod tests {
     use linux_raw_sys::general as linux;
 
+    use super::super::error::ConfigError;
     use super::*;
     use crate::parse::json;
 
@@ -252,7 +250,9 @@ mod tests {
         user: impl FnOnce(Result<Option<Capabilities<'_>>, ConfigError<'_>>) -> T,
     ) -> T {
         let file = format!(r#"{{"process": {{"capabilities": {sets}}}}}"#);
-        user(Capabilities::read(json::check(file.as_bytes()).unwrap()))
+        let reader = Reader::default();
+        let capabilities = Capabilities::read(&reader, json::check(file.as_bytes()).unwrap());
+        user(capabilities.map_err(|refused| reader.error(refused)))
     }
 
     /// Names of the sets, and the warnings.

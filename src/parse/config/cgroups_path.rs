@@ -1,7 +1,6 @@
 //! `linux.cgroupsPath`: which control group a container is in (config-linux.md, "Cgroups Path").
 
-use super::error::ConfigError;
-use super::reader::{Reader, Use};
+use super::reader::{Reader, Refused, Use};
 use crate::parse::json::Value;
 
 /// The longest path, in bytes: below the directory of all groups it is still one that can be put together.
@@ -20,26 +19,23 @@ pub struct CgroupsPath<'a> {
 
 impl<'a> CgroupsPath<'a> {
     #[inline(never)]
-    pub(super) fn read(
-        reader: &mut Reader<'a>,
-        config: Value<'a>,
-    ) -> Result<Option<Self>, ConfigError<'a>> {
+    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Option<Self>, Refused> {
         let Some(path) = reader.optional(config, FIELD, Use::Name)? else {
             return Ok(None);
         };
         let is_absolute = path.starts_with('/');
         if !is_absolute && path.as_bytes().contains(&b':') {
             let why = "slice:prefix:name is for systemd, which makes no groups here; give a path";
-            return Err(ConfigError::impossible(FIELD, why));
+            return Err(reader.impossible(FIELD, why));
         }
         let names = path.trim_matches('/');
         let mut each = names.split('/');
         if names.is_empty() || each.any(|name| matches!(name, "" | "." | "..")) {
             let accepts = "a path of names below the root of the hierarchy";
-            return Err(ConfigError::bad(FIELD, path, accepts));
+            return Err(reader.bad(FIELD, path, accepts));
         }
         if names.len() > LENGTH_MAX {
-            return Err(ConfigError::wrong(FIELD, "it takes at most 192 bytes"));
+            return Err(reader.wrong(FIELD, "it takes at most 192 bytes"));
         }
         Ok(Some(Self { names, is_absolute }))
     }

@@ -3,9 +3,9 @@
 
 use heapless::String;
 
-use super::error::{ConfigError, Field};
+use super::error::Field;
 use super::namespaces::Namespaces;
-use super::reader::{Reader, Use, list, number, object};
+use super::reader::{Reader, Refused, Use, integer};
 use super::sysctl;
 use crate::parse::json::{Node, Text, Value};
 
@@ -63,20 +63,20 @@ const SYSCTL: &str = "linux.sysctl";
 impl<'a> Confinement<'a> {
     #[inline(never)]
     pub(super) fn read(
-        reader: &mut Reader<'a>,
+        reader: &Reader<'a>,
         config: Value<'a>,
         namespaces: &Namespaces<'_>,
-    ) -> Result<Self, ConfigError<'a>> {
+    ) -> Result<Self, Refused> {
         for (name, item) in [MASKED, READ_ONLY] {
-            for (index, value) in list(config, name, name.into())?.enumerate() {
+            for (index, value) in reader.list(config, name, name.into())?.enumerate() {
                 check_path(reader, value, Field::item(item, index))?;
             }
         }
-        for (index, item) in list(config, DEVICES, DEVICES.into())?.enumerate() {
+        for (index, item) in reader.list(config, DEVICES, DEVICES.into())?.enumerate() {
             check_device(reader, item, index)?;
         }
         if let Some(value) = config.at(SYSCTL) {
-            object(value, SYSCTL.into())?;
+            reader.object(value, SYSCTL)?;
         }
         let confinement = Self { config };
         for (key, value) in confinement.members() {
@@ -135,11 +135,7 @@ impl<'a> Confinement<'a> {
 }
 
 #[inline(never)]
-fn check_path<'a>(
-    reader: &mut Reader<'a>,
-    value: Value<'a>,
-    field: Field,
-) -> Result<(), ConfigError<'a>> {
+fn check_path<'a>(reader: &Reader<'a>, value: Value<'a>, field: Field) -> Result<(), Refused> {
     let path = reader.string(value, field, Use::Name)?;
     let names_something = path
         .split('/')
@@ -151,7 +147,7 @@ fn check_path<'a>(
         true => Ok(()),
         false => {
             let accepts = "an absolute path below /, of at most 255 bytes and without . or ..";
-            Err(ConfigError::bad(field, path, accepts))
+            Err(reader.bad(field, path, accepts))
         }
     }
 }
@@ -171,38 +167,35 @@ const NUMBERS: [(&str, &str, u32); 5] = [
 ];
 
 #[inline(never)]
-fn check_device<'a>(
-    reader: &mut Reader<'a>,
-    item: Value<'a>,
-    index: usize,
-) -> Result<(), ConfigError<'a>> {
-    let item = object(item, Field::item("linux.devices[]", index))?;
+fn check_device<'a>(reader: &Reader<'a>, item: Value<'a>, index: usize) -> Result<(), Refused> {
+    let item = reader.object(item, Field::item("linux.devices[]", index))?;
     let field = |path| Field::item(path, index);
-    let member = |name, path| item.member(name).ok_or(ConfigError::Missing(field(path)));
+    let member = |name, path| item.member(name).ok_or_else(|| reader.missing(field(path)));
     const TYPE: &str = "linux.devices[].type";
     const PATH: &str = "linux.devices[].path";
     let kind = reader.string(member("type", TYPE)?, field(TYPE), Use::Name)?;
     if !matches!(kind, "c" | "b" | "u" | "p") {
-        return Err(ConfigError::bad(field(TYPE), kind, "c, b, u or p"));
+        return Err(reader.bad(field(TYPE), kind, "c, b, u or p"));
     }
     check_path(reader, member("path", PATH)?, field(PATH))?;
     for (name, path, limit) in NUMBERS {
         let is_needed = kind != "p" && matches!(name, "major" | "minor");
         match item.member(name) {
-            None if is_needed => return Err(ConfigError::Missing(field(path))),
+            None if is_needed => return Err(reader.missing(field(path))),
             None => {}
             Some(value) => {
-                number(value, field(path), limit)?;
+                integer(value, 0..=limit.into())
+                    .ok_or_else(|| reader.not(field(path), "a number, or too large"))?;
             }
         }
     }
     match device(item) {
         Some(_) => Ok(()),
         // What is left that can be wrong.
-        None => Err(ConfigError::Type {
-            field: field("linux.devices[].fileMode"),
-            expected: "the permissions of a node of this type",
-        }),
+        None => Err(reader.not(
+            field("linux.devices[].fileMode"),
+            "the permissions of a node of this type",
+        )),
     }
 }
 

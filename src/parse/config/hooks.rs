@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use super::MAX_STRINGS;
-use super::error::{ConfigError, Field};
-use super::reader::{integer, list, object, text};
+use super::error::Field;
+use super::reader::{Reader, Refused, integer};
 use crate::parse::json::{Node, Text, Value};
 
 /// When hooks run, and where.
@@ -86,7 +86,7 @@ impl<'a> Hooks<'a> {
         items
             .into_iter()
             .flatten()
-            .filter_map(|item| Hook::read(item, "", 0).ok())
+            .filter_map(|item| Hook::read(&Reader::default(), item, "", 0).ok())
     }
 
     /// Whether there are any at one of these moments.
@@ -98,15 +98,15 @@ impl<'a> Hooks<'a> {
     }
 
     #[inline(never)]
-    pub(super) fn read(config: Value<'a>) -> Result<Self, ConfigError<'a>> {
+    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Self, Refused> {
         let Some(hooks) = config.member("hooks") else {
             return Ok(Self::default());
         };
-        object(hooks, "hooks".into())?;
+        reader.object(hooks, "hooks")?;
         for moment in HookKind::ALL {
-            let items = list(hooks, moment.name(), moment.field().into())?;
+            let items = reader.list(hooks, moment.name(), moment.field().into())?;
             for (index, item) in items.enumerate() {
-                Hook::read(item, moment.field(), index)?;
+                Hook::read(reader, item, moment.field(), index)?;
             }
         }
         Ok(Self(Some(hooks)))
@@ -125,28 +125,33 @@ impl<'a> Hook<'a> {
         texts(self.value, "env")
     }
 
-    fn read(item: Value<'a>, path: &'static str, index: usize) -> Result<Self, ConfigError<'a>> {
+    fn read(
+        reader: &Reader<'a>,
+        item: Value<'a>,
+        path: &'static str,
+        index: usize,
+    ) -> Result<Self, Refused> {
         let field = Field::item(path, index);
-        let item = object(item, field)?;
-        let refused = |expected| ConfigError::Type { field, expected };
-        let program = text(
-            item.member("path").ok_or(ConfigError::Missing(field))?,
+        let item = reader.object(item, field)?;
+        let refused = |expected| reader.not(field, expected);
+        let program = reader.text(
+            item.member("path").ok_or_else(|| reader.missing(field))?,
             field,
         )?;
         if !program.starts_with("/") || program.chars().any(char::is_control) {
             return Err(refused("a program with an absolute path"));
         }
         for (name, limit) in [("args", MAX_STRINGS), ("env", MAX_STRINGS)] {
-            let items = list(item, name, field)?;
+            let items = reader.list(item, name, field)?;
             for (index, item) in items.enumerate() {
-                let text = text(item, field)?;
+                let text = reader.text(item, field)?;
                 let is_variable =
                     || text.chars().skip(1).any(|c| c == '=') && !text.starts_with("=");
                 if index >= limit {
-                    return Err(ConfigError::TooMany { field, limit });
+                    return Err(reader.too_many(field, limit));
                 }
                 if text.chars().any(|c| c == '\0') {
-                    return Err(ConfigError::Control(field));
+                    return Err(reader.control(field));
                 }
                 if name == "env" && !is_variable() {
                     return Err(refused("a program with an env of NAME=value"));
@@ -158,7 +163,7 @@ impl<'a> Hook<'a> {
             Some(value) => {
                 let seconds = integer(value, 1..=i64::from(u32::MAX));
                 let expected = "a program with a timeout of whole seconds, at least 1";
-                let seconds = seconds.ok_or(refused(expected))?;
+                let seconds = seconds.ok_or_else(|| refused(expected))?;
                 Some(Duration::from_secs(seconds.unsigned_abs()))
             }
         };

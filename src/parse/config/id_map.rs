@@ -3,12 +3,16 @@
 
 use heapless::Vec;
 
-use super::error::{ConfigError, Field};
-use super::reader::{integer, object};
+use super::error::Field;
+use super::reader::{Reader, Refused, integer};
 use crate::parse::json::{Node, Value};
 
 /// Ranges that the kernel takes (`UID_GID_MAP_MAX_EXTENTS`, include/linux/user_namespace.h).
 pub const MAX_RANGES: usize = 340;
+
+/// What a list has to be.
+const RANGES: &str =
+    "a list of containerID, hostID and size, with a size above 0 and no number above 4294967294";
 
 /// Users, or groups, that follow each other inside as outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,61 +39,55 @@ impl<'a> IdMap<'a> {
         };
         let items = items.into_iter().flatten();
         // Each was read before.
-        items.filter_map(|item| IdRange::read(item, "".into()).ok())
+        items.filter_map(IdRange::read)
     }
 
     /// The list `value`, a field of this name; `None` if there is none, or an empty one.
     #[inline(never)]
     pub(super) fn read(
+        reader: &Reader<'a>,
         value: Option<Value<'a>>,
         field: Field,
-    ) -> Result<Option<Self>, ConfigError<'a>> {
+    ) -> Result<Option<Self>, Refused> {
         let Some(value) = value else {
             return Ok(None);
         };
         let Node::Array(items) = value.node() else {
             let expected = "a list";
-            return Err(ConfigError::Type { field, expected });
+            return Err(reader.not(field, expected));
         };
         let mut ranges = Vec::<IdRange, MAX_RANGES>::new();
         for item in items {
-            let range = IdRange::read(item, field)?;
+            let range = IdRange::read(item).ok_or_else(|| reader.not(field, RANGES))?;
             if ranges.iter().any(|other| other.overlaps(&range)) {
                 let expected = "a list of ranges that are apart from each other";
-                return Err(ConfigError::Type { field, expected });
+                return Err(reader.not(field, expected));
             }
             let limit = MAX_RANGES;
             ranges
                 .push(range)
-                .map_err(|_| ConfigError::TooMany { field, limit })?;
+                .map_err(|_| reader.too_many(field, limit))?;
         }
         Ok((!ranges.is_empty()).then_some(Self(value)))
     }
 }
 
 impl IdRange {
-    fn read(item: Value<'_>, field: Field) -> Result<Self, ConfigError<'_>> {
-        // The last number is nobody's: `(uid_t) -1` means "as it is".
-        let refused = ConfigError::Type {
-            field,
-            expected: "a list of containerID, hostID and size, with a size above 0 and no number above 4294967294",
-        };
-        let item = object(item, field).map_err(|_| refused)?;
+    /// `None` for what is not in [`RANGES`].
+    fn read(item: Value<'_>) -> Option<Self> {
         let number = |name| {
-            let value = item.member(name).ok_or(refused)?;
-            let number = integer(value, 0..=u32::MAX.into());
-            number.map(|number| number as u32).ok_or(refused)
+            let number = integer(item.member(name)?, 0..=u32::MAX.into())?;
+            Some(number as u32)
         };
         let range = Self {
             inside: number("containerID")?,
             outside: number("hostID")?,
             count: number("size")?,
         };
-        let ends_below = |first: u32| first.checked_add(range.count).is_some();
-        if range.count == 0 || !ends_below(range.inside) || !ends_below(range.outside) {
-            return Err(refused);
-        }
-        Ok(range)
+        // The last number is nobody's: `(uid_t) -1` means "as it is".
+        range.inside.checked_add(range.count)?;
+        range.outside.checked_add(range.count)?;
+        (range.count != 0).then_some(range)
     }
 
     const fn overlaps(&self, other: &Self) -> bool {

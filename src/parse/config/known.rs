@@ -5,7 +5,7 @@
 
 use heapless::Vec;
 
-use super::error::ConfigError;
+use super::reader::{Reader, Refused};
 use crate::parse::json::Value;
 
 /// Without these the container would be less confined than its author believes: refused.
@@ -33,10 +33,10 @@ const WARNED: [&str; 9] = [
 /// Paths of the fields that are warned of: these, and one of [`super::seccomp`].
 pub type Warnings = Vec<&'static str, { WARNED.len() + 1 }>;
 
-pub(super) fn check(config: Value<'_>) -> Result<Warnings, ConfigError<'_>> {
+pub(super) fn check<'a>(reader: &Reader<'a>, config: Value<'a>) -> Result<Warnings, Refused> {
     for path in REFUSED {
         if config.at(path).is_some_and(|value| !value.is_empty()) {
-            return Err(ConfigError::Unsupported(path.into()));
+            return Err(reader.unsupported(path));
         }
     }
     Ok(WARNED

@@ -1,7 +1,7 @@
 //! Members of an object that are numbers, or words that stand for numbers: as a table.
 
-use super::error::{ConfigError, Field};
-use super::reader::text;
+use super::error::Field;
+use super::reader::{Reader, Refused};
 use crate::parse::json::{Node, Text, Value};
 
 /// One member.
@@ -42,15 +42,20 @@ impl Member {
 
 impl Takes {
     #[inline(never)]
-    pub(super) fn read<'a>(&self, value: Value<'a>, field: Field) -> Result<u64, ConfigError<'a>> {
+    pub(super) fn read<'a>(
+        &self,
+        reader: &Reader<'a>,
+        value: Value<'a>,
+        field: Field,
+    ) -> Result<u64, Refused> {
         if let Self::Word(prefix, words, accepts) = *self {
-            let word = text(value, field)?;
+            let word = reader.text(value, field)?;
             let place = place(word, prefix, words).map(|place| place as u64);
-            return place.ok_or(ConfigError::bad(field, word.written(), accepts));
+            return place.ok_or_else(|| reader.bad(field, word.written(), accepts));
         }
         let Node::Number(digits) = value.node() else {
             let expected = "a number";
-            return Err(ConfigError::Type { field, expected });
+            return Err(reader.not(field, expected));
         };
         // One with a fraction or an exponent is no number of anything here, and does not parse.
         let (number, accepts) = match *self {
@@ -65,28 +70,30 @@ impl Takes {
             }
             Self::Word(_, _, accepts) => (None, accepts),
         };
-        number.ok_or(ConfigError::bad(field, digits, accepts))
+        number.ok_or_else(|| reader.bad(field, digits, accepts))
     }
 }
 
 /// The values of the members in `table`; of the item number `index`, if the object is one of a list.
 pub(super) fn read<'a, const N: usize>(
+    reader: &Reader<'a>,
     object: Value<'a>,
     index: Option<usize>,
     table: &[Member; N],
-) -> Result<[Option<u64>; N], ConfigError<'a>> {
+) -> Result<[Option<u64>; N], Refused> {
     let mut values = [None; N];
-    read_into(object, index, table, &mut values)?;
+    read_into(reader, object, index, table, &mut values)?;
     Ok(values)
 }
 
 #[inline(never)]
 fn read_into<'a>(
+    reader: &Reader<'a>,
     object: Value<'a>,
     index: Option<usize>,
     table: &[Member],
     values: &mut [Option<u64>],
-) -> Result<(), ConfigError<'a>> {
+) -> Result<(), Refused> {
     for (member, place) in table.iter().zip(values) {
         let field = match index {
             Some(index) => Field::item(member.path, index),
@@ -94,8 +101,8 @@ fn read_into<'a>(
         };
         let name = member.path.rsplit('.').next().unwrap_or_default();
         match object.member(name) {
-            Some(value) => *place = Some(member.takes.read(value, field)?),
-            None if member.is_required => return Err(ConfigError::Missing(field)),
+            Some(value) => *place = Some(member.takes.read(reader, value, field)?),
+            None if member.is_required => return Err(reader.missing(field)),
             None => {}
         }
     }

@@ -55,7 +55,7 @@ pub use seccomp::Seccomp;
 pub use time_offsets::{CLOCKS, TimeOffsets};
 
 use crate::parse::json;
-use reader::{Reader, Use, boolean, object};
+use reader::{Reader, Refused, Use};
 
 /// The version of the specification that this follows.
 pub const SPECIFICATION: &str = "1.2.1";
@@ -125,32 +125,36 @@ impl<'a> Config<'a> {
         if file.len() > MAX_SIZE {
             return Err(ConfigError::TooLarge { size: file.len() });
         }
-        let mut reader = Reader::new(scratch);
         let config = json::check(file).map_err(ConfigError::Json)?;
-        let config = object(config, "config.json".into())?;
+        let reader = Reader::new(scratch);
+        Self::read(&reader, config).map_err(|refused| reader.error(refused))
+    }
+
+    fn read(reader: &Reader<'a>, config: json::Value<'a>) -> Result<Self, Refused> {
+        let config = reader.object(config, "config.json")?;
         for section in ["process", "root", "linux", "annotations"] {
             if let Some(value) = config.member(section) {
-                object(value, section.into())?;
+                reader.object(value, section)?;
             }
         }
 
         let oci_version = reader.required(config, "ociVersion", Use::Name)?;
         if !oci_version.starts_with("1.") {
             let accepts = "1.x";
-            return Err(ConfigError::bad("ociVersion", oci_version, accepts));
+            return Err(reader.bad("ociVersion", oci_version, accepts));
         }
-        let mut warnings = known::check(config)?;
-        let namespaces = Namespaces::read(&mut reader, config)?;
-        let hostname = uts_name(&mut reader, config, "hostname", &namespaces)?;
-        let domainname = uts_name(&mut reader, config, "domainname", &namespaces)?;
-        let annotations = Annotations::read(&mut reader, config)?;
-        let process = Process::read(&mut reader, config)?;
+        let mut warnings = known::check(reader, config)?;
+        let namespaces = Namespaces::read(reader, config)?;
+        let hostname = uts_name(reader, config, "hostname", &namespaces)?;
+        let domainname = uts_name(reader, config, "domainname", &namespaces)?;
+        let annotations = Annotations::read(reader, config)?;
+        let process = Process::read(reader, config)?;
         if let Some(capabilities) = &process.capabilities {
-            capabilities.check(annotations.root_switch)?;
+            capabilities.check(reader, annotations.root_switch)?;
         }
-        namespaces.check_mounts(config, &annotations)?;
-        let [uid_map, gid_map] = id_maps(config, &namespaces)?;
-        let seccomp = Seccomp::read(&mut reader, config)?;
+        namespaces.check_mounts(reader, config, &annotations)?;
+        let [uid_map, gid_map] = id_maps(reader, config, &namespaces)?;
+        let seccomp = Seccomp::read(reader, config)?;
         if seccomp.is_some_and(|seccomp| seccomp.has_foreign) {
             // There is room for each.
             let _ = warnings.push(seccomp::ARCHITECTURES);
@@ -159,20 +163,21 @@ impl<'a> Config<'a> {
             oci_version,
             process,
             root_path: reader.required(config, "root.path", Use::Name)?,
-            root_readonly: boolean(config, "root.readonly")?,
+            root_readonly: reader.boolean(config, "root.readonly")?,
             hostname,
             domainname,
-            mounts: mounts::read(&mut reader, config, namespaces.has(Kind::User))?,
+            mounts: mounts::read(reader, config, namespaces.has(Kind::User))?,
             namespaces,
             uid_map,
             gid_map,
-            time_offsets: time_offsets::read(config, &namespaces)?,
-            hooks: Hooks::read(config)?,
-            rootfs_propagation: rootfs_propagation(&mut reader, config)?,
+            time_offsets: time_offsets::read(reader, config, &namespaces)?,
+            hooks: Hooks::read(reader, config)?,
+            rootfs_propagation: rootfs_propagation(reader, config)?,
             seccomp,
-            cgroups_path: CgroupsPath::read(&mut reader, config)?,
-            resources: Resources::check(config.at("linux.resources"))?,
-            confinement: Confinement::read(&mut reader, config, &namespaces)?,
+            cgroups_path: CgroupsPath::read(reader, config)?,
+            resources: Resources::check(config.at("linux.resources"))
+                .map_err(|error| reader.refuse(error))?,
+            confinement: Confinement::read(reader, config, &namespaces)?,
             annotations,
             all_annotations: config.member("annotations").map(|value| value.as_written()),
             warnings,
@@ -182,58 +187,53 @@ impl<'a> Config<'a> {
 
 /// A name that belongs to the UTS namespace, which must then be the container's own.
 fn uts_name<'a>(
-    reader: &mut Reader<'a>,
+    reader: &Reader<'a>,
     config: json::Value<'a>,
     field: &'static str,
     namespaces: &Namespaces<'_>,
-) -> Result<Option<&'a str>, ConfigError<'a>> {
+) -> Result<Option<&'a str>, Refused> {
     let Some(name) = reader.optional(config, field, Use::Name)? else {
         return Ok(None);
     };
     if name.len() > MAX_HOSTNAME {
-        return Err(ConfigError::bad(field, name, "at most 64 bytes"));
+        return Err(reader.bad(field, name, "at most 64 bytes"));
     }
     if !namespaces.has(Kind::Uts) {
-        return Err(ConfigError::Needs {
-            field: field.into(),
-            needs: "a namespace of type uts in linux.namespaces",
-        });
+        return Err(reader.needs(field, "a namespace of type uts in linux.namespaces"));
     }
     Ok(Some(name))
 }
 
 /// A user namespace without a map has no user 0 and can do nothing; a map without one is nobody's.
 fn id_maps<'a>(
+    reader: &Reader<'a>,
     config: json::Value<'a>,
     namespaces: &Namespaces<'a>,
-) -> Result<[Option<IdMap<'a>>; 2], ConfigError<'a>> {
+) -> Result<[Option<IdMap<'a>>; 2], Refused> {
     let map = |path: &'static str| {
-        let map = IdMap::read(config.at(path), path.into())?;
+        let map = IdMap::read(reader, config.at(path), path.into())?;
         let needs = match (map.is_some(), namespaces.is_new(Kind::User)) {
             (true, false) => "a new namespace of type user in linux.namespaces",
             (false, true) => "at least one range, for the namespace of type user",
             _ => return Ok(map),
         };
-        let field = Field::from(path);
-        Err(ConfigError::Needs { field, needs })
+        Err(reader.needs(path, needs))
     };
     Ok([map("linux.uidMappings")?, map("linux.gidMappings")?])
 }
 
 fn rootfs_propagation<'a>(
-    reader: &mut Reader<'a>,
+    reader: &Reader<'a>,
     config: json::Value<'a>,
-) -> Result<Option<Propagation>, ConfigError<'a>> {
+) -> Result<Option<Propagation>, Refused> {
     const FIELD: &str = "linux.rootfsPropagation";
     let Some(word) = reader.optional(config, FIELD, Use::Name)? else {
         return Ok(None);
     };
     let propagation = Propagation::parse(word);
-    propagation.map(Some).ok_or(ConfigError::bad(
-        FIELD,
-        word,
-        "slave, private, shared or unbindable",
-    ))
+    propagation
+        .map(Some)
+        .ok_or_else(|| reader.bad(FIELD, word, "slave, private, shared or unbindable"))
 }
 
 #[cfg(test)]

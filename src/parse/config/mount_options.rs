@@ -3,8 +3,8 @@
 
 use linux_raw_sys::general::{MS_BIND, MS_REMOUNT};
 
-use super::error::{ConfigError, Field};
-use super::reader::{Reader, list, text};
+use super::error::Field;
+use super::reader::{Reader, Refused};
 use crate::parse::json::{Text, Value};
 use crate::parse::mount_options::{Meaning, MountFlags, Propagation, Recursive, meaning};
 
@@ -49,20 +49,20 @@ impl<'a> MountOptions<'a> {
 
     #[inline(never)]
     pub(super) fn read(
-        reader: &mut Reader<'a>,
+        reader: &Reader<'a>,
         mount: Value<'a>,
         index: usize,
-    ) -> Result<Self, ConfigError<'a>> {
+    ) -> Result<Self, Refused> {
         let field = Field::item(FIELD, index);
         let mut options = Self::default();
-        for (count, item) in list(mount, "options", field)?.enumerate() {
+        for (count, item) in reader.list(mount, "options", field)?.enumerate() {
             if count >= MAX_OPTIONS {
                 let limit = MAX_OPTIONS;
-                return Err(ConfigError::TooMany { field, limit });
+                return Err(reader.too_many(field, limit));
             }
-            let option = text(item, field)?;
+            let option = reader.text(item, field)?;
             if option.chars().any(char::is_control) {
-                return Err(ConfigError::Control(field));
+                return Err(reader.control(field));
             }
             match meaning_of(option) {
                 None => {}
@@ -85,13 +85,14 @@ impl<'a> MountOptions<'a> {
                     let value = reader.store(option)?;
                     let accepts =
                         "options of the mount and of its filesystem, not those of fstab(5)";
-                    return Err(ConfigError::bad(field, value, accepts));
+                    return Err(reader.bad(field, value, accepts));
                 }
             }
         }
         // A second time, for what is left: so no list of it has to be kept.
-        let rest = list(mount, "options", field)?
-            .filter_map(|item| text(item, field).ok())
+        let rest = reader
+            .list(mount, "options", field)?
+            .filter_map(|item| reader.text(item, field).ok())
             .filter(|option| meaning_of(*option).is_none() && !option.is(""));
         let joined = rest.enumerate().flat_map(|(index, option)| {
             let comma = (index > 0).then_some(',');
@@ -100,7 +101,7 @@ impl<'a> MountOptions<'a> {
         options.data = reader.store_chars(joined)?;
         if options.is_bind() && !options.data.is_empty() {
             let accepts = "no options of the filesystem: what is bound has its own";
-            return Err(ConfigError::bad(field, options.data, accepts));
+            return Err(reader.bad(field, options.data, accepts));
         }
         Ok(options)
     }
@@ -123,11 +124,11 @@ mod tests {
     fn read(options: &str) -> Result<(u32, u32, String), String> {
         let file = format!(r#"{{"options": {options}}}"#);
         let mut scratch = [0; 1024];
-        let mut reader = Reader::new(&mut scratch);
+        let reader = Reader::new(&mut scratch);
         let mount = json::check(file.as_bytes()).unwrap();
-        MountOptions::read(&mut reader, mount, 3)
+        MountOptions::read(&reader, mount, 3)
             .map(|found| (found.flags.set, found.flags.clear, found.data.to_owned()))
-            .map_err(|error| error.to_string())
+            .map_err(|refused| reader.error(refused).to_string())
     }
 
     #[test]
@@ -156,7 +157,7 @@ mod tests {
             let file = format!(r#"{{"options": {options}}}"#);
             let mount = json::check(file.as_bytes()).unwrap();
             let mut scratch = [0; 64];
-            let found = MountOptions::read(&mut Reader::new(&mut scratch), mount, 0).unwrap();
+            let found = MountOptions::read(&Reader::new(&mut scratch), mount, 0).unwrap();
             let pair = |flags: MountFlags| (flags.set & !(MS_BIND | MS_REC), flags.clear);
             (pair(found.flags), pair(found.below))
         };
@@ -171,9 +172,9 @@ mod tests {
     #[test]
     fn propagation_is_kept_apart_from_the_flags() {
         let mut scratch = [0; 8];
-        let mut reader = Reader::new(&mut scratch);
+        let reader = Reader::new(&mut scratch);
         let mount = json::check(br#"{"options": ["rbind", "slave", "rshared"]}"#).unwrap();
-        let found = MountOptions::read(&mut reader, mount, 0).unwrap();
+        let found = MountOptions::read(&reader, mount, 0).unwrap();
         assert!(found.is_bind());
         assert_eq!(found.flags.set, MS_BIND | MS_REC);
         assert_eq!(

@@ -4,10 +4,10 @@ use heapless::Vec;
 use linux_raw_sys::general::{MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_SYNCHRONOUS};
 
 use super::MAX_MOUNTS;
-use super::error::{ConfigError, Field};
+use super::error::Field;
 use super::id_map::IdMap;
 use super::mount_options::MountOptions;
-use super::reader::{Reader, Use, list, object, push};
+use super::reader::{Reader, Refused, Use};
 use crate::parse::json::Value;
 use crate::parse::mount_options::Recursive;
 
@@ -43,31 +43,27 @@ pub struct MappedIds<'a> {
 }
 
 pub(super) fn read<'a>(
-    reader: &mut Reader<'a>,
+    reader: &Reader<'a>,
     config: Value<'a>,
     has_users: bool,
-) -> Result<Vec<Mount<'a>, MAX_MOUNTS>, ConfigError<'a>> {
+) -> Result<Vec<Mount<'a>, MAX_MOUNTS>, Refused> {
     let mut mounts = Vec::new();
-    for (index, item) in list(config, "mounts", "mounts".into())?.enumerate() {
+    for (index, item) in reader.list(config, "mounts", "mounts".into())?.enumerate() {
         let mount = Mount::read(reader, item, index)?;
         // Who is in a user namespace may not map the ids of a filesystem from outside (mount_setattr(2), EPERM).
         if mount.ids.is_some() && has_users {
             let field = Field::item("mounts[].uidMappings in a user namespace", index);
-            return Err(ConfigError::Unsupported(field));
+            return Err(reader.unsupported(field));
         }
-        push(&mut mounts, mount, "mounts")?;
+        reader.push(&mut mounts, mount, "mounts")?;
     }
     Ok(mounts)
 }
 
 impl<'a> Mount<'a> {
-    fn read(
-        reader: &mut Reader<'a>,
-        item: Value<'a>,
-        index: usize,
-    ) -> Result<Self, ConfigError<'a>> {
-        let item = object(item, Field::item("mounts[]", index))?;
-        let mut string = |name, path| {
+    fn read(reader: &Reader<'a>, item: Value<'a>, index: usize) -> Result<Self, Refused> {
+        let item = reader.object(item, Field::item("mounts[]", index))?;
+        let string = |name, path| {
             let field = Field::item(path, index);
             let text = match item.member(name) {
                 Some(value) => reader.string(value, field, Use::Name)?,
@@ -76,23 +72,23 @@ impl<'a> Mount<'a> {
             Ok((field, Some(text).filter(|text| !text.is_empty())))
         };
         let (field, destination) = string("destination", "mounts[].destination")?;
-        let destination = destination.ok_or(ConfigError::Missing(field))?;
+        let destination = destination.ok_or_else(|| reader.missing(field))?;
         let (type_field, fstype) = string("type", "mounts[].type")?;
         let (source_field, source) = string("source", "mounts[].source")?;
         let options = MountOptions::read(reader, item, index)?;
-        let ids = MappedIds::read(item, index, options.map_ids)?;
+        let ids = MappedIds::read(reader, item, index, options.map_ids)?;
         let needs = |needs| {
             let field = Field::item("mounts[].options", index);
-            Err(ConfigError::Needs { field, needs })
+            Err(reader.needs(field, needs))
         };
         if options.is_remount() {
             if ids.is_some() || options.copy_up {
                 return needs("a new mount for idmap and tmpcopyup, not remount");
             }
         } else if options.is_bind() {
-            source.ok_or(ConfigError::Missing(source_field))?;
+            source.ok_or_else(|| reader.missing(source_field))?;
         } else {
-            fstype.ok_or(ConfigError::Missing(type_field))?;
+            fstype.ok_or_else(|| reader.missing(type_field))?;
         }
         if options.is_bind() && options.flags.set & OF_FILESYSTEM != 0 {
             return needs("a filesystem of its own for sync, dirsync, lazytime and mand, not bind");
@@ -132,11 +128,12 @@ impl<'a> MappedIds<'a> {
     /// The mount's own maps. Maps without either of the words are for the one mount. The words without maps would mean those of
     /// the container's user namespace (config.md, "Linux mount options", `idmap`).
     fn read(
+        reader: &Reader<'a>,
         item: Value<'a>,
         index: usize,
         asked: Option<Recursive>,
-    ) -> Result<Option<Self>, ConfigError<'a>> {
-        let map = |name, path| IdMap::read(item.member(name), Field::item(path, index));
+    ) -> Result<Option<Self>, Refused> {
+        let map = |name, path| IdMap::read(reader, item.member(name), Field::item(path, index));
         let users = map("uidMappings", "mounts[].uidMappings")?;
         let groups = map("gidMappings", "mounts[].gidMappings")?;
         match (users, groups, asked) {
@@ -149,7 +146,7 @@ impl<'a> MappedIds<'a> {
             _ => {
                 let needs = "both uidMappings and gidMappings for idmap";
                 let field = Field::item("mounts[]", index);
-                Err(ConfigError::Needs { field, needs })
+                Err(reader.needs(field, needs))
             }
         }
     }
@@ -157,13 +154,15 @@ impl<'a> MappedIds<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::ConfigError;
     use super::*;
     use crate::parse::json;
 
     fn with<T>(file: &str, check: impl FnOnce(Result<Mount<'_>, ConfigError<'_>>) -> T) -> T {
         let mut scratch = [0; 256];
         let config = json::check(file.as_bytes()).unwrap();
-        let mounts = read(&mut Reader::new(&mut scratch), config, false);
+        let reader = Reader::new(&mut scratch);
+        let mounts = read(&reader, config, false).map_err(|refused| reader.error(refused));
         check(mounts.map(|mounts| mounts[0]))
     }
 
@@ -230,9 +229,10 @@ mod tests {
         let mut scratch = [0; 256];
         let file = bind("", &both);
         let config = json::check(file.as_bytes()).unwrap();
-        let refusal = read(&mut Reader::new(&mut scratch), config, true).unwrap_err();
+        let reader = Reader::new(&mut scratch);
+        let refused = read(&reader, config, true).map(|_| ()).unwrap_err();
         assert_eq!(
-            refusal.to_string(),
+            reader.error(refused).to_string(),
             "mounts[0].uidMappings in a user namespace is not supported yet"
         );
     }

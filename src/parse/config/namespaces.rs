@@ -1,8 +1,8 @@
 //! `linux.namespaces`: what a container does not share with the host.
 
 use super::annotations::{Annotations, RootSwitch};
-use super::error::{ConfigError, Field};
-use super::reader::{Reader, Use, list, object};
+use super::error::Field;
+use super::reader::{Reader, Refused, Use};
 use crate::parse::json::Value;
 
 /// The kinds of namespaces (namespaces(7)).
@@ -118,25 +118,22 @@ impl<'a> Namespaces<'a> {
     }
 
     #[inline(never)]
-    pub(super) fn read(
-        reader: &mut Reader<'a>,
-        config: Value<'a>,
-    ) -> Result<Self, ConfigError<'a>> {
+    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Self, Refused> {
         let mut namespaces = Self::default();
-        for (index, item) in list(config, LIST, LIST.into())?.enumerate() {
-            let item = object(item, Field::item("linux.namespaces[]", index))?;
+        for (index, item) in reader.list(config, LIST, LIST.into())?.enumerate() {
+            let item = reader.object(item, Field::item("linux.namespaces[]", index))?;
             let field = Field::item(TYPE, index);
             let Some(value) = item.member("type") else {
-                return Err(ConfigError::Missing(field));
+                return Err(reader.missing(field));
             };
             let name = reader.string(value, field, Use::Name)?;
             let place = Kind::ALL.iter().position(|kind| kind.name() == name);
             let Some(place) = place.and_then(|place| namespaces.0.get_mut(place)) else {
                 let accepts = "mount, pid, network, ipc, uts, cgroup, user or time";
-                return Err(ConfigError::bad(field, name, accepts));
+                return Err(reader.bad(field, name, accepts));
             };
             if *place != Namespace::Host {
-                return Err(ConfigError::bad(field, name, "each type once"));
+                return Err(reader.bad(field, name, "each type once"));
             }
             let field = Field::item(PATH, index);
             let path = match item.member("path") {
@@ -146,7 +143,7 @@ impl<'a> Namespaces<'a> {
             *place = match path {
                 "" => Namespace::New,
                 path if path.starts_with('/') => Namespace::At(path),
-                path => return Err(ConfigError::bad(field, path, "an absolute path")),
+                path => return Err(reader.bad(field, path, "an absolute path")),
             };
         }
         Ok(namespaces)
@@ -157,26 +154,27 @@ impl<'a> Namespaces<'a> {
     #[inline(never)]
     pub(super) fn check_mounts(
         &self,
+        reader: &Reader<'a>,
         config: Value<'a>,
         annotations: &Annotations<'a>,
-    ) -> Result<(), ConfigError<'a>> {
+    ) -> Result<(), Refused> {
         if self.is_new(Kind::Mount) {
             return Ok(());
         }
         if annotations.root_switch != RootSwitch::Chroot {
-            return Err(ConfigError::Needs {
-                field: LIST.into(),
-                needs: "the type mount without a path, unless berth.root-switch is chroot",
-            });
+            return Err(reader.needs(
+                LIST,
+                "the type mount without a path, unless berth.root-switch is chroot",
+            ));
         }
         let says_something = |path: &&str| config.at(path).is_some_and(|value| !value.is_empty());
         let image = annotations.image.map(|_| "berth.image");
         match NEEDS_OWN_MOUNTS.into_iter().find(says_something).or(image) {
             None => Ok(()),
-            Some(field) => Err(ConfigError::Needs {
-                field: field.into(),
-                needs: "a mount namespace of the container's own in linux.namespaces",
-            }),
+            Some(field) => Err(reader.needs(
+                field,
+                "a mount namespace of the container's own in linux.namespaces",
+            )),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::MAX_STRINGS;
 use super::capabilities::Capabilities;
-use super::error::{ConfigError, Field};
+use super::error::Field;
 use super::members::{self, Member, Takes};
-use super::reader::{Reader, Use, boolean, integer};
+use super::reader::{Reader, Refused, Use, integer};
 use super::rlimits::{self, Rlimits};
 use super::scheduling::{self, Scheduler};
 use super::strings::Strings;
@@ -49,53 +49,50 @@ const MEMBERS: [Member; 1] = [Member::optional(
 
 impl<'a> Process<'a> {
     #[inline(never)]
-    pub(super) fn read(
-        reader: &mut Reader<'a>,
-        config: Value<'a>,
-    ) -> Result<Self, ConfigError<'a>> {
-        let args = Strings::read(config, "process.args[]", MAX_STRINGS)?;
+    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Self, Refused> {
+        let args = Strings::read(reader, config, "process.args[]", MAX_STRINGS)?;
         match args.iter().next() {
-            None => return Err(ConfigError::Missing("process.args".into())),
+            None => return Err(reader.missing("process.args")),
             Some(program) if program.is("") => {
-                return Err(ConfigError::bad("process.args", "", "a program first"));
+                return Err(reader.bad("process.args", "", "a program first"));
             }
             Some(_) => {}
         }
-        let env = Strings::read(config, "process.env[]", MAX_STRINGS)?;
+        let env = Strings::read(reader, config, "process.env[]", MAX_STRINGS)?;
         for (index, variable) in env.iter().enumerate() {
             if !is_variable(variable) {
                 let field = Field::item("process.env[]", index);
-                return Err(ConfigError::bad(field, variable.written(), "NAME=value"));
+                return Err(reader.bad(field, variable.written(), "NAME=value"));
             }
         }
         let cwd = reader.required(config, "process.cwd", Use::Name)?;
         if !cwd.starts_with('/') {
             let accepts = "an absolute path";
-            return Err(ConfigError::bad("process.cwd", cwd, accepts));
+            return Err(reader.bad("process.cwd", cwd, accepts));
         }
         let [oom_score_adj] = match config.member("process") {
-            Some(process) => members::read(process, None, &MEMBERS)?,
+            Some(process) => members::read(reader, process, None, &MEMBERS)?,
             None => [None],
         };
         Ok(Self {
             args,
             env,
             cwd,
-            terminal: boolean(config, "process.terminal")?,
-            console_size: console_size(config)?,
-            user: User::read(config)?,
-            capabilities: Capabilities::read(config)?,
-            no_new_privileges: boolean(config, "process.noNewPrivileges")?,
-            rlimits: rlimits::read(config)?,
+            terminal: reader.boolean(config, "process.terminal")?,
+            console_size: console_size(reader, config)?,
+            user: User::read(reader, config)?,
+            capabilities: Capabilities::read(reader, config)?,
+            no_new_privileges: reader.boolean(config, "process.noNewPrivileges")?,
+            rlimits: rlimits::read(reader, config)?,
             oom_score_adj: oom_score_adj.map(|score| score as i32),
-            scheduler: Scheduler::read(config)?,
-            io_priority: scheduling::io_priority(config)?,
-            personality: scheduling::personality(config)?,
+            scheduler: Scheduler::read(reader, config)?,
+            io_priority: scheduling::io_priority(reader, config)?,
+            personality: scheduling::personality(reader, config)?,
         })
     }
 }
 
-fn console_size(config: Value<'_>) -> Result<Option<[u16; 2]>, ConfigError<'_>> {
+fn console_size<'a>(reader: &Reader<'a>, config: Value<'a>) -> Result<Option<[u16; 2]>, Refused> {
     const FIELD: &str = "process.consoleSize";
     let Some(size) = config.at(FIELD) else {
         return Ok(None);
@@ -107,10 +104,7 @@ fn console_size(config: Value<'_>) -> Result<Option<[u16; 2]>, ConfigError<'_>> 
     };
     match (number("height"), number("width")) {
         (Some(rows), Some(columns)) => Ok(Some([rows, columns])),
-        _ => Err(ConfigError::Type {
-            field: FIELD.into(),
-            expected: "height and width, each from 0 to 65535",
-        }),
+        _ => Err(reader.not(FIELD, "height and width, each from 0 to 65535")),
     }
 }
 

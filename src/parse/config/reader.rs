@@ -1,5 +1,6 @@
 //! Fields of a document as values of their types, or errors that name the field.
 
+use core::cell::Cell;
 use core::ops::RangeInclusive;
 
 use heapless::Vec;
@@ -16,121 +17,243 @@ pub(super) enum Use {
     Argument,
 }
 
+/// The document is refused, and its [`Reader`] holds the error. This much is handed up in its place: there is a way back from each
+/// field of each section, and an error on all of them would be most of the code.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused(());
+
+/// The reading of one document: a place for what was escaped, and one for the error that ends it.
+#[derive(Default)]
 pub(super) struct Reader<'a> {
-    scratch: Scratch<'a>,
+    scratch: Cell<Scratch<'a>>,
+    error: Cell<Option<ConfigError<'a>>>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(scratch: &'a mut [u8]) -> Self {
         Self {
-            scratch: Scratch::new(scratch),
+            scratch: Cell::new(Scratch::new(scratch)),
+            error: Cell::new(None),
         }
     }
 
     /// A string that has to be there and not be empty.
     pub(super) fn required(
-        &mut self,
+        &self,
         object: Value<'a>,
         path: &'static str,
         used: Use,
-    ) -> Result<&'a str, ConfigError<'a>> {
+    ) -> Result<&'a str, Refused> {
         self.optional(object, path, used)?
-            .ok_or(ConfigError::Missing(path.into()))
+            .ok_or_else(|| self.missing(path))
     }
 
     /// A string; an empty one is as good as none.
+    #[inline(never)]
     pub(super) fn optional(
-        &mut self,
+        &self,
         object: Value<'a>,
         path: &'static str,
         used: Use,
-    ) -> Result<Option<&'a str>, ConfigError<'a>> {
+    ) -> Result<Option<&'a str>, Refused> {
         let Some(value) = object.at(path) else {
             return Ok(None);
         };
-        let text = self.string(value, path.into(), used)?;
+        let text = self.string(value, path, used)?;
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
     pub(super) fn string(
-        &mut self,
+        &self,
         value: Value<'a>,
-        field: Field,
+        field: impl Into<Field>,
         used: Use,
-    ) -> Result<&'a str, ConfigError<'a>> {
-        self.store(text_for(value, field, used)?)
+    ) -> Result<&'a str, Refused> {
+        self.store(self.text_for(value, field.into(), used)?)
     }
 
     /// The text that is meant, whatever its characters.
-    pub(super) fn store(&mut self, text: Text<'a>) -> Result<&'a str, ConfigError<'a>> {
-        text.read(&mut self.scratch).ok_or(ConfigError::ScratchFull)
+    #[inline(never)]
+    pub(super) fn store(&self, text: Text<'a>) -> Result<&'a str, Refused> {
+        let mut scratch = self.scratch.take();
+        let stored = text.read(&mut scratch);
+        self.scratch.set(scratch);
+        stored.ok_or_else(|| self.refuse(ConfigError::ScratchFull))
     }
 
     pub(super) fn store_chars(
-        &mut self,
+        &self,
         chars: impl Iterator<Item = char>,
-    ) -> Result<&'a str, ConfigError<'a>> {
-        self.scratch.store(chars).ok_or(ConfigError::ScratchFull)
+    ) -> Result<&'a str, Refused> {
+        let mut scratch = self.scratch.take();
+        let stored = scratch.store(chars);
+        self.scratch.set(scratch);
+        stored.ok_or_else(|| self.refuse(ConfigError::ScratchFull))
+    }
+
+    /// A string as it is written.
+    #[inline(never)]
+    pub(super) fn text(&self, value: Value<'a>, field: Field) -> Result<Text<'a>, Refused> {
+        match value.node() {
+            Node::String(text) => Ok(text),
+            _ => Err(self.not(field, "a string")),
+        }
+    }
+
+    /// A string as it is written, with no characters that it may not have.
+    #[inline(never)]
+    pub(super) fn text_for(
+        &self,
+        value: Value<'a>,
+        field: Field,
+        used: Use,
+    ) -> Result<Text<'a>, Refused> {
+        let text = self.text(value, field)?;
+        let is_refused = |c: char| match used {
+            Use::Name => c.is_control(),
+            Use::Argument => c == '\0',
+        };
+        match text.chars().any(is_refused) {
+            true => Err(self.control(field)),
+            false => Ok(text),
+        }
+    }
+
+    /// The value itself, when it is an object.
+    pub(super) fn object(
+        &self,
+        value: Value<'a>,
+        field: impl Into<Field>,
+    ) -> Result<Value<'a>, Refused> {
+        match value.node() {
+            Node::Object(_) => Ok(value),
+            _ => Err(self.not(field, "an object")),
+        }
+    }
+
+    /// An object that may be absent.
+    #[inline(never)]
+    pub(super) fn section(
+        &self,
+        config: Value<'a>,
+        path: &'static str,
+    ) -> Result<Option<Value<'a>>, Refused> {
+        let section = config.at(path).map(|value| self.object(value, path));
+        section.transpose()
+    }
+
+    /// A boolean; `false` when it is not there.
+    #[inline(never)]
+    pub(super) fn boolean(&self, object: Value<'a>, path: &'static str) -> Result<bool, Refused> {
+        match object.at(path).map(|value| value.node()) {
+            None => Ok(false),
+            Some(Node::Bool(value)) => Ok(value),
+            Some(_) => Err(self.not(path, "true or false")),
+        }
+    }
+
+    /// The items of a list. No list has no items.
+    #[inline(never)]
+    pub(super) fn list(
+        &self,
+        object: Value<'a>,
+        path: &str,
+        field: Field,
+    ) -> Result<impl Iterator<Item = Value<'a>> + use<'a>, Refused> {
+        match object.at(path).map(|value| value.node()) {
+            None => Ok(None.into_iter().flatten()),
+            Some(Node::Array(items)) => Ok(Some(items).into_iter().flatten()),
+            Some(_) => Err(self.not(field, "a list")),
+        }
+    }
+
+    /// Appends to a list that the path names.
+    pub(super) fn push<T, const N: usize>(
+        &self,
+        list: &mut Vec<T, N>,
+        item: T,
+        path: &'static str,
+    ) -> Result<(), Refused> {
+        list.push(item).map_err(|_| self.too_many(path, N))
     }
 }
 
-/// A string as it is written.
-pub(super) fn text<'a>(value: Value<'a>, field: Field) -> Result<Text<'a>, ConfigError<'a>> {
-    match value.node() {
-        Node::String(text) => Ok(text),
-        _ => Err(ConfigError::Type {
-            field,
-            expected: "a string",
-        }),
+/// Errors, one method for each kind that is met in more than one place.
+impl<'a> Reader<'a> {
+    /// Ends the reading.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refuse(&self, error: ConfigError<'a>) -> Refused {
+        self.error.set(Some(error));
+        Refused(())
     }
-}
 
-/// A string as it is written, with no characters that it may not have.
-pub(super) fn text_for<'a>(
-    value: Value<'a>,
-    field: Field,
-    used: Use,
-) -> Result<Text<'a>, ConfigError<'a>> {
-    let text = text(value, field)?;
-    let is_refused = |c: char| match used {
-        Use::Name => c.is_control(),
-        Use::Argument => c == '\0',
-    };
-    match text.chars().any(is_refused) {
-        true => Err(ConfigError::Control(field)),
-        false => Ok(text),
+    /// What ended it.
+    pub(super) fn error(&self, _: Refused) -> ConfigError<'a> {
+        // Nothing but `refuse` makes the proof that there is one.
+        self.error.take().unwrap_or(ConfigError::ScratchFull)
     }
-}
 
-/// The value itself, when it is an object.
-pub(super) fn object(value: Value<'_>, field: Field) -> Result<Value<'_>, ConfigError<'_>> {
-    match value.node() {
-        Node::Object(_) => Ok(value),
-        _ => Err(ConfigError::Type {
-            field,
-            expected: "an object",
-        }),
+    #[cold]
+    #[inline(never)]
+    pub(super) fn missing(&self, field: impl Into<Field>) -> Refused {
+        self.refuse(ConfigError::Missing(field.into()))
     }
-}
 
-/// An object that may be absent.
-pub(super) fn section<'a>(
-    config: Value<'a>,
-    path: &'static str,
-) -> Result<Option<Value<'a>>, ConfigError<'a>> {
-    let section = config.at(path).map(|value| object(value, path.into()));
-    section.transpose()
-}
+    #[cold]
+    #[inline(never)]
+    pub(super) fn control(&self, field: impl Into<Field>) -> Refused {
+        self.refuse(ConfigError::Control(field.into()))
+    }
 
-/// A boolean; `false` when it is not there.
-pub(super) fn boolean<'a>(object: Value<'a>, path: &'static str) -> Result<bool, ConfigError<'a>> {
-    match object.at(path).map(|value| value.node()) {
-        None => Ok(false),
-        Some(Node::Bool(value)) => Ok(value),
-        Some(_) => Err(ConfigError::Type {
-            field: path.into(),
-            expected: "true or false",
-        }),
+    #[cold]
+    #[inline(never)]
+    pub(super) fn unsupported(&self, field: impl Into<Field>) -> Refused {
+        self.refuse(ConfigError::Unsupported(field.into()))
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn too_many(&self, field: impl Into<Field>, limit: usize) -> Refused {
+        let field = field.into();
+        self.refuse(ConfigError::TooMany { field, limit })
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn not(&self, field: impl Into<Field>, expected: &'static str) -> Refused {
+        let field = field.into();
+        self.refuse(ConfigError::Type { field, expected })
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn needs(&self, field: impl Into<Field>, needs: &'static str) -> Refused {
+        let field = field.into();
+        self.refuse(ConfigError::Needs { field, needs })
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn wrong(&self, field: impl Into<Field>, why: &'static str) -> Refused {
+        self.refuse(ConfigError::wrong(field, why))
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn impossible(&self, field: impl Into<Field>, why: &'static str) -> Refused {
+        self.refuse(ConfigError::impossible(field, why))
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn bad(
+        &self,
+        field: impl Into<Field>,
+        value: &'a str,
+        accepts: &'static str,
+    ) -> Refused {
+        self.refuse(ConfigError::bad(field, value, accepts))
     }
 }
 
@@ -140,48 +263,4 @@ pub(super) fn integer(value: Value<'_>, range: RangeInclusive<i64>) -> Option<i6
         return None;
     };
     digits.parse().ok().filter(|number| range.contains(number))
-}
-
-/// A number from 0 to `limit`.
-pub(super) fn number(value: Value<'_>, field: Field, limit: u32) -> Result<u32, ConfigError<'_>> {
-    let expected = ConfigError::Type {
-        field,
-        expected: "a number, or too large",
-    };
-    match value.node() {
-        Node::Number(digits) => digits
-            .parse()
-            .ok()
-            .filter(|number| *number <= limit)
-            .ok_or(expected),
-        _ => Err(expected),
-    }
-}
-
-/// The items of a list. No list has no items.
-pub(super) fn list<'a>(
-    object: Value<'a>,
-    path: &str,
-    field: Field,
-) -> Result<impl Iterator<Item = Value<'a>> + use<'a>, ConfigError<'a>> {
-    match object.at(path).map(|value| value.node()) {
-        None => Ok(None.into_iter().flatten()),
-        Some(Node::Array(items)) => Ok(Some(items).into_iter().flatten()),
-        Some(_) => Err(ConfigError::Type {
-            field,
-            expected: "a list",
-        }),
-    }
-}
-
-/// Appends to a list that the path names.
-pub(super) fn push<'a, T, const N: usize>(
-    list: &mut Vec<T, N>,
-    item: T,
-    path: &'static str,
-) -> Result<(), ConfigError<'a>> {
-    list.push(item).map_err(|_| ConfigError::TooMany {
-        field: path.into(),
-        limit: N,
-    })
 }

@@ -2,9 +2,9 @@
 
 use heapless::Vec;
 
-use super::error::{ConfigError, Field};
+use super::error::Field;
 use super::members::{self, Member, Takes};
-use super::reader::{list, object};
+use super::reader::{Reader, Refused};
 use crate::parse::json::Value;
 
 const LIST: &str = "process.rlimits";
@@ -65,15 +65,15 @@ impl Rlimit {
     }
 }
 
-pub(super) fn read(config: Value<'_>) -> Result<Rlimits, ConfigError<'_>> {
+pub(super) fn read<'a>(reader: &Reader<'a>, config: Value<'a>) -> Result<Rlimits, Refused> {
     let mut rlimits = Rlimits::new();
-    for (index, item) in list(config, LIST, LIST.into())?.enumerate() {
-        let item = object(item, Field::item("process.rlimits[]", index))?;
-        let values = members::read(item, Some(index), &MEMBERS)?;
+    for (index, item) in reader.list(config, LIST, LIST.into())?.enumerate() {
+        let item = reader.object(item, Field::item("process.rlimits[]", index))?;
+        let values = members::read(reader, item, Some(index), &MEMBERS)?;
         let [resource, soft, hard] = values.map(Option::unwrap_or_default);
         let refused = |path, needs| {
             let field = Field::item(path, index);
-            Err(ConfigError::Needs { field, needs })
+            Err(reader.needs(field, needs))
         };
         if soft > hard {
             return refused(SOFT, "a hard limit that is not below it");

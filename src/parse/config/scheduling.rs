@@ -3,7 +3,7 @@
 
 use super::error::{ConfigError, Field};
 use super::members::{self, Member, Takes, place};
-use super::reader::{list, section, text};
+use super::reader::{Reader, Refused};
 use crate::parse::json::Value;
 
 /// In the order of their numbers (include/uapi/linux/sched.h). The kernel has reserved that of ISO, and has none.
@@ -83,26 +83,27 @@ impl Scheduler {
     }
 
     #[inline(never)]
-    pub(super) fn read(config: Value<'_>) -> Result<Option<Self>, ConfigError<'_>> {
-        let Some(scheduler) = section(config, "process.scheduler")? else {
+    pub(super) fn read<'a>(
+        reader: &Reader<'a>,
+        config: Value<'a>,
+    ) -> Result<Option<Self>, Refused> {
+        let Some(scheduler) = reader.section(config, "process.scheduler")? else {
             return Ok(None);
         };
-        let values = members::read(scheduler, None, &SCHEDULER)?;
+        let values = members::read(reader, scheduler, None, &SCHEDULER)?;
         let mut flags = 0;
         const LIST: &str = "process.scheduler.flags[]";
-        for (index, item) in list(scheduler, "flags", LIST.into())?.enumerate() {
+        for (index, item) in reader.list(scheduler, "flags", LIST.into())?.enumerate() {
             let field = Field::item(LIST, index);
-            let flag = text(item, field)?;
+            let flag = reader.text(item, field)?;
             let value = flag.written();
             match place(flag, "SCHED_FLAG_", &FLAGS) {
                 Some(bit) if bit < FIRST_WITHOUT_VALUE => flags |= 1 << bit,
-                Some(_) => return Err(ConfigError::UnsupportedValue { field, value }),
+                Some(_) => {
+                    return Err(reader.refuse(ConfigError::UnsupportedValue { field, value }));
+                }
                 None => {
-                    return Err(ConfigError::bad(
-                        field,
-                        value,
-                        "the SCHED_FLAG_ of sched_setattr(2)",
-                    ));
+                    return Err(reader.bad(field, value, "the SCHED_FLAG_ of sched_setattr(2)"));
                 }
             }
         }
@@ -121,28 +122,34 @@ impl Scheduler {
 }
 
 /// `process.ioPriority`, as ioprio_set(2) takes it: class and priority in one number.
-pub(super) fn io_priority(config: Value<'_>) -> Result<Option<u16>, ConfigError<'_>> {
-    let Some(io) = section(config, "process.ioPriority")? else {
+pub(super) fn io_priority<'a>(
+    reader: &Reader<'a>,
+    config: Value<'a>,
+) -> Result<Option<u16>, Refused> {
+    let Some(io) = reader.section(config, "process.ioPriority")? else {
         return Ok(None);
     };
-    let values = members::read(io, None, &IO_PRIORITY)?;
+    let values = members::read(reader, io, None, &IO_PRIORITY)?;
     let [class, priority] = values.map(|value| value.unwrap_or_default() as u16);
     // The classes' numbers begin with 1 (include/uapi/linux/ioprio.h).
     Ok(Some((class.saturating_add(1) << 13) | priority))
 }
 
 /// `linux.personality`, as personality(2) takes it (`config-linux.md`, "Personality").
-pub(super) fn personality(config: Value<'_>) -> Result<Option<u32>, ConfigError<'_>> {
-    let Some(personality) = section(config, "linux.personality")? else {
+pub(super) fn personality<'a>(
+    reader: &Reader<'a>,
+    config: Value<'a>,
+) -> Result<Option<u32>, Refused> {
+    let Some(personality) = reader.section(config, "linux.personality")? else {
         return Ok(None);
     };
-    let [domain] = members::read(personality, None, &PERSONALITY)?;
+    let [domain] = members::read(reader, personality, None, &PERSONALITY)?;
     // The specification has none so far.
     if personality
         .member("flags")
         .is_some_and(|flags| !flags.is_empty())
     {
-        return Err(ConfigError::Unsupported("linux.personality.flags".into()));
+        return Err(reader.unsupported("linux.personality.flags"));
     }
     // PER_LINUX and PER_LINUX32 (include/uapi/linux/personality.h).
     Ok(Some(if domain == Some(0) { 0 } else { 8 }))

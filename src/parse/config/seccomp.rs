@@ -5,7 +5,7 @@
 //! ([`crate::parse::seccomp`]).
 
 use super::error::{ConfigError, Field};
-use super::reader::{Reader, Use, list, object, text};
+use super::reader::{Reader, Refused, Use};
 use crate::parse::json::{Node, Text, Value};
 use crate::parse::seccomp::{ARCHITECTURE_NAME, Verdict};
 
@@ -118,17 +118,14 @@ pub(super) const ARCHITECTURES: &str = "linux.seccomp.architectures besides this
 
 impl<'a> Seccomp<'a> {
     #[inline(never)]
-    pub(super) fn read(
-        reader: &mut Reader<'a>,
-        config: Value<'a>,
-    ) -> Result<Option<Self>, ConfigError<'a>> {
+    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Option<Self>, Refused> {
         let Some(profile) = config.at(PROFILE) else {
             return Ok(None);
         };
-        object(profile, PROFILE.into())?;
+        reader.object(profile, PROFILE)?;
         for path in REFUSED {
             if config.at(path).is_some_and(|value| !value.is_empty()) {
-                return Err(ConfigError::Unsupported(path.into()));
+                return Err(reader.unsupported(path));
             }
         }
         let default = Outcome {
@@ -142,25 +139,43 @@ impl<'a> Seccomp<'a> {
             has_foreign: false,
         };
         let path = "linux.seccomp.architectures[]";
-        each(profile, "architectures", path, None, &mut |item, index| {
-            let field = Field::item(path, index);
-            let name = text(item, field)?;
-            if !name.starts_with("SCMP_ARCH_") {
-                let name = reader.string(item, field, Use::Name)?;
-                return Err(ConfigError::bad(field, name, ARCHITECTURE_NAME));
-            }
-            read.has_foreign |= !name.is(ARCHITECTURE_NAME) && !name.is("SCMP_ARCH_NATIVE");
-            Ok(())
-        })?;
+        each(
+            reader,
+            profile,
+            "architectures",
+            path,
+            None,
+            &mut |item, index| {
+                let field = Field::item(path, index);
+                let name = reader.text(item, field)?;
+                if !name.starts_with("SCMP_ARCH_") {
+                    let name = reader.string(item, field, Use::Name)?;
+                    return Err(reader.bad(field, name, ARCHITECTURE_NAME));
+                }
+                read.has_foreign |= !name.is(ARCHITECTURE_NAME) && !name.is("SCMP_ARCH_NATIVE");
+                Ok(())
+            },
+        )?;
         let path = "linux.seccomp.flags[]";
-        each(profile, "flags", path, None, &mut |item, index| {
+        each(reader, profile, "flags", path, None, &mut |item, index| {
             read.flags |= word(reader, item, Field::item(path, index), FLAGS)?;
             Ok(())
         })?;
         let path = "linux.seccomp.syscalls[]";
-        each(profile, "syscalls", path, None, &mut |item, index| {
-            check_rule(reader, object(item, Field::item(path, index))?, index)
-        })?;
+        each(
+            reader,
+            profile,
+            "syscalls",
+            path,
+            None,
+            &mut |item, index| {
+                check_rule(
+                    reader,
+                    reader.object(item, Field::item(path, index))?,
+                    index,
+                )
+            },
+        )?;
         Ok(Some(read))
     }
 
@@ -220,23 +235,19 @@ impl<'a> Rule<'a> {
     }
 }
 
-fn check_rule<'a>(
-    reader: &mut Reader<'a>,
-    rule: Value<'a>,
-    index: usize,
-) -> Result<(), ConfigError<'a>> {
+fn check_rule<'a>(reader: &Reader<'a>, rule: Value<'a>, index: usize) -> Result<(), Refused> {
     let path = "linux.seccomp.syscalls[].names[]";
-    let missing = ConfigError::Missing(Field::item(path, index));
+    let missing = || reader.missing(Field::item(path, index));
     let mut has_name = false;
-    each(rule, "names", path, Some(index), &mut |name, _| {
+    each(reader, rule, "names", path, Some(index), &mut |name, _| {
         has_name = true;
-        match text(name, Field::item(path, index))?.is("") {
-            true => Err(missing),
+        match reader.text(name, Field::item(path, index))?.is("") {
+            true => Err(missing()),
             false => Ok(()),
         }
     })?;
     if !has_name {
-        return Err(missing);
+        return Err(missing());
     }
     let outcome = Outcome {
         action: ("action", "linux.seccomp.syscalls[].action"),
@@ -244,16 +255,16 @@ fn check_rule<'a>(
     };
     outcome.read(reader, rule, Some(index))?;
     let path = "linux.seccomp.syscalls[].args[]";
-    each(rule, "args", path, Some(index), &mut |item, _| {
-        let item = object(item, Field::item(path, index))?;
+    each(reader, rule, "args", path, Some(index), &mut |item, _| {
+        let item = reader.object(item, Field::item(path, index))?;
         let op = Field::item("linux.seccomp.syscalls[].args[].op", index);
-        let operator = item.member("op").ok_or(ConfigError::Missing(op))?;
+        let operator = item.member("op").ok_or_else(|| reader.missing(op))?;
         word(reader, operator, op, OPERATORS)?;
         for (name, path, range, is_needed) in NUMBERS {
             let field = Field::item(path, index);
             match item.member(name) {
-                Some(value) => number(value, field, range)?,
-                None if is_needed => return Err(ConfigError::Missing(field)),
+                Some(value) => number(reader, value, field, range)?,
+                None if is_needed => return Err(reader.missing(field)),
                 None => {}
             }
         }
@@ -290,17 +301,18 @@ const NUMBERS: [(&str, &str, Range, bool); 3] = [
 
 /// The items of the list `name`, one by one. The list is that of an item with the number `within`, or items have their own.
 fn each<'a>(
+    reader: &Reader<'a>,
     object: Value<'a>,
     name: &str,
     path: &'static str,
     within: Option<usize>,
-    check: &mut dyn FnMut(Value<'a>, usize) -> Result<(), ConfigError<'a>>,
-) -> Result<(), ConfigError<'a>> {
+    check: &mut dyn FnMut(Value<'a>, usize) -> Result<(), Refused>,
+) -> Result<(), Refused> {
     let field = match within {
         Some(index) => Field::item(path.strip_suffix("[]").unwrap_or(path), index),
         None => path.into(),
     };
-    for (index, item) in list(object, name, field)?.enumerate() {
+    for (index, item) in reader.list(object, name, field)?.enumerate() {
         check(item, index)?;
     }
     Ok(())
@@ -316,19 +328,19 @@ impl Outcome {
     #[inline(never)]
     fn read<'a>(
         &self,
-        reader: &mut Reader<'a>,
+        reader: &Reader<'a>,
         object: Value<'a>,
         index: Option<usize>,
-    ) -> Result<Verdict, ConfigError<'a>> {
+    ) -> Result<Verdict, Refused> {
         let field = |path| match index {
             Some(index) => Field::item(path, index),
             None => Field::from(path),
         };
         let (name, path) = self.action;
-        let missing = ConfigError::Missing(field(path));
+        let missing = || reader.missing(field(path));
         let action = word(
             reader,
-            object.member(name).ok_or(missing)?,
+            object.member(name).ok_or_else(missing)?,
             field(path),
             ACTIONS,
         )?;
@@ -339,13 +351,13 @@ impl Outcome {
                 Some(4095) => (4095, "0 to 4095"),
                 Some(largest) => (largest.into(), "0 to 65535"),
                 None => {
-                    return Err(ConfigError::Needs {
-                        field: field(path),
-                        needs: "SCMP_ACT_ERRNO or SCMP_ACT_TRACE as its action",
-                    });
+                    return Err(reader.needs(
+                        field(path),
+                        "SCMP_ACT_ERRNO or SCMP_ACT_TRACE as its action",
+                    ));
                 }
             };
-            number(data, field(path), range)?;
+            number(reader, data, field(path), range)?;
         }
         Ok(with_data(action, data))
     }
@@ -376,18 +388,20 @@ fn with_data(action: u32, data: Option<Value<'_>>) -> Verdict {
 /// What a word stands for.
 #[inline(never)]
 fn word<'a>(
-    reader: &mut Reader<'a>,
+    reader: &Reader<'a>,
     value: Value<'a>,
     field: Field,
     (words, accepts): Words,
-) -> Result<u32, ConfigError<'a>> {
+) -> Result<u32, Refused> {
     if let Some(found) = find(value, words) {
         return Ok(found);
     }
     let value = reader.string(value, field, Use::Name)?;
     match value {
-        _ if NOTIFY.contains(&value) => Err(ConfigError::UnsupportedValue { field, value }),
-        _ => Err(ConfigError::bad(field, value, accepts)),
+        _ if NOTIFY.contains(&value) => {
+            Err(reader.refuse(ConfigError::UnsupportedValue { field, value }))
+        }
+        _ => Err(reader.bad(field, value, accepts)),
     }
 }
 
@@ -401,17 +415,15 @@ fn find(value: Value<'_>, words: &[(&str, u32)]) -> Option<u32> {
 
 #[inline(never)]
 fn number<'a>(
+    reader: &Reader<'a>,
     value: Value<'a>,
     field: Field,
     (largest, accepts): Range,
-) -> Result<(), ConfigError<'a>> {
+) -> Result<(), Refused> {
     match value.node() {
         _ if unsigned(value).is_some_and(|number| number <= largest) => Ok(()),
-        Node::Number(digits) => Err(ConfigError::bad(field, digits, accepts)),
-        _ => Err(ConfigError::Type {
-            field,
-            expected: "a number",
-        }),
+        Node::Number(digits) => Err(reader.bad(field, digits, accepts)),
+        _ => Err(reader.not(field, "a number")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lists of strings that are for a program. They may be long, so they stay where they are: in the document.
 
-use super::error::{ConfigError, Field};
-use super::reader::{Use, list, text_for};
+use super::error::Field;
+use super::reader::{Reader, Refused, Use};
 use crate::parse::json::{Node, Text, Value};
 
 /// The strings of a list, none of which has a NUL in it.
@@ -11,18 +11,18 @@ pub struct Strings<'a>(Option<Value<'a>>);
 impl<'a> Strings<'a> {
     /// The list at `path`, which ends in `[]` for the items; of at most `limit` items.
     pub(super) fn read(
+        reader: &Reader<'a>,
         object: Value<'a>,
         path: &'static str,
         limit: usize,
-    ) -> Result<Self, ConfigError<'a>> {
+    ) -> Result<Self, Refused> {
         let name = path.strip_suffix("[]").unwrap_or(path);
-        for (index, item) in list(object, name, path.into())?.enumerate() {
+        for (index, item) in reader.list(object, name, path.into())?.enumerate() {
             let field = Field::item(path, index);
             if index >= limit {
-                let field = path.into();
-                return Err(ConfigError::TooMany { field, limit });
+                return Err(reader.too_many(path, limit));
             }
-            text_for(item, field, Use::Argument)?;
+            reader.text_for(item, field, Use::Argument)?;
         }
         Ok(Self(object.at(name)))
     }

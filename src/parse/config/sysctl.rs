@@ -5,7 +5,7 @@
 
 use super::error::{ConfigError, Field};
 use super::namespaces::{Kind, Namespaces};
-use super::reader::{Reader, Use};
+use super::reader::{Reader, Refused, Use};
 use crate::parse::json::{Text, Value};
 
 /// Bytes that a path below `/proc/sys` may have.
@@ -47,19 +47,15 @@ const RULES: [Rule; 12] = [
 
 #[inline(never)]
 pub(super) fn check<'a>(
-    reader: &mut Reader<'a>,
+    reader: &Reader<'a>,
     key: Text<'a>,
     value: Value<'a>,
     namespaces: &Namespaces<'_>,
-) -> Result<(), ConfigError<'a>> {
+) -> Result<(), Refused> {
     const FIELD: &str = "linux.sysctl";
     let field = Field::from(FIELD);
     let name = reader.store(key)?;
-    let path = path(key).ok_or(ConfigError::bad(
-        field,
-        name,
-        "names with . or / in between",
-    ))?;
+    let path = path(key).ok_or_else(|| reader.bad(field, name, "names with . or / in between"))?;
     let is_of = |rule: &&Rule| match rule.0.ends_with('/') {
         true => path.starts_with(rule.0),
         false => path == rule.0,
@@ -69,16 +65,16 @@ pub(super) fn check<'a>(
         Some((_, is_given, reason)) => (!is_given(namespaces)).then_some(*reason),
     };
     if let Some(reason) = refusal {
-        return Err(ConfigError::Refused {
+        return Err(reader.refuse(ConfigError::Refused {
             field,
             value: name,
             reason,
-        });
+        }));
     }
     let value = reader.string(value, field, Use::Argument)?;
     match value.len() <= MAX_VALUE {
         true => Ok(()),
-        false => Err(ConfigError::bad(field, name, "at most 1024 bytes")),
+        false => Err(reader.bad(field, name, "at most 1024 bytes")),
     }
 }
 

@@ -1,8 +1,7 @@
 //! `linux.timeOffsets`: how far the clocks of a time namespace are ahead of the host's (time_namespaces(7)).
 
-use super::error::ConfigError;
 use super::namespaces::{Kind, Namespaces};
-use super::reader::{integer, object};
+use super::reader::{Reader, Refused, integer};
 use crate::parse::json::{Node, Value};
 
 /// A clock that can be ahead of the host's.
@@ -24,19 +23,22 @@ const FIELD: &str = "linux.timeOffsets";
 
 #[inline(never)]
 pub(super) fn read<'a>(
+    reader: &Reader<'a>,
     config: Value<'a>,
     namespaces: &Namespaces<'a>,
-) -> Result<TimeOffsets, ConfigError<'a>> {
+) -> Result<TimeOffsets, Refused> {
     let mut offsets = TimeOffsets::default();
     let Some(value) = config.at(FIELD) else {
         return Ok(offsets);
     };
-    let refused = ConfigError::Type {
-        field: FIELD.into(),
-        expected: "monotonic and boottime, each with secs and nanosecs below 1000000000",
+    let refused = || {
+        reader.not(
+            FIELD,
+            "monotonic and boottime, each with secs and nanosecs below 1000000000",
+        )
     };
-    let Node::Object(members) = object(value, FIELD.into())?.node() else {
-        return Err(refused);
+    let Node::Object(members) = reader.object(value, FIELD)?.node() else {
+        return Err(refused());
     };
     for (clock, value) in members {
         let place = CLOCKS.iter().position(|name| clock.is(name));
@@ -45,18 +47,15 @@ pub(super) fn read<'a>(
             None => Some(0),
             Some(value) => integer(value, range),
         };
-        let seconds = number("secs", i64::MIN..=i64::MAX).ok_or(refused)?;
-        let nanoseconds = number("nanosecs", 0..=999_999_999).ok_or(refused)?;
-        *place.ok_or(refused)? = Some(Offset {
+        let seconds = number("secs", i64::MIN..=i64::MAX).ok_or_else(refused)?;
+        let nanoseconds = number("nanosecs", 0..=999_999_999).ok_or_else(refused)?;
+        *place.ok_or_else(refused)? = Some(Offset {
             seconds,
             nanoseconds: nanoseconds as u32,
         });
     }
     if offsets.iter().any(Option::is_some) && !namespaces.is_new(Kind::Time) {
-        return Err(ConfigError::Needs {
-            field: FIELD.into(),
-            needs: "a new namespace of type time in linux.namespaces",
-        });
+        return Err(reader.needs(FIELD, "a new namespace of type time in linux.namespaces"));
     }
     Ok(offsets)
 }

@@ -1,8 +1,8 @@
 //! `process.user`: whom a program runs as (`config.md`, "POSIX-platform User").
 
-use super::error::{ConfigError, Field};
+use super::error::Field;
 use super::members::{self, Member, Takes};
-use super::reader::{list, section};
+use super::reader::{Reader, Refused};
 use crate::parse::json::{Node, Value};
 
 /// Items that `additionalGids` may have.
@@ -61,8 +61,8 @@ impl Groups<'_> {
 }
 
 impl<'a> User<'a> {
-    pub(super) fn read(config: Value<'a>) -> Result<Self, ConfigError<'a>> {
-        let Some(object) = section(config, "process.user")? else {
+    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Self, Refused> {
+        let Some(object) = reader.section(config, "process.user")? else {
             return Ok(Self {
                 uid: 0,
                 gid: 0,
@@ -70,15 +70,15 @@ impl<'a> User<'a> {
                 umask: UMASK,
             });
         };
-        let [uid, gid, umask] = members::read(object, None, &MEMBERS)?;
-        for (index, item) in list(object, "additionalGids", GROUPS.into())?.enumerate() {
+        let [uid, gid, umask] = members::read(reader, object, None, &MEMBERS)?;
+        for (index, item) in reader
+            .list(object, "additionalGids", GROUPS.into())?
+            .enumerate()
+        {
             if index >= MAX_GROUPS {
-                return Err(ConfigError::TooMany {
-                    field: GROUPS.into(),
-                    limit: MAX_GROUPS,
-                });
+                return Err(reader.too_many(GROUPS, MAX_GROUPS));
             }
-            ID.read(item, Field::item(GROUPS, index))?;
+            ID.read(reader, item, Field::item(GROUPS, index))?;
         }
         Ok(Self {
             uid: uid.unwrap_or(0) as u32,

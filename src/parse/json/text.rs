@@ -132,7 +132,7 @@ fn unit(text: &str) -> Option<(u16, &str)> {
 
 /// Bytes that unescaped strings are stored in. A document needs at most as many as it is long:
 /// every escape sequence is longer than what it stands for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scratch<'a> {
     free: &'a mut [u8],
 }

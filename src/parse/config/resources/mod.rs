@@ -15,7 +15,7 @@ mod devices;
 use devices::{MAJOR_MAX, MINOR_MAX};
 
 use super::error::{ConfigError, Field};
-use super::reader::list;
+use super::reader::Reader;
 use crate::parse::device_policy::{MAX_RULES, Rule};
 use crate::parse::json::{self, Node, Value};
 
@@ -542,9 +542,10 @@ impl<'a> Pass<'a, '_> {
     #[inline(never)]
     fn list(&mut self, path: &'static str) -> Option<impl Iterator<Item = Value<'a>> + use<'a>> {
         let name = path.strip_prefix(SECTION)?.strip_suffix("[]")?;
-        match list(self.section, name, path.into()) {
+        let reader = Reader::default();
+        match reader.list(self.section, name, path.into()) {
             Ok(items) => Some(items),
-            Err(error) => self.fail(error),
+            Err(refused) => self.fail(reader.error(refused)),
         }
     }
 
