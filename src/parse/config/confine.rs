@@ -12,10 +12,13 @@ use crate::parse::json::{Node, Text, Value};
 /// Bytes that a path in one of these lists may have.
 pub const MAX_PATH: usize = 255;
 
-/// What is covered, made read-only, made and set in a container: a view of the `linux` section, which was checked.
+/// What is covered, made read-only, made and set in a container: where the four lists are in the document, which was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Confinement<'a> {
-    config: Value<'a>,
+    masked: Option<Value<'a>>,
+    read_only: Option<Value<'a>>,
+    devices: Option<Value<'a>>,
+    sysctl: Option<Value<'a>>,
 }
 
 /// A path of these lists as it is meant: absolute, without `.` and `..`.
@@ -75,10 +78,12 @@ impl<'a> Confinement<'a> {
         for (index, item) in reader.list(config, DEVICES, DEVICES.into())?.enumerate() {
             check_device(reader, item, index)?;
         }
-        if let Some(value) = config.at(SYSCTL) {
-            reader.object(value, SYSCTL)?;
-        }
-        let confinement = Self { config };
+        let confinement = Self {
+            masked: config.at(MASKED.0),
+            read_only: config.at(READ_ONLY.0),
+            devices: config.at(DEVICES),
+            sysctl: reader.section(config, SYSCTL)?,
+        };
         for (key, value) in confinement.members() {
             sysctl::check(reader, key, value, namespaces)?;
         }
@@ -87,17 +92,17 @@ impl<'a> Confinement<'a> {
 
     /// Paths at which nothing is to be seen.
     pub fn masked_paths(&self) -> impl Iterator<Item = ListedPath> + use<'a> {
-        self.paths(MASKED.0)
+        paths(self.masked)
     }
 
     /// Paths below which nothing is to be written.
     pub fn readonly_paths(&self) -> impl Iterator<Item = ListedPath> + use<'a> {
-        self.paths(READ_ONLY.0)
+        paths(self.read_only)
     }
 
     /// Nodes to make.
     pub fn devices(&self) -> impl Iterator<Item = Device> + use<'a> {
-        self.items(DEVICES).filter_map(device)
+        items(self.devices).filter_map(device)
     }
 
     /// Parameters to set: the path below `/proc/sys`, and the value as it is written.
@@ -111,27 +116,27 @@ impl<'a> Confinement<'a> {
     }
 
     fn members(&self) -> impl Iterator<Item = (Text<'a>, Value<'a>)> + use<'a> {
-        let members = match self.config.at(SYSCTL).map(|value| value.node()) {
+        let members = match self.sysctl.map(|value| value.node()) {
             Some(Node::Object(members)) => Some(members),
             _ => None,
         };
         members.into_iter().flatten()
     }
+}
 
-    fn items(&self, path: &str) -> impl Iterator<Item = Value<'a>> + use<'a> {
-        let items = match self.config.at(path).map(|value| value.node()) {
-            Some(Node::Array(items)) => Some(items),
-            _ => None,
-        };
-        items.into_iter().flatten()
-    }
+fn items<'a>(list: Option<Value<'a>>) -> impl Iterator<Item = Value<'a>> + use<'a> {
+    let items = match list.map(|value| value.node()) {
+        Some(Node::Array(items)) => Some(items),
+        _ => None,
+    };
+    items.into_iter().flatten()
+}
 
-    fn paths(&self, path: &str) -> impl Iterator<Item = ListedPath> + use<'a> {
-        self.items(path).filter_map(|item| match item.node() {
-            Node::String(text) => text.decode(),
-            _ => None,
-        })
-    }
+fn paths<'a>(list: Option<Value<'a>>) -> impl Iterator<Item = ListedPath> + use<'a> {
+    items(list).filter_map(|item| match item.node() {
+        Node::String(text) => text.decode(),
+        _ => None,
+    })
 }
 
 #[inline(never)]
