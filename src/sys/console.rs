@@ -93,7 +93,7 @@ pub fn give_pipes_to(user: Uid) {
 pub fn read_own_null() -> rustix::io::Result<()> {
     let flags =
         OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let null = open("/dev/null", flags, Mode::empty());
+    let null = open(c"/dev/null", flags, Mode::empty());
     let is_null = |file: &OwnedFd| {
         fstat(file).is_ok_and(|stat| {
             FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
@@ -111,7 +111,7 @@ pub fn read_own_null() -> rustix::io::Result<()> {
 
 /// Opens `/dev/null`.
 pub fn open_null() -> Option<OwnedFd> {
-    open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok()
+    open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
 /// `/dev/null`, from a node of our own: `/dev` may be empty, or somebody else's.

@@ -147,7 +147,7 @@ fn open_control() -> Result<OwnedFd, Fault> {
                 return Err(errno);
             }
             // Without devtmpfs, or before the driver is loaded. Both may be there; the open tells.
-            let _ = mkdir("/dev/mapper", Mode::from_raw_mode(0o755));
+            let _ = mkdir(c"/dev/mapper", Mode::from_raw_mode(0o755));
             let (major, minor) = CONTROL_NUMBER;
             let mode = Mode::from_raw_mode(0o600);
             let number = makedev(major, minor);

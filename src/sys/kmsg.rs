@@ -36,7 +36,7 @@ fn open_node(access: OFlags) -> Result<OwnedFd, Errno> {
     let flags = access | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     open(PATH, flags, Mode::empty()).or_else(|_| {
         // Both may exist already; the second open tells.
-        let _ = rustix::fs::mkdir("/dev", Mode::from_raw_mode(0o755));
+        let _ = rustix::fs::mkdir(c"/dev", Mode::from_raw_mode(0o755));
         let _ = mknodat(
             CWD,
             PATH,

@@ -1,5 +1,6 @@
 //! Paths that are put together at run time.
 
+use core::ffi::CStr;
 use core::fmt;
 
 use rustix::io::Errno;
@@ -20,6 +21,19 @@ pub fn path(arguments: fmt::Arguments<'_>) -> Result<Path, Errno> {
     Ok(path)
 }
 
+/// `text` in `room`, with the NUL that ends it: what rustix does at each call, with room for 4 KiB as well.
+///
+/// # Errors
+/// `EINVAL` if it is longer than [`PATH_MAX`], or has a NUL in it.
+pub fn terminated<'r>(text: &str, room: &'r mut [u8; PATH_MAX + 1]) -> Result<&'r CStr, Errno> {
+    let bytes = room.get_mut(..=text.len()).ok_or(Errno::INVAL)?;
+    if let Some((end, bytes)) = bytes.split_last_mut() {
+        bytes.copy_from_slice(text.as_bytes());
+        *end = 0;
+    }
+    CStr::from_bytes_with_nul(bytes).map_err(|_| Errno::INVAL)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +46,16 @@ mod tests {
             path(format_args!("/dev/{}", "sdb1")).as_deref(),
             Ok("/dev/sdb1")
         );
+    }
+
+    #[test]
+    fn text_is_terminated_whole_or_not_at_all() {
+        let mut room = [b'x'; PATH_MAX + 1];
+        assert_eq!(terminated("mode", &mut room), Ok(c"mode"));
+        assert_eq!(terminated("", &mut room), Ok(c""));
+        assert_eq!(terminated("a\0b", &mut room), Err(Errno::INVAL));
+        let longest = "x".repeat(PATH_MAX);
+        assert!(terminated(&longest, &mut room).is_ok());
+        assert_eq!(terminated(&(longest + "x"), &mut room), Err(Errno::INVAL));
     }
 }

@@ -59,7 +59,7 @@ impl Groups {
     /// # Errors
     /// Those of mkdir(2) and open(2).
     pub fn open() -> Result<Option<Self>, Fault> {
-        if rustix::fs::access("/sys/fs/cgroup/cgroup.procs", rustix::fs::Access::EXISTS).is_err() {
+        if rustix::fs::access(c"/sys/fs/cgroup/cgroup.procs", rustix::fs::Access::EXISTS).is_err() {
             return Ok(None);
         }
         let root = fs::open_directory(CWD, ROOT)?;

@@ -105,7 +105,7 @@ impl Mounts<'_> {
         }
         match resolve_in_root(self.root, path) {
             Ok(target) if file_type(target.as_fd()) == Ok(FileType::Directory) => {
-                tops.keep(path, self.place(default, None)?);
+                tops.keep(path, self.place(default, None, Some(target))?);
                 Ok(())
             }
             _ => Ok(()),

@@ -86,7 +86,7 @@ pub(super) fn remount(root: BorrowedFd<'_>, item: &Mount<'_>) -> Result<OwnedFd,
     let options = &item.options;
     let again = format_args!("{} again", item.destination);
     let mount = resolve_in_root(root, item.destination)?;
-    if !is_mount_root(&mount).during(Op::Mount, again)? {
+    if !is_mount_root(mount.as_fd()).during(Op::Mount, again)? {
         let why = format_args!("{again}: nothing is mounted there");
         return Err(Errno::INVAL).during(Op::Mount, why);
     }

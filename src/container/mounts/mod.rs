@@ -62,7 +62,7 @@ impl<'c> Mounts<'c> {
         for (item, copy) in self.items.iter().zip(tied) {
             let mount = match item.options.is_remount() {
                 true => make::remount(self.root, item)?,
-                false => self.place(item, copy.take())?,
+                false => self.place(item, copy.take(), None)?,
             };
             if item.options.propagation.is_some() {
                 let mount = fcntl_dupfd_cloexec(&mount, 0).during(Op::Mount, item.destination)?;
@@ -74,7 +74,13 @@ impl<'c> Mounts<'c> {
         Ok((propagations, tops))
     }
 
-    fn place(&self, item: &Mount<'_>, copy: Option<Detached>) -> Result<OwnedFd, Fault> {
+    /// Mounts one item, or the copy that was made of what it binds, on `target`, if that was found before.
+    fn place(
+        &self,
+        item: &Mount<'_>,
+        copy: Option<Detached>,
+        target: Option<OwnedFd>,
+    ) -> Result<OwnedFd, Fault> {
         let destination = item.destination;
         let is_dev = item.fstype == Some("tmpfs") && item.is_at("dev") && !item.options.is_bind();
         // What is to be filled becomes read-only when it is full.
@@ -84,7 +90,13 @@ impl<'c> Mounts<'c> {
             None => make::make(self, item, is_filled)?,
         };
         let kind = file_type(made.root()).during(Op::Mount, destination)?;
-        let target = target::prepare(self.root, destination, kind)?;
+        let target = match target {
+            Some(target) => {
+                target::check(self.root, target.as_fd(), destination, kind)?;
+                target
+            }
+            None => target::prepare(self.root, destination, kind)?,
+        };
         if item.options.copy_up {
             copy_up(target.as_fd(), &made, item)?;
         }

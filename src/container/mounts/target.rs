@@ -21,7 +21,18 @@ pub(in crate::container) fn prepare(
     kind: FileType,
 ) -> Result<OwnedFd, Fault> {
     let target = find_or_create(root, destination, kind)?;
-    let found = file_type(target.as_fd()).during(Op::Mount, destination)?;
+    check(root, target.as_fd(), destination, kind)?;
+    Ok(target)
+}
+
+/// Sees whether something of this kind can be mounted on `target`, the destination inside `root`.
+pub(super) fn check(
+    root: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    destination: &str,
+    kind: FileType,
+) -> Result<(), Fault> {
+    let found = file_type(target).during(Op::Mount, destination)?;
     // The kernel takes a directory on a directory, else a file on a file, and says EINVAL (move_mount(2)).
     match [kind, found].map(FileType::is_dir) {
         [true, false] => return Err(Errno::NOTDIR).during(Op::Mount, destination),
@@ -29,12 +40,12 @@ pub(in crate::container) fn prepare(
         _ => {}
     }
     // What lies on the root would never be seen: `/` is what it lies on.
-    let is_root = || Ok(is_mount_root(&target)? && mount_id(&target, c"")? == mount_id(root, c"")?);
+    let is_root = || Ok(is_mount_root(target)? && mount_id(target, c"")? == mount_id(root, c"")?);
     if is_root().during(Op::Mount, destination)? {
         let what = format_args!("{destination}, which is the root of the container");
         return Err(Errno::BUSY).during(Op::Mount, what);
     }
-    Ok(target)
+    Ok(())
 }
 
 fn find_or_create(

@@ -12,7 +12,7 @@
 //! `self/fd/N` from a descriptor of that procfs, which works for files too. Without one the directory is entered, and the path
 //! is `.`; that is the mount which lies topmost there, as the descriptor is.
 
-use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, openat, statx,
 };
@@ -30,7 +30,7 @@ use crate::sys::path::path;
 /// Those of openat2(2), `ELOOP` for a symbolic link on the way and `EXDEV` for a way out; those of move_mount(2).
 pub fn mountat(mount: &Detached, directory: BorrowedFd<'_>, name: &str) -> Result<(), Fault> {
     resolve(directory, name)
-        .and_then(|target| mount.attach(rustix::fd::AsFd::as_fd(&target)))
+        .and_then(|target| mount.attach(target.as_fd()))
         .during(Op::Mount, name)
 }
 
@@ -55,7 +55,7 @@ fn unmount_what(
     procfs: Option<BorrowedFd<'_>>,
 ) -> Result<(), Errno> {
     let target = resolve(directory, name)?;
-    if !is_mount_root(&target)? {
+    if !is_mount_root(target.as_fd())? {
         return Err(Errno::INVAL);
     }
     let before = openat(
@@ -70,7 +70,7 @@ fn unmount_what(
             unmount(link.as_str(), UnmountFlags::DETACH)
         }),
         None => fchdir(&target)
-            .and_then(|()| unmount(".", UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)),
+            .and_then(|()| unmount(c".", UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)),
     };
     fchdir(before).and(result)
 }
@@ -88,8 +88,8 @@ fn resolve(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
 ///
 /// # Errors
 /// Those of statx(2).
-pub fn is_mount_root(file: &OwnedFd) -> Result<bool, Errno> {
-    let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
+pub fn is_mount_root(file: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let found = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
     let attributes = found.stx_attributes & found.stx_attributes_mask;
     Ok(attributes.contains(StatxAttributes::MOUNT_ROOT))
 }

@@ -9,6 +9,7 @@ use rustix::mount::{
 };
 
 use crate::error::{During, Fault, Op};
+use crate::sys::path::{PATH_MAX, terminated};
 use crate::text::Text;
 
 /// Changes options of the filesystem whose mount has its root at `mount`; it is called `shown` in errors.
@@ -21,7 +22,7 @@ pub fn reconfigure(
     options: &mut dyn Iterator<Item = &str>,
 ) -> Result<(), Fault> {
     let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
-    let context = match fspick(mount, "", flags) {
+    let context = match fspick(mount, c"", flags) {
         Ok(context) => context,
         Err(errno) => return refused(errno, shown, None, ""),
     };
@@ -39,20 +40,28 @@ pub(super) fn set_options(
     options: &mut dyn Iterator<Item = &str>,
 ) -> Result<(), Fault> {
     for option in options {
-        let result = match option.split_once('=') {
-            Some((key, value)) => {
-                let quoted = value
-                    .strip_prefix('"')
-                    .and_then(|value| value.strip_suffix('"'));
-                fsconfig_set_string(context, key, quoted.unwrap_or(value))
-            }
-            None => fsconfig_set_flag(context, option),
+        let (key, value) = match option.split_once('=') {
+            Some((key, value)) => (key, Some(value)),
+            None => (option, None),
         };
-        if let Err(errno) = result {
+        let quoted = value.and_then(|value| value.strip_prefix('"')?.strip_suffix('"'));
+        if let Err(errno) = set_option(context, key, quoted.or(value)) {
             return refused(errno, shown, Some(context), option);
         }
     }
     Ok(())
+}
+
+/// Sets one option. The kernel takes 255 bytes of each of both (fsconfig(2)).
+#[inline(never)]
+pub(super) fn set_option(context: &OwnedFd, key: &str, value: Option<&str>) -> Result<(), Errno> {
+    let mut rooms = [[0; PATH_MAX + 1]; 2];
+    let [for_key, for_value] = &mut rooms;
+    let key = terminated(key, for_key)?;
+    match value {
+        Some(value) => fsconfig_set_string(context, key, terminated(value, for_value)?),
+        None => fsconfig_set_flag(context, key),
+    }
 }
 
 /// An error on the way of `shown`: in the middle of `what`, and with the kernel's words.

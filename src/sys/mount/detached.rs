@@ -4,12 +4,12 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    fsmount, fsopen, move_mount, open_tree,
 };
 
 use super::Propagation;
 use super::attributes::{change_attributes, is_read_only, map_ids, propagate};
-use super::context::{message, refused, set_options};
+use super::context::{message, refused, set_option, set_options};
 use crate::error::Fault;
 use crate::text::Text;
 
@@ -41,7 +41,7 @@ impl Detached {
             Ok(context) => context,
             Err(errno) => return refused(errno, shown, None, ""),
         };
-        if let Err(errno) = fsconfig_set_string(&context, "source", source) {
+        if let Err(errno) = set_option(&context, "source", Some(source)) {
             return refused(errno, shown, Some(&context), "source");
         }
         set_options(&context, shown, options)?;
@@ -70,7 +70,7 @@ impl Detached {
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | OpenTreeFlags::AT_EMPTY_PATH;
         flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-        open_tree(source, "", flags).map(|mount| Self {
+        open_tree(source, c"", flags).map(|mount| Self {
             mount,
             context: None,
         })
@@ -113,7 +113,7 @@ impl Detached {
     pub fn attach(&self, target: BorrowedFd<'_>) -> Result<(), Errno> {
         let flags =
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(&self.mount, "", target, "", flags)
+        move_mount(&self.mount, c"", target, c"", flags)
     }
 
     /// The root of the mount, which stays usable when it is attached.

@@ -171,7 +171,7 @@ fn walk(directory: BorrowedFd<'_>, path: &str, resolve: ResolveFlags) -> Result<
 /// # Errors
 /// Those of pivot_root(2); `EINVAL` where the current root is the initramfs of a kernel before 7.0.
 pub fn pivot_root_here() -> Result<(), Errno> {
-    rustix::process::pivot_root(".", ".")
+    rustix::process::pivot_root(c".", c".")
 }
 
 /// Makes the working directory the root directory.
@@ -179,8 +179,8 @@ pub fn pivot_root_here() -> Result<(), Errno> {
 /// # Errors
 /// Those of chroot(2) and chdir(2).
 pub fn chroot_here(shown: &str) -> Result<(), Fault> {
-    rustix::process::chroot(".").during(Op::Chroot, shown)?;
-    rustix::process::chdir("/").during(Op::Chdir, "/")
+    rustix::process::chroot(c".").during(Op::Chroot, shown)?;
+    rustix::process::chdir(c"/").during(Op::Chdir, "/")
 }
 
 /// Changes the working directory.
