@@ -359,7 +359,11 @@ impl Events {
     }
 
     fn enqueue(&mut self, event: Event<'_>, keep_free: usize) -> bool {
-        line(event, clock::now()).is_some_and(|line| self.queue.push(line.as_bytes(), keep_free))
+        // Written where it is pushed from: it is a page, and would be copied on its way.
+        let mut line = heapless::String::<LINE_MAX>::new();
+        // One that does not fit is left out.
+        write_line(&mut line, event, clock::now()).is_ok()
+            && self.queue.push(line.as_bytes(), keep_free)
     }
 }
 
@@ -374,11 +378,8 @@ fn is_writable_later(device: &OwnedFd) -> bool {
     poll(&mut polled, Some(&now)).is_ok() && !polled[0].revents().contains(PollFlags::HUP)
 }
 
-/// The event as a line; `None` if it does not fit.
-fn line(event: Event<'_>, at: Moment) -> Option<heapless::String<LINE_MAX>> {
-    let mut line = heapless::String::new();
-    writeln!(line, "{{\"t\":{},{event}}}", at.0).ok()?;
-    Some(line)
+fn write_line(line: &mut dyn fmt::Write, event: Event<'_>, at: Moment) -> fmt::Result {
+    writeln!(line, "{{\"t\":{},{event}}}", at.0)
 }
 
 #[cfg(test)]
@@ -387,7 +388,9 @@ mod tests {
     use crate::parse::json::{self, Node};
 
     fn line(event: Event<'_>) -> String {
-        super::line(event, Moment(812_345)).unwrap().to_string()
+        let mut line = String::new();
+        super::write_line(&mut line, event, Moment(812_345)).unwrap();
+        line
     }
 
     #[test]
