@@ -114,6 +114,9 @@ pub fn hint(error: &Error) -> &'static str {
         (Code::ContainerSetup, Some(Errno::ROFS)) => {
             "make the mount point in the rootfs: it is on a read-only filesystem"
         }
+        (Code::ContainerSetup, Some(Errno::NODEV)) => {
+            "the kernel needs its driver by then: `--module NAME` in the image, or berth.modules=NAME"
+        }
         (Code::ContainerSetup, _) => {
             "correct config.json, or build the kernel with what it asks for"
         }

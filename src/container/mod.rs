@@ -23,7 +23,8 @@
 //! mounted in one appears in the other (mount_namespaces(7)). So the copy is first made a *slave*: the host's later mounts
 //! still arrive, the container's own never leave. What a bundle binds to exchange mounts with the host in another way, with
 //! `slave` or `shared` among its options, is copied before that. The rootfs is bound over itself, because pivot_root(2) wants a mount
-//! point; everything else is mounted below it, by descriptor ([`mounts`]), and then it takes the place of `/` and the
+//! point, and a writable layer laid above it where one is asked for ([`overlay`]); everything else is mounted below it, by
+//! descriptor ([`mounts`]), and then it takes the place of `/` and the
 //! host's tree is gone from the namespace ([`rootfs`]).
 //!
 //! # The order
@@ -54,6 +55,7 @@ mod landlock;
 mod limits;
 mod mounts;
 mod namespaces;
+mod overlay;
 mod program;
 pub mod report;
 mod rootfs;

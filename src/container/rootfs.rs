@@ -16,8 +16,9 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
+use super::overlay;
 use crate::error::{During, Fault, Op};
-use crate::parse::config::RootSwitch;
+use crate::parse::config::{Config, Kind, RootSwitch};
 use crate::parse::mount_options::Propagation;
 use crate::sys::mount::{self, Detached};
 use crate::sys::path::path;
@@ -34,16 +35,16 @@ pub(super) struct Rootfs<'c> {
 }
 
 impl<'c> Rootfs<'c> {
-    /// Cuts the namespace loose from the host's and binds the rootfs at `root` (relative to `bundle` unless absolute) over
-    /// itself, or mounts `image` there.
+    /// Cuts the namespace loose from the host's and binds the rootfs (relative to `bundle` unless absolute) over itself, or
+    /// mounts `image` there; with the writable layer above it that is asked for.
     #[inline(never)]
     pub(super) fn bind(
         bundle: &str,
-        root: &'c str,
+        config: &Config<'c>,
         image: Option<Detached>,
-        propagation: Option<Propagation>,
-        switch: RootSwitch,
     ) -> Result<Self, Fault> {
+        let root = config.root_path;
+        let propagation = config.rootfs_propagation;
         let path = path_of(bundle, root)?;
         let namespace = match propagation {
             None | Some(Propagation::Slave) => Propagation::Slave,
@@ -53,18 +54,28 @@ impl<'c> Rootfs<'c> {
             }
         };
         mount::set_propagation_recursive("/", namespace)?;
-        let mounted = match image {
+        let place = open_directory(&path)?;
+        let layer = config.annotations.overlay;
+        let lower = match image {
             Some(image) => image,
-            None => copy_of(&path)?,
+            // What lies below an overlay is one filesystem, without what is mounted in it.
+            None => Detached::copy_of(place.as_fd(), layer.is_none())
+                .during(Op::Mount, format_args!("{path} on itself"))?,
         };
-        mounted
-            .attach(open_directory(&path)?.as_fd())
+        lower
+            .attach(place.as_fd())
             .during(Op::Mount, format_args!("the rootfs on {path}"))?;
+        let mounted = match layer {
+            Some(layer) => {
+                overlay::above(&lower, bundle, layer, config.namespaces.has(Kind::User))?
+            }
+            None => lower,
+        };
         Ok(Self {
             mount: mounted.into_root(),
             path,
             propagation,
-            switch,
+            switch: config.annotations.root_switch,
             is_own: true,
             shown: root,
         })
@@ -139,9 +150,4 @@ fn path_of(bundle: &str, root: &str) -> Result<crate::sys::path::Path, Fault> {
 fn open_directory(path: &str) -> Result<OwnedFd, Fault> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::empty()).during(Op::Open, path)
-}
-
-fn copy_of(path: &str) -> Result<Detached, Fault> {
-    Detached::copy_of(open_directory(path)?.as_fd(), true)
-        .during(Op::Mount, format_args!("{path} on itself"))
 }

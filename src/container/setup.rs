@@ -168,7 +168,7 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
             bundle,
             image,
             annotations.verity.as_ref(),
-            config.root_readonly,
+            config.root_readonly || annotations.overlay.is_some(),
         )
     });
     let has_mounts = config.namespaces.is_new(Kind::Mount);
@@ -177,16 +177,9 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
         true => Some(mounts::copy_tied(bundle, &config.mounts, propagation)?),
         false => None,
     };
-    let rootfs = if has_mounts {
-        Rootfs::bind(
-            bundle,
-            config.root_path,
-            image.transpose()?,
-            propagation,
-            annotations.root_switch,
-        )?
-    } else {
-        Rootfs::as_it_is(bundle, config.root_path)?
+    let rootfs = match has_mounts {
+        true => Rootfs::bind(bundle, config, image.transpose()?)?,
+        false => Rootfs::as_it_is(bundle, config.root_path)?,
     };
     let mut made = None;
     if let Some(tied) = &mut tied {

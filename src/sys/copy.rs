@@ -178,7 +178,7 @@ fn copy_extended(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> 
 }
 
 /// Owners come before the mode: a change of owner takes the set-user-ID bit away (chown(2)).
-fn set_attributes(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Errno> {
+pub(super) fn set_attributes(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<(), Errno> {
     let [owner, group] = [stat.st_uid, stat.st_gid];
     let (owner, group) = (Uid::from_raw(owner), Gid::from_raw(group));
     chownat(

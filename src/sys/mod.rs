@@ -25,6 +25,7 @@ pub mod namespace;
 pub mod net;
 pub mod netlink;
 pub mod node;
+pub mod overlay;
 pub mod path;
 pub mod pidfd;
 pub mod process;

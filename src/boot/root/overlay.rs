@@ -7,8 +7,8 @@
 //! On a device the layer is in the directories `berth/upper` and `berth/work`, which are made if they are missing, so that
 //! the device may hold other things too.
 
-use core::fmt;
-
+use rustix::fd::AsFd;
+use rustix::fs::CWD;
 use rustix::mount::MountAttrFlags;
 
 use super::mount::{attach, make, refused};
@@ -16,11 +16,12 @@ use super::search::Search;
 use super::{Machine, SYSROOT};
 use crate::boot::UPPER_LAYER;
 use crate::boot::modules::need;
-use crate::error::{At, Code, During, Error, Op, SUBJECT_MAX, Stage};
+use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::parse::device::DeviceRef;
 use crate::parse::mount_options::RootOptions;
 use crate::plan::Plan;
 use crate::sys::mount::Detached;
+use crate::sys::overlay::{self, Layer};
 use crate::sys::path::path;
 use crate::sys::{clock, fs, kmsg};
 use crate::text::Text;
@@ -61,21 +62,17 @@ pub(super) fn mount(
         _ => on_device(machine, plan, wanted)?,
     };
     attach(&layer, UPPER)?;
-    for directory in ["berth", "berth/upper", "berth/work"] {
-        path(format_args!("{UPPER}/{directory}"))
-            .during(Op::Create, directory)
-            .and_then(|path| fs::make_directory(&path))
-            .at(Stage::Root, Code::RootMount)?;
-    }
+    let directory = path(format_args!("{UPPER}/berth")).during(Op::Create, UPPER);
+    directory
+        .and_then(|directory| make_layer(&directory))
+        .at(Stage::Root, Code::RootMount)?;
     need::for_filesystem(machine, plan, "overlay", "");
     let mark = kmsg::Mark::here();
-    let [lower, upper, work] = [
-        option(format_args!("lowerdir={LOWER}")),
-        option(format_args!("upperdir={UPPER}/berth/upper")),
-        option(format_args!("workdir={UPPER}/berth/work")),
+    let [upper, work] = [
+        format_args!("{UPPER}/berth/upper"),
+        format_args!("{UPPER}/berth/work"),
     ];
-    let mut options = [lower.as_str(), upper.as_str(), work.as_str()].into_iter();
-    let overlay = Detached::new("overlay", "overlay", &mut options, MountAttrFlags::empty());
+    let overlay = overlay::mount(&LOWER, &upper, &work, &[]);
     let overlay = overlay.map_err(|fault| refused(fault, &mark))?;
     attach(&overlay, SYSROOT)?;
     Ok(name)
@@ -109,7 +106,11 @@ fn on_device(
     Ok((layer, Text::new(&device.node)))
 }
 
-/// The names are ours, and fit.
-fn option(text: fmt::Arguments<'_>) -> Text<64> {
-    Text::new(text)
+fn make_layer(directory: &str) -> Result<(), Fault> {
+    fs::make_directory(directory)?;
+    let [layer, lower] = [
+        fs::open_directory(CWD, directory)?,
+        fs::open_directory(CWD, LOWER)?,
+    ];
+    Layer::prepare(layer.as_fd(), lower.as_fd()).map(drop)
 }

@@ -26,6 +26,8 @@ pub struct Annotations<'a> {
     pub image: Option<&'a str>,
     /// `berth.verity`: the root hash of the image, and where in the file its tree is. Only with an image.
     pub verity: Option<Verity<'a>>,
+    /// `berth.overlay`: where what it changes in its root filesystem goes.
+    pub overlay: Option<Overlay<'a>>,
     /// `berth.landlock.*`: what it may do with files and ports.
     pub landlock: Landlock<'a>,
 }
@@ -39,6 +41,15 @@ pub enum RootSwitch {
     Move,
     /// `chroot` alone.
     Chroot,
+}
+
+/// Where a writable layer above the root filesystem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlay<'a> {
+    /// In memory, until the container ends.
+    Tmpfs,
+    /// In this directory: relative to the bundle unless it begins with `/`. Not empty.
+    Directory(&'a str),
 }
 
 /// What the end of a container means for the machine.
@@ -123,6 +134,18 @@ const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "berth.overlay",
+        accepts: "tmpfs, or the path of a directory",
+        set: |annotations, value| {
+            annotations.overlay = match value {
+                "" => return None,
+                "tmpfs" => Some(Overlay::Tmpfs),
+                directory => Some(Overlay::Directory(directory)),
+            };
+            Some(())
+        },
+    },
+    Key {
         name: "berth.landlock.read",
         accepts: Paths::ACCEPTS,
         set: |annotations, value| {
@@ -165,11 +188,7 @@ const KEYS: &[Key] = &[
 ];
 
 /// Annotations that later versions act on, and the value that asks for what happens anyway.
-const LATER: [(&str, &str); 3] = [
-    ("berth.restart", "no"),
-    ("berth.after", ""),
-    ("berth.overlay", ""),
-];
+const LATER: [(&str, &str); 2] = [("berth.restart", "no"), ("berth.after", "")];
 
 impl Default for Annotations<'_> {
     fn default() -> Self {
@@ -180,6 +199,7 @@ impl Default for Annotations<'_> {
             stop_timeout: None,
             image: None,
             verity: None,
+            overlay: None,
             landlock: Landlock::default(),
         }
     }
@@ -230,6 +250,7 @@ impl<'a> Annotations<'a> {
             stop_timeout: self.stop_timeout,
             image: None,
             verity: None,
+            overlay: None,
             landlock: Landlock::default(),
         }
     }

@@ -169,7 +169,9 @@ impl<'a> Namespaces<'a> {
         }
         let says_something = |path: &&str| config.at(path).is_some_and(|value| !value.is_empty());
         let image = annotations.image.map(|_| "berth.image");
-        match NEEDS_OWN_MOUNTS.into_iter().find(says_something).or(image) {
+        let layer = annotations.overlay.map(|_| "berth.overlay");
+        let said = NEEDS_OWN_MOUNTS.into_iter().find(says_something);
+        match said.or(image).or(layer) {
             None => Ok(()),
             Some(field) => Err(reader.needs(
                 field,

@@ -400,11 +400,6 @@ fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
         ),
         (
             "",
-            r#""annotations": {"berth.overlay": "tmpfs"}"#,
-            "berth.overlay",
-        ),
-        (
-            "",
             r#""annotations": {"berth.restart": "always"}"#,
             "berth.restart",
         ),
@@ -497,12 +492,11 @@ fn without_mounts_of_its_own_a_container_is_a_program_in_a_directory() {
             1,
         );
         assert_eq!(refusal(readonly), format!("root.readonly {needs}"));
-        let image = good.replacen(
-            r#""annotations": {"#,
-            r#""annotations": {"berth.image": "i", "#,
-            1,
-        );
-        assert_eq!(refusal(image), format!("berth.image {needs}"));
+        for name in ["berth.image", "berth.overlay"] {
+            let annotation = format!(r#""annotations": {{"{name}": "i", "#);
+            let asked = good.replacen(r#""annotations": {"#, &annotation, 1);
+            assert_eq!(refusal(asked), format!("{name} {needs}"));
+        }
     }
 }
 
@@ -1027,6 +1021,27 @@ fn an_image_is_in_the_bundle_and_its_hash_tree_in_the_image() {
         let refusal = refusal(member(&members));
         assert!(refusal.contains(expected), "{refusal}");
     }
+}
+
+#[test]
+fn a_writable_layer_is_in_memory_or_in_a_directory() {
+    let with_value = |value: &str| {
+        let member = format!(r#""annotations": {{"berth.overlay": "{value}"}}"#);
+        extended("", &member)
+    };
+    for (value, expected) in [
+        ("tmpfs", Overlay::Tmpfs),
+        ("./tmpfs", Overlay::Directory("./tmpfs")),
+        ("/data/layer", Overlay::Directory("/data/layer")),
+    ] {
+        with(with_value(value).as_bytes(), |result| {
+            assert_eq!(result.unwrap().annotations.overlay, Some(expected));
+        });
+    }
+    assert_eq!(
+        refusal(with_value("")),
+        r#"berth.overlay is ""; it takes tmpfs, or the path of a directory"#
+    );
 }
 
 #[test]

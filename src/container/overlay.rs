@@ -1,0 +1,125 @@
+//! `berth.overlay`: a writable layer above the root filesystem, which is left as it is.
+//!
+//! The kernel takes the layers by path, and makes copies of the mounts that they are on, which must be in this mount namespace
+//! for that (clone_private_mount of fs/namespace.c). So what lies below is attached at the rootfs first, and a tmpfs on that;
+//! the overlay comes to lie above both, and they go with the host's tree when its root is entered. The paths are those of
+//! descriptors, `self/fd/N` from the root of a procfs as the working directory: they mean what was opened, whatever anybody
+//! renames meanwhile.
+//!
+//! # In a user namespace
+//!
+//! There an overlay may be made since Linux 5.11, and keeps its notes in attributes that a user may set (`userxattr`); a tmpfs
+//! has those since 6.6, and before that a directory that was removed cannot be made again there.
+//! All changes are the root user's of the namespace: the directory must be his, and a file whose owner the namespace does not
+//! know cannot be changed.
+//!
+//! # One container at a time
+//!
+//! Of two overlays with the same upper directory the kernel says in its log that what becomes of it is undefined, and makes both.
+
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+use rustix::process::fchdir;
+
+use crate::error::{During, Fault, Op, SUBJECT_MAX};
+use crate::parse::config::Overlay;
+use crate::sys::fs::open_directory;
+use crate::sys::kmsg;
+use crate::sys::mount::Detached;
+use crate::sys::overlay::{self, Layer};
+use crate::sys::procfs::Procfs;
+use crate::text::Text;
+
+/// What begins the kernel's words about any overlay.
+const WORDS: &[u8] = b"overlayfs: ";
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
+
+/// Makes the overlay above `lower`, which is attached already, and attaches it there.
+///
+/// # Errors
+/// Those of opening and making the directories, and of mounting; with the kernel's words, if it left any.
+#[inline(never)]
+pub(super) fn above(
+    lower: &Detached,
+    bundle: &str,
+    layer: Overlay<'_>,
+    is_in_user_namespace: bool,
+) -> Result<Detached, Fault> {
+    let (directory, shown) = match layer {
+        Overlay::Tmpfs => {
+            let mut options = ["mode=0755"].into_iter();
+            let tmpfs = Detached::new("tmpfs", "tmpfs", &mut options, MountAttrFlags::empty())?;
+            tmpfs.attach(lower.root()).during(Op::Mount, "tmpfs")?;
+            (open_directory(tmpfs.root(), ".")?, "tmpfs")
+        }
+        Overlay::Directory(path) => (open_or_make(bundle, path).during(Op::Open, path)?, path),
+    };
+    let words: &[&str] = match is_in_user_namespace {
+        true => &["userxattr"],
+        false => &[],
+    };
+    let mark = kmsg::Mark::here();
+    let made = Layer::prepare(directory.as_fd(), lower.root())
+        .and_then(|layer| mount(lower, &layer, words))
+        .and_then(|made| {
+            made.attach(lower.root()).during(Op::Mount, "the overlay")?;
+            Ok(made)
+        });
+    made.map_err(|fault| {
+        let mut subject =
+            Text::<SUBJECT_MAX>::new(format_args!("{} for berth.overlay={shown}", fault.subject));
+        let words = mark.first_complaint(WORDS);
+        if !words.is_empty() {
+            subject.push(format_args!(": {words}"));
+        }
+        Fault { subject, ..fault }
+    })
+}
+
+/// The overlay, with a procfs as the working directory meanwhile.
+fn mount(lower: &Detached, layer: &Layer, words: &[&str]) -> Result<Detached, Fault> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let before = openat(CWD, ".", flags, Mode::empty()).during(Op::Open, ".")?;
+    let procfs = Procfs::new_or_mounted()?;
+    fchdir(&procfs).during(Op::Chdir, "/proc")?;
+    let numbers = [lower.root(), layer.upper.as_fd(), layer.work.as_fd()].map(|fd| fd.as_raw_fd());
+    let [lower, upper, work] = numbers;
+    let made = overlay::mount(
+        &format_args!("self/fd/{lower}"),
+        &format_args!("self/fd/{upper}"),
+        &format_args!("self/fd/{work}"),
+        words,
+    );
+    fchdir(before).during(Op::Chdir, ".")?;
+    made
+}
+
+/// The directory at `path`. One that is relative is in the bundle, behind no link; what is missing is made, where it would be in a
+/// directory.
+fn open_or_make(bundle: &str, path: &str) -> Result<OwnedFd, Errno> {
+    let base = openat(CWD, bundle, DIRECTORY, Mode::empty())?;
+    let resolve = match path.starts_with('/') {
+        true => ResolveFlags::empty(),
+        false => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+    };
+    let open = |path: &str| openat2(&base, path, DIRECTORY, Mode::empty(), resolve);
+    match open(path) {
+        Err(Errno::NOENT) => {}
+        result => return result,
+    }
+    let path = path.trim_end_matches('/');
+    let (parent, name) = match path.rsplit_once('/') {
+        Some(("", name)) => ("/", name),
+        Some((parent, name)) => (parent, name),
+        None => (".", path),
+    };
+    match mkdirat(open(parent)?, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => open(path),
+        Err(errno) => Err(errno),
+    }
+}
