@@ -33,7 +33,7 @@ fn rootfs() -> Result<Tree> {
     Ok(tree.copy(guest()?, "bin/guest"))
 }
 
-fn image(fstype: &str) -> Result<DiskImage> {
+pub(crate) fn image(fstype: &str) -> Result<DiskImage> {
     let files = rootfs()?;
     let kind = match fstype {
         "squashfs" => Type::Squashfs,
@@ -192,7 +192,7 @@ fn what_is_written_to_an_image_is_there_afterwards(lab: &Lab) -> Result<()> {
 }
 
 /// Holds a container to its failure, and the others and the machine to going on.
-fn failed(outcome: &Outcome, id: &str, text: &str) -> Result<()> {
+pub(crate) fn failed(outcome: &Outcome, id: &str, text: &str) -> Result<()> {
     let failed = Seen::new(outcome, id)
         .state("failed")
         .context("it did not fail")?;

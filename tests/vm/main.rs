@@ -20,6 +20,7 @@ mod image;
 mod images;
 mod isolation;
 mod landlock;
+mod layers;
 mod malformed;
 mod matrix;
 mod modules;
@@ -107,6 +108,7 @@ const ALL: &[&[Case]] = &[
     images::CASES,
     isolation::CASES,
     landlock::CASES,
+    layers::CASES,
     malformed::CASES,
     malformed::TABLE,
     matrix::CASES,

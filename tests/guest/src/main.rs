@@ -12,6 +12,7 @@ mod hook;
 mod host;
 mod hostile;
 mod init;
+mod layers;
 mod limits;
 mod mountat;
 mod prepare;
@@ -81,7 +82,11 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["nodes", paths @ ..] => facts::nodes(paths)?,
         ["unprivileged-dev"] => unprivileged::dev()?,
         ["inodes", paths @ ..] => facts::inodes(paths)?,
-        ["outlast"] => host::outlast()?,
+        ["outlast"] => {
+            host::outlast()?;
+            facts::mounts("host", "/proc/1/mountinfo")?;
+        }
+        ["change-root", text] => layers::change(text)?,
         ["observe"] => propagation::observe()?,
         ["act-on-host", ids @ ..] => propagation::act_on_host(ids)?,
         ["orphans", count] => hostile::orphans(count.parse()?)?,
