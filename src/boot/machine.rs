@@ -267,6 +267,23 @@ impl Machine {
         });
     }
 
+    /// Says that the container `id` is started again, for the `count`th time, when it has rested for so long.
+    pub fn container_rests(&mut self, id: &str, count: u32, rest: Duration) {
+        // At most a minute.
+        let us = rest.as_micros() as u64;
+        let after = Millis(us);
+        kmsg::notice(
+            Stage::Containers,
+            format_args!("{id} is started again in {after} ms, restart {count}"),
+        );
+        self.events.emit(Event::Restarting {
+            id,
+            state: "restarting",
+            count,
+            us,
+        });
+    }
+
     /// Says that the container `id` could not be started, and why.
     pub fn container_failed(&mut self, id: &str, error: &Error) {
         self.report(error);

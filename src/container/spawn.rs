@@ -12,7 +12,7 @@ use super::control::Birth;
 use super::hooks;
 use super::start::{Place, Request, Streams, start};
 use super::state::{State, Status};
-use crate::error::{At, Code, During, Error, Fault, Op, Stage};
+use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::parse::config::{Annotations, Config, ConfigError, HookKind, MAX_SIZE};
 use crate::sys::buffer::Buffer;
 use crate::sys::path::path;
@@ -42,7 +42,11 @@ struct Later {
 /// The moments of hooks that come when the container runs.
 const LATER: [HookKind; 2] = [HookKind::Poststart, HookKind::Poststop];
 
-/// Reads the bundle of the container `id` in `directory` and starts it. What is worth mentioning goes to `warn`.
+/// Whether a container is started now that asks for this; or why not.
+type Gate<'g> = &'g mut dyn for<'a> FnMut(&Annotations<'a>) -> Result<bool, Text<SUBJECT_MAX>>;
+
+/// Reads the bundle of the container `id` in `directory` and starts it, if `gate` lets it. What is worth mentioning goes to
+/// `warn`.
 ///
 /// The process exists when this returns, but its set-up may still fail: see [`Child::birth`].
 ///
@@ -53,8 +57,9 @@ pub fn spawn(
     directory: &str,
     id: &Id,
     groups: Option<&Groups>,
+    gate: Gate<'_>,
     mut warn: impl FnMut(core::fmt::Arguments<'_>),
-) -> Result<Child, Error> {
+) -> Result<Option<Child>, Error> {
     let bundle = path(format_args!("{directory}/{id}"))
         .during(Op::Open, id)
         .at(Stage::Containers, Code::BundleConfig)?;
@@ -71,8 +76,25 @@ pub fn spawn(
         .bytes_mut()
         .during(Op::Parse, &file_path)
         .at(Stage::Containers, Code::BundleConfig)?;
-    let (mut child, moments) =
-        start_text(text, scratch, &file_path, &bundle, id, groups, &mut warn)?;
+    let started = {
+        let config = Config::parse(text, scratch).map_err(|error| refusal(&file_path, &error))?;
+        let is_let = gate(&config.annotations).map_err(|why| {
+            Error::new(
+                Stage::Containers,
+                Code::BundleConfig,
+                Op::Parse,
+                &file_path,
+                why,
+            )
+        })?;
+        match is_let {
+            true => Some(start_config(&config, &bundle, id, groups, &mut warn)?),
+            false => None,
+        }
+    };
+    let Some((mut child, moments)) = started else {
+        return Ok(None);
+    };
     if moments.contains(&true) {
         child.later = Some(Later {
             text: file,
@@ -80,20 +102,17 @@ pub fn spawn(
             moments,
         });
     }
-    Ok(child)
+    Ok(Some(child))
 }
 
 #[inline(never)]
-fn start_text(
-    text: &[u8],
-    scratch: &mut [u8],
-    file_path: &str,
+fn start_config(
+    config: &Config<'_>,
     bundle: &str,
     id: &Id,
     groups: Option<&Groups>,
     warn: &mut dyn FnMut(core::fmt::Arguments<'_>),
 ) -> Result<(Child, [bool; LATER.len()]), Error> {
-    let config = Config::parse(text, scratch).map_err(|error| refusal(file_path, &error))?;
     for field in config.warnings.iter() {
         warn(format_args!(
             "{id}: {field} in config.json is not supported yet, and ignored"
@@ -108,7 +127,7 @@ fn start_text(
         ));
     }
     let moments = LATER.map(|moment| config.hooks.has(&[moment]));
-    start_with_output(bundle, id, &config, groups)
+    start_with_output(bundle, id, config, groups)
         .map(|child| (child, moments))
         .at(Stage::Containers, Code::ContainerSetup)
 }

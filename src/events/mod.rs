@@ -107,6 +107,17 @@ pub enum Event<'a> {
         /// Whether the kernel killed a process of it for want of memory.
         oom: bool,
     },
+    /// A container that has ended is started again, after a rest.
+    Restarting {
+        /// The container.
+        id: &'a str,
+        /// `restarting`.
+        state: &'a str,
+        /// How often it was started again, this time counted.
+        count: u32,
+        /// How long it rests before, in microseconds.
+        us: u64,
+    },
     /// A container could not be started.
     Failed {
         /// The container.
@@ -218,6 +229,18 @@ impl fmt::Display for Event<'_> {
                 write!(
                     f,
                     r#""event":"container","id":{id},"state":{state},"code":{code},"signal":{signal},"oom":{oom}"#
+                )
+            }
+            Self::Restarting {
+                id,
+                state,
+                count,
+                us,
+            } => {
+                let [id, state] = [id, state].map(Json);
+                write!(
+                    f,
+                    r#""event":"container","id":{id},"state":{state},"count":{count},"us":{us}"#
                 )
             }
             Self::Failed {
@@ -475,6 +498,16 @@ mod tests {
                 },
                 "container",
                 7,
+            ),
+            (
+                Event::Restarting {
+                    id: text,
+                    state: text,
+                    count: 1,
+                    us: 100_000,
+                },
+                "container",
+                6,
             ),
             (
                 Event::Failed {

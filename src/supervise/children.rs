@@ -10,7 +10,7 @@ use super::lines::Lines;
 use crate::container::control::Progress;
 use crate::container::{BUNDLES_MAX, Child, Group, Groups, Id, News, Status, setup_error};
 use crate::error::{At, Code, Error, Fault, Stage};
-use crate::parse::config::{HookKind, OnExit};
+use crate::parse::config::{Annotations, HookKind};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::{process, signal};
 
@@ -110,10 +110,11 @@ pub(super) enum Part {
 pub(super) struct Ended {
     pub(super) was_started: bool,
     pub(super) out_of_memory: bool,
-    pub(super) on_exit: OnExit,
+    pub(super) annotations: Annotations<'static>,
 }
 
-/// The containers. A place, once taken, is not given to another: a number that epoll has yet to deliver stays true.
+/// The containers, each in a place of its own. It is taken again at the end of a turn only, so that a number which epoll has
+/// delivered stays true.
 pub(super) struct Children {
     places: heapless::Vec<Option<Running>, BUNDLES_MAX>,
     listens: bool,
@@ -154,9 +155,19 @@ impl Children {
             .unwrap_or_default()
     }
 
+    /// Whether nothing is left of the container at `index`.
+    pub(super) fn is_free(&self, index: usize) -> bool {
+        !matches!(self.places.get(index), Some(Some(_)))
+    }
+
     /// Takes a new child in, and watches it.
-    pub(super) fn add(&mut self, epoll: &Epoll, id: &Id, mut child: Child) -> Result<(), Error> {
-        let index = self.places.len();
+    pub(super) fn add(
+        &mut self,
+        epoll: &Epoll,
+        index: usize,
+        id: &Id,
+        mut child: Child,
+    ) -> Result<(), Error> {
         let watched =
             |result: Result<(), crate::error::Fault>| result.at(Stage::Containers, Code::EventLoop);
         watched(epoll.add(&child.birth, Source::Setup(index).number(), Interest::IN))?;
@@ -184,7 +195,10 @@ impl Children {
             }),
         };
         // There are as many places as bundles.
-        let _ = self.places.push(Some(running));
+        while self.places.len() <= index && self.places.push(None).is_ok() {}
+        if let Some(place) = self.places.get_mut(index) {
+            *place = Some(running);
+        }
         Ok(())
     }
 
@@ -351,12 +365,12 @@ impl Children {
         if let (Some(group), Some(groups)) = (group, groups) {
             // Without a PID namespace its children outlive the first process.
             let _ = group.kill();
-            groups.remove(group);
+            groups.remove(index, group);
         }
         Some(Ended {
             was_started: running.was_started(),
             out_of_memory,
-            on_exit: running.child.annotations.on_exit,
+            annotations: running.child.annotations,
         })
     }
 

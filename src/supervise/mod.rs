@@ -6,10 +6,12 @@
 //! What is decided stands in [`policy`]; here it is carried out.
 
 mod children;
+mod jobs;
 mod lines;
 mod output;
 pub mod policy;
 mod report;
+mod restart;
 mod shutdown;
 
 use core::convert::Infallible;
@@ -20,7 +22,7 @@ use rustix::fd::AsFd;
 use crate::boot::{Machine, Switched};
 use crate::container::{Groups, each_bundle, spawn};
 use crate::error::{At, Code, Error, Stage};
-use crate::parse::config::{HookKind, OnExit};
+use crate::parse::config::{Annotations, HookKind, OnExit};
 use crate::parse::uevent::Uevent;
 use crate::plan::Plan;
 use crate::sys::clock::{self, Moment};
@@ -29,7 +31,9 @@ use crate::sys::kmsg;
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::process::{self, End, Status};
 use crate::sys::signal::{self, Signals};
+use crate::text::Text;
 use children::{Children, Part, Source};
+use jobs::Jobs;
 use output::Output;
 use policy::{Action, EndStatus, Input, Phase};
 
@@ -64,6 +68,7 @@ struct Supervisor<'m, 'p> {
     plan: &'p Plan<'p>,
     epoll: Epoll,
     signals: Signals,
+    jobs: Jobs,
     children: Children,
     output: Output,
     groups: Option<Groups>,
@@ -108,6 +113,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             plan,
             epoll,
             signals,
+            jobs: Jobs::new(core::iter::empty()),
             children: Children::new(),
             output: Output::new(),
             groups,
@@ -123,15 +129,11 @@ impl<'m, 'p> Supervisor<'m, 'p> {
 
     fn start_all(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
         let bundles = each_bundle(plan.containers)?;
-        for id in &bundles.ids {
-            let machine = &mut *self.machine;
-            let warn = |text: core::fmt::Arguments<'_>| machine.warn(Stage::Containers, text);
-            let started = spawn(plan.containers, id, self.groups.as_ref(), warn)
-                .and_then(|child| self.children.add(&self.epoll, id, child));
-            if let Err(error) = started {
-                self.could_not_start(id, &error);
-            }
+        self.jobs = Jobs::new(bundles.ids.into_iter());
+        for index in self.jobs.indices() {
+            self.start(index, true);
         }
+        self.refuse_circles();
         if bundles.excess > 0 {
             self.status.note_failure();
             let error = Error::new(
@@ -146,17 +148,94 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             );
             self.report(&error);
         }
+        self.start_due();
         self.settle();
-        if self.children.is_empty() {
+        self.end_if_idle();
+        Ok(())
+    }
+
+    /// Starts the container at `index`; the first time, it may find that it has to wait for others.
+    #[inline(never)]
+    fn start(&mut self, index: usize, is_first: bool) {
+        let id = self.jobs.id(index);
+        let jobs = &self.jobs;
+        let mut others = 0;
+        let mut gate = |annotations: &Annotations<'_>| {
+            if is_first {
+                others = jobs.named(annotations.after).map_err(|name| {
+                    Text::new(format_args!("berth.after: there is no container {name}"))
+                })?;
+            }
+            Ok(others == 0)
+        };
+        let machine = &mut *self.machine;
+        let warn = |text: core::fmt::Arguments<'_>| machine.warn(Stage::Containers, text);
+        let directory = self.plan.containers;
+        let started = spawn(directory, &id, self.groups.as_ref(), &mut gate, warn);
+        let added = started.and_then(|child| match child {
+            Some(child) => {
+                self.jobs.starts(index);
+                self.children.add(&self.epoll, index, &id, child)
+            }
+            None => {
+                self.jobs.wait(index, others);
+                Ok(())
+            }
+        });
+        if let Err(error) = added {
+            self.could_not_start(index, &error);
+        }
+    }
+
+    /// Refuses containers that would wait for themselves.
+    #[inline(never)]
+    fn refuse_circles(&mut self) {
+        let circles = self.jobs.circles();
+        let plan = self.plan;
+        for index in jobs::each(circles) {
+            let id = self.jobs.id(index);
+            let error = Error::new(
+                Stage::Containers,
+                Code::BundleConfig,
+                crate::error::Op::Parse,
+                format_args!("{}/{id}/config.json", plan.containers),
+                format_args!(
+                    "berth.after goes in a circle: {}",
+                    self.jobs.way_back(index)
+                ),
+            );
+            self.machine.container_failed(&id, &error);
+            self.status.note_failure();
+        }
+        // Only now: until then they are on each other's way.
+        jobs::each(circles).for_each(|index| self.jobs.failed(index));
+    }
+
+    /// Starts what need not wait any more.
+    fn start_due(&mut self) {
+        let mut has_tried = false;
+        while let Some(index) = self
+            .jobs
+            .due(clock::now(), is_free(&self.children, &self.groups))
+        {
+            self.start(index, false);
+            has_tried = true;
+        }
+        if has_tried {
+            self.end_if_idle();
+        }
+    }
+
+    fn end_if_idle(&mut self) {
+        if self.children.is_empty() && !self.jobs.are_pending() {
             self.decide(Input::NothingLeft);
         }
-        Ok(())
     }
 
     /// The stage is complete when of every container it is known whether its program runs. What is to be said about it
     /// comes after that, so that it holds up none of them.
     fn settle(&mut self) {
-        if self.is_settled || self.children.are_being_set_up() {
+        if self.is_settled || self.children.are_being_set_up() || self.jobs.are_waiting() {
             return;
         }
         self.is_settled = true;
@@ -172,7 +251,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     #[inline(never)]
     fn turn(&mut self) {
         self.watch_for_room();
-        let deadline = [self.deadline, self.output.deadline()]
+        let rested = self.jobs.deadline(is_free(&self.children, &self.groups));
+        let deadline = [self.deadline, self.output.deadline(), rested]
             .into_iter()
             .flatten()
             .min();
@@ -193,6 +273,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 number => self.take_child(Source::from_number(number)),
             }
         }
+        self.start_due();
         self.settle();
         if self
             .output
@@ -273,11 +354,11 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         match source {
             Source::Setup(index) => match self.children.hear(&self.epoll, source) {
                 Some(Ok(pid)) => {
-                    self.started += 1;
+                    self.started += usize::from(self.jobs.runs(index, clock::now()));
                     self.machine.container_started(&id, pid);
                     self.run_hooks(index, HookKind::Poststart);
                 }
-                Some(Err(error)) => self.could_not_start(&id, &error),
+                Some(Err(error)) => self.could_not_start(index, &error),
                 None => {}
             },
             Source::Output(..) => {
@@ -344,9 +425,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             let end = policy::end_with_container(self.plan.on_idle);
             self.decide(Input::EndRequested(end));
         }
-        if self.children.is_empty() {
-            self.decide(Input::NothingLeft);
-        }
+        self.end_if_idle();
     }
 
     /// The first process of the container at `index` has ended. Whether the machine shall end with it.
@@ -359,14 +438,21 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         let Some(ended) = self.children.end(&self.epoll, index, groups) else {
             return false;
         };
+        let mut again = None;
         if ended.was_started {
-            self.status.note(status, self.phase);
             self.machine
                 .container_exited(&id, status, ended.out_of_memory);
+            let (restart, phase) = (ended.annotations.restart, self.phase);
+            again = self.jobs.ended(index, restart, status, phase, clock::now());
+            match again {
+                // What counts is how it ends in the end.
+                Some((count, rest)) => self.machine.container_rests(&id, count, rest),
+                None => self.status.note(status, phase),
+            }
         }
         self.run_hooks(index, HookKind::Poststop);
         self.children.forget(index);
-        ended.on_exit == OnExit::Shutdown
+        again.is_none() && ended.annotations.on_exit == OnExit::Shutdown
     }
 
     /// Takes what an ended container has left in its pipes: its last words come before its end.
@@ -380,9 +466,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         });
     }
 
-    fn could_not_start(&mut self, id: &str, error: &Error) {
+    fn could_not_start(&mut self, index: usize, error: &Error) {
+        self.jobs.failed(index);
         self.status.note_failure();
-        self.machine.container_failed(id, error);
+        self.machine.container_failed(&self.jobs.id(index), error);
     }
 
     fn report(&mut self, error: &Error) {
@@ -399,6 +486,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         match action {
             Action::Wait => {}
             Action::AskAll => {
+                // How those ended that rest was not the machine's doing.
+                let status = &mut self.status;
+                self.jobs
+                    .abandon(|ended| status.note(ended, Phase::Running));
                 self.children.ask_all();
                 let timeout = self.children.longest_stop_timeout(STOP_TIMEOUT);
                 self.deadline = Some(clock::now() + timeout);
@@ -419,6 +510,14 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 shutdown::end(self.machine, &self.signals, end, self.status.value())
             }
         }
+    }
+}
+
+/// Whether nothing is left of the last run of a container: hooks, or processes on their way out.
+fn is_free(children: &Children, groups: &Option<Groups>) -> impl Fn(usize) -> bool {
+    |index| {
+        let is_left = |groups: &Groups| groups.is_left_of(index);
+        children.is_free(index) && !groups.as_ref().is_some_and(is_left)
     }
 }
 

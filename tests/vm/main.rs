@@ -19,6 +19,7 @@ mod hostile;
 mod image;
 mod images;
 mod isolation;
+mod jobs;
 mod landlock;
 mod layers;
 mod malformed;
@@ -107,6 +108,7 @@ const ALL: &[&[Case]] = &[
     image::CASES,
     images::CASES,
     isolation::CASES,
+    jobs::CASES,
     landlock::CASES,
     layers::CASES,
     malformed::CASES,

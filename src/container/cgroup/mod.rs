@@ -45,8 +45,8 @@ const CONTROLLERS: &[&[u8]] = &[b"+memory", b"+pids"];
 /// The groups of all containers.
 pub struct Groups {
     root: OwnedFd,
-    /// Groups whose processes were killed and are still on their way out.
-    ending: heapless::Vec<Group, BUNDLES_MAX>,
+    /// Groups whose processes were killed and are still on their way out, each with its owner.
+    ending: heapless::Vec<(usize, Group), BUNDLES_MAX>,
 }
 
 /// The group of one container.
@@ -95,20 +95,26 @@ impl Groups {
         }
     }
 
-    /// Removes a group whose processes were killed: now, or in [`Self::remove_ended`] once the last of them is gone.
-    pub fn remove(&mut self, group: Group) {
-        // There are as many places as bundles.
-        let _ = self.ending.push(group);
+    /// Removes a group whose processes were killed: now, or in [`Self::remove_ended`] once the last of them is gone. Until then it
+    /// is said of `owner`, a number of the caller's, that there is something left of it.
+    pub fn remove(&mut self, owner: usize, group: Group) {
+        // There are as many places as bundles, and none is started again while its group is here.
+        let _ = self.ending.push((owner, group));
         self.remove_ended();
     }
 
     /// Removes what can be removed by now. Called when processes have been reaped.
     pub fn remove_ended(&mut self) {
-        let is_busy = |group: &Group| {
+        let is_busy = |(_, group): &(usize, Group)| {
             let removed = group.remove();
             removed.is_err_and(|fault| fault.errno == Errno::BUSY)
         };
         self.ending.retain(is_busy);
+    }
+
+    /// Whether a group of `owner` is still to be removed.
+    pub fn is_left_of(&self, owner: usize) -> bool {
+        self.ending.iter().any(|(other, _)| *other == owner)
     }
 }
 

@@ -5,9 +5,11 @@
 use core::time::Duration;
 
 use super::error::{ConfigError, Field};
+use super::id::container_id;
 use super::landlock::{Landlock, Paths, Ports};
 use super::reader::{Reader, Refused, Use};
 use crate::parse::json::{Node, Value};
+use crate::parse::list::List;
 use crate::parse::nearest::nearest;
 use crate::parse::verity::{Tree, Verity};
 
@@ -22,6 +24,10 @@ pub struct Annotations<'a> {
     pub on_exit: OnExit,
     /// `berth.stop-timeout`: how long it may take to stop before it is killed.
     pub stop_timeout: Option<Duration>,
+    /// `berth.restart`: whether it is started again when it has ended.
+    pub restart: Restart,
+    /// `berth.after`: the containers that are started before it.
+    pub after: List<'a>,
     /// `berth.image`: the file in the bundle that holds the root filesystem; a relative path.
     pub image: Option<&'a str>,
     /// `berth.verity`: the root hash of the image, and where in the file its tree is. Only with an image.
@@ -41,6 +47,20 @@ pub enum RootSwitch {
     Move,
     /// `chroot` alone.
     Chroot,
+}
+
+/// Whether a container is started again when it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// Never.
+    No,
+    /// When it did not end well.
+    OnFailure {
+        /// At most so often; not 0.
+        max: Option<u32>,
+    },
+    /// Always, until the machine ends.
+    Always,
 }
 
 /// Where a writable layer above the root filesystem is.
@@ -110,8 +130,36 @@ const KEYS: &[Key] = &[
         name: "berth.stop-timeout",
         accepts: "seconds, 0 to 4294967295",
         set: |annotations, value| {
-            let seconds: u32 = value.parse().ok().filter(|_| !value.starts_with('+'))?;
-            annotations.stop_timeout = Some(Duration::from_secs(seconds.into()));
+            annotations.stop_timeout = Some(Duration::from_secs(number(value)?.into()));
+            Some(())
+        },
+    },
+    Key {
+        name: "berth.restart",
+        accepts: "no, always, on-failure or on-failure:N, for N restarts at most",
+        set: |annotations, value| {
+            annotations.restart = match value {
+                "no" => Restart::No,
+                "always" => Restart::Always,
+                "on-failure" => Restart::OnFailure { max: None },
+                _ => {
+                    let max = number(value.strip_prefix("on-failure:")?)?;
+                    Restart::OnFailure {
+                        max: (max > 0).then_some(Some(max))?,
+                    }
+                }
+            };
+            Some(())
+        },
+    },
+    Key {
+        name: "berth.after",
+        accepts: "containers, a comma list",
+        set: |annotations, value| {
+            annotations.after = match value {
+                "" => List::default(),
+                _ => List::parse(value, |id| container_id(id.as_bytes()).is_ok())?,
+            };
             Some(())
         },
     },
@@ -187,8 +235,10 @@ const KEYS: &[Key] = &[
     },
 ];
 
-/// Annotations that later versions act on, and the value that asks for what happens anyway.
-const LATER: [(&str, &str); 2] = [("berth.restart", "no"), ("berth.after", "")];
+/// A number without a sign.
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|_| !text.starts_with('+'))
+}
 
 impl Default for Annotations<'_> {
     fn default() -> Self {
@@ -197,6 +247,8 @@ impl Default for Annotations<'_> {
             console: false,
             on_exit: OnExit::Continue,
             stop_timeout: None,
+            restart: Restart::No,
+            after: List::default(),
             image: None,
             verity: None,
             overlay: None,
@@ -222,15 +274,9 @@ impl<'a> Annotations<'a> {
                 let value = reader.string(value, field, Use::Name)?;
                 (key.set)(&mut annotations, value)
                     .ok_or_else(|| reader.bad(field, value, key.accepts))?;
-            } else if let Some((name, neutral)) = LATER.iter().find(|(name, _)| key.is(name)) {
-                let field = Field::from(*name);
-                if reader.string(value, field, Use::Name)? != *neutral {
-                    return Err(reader.unsupported(field));
-                }
             } else {
                 let key = reader.store(key)?;
-                let known = KEYS.iter().map(|key| key.name);
-                let nearest = nearest(key, known.chain(LATER.iter().map(|(name, _)| *name)));
+                let nearest = nearest(key, KEYS.iter().map(|key| key.name));
                 return Err(reader.refuse(ConfigError::UnknownAnnotation { key, nearest }));
             }
         }
@@ -248,10 +294,8 @@ impl<'a> Annotations<'a> {
             console: self.console,
             on_exit: self.on_exit,
             stop_timeout: self.stop_timeout,
-            image: None,
-            verity: None,
-            overlay: None,
-            landlock: Landlock::default(),
+            restart: self.restart,
+            ..Annotations::default()
         }
     }
 }

@@ -398,11 +398,6 @@ fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
             r#""seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent"}"#,
             "linux.seccomp.listenerPath",
         ),
-        (
-            "",
-            r#""annotations": {"berth.restart": "always"}"#,
-            "berth.restart",
-        ),
     ] {
         let expected = format!("{name} is not supported yet");
         assert_eq!(refusal(extended(object, member)), expected);
@@ -1042,6 +1037,61 @@ fn a_writable_layer_is_in_memory_or_in_a_directory() {
         refusal(with_value("")),
         r#"berth.overlay is ""; it takes tmpfs, or the path of a directory"#
     );
+}
+
+#[test]
+fn a_container_is_started_again_as_its_annotation_says() {
+    let with_value = |value: &str| {
+        let member = format!(r#""annotations": {{"berth.restart": "{value}"}}"#);
+        extended("", &member)
+    };
+    for (value, expected) in [
+        ("no", Restart::No),
+        ("always", Restart::Always),
+        ("on-failure", Restart::OnFailure { max: None }),
+        ("on-failure:3", Restart::OnFailure { max: Some(3) }),
+    ] {
+        with(with_value(value).as_bytes(), |result| {
+            let annotations = result.unwrap().annotations;
+            assert_eq!(annotations.at_run_time().restart, expected);
+        });
+    }
+    for value in [
+        "",
+        "yes",
+        "always:3",
+        "on-failure:",
+        "on-failure:0",
+        "on-failure:+1",
+        "on-failure:x",
+    ] {
+        let expected = format!(
+            r#"berth.restart is "{value}"; it takes no, always, on-failure or on-failure:N, for N restarts at most"#
+        );
+        assert_eq!(refusal(with_value(value)), expected);
+    }
+}
+
+#[test]
+fn a_container_is_started_after_others_by_their_names() {
+    let with_value = |value: &str| {
+        let member = format!(r#""annotations": {{"berth.after": "{value}"}}"#);
+        extended("", &member)
+    };
+    for (value, expected) in [
+        ("db", &["db"][..]),
+        ("db,my.cache", &["db", "my.cache"]),
+        ("", &[]),
+    ] {
+        with(with_value(value).as_bytes(), |result| {
+            let after = result.unwrap().annotations.after;
+            assert_eq!(after.iter().collect::<Vec<_, 2>>(), expected);
+        });
+    }
+    for value in ["db,", "db, cache", "..", "a/b"] {
+        let expected = format!(r#"berth.after is "{value}"; it takes containers, a comma list"#);
+        assert_eq!(refusal(with_value(value)), expected);
+    }
 }
 
 #[test]

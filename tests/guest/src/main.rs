@@ -1,6 +1,7 @@
 //! Runs inside the virtual machines of the tests, as the program of a container or as `init=`, and prints what it sees.
 //! `guest <what> [arguments]`, or `/prepare` before berth; it is linked statically, because there is nothing else where it runs.
 
+mod attempts;
 mod calls;
 mod command;
 mod engine;
@@ -61,6 +62,11 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["identity"] => facts::identity()?,
         ["clocks"] => facts::clocks(),
         ["exit", status] => return Ok(ExitCode::from(status.parse::<u8>()?)),
+        ["attempt", number, file] => return attempts::attempt(number.parse()?, file),
+        ["attempt-and-leave", number, file] => {
+            attempts::leave()?;
+            return attempts::attempt(number.parse()?, file);
+        }
         ["copy"] => facts::copy()?,
         ["append", file, text] => facts::append(file, text)?,
         ["terminal"] => facts::terminal()?,

@@ -1,0 +1,366 @@
+//! What is to be started, and when: each container once, after those that it waits for (`berth.after`), and perhaps again
+//! (`berth.restart`).
+//!
+//! To wait for another is an order, not a condition: it is over when it is known whether the other's program runs, and if it
+//! could not be started, this one is started all the same. Who waits for itself by way of others is refused, and whoever waits for
+//! those does so no longer.
+//!
+//! Only values; what is started is the loop's to know.
+
+use core::time::Duration;
+
+use super::policy::Phase;
+use super::restart::Restarts;
+use crate::container::{BUNDLES_MAX, Id};
+use crate::error::SUBJECT_MAX;
+use crate::parse::config::Restart;
+use crate::parse::list::List;
+use crate::sys::clock::Moment;
+use crate::sys::process::Status;
+use crate::text::Text;
+
+/// Containers, by their places in the list.
+pub(super) type Set = u64;
+
+const _: () = assert!(BUNDLES_MAX <= Set::BITS as usize);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Until it is known of all these whether their programs run.
+    Waiting(Set),
+    /// It is being set up.
+    Starting,
+    /// Its program runs, since then.
+    Running(Moment),
+    /// Until then, and then it is started again. It ended so.
+    Resting(Moment, Status),
+    /// It will not be started any more.
+    Over,
+}
+
+struct Job {
+    id: Id,
+    state: State,
+    restarts: Restarts,
+}
+
+/// All containers, in the order of their names.
+pub(super) struct Jobs(heapless::Vec<Job, BUNDLES_MAX>);
+
+impl Jobs {
+    /// To be started at once.
+    pub(super) fn new(ids: impl Iterator<Item = Id>) -> Self {
+        Self(
+            ids.map(|id| Job {
+                id,
+                state: State::Waiting(0),
+                restarts: Restarts::NONE,
+            })
+            .collect(),
+        )
+    }
+
+    pub(super) fn indices(&self) -> core::ops::Range<usize> {
+        0..self.0.len()
+    }
+
+    pub(super) fn id(&self, index: usize) -> Id {
+        self.0
+            .get(index)
+            .map(|job| job.id.clone())
+            .unwrap_or_default()
+    }
+
+    fn set(&mut self, index: usize, state: State) {
+        if let Some(job) = self.0.get_mut(index) {
+            job.state = state;
+        }
+    }
+
+    /// Those with these names.
+    ///
+    /// # Errors
+    /// The name that none has.
+    pub(super) fn named<'l>(&self, ids: List<'l>) -> Result<Set, &'l str> {
+        ids.iter().try_fold(0, |set, id| {
+            let found = self.0.iter().position(|job| job.id == id);
+            found.map(|index| set | bit(index)).ok_or(id)
+        })
+    }
+
+    /// The container waits for these.
+    pub(super) fn wait(&mut self, index: usize, others: Set) {
+        self.set(index, State::Waiting(others));
+    }
+
+    /// It is being set up.
+    pub(super) fn starts(&mut self, index: usize) {
+        self.set(index, State::Starting);
+    }
+
+    /// Its program runs. Whether for the first time.
+    pub(super) fn runs(&mut self, index: usize, now: Moment) -> bool {
+        self.set(index, State::Running(now));
+        self.0.get(index).is_some_and(|job| job.restarts.count == 0)
+    }
+
+    /// It could not be started, and nobody tries again.
+    pub(super) fn failed(&mut self, index: usize) {
+        self.set(index, State::Over);
+    }
+
+    /// Its program has ended. If it shall be started again: for which time, and how long it rests before.
+    pub(super) fn ended(
+        &mut self,
+        index: usize,
+        restart: Restart,
+        status: Status,
+        phase: Phase,
+        now: Moment,
+    ) -> Option<(u32, Duration)> {
+        let job = self.0.get_mut(index)?;
+        let ran = match job.state {
+            State::Running(since) => Duration::from_micros(now - since),
+            _ => Duration::ZERO,
+        };
+        let rest = job.restarts.next(restart, status, ran, phase);
+        job.state = rest.map_or(State::Over, |rest| State::Resting(now + rest, status));
+        rest.map(|rest| (job.restarts.count, rest))
+    }
+
+    /// None is started any more. Calls `ended` with how those ended that rest.
+    pub(super) fn abandon(&mut self, mut ended: impl FnMut(Status)) {
+        for job in &mut self.0 {
+            match job.state {
+                State::Waiting(_) => job.state = State::Over,
+                State::Resting(_, status) => {
+                    job.state = State::Over;
+                    ended(status);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Those that wait for themselves by way of others.
+    pub(super) fn circles(&self) -> Set {
+        let is_on_one = |index: &usize| {
+            // No way is longer than there are containers.
+            let reached = self
+                .indices()
+                .fold(self.awaited(*index), |set, _| self.beyond(set));
+            reached & bit(*index) != 0
+        };
+        self.indices()
+            .filter(is_on_one)
+            .fold(0, |set, index| set | bit(index))
+    }
+
+    /// From a container on a circle back to it, by the shortest way: `a, b, a`.
+    #[inline(never)]
+    pub(super) fn way_back(&self, start: usize) -> Text<SUBJECT_MAX> {
+        let mut way = Text::new(self.id(start));
+        let mut here = start;
+        for _ in self.indices() {
+            let next = each(self.awaited(here)).min_by_key(|next| self.distance(*next, start));
+            here = next.unwrap_or(start);
+            way.push(format_args!(", {}", self.id(here)));
+            if here == start {
+                break;
+            }
+        }
+        way
+    }
+
+    /// How many steps it takes from one to the other; more than there are containers if there is no way.
+    fn distance(&self, from: usize, to: usize) -> usize {
+        let mut reached = bit(from);
+        let mut steps = 0;
+        while reached & bit(to) == 0 && steps <= self.0.len() {
+            reached = self.beyond(reached);
+            steps += 1;
+        }
+        steps
+    }
+
+    /// These, and all that any of them waits for.
+    fn beyond(&self, set: Set) -> Set {
+        each(set).fold(set, |set, index| set | self.awaited(index))
+    }
+
+    /// What the container waits for, started or not.
+    fn awaited(&self, index: usize) -> Set {
+        match self.0.get(index).map(|job| job.state) {
+            Some(State::Waiting(others)) => others,
+            _ => 0,
+        }
+    }
+
+    /// One that can be started now: it waits for nobody any more, or has rested; and `is_free` says that nothing is left of its
+    /// last run.
+    pub(super) fn due(&self, now: Moment, is_free: impl Fn(usize) -> bool) -> Option<usize> {
+        let is_unknown = |job: &Job| matches!(job.state, State::Waiting(_) | State::Starting);
+        let unknown = self.where_(is_unknown);
+        let is_due = |index: &usize| match self.0.get(*index).map(|job| job.state) {
+            Some(State::Waiting(others)) => others & unknown == 0,
+            Some(State::Resting(until, _)) => until <= now && is_free(*index),
+            _ => false,
+        };
+        self.indices().find(is_due)
+    }
+
+    /// When the next has rested of those that `is_free` says are.
+    pub(super) fn deadline(&self, is_free: impl Fn(usize) -> bool) -> Option<Moment> {
+        let rests = self
+            .0
+            .iter()
+            .enumerate()
+            .filter_map(|(index, job)| match job.state {
+                State::Resting(until, _) if is_free(index) => Some(until),
+                _ => None,
+            });
+        rests.min()
+    }
+
+    /// Whether any has not been started yet, for whom it waits.
+    pub(super) fn are_waiting(&self) -> bool {
+        self.where_(|job| matches!(job.state, State::Waiting(_))) != 0
+    }
+
+    /// Whether any will be started, now or later.
+    pub(super) fn are_pending(&self) -> bool {
+        self.where_(|job| matches!(job.state, State::Waiting(_) | State::Resting(..))) != 0
+    }
+
+    fn where_(&self, is_it: impl Fn(&Job) -> bool) -> Set {
+        let found = self.0.iter().enumerate().filter(|(_, job)| is_it(job));
+        found.fold(0, |set, (index, _)| set | bit(index))
+    }
+}
+
+const fn bit(index: usize) -> Set {
+    1 << index
+}
+
+/// The members of a set.
+pub(super) fn each(set: Set) -> impl Iterator<Item = usize> {
+    (0..BUNDLES_MAX).filter(move |index| set & bit(*index) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment(0);
+
+    fn jobs(names: &[&str]) -> Jobs {
+        Jobs::new(names.iter().map(|name| Id::try_from(*name).unwrap()))
+    }
+
+    /// Jobs `a`, `b`, … that wait for those whose letters follow.
+    fn waiting(waits: &[&str]) -> Jobs {
+        let mut jobs = jobs(&["a", "b", "c", "d", "e"][..waits.len()]);
+        for (index, others) in waits.iter().enumerate() {
+            let others = others.bytes().map(|name| bit(usize::from(name - b'a')));
+            jobs.wait(index, others.fold(0, |set, other| set | other));
+        }
+        jobs
+    }
+
+    fn due(jobs: &Jobs) -> Option<usize> {
+        jobs.due(NOW, |_| true)
+    }
+
+    #[test]
+    fn containers_are_found_by_their_names() {
+        let jobs = jobs(&["db", "web"]);
+        let list = |text| List::parse(text, |_| true).unwrap();
+        assert_eq!(jobs.named(list("web,db")), Ok(3));
+        assert_eq!(jobs.named(List::default()), Ok(0));
+        assert_eq!(jobs.named(list("db,wep")), Err("wep"));
+    }
+
+    #[test]
+    fn one_is_started_when_it_is_known_of_the_others_whether_they_run() {
+        let mut jobs = waiting(&["bc", "", ""]);
+        assert_eq!(due(&jobs), Some(1));
+        jobs.starts(1);
+        assert_eq!(due(&jobs), Some(2));
+        jobs.failed(2);
+        assert_eq!(due(&jobs), None);
+        assert!(jobs.are_waiting() && jobs.are_pending());
+        assert!(jobs.runs(1, NOW));
+        assert_eq!(due(&jobs), Some(0));
+        jobs.starts(0);
+        assert!(!jobs.are_waiting() && !jobs.are_pending());
+        assert_eq!(due(&jobs), None);
+    }
+
+    #[test]
+    fn who_waits_for_itself_is_told_by_which_way() {
+        for (waits, expected) in [
+            (&["a"][..], &[(0, "a, a")][..]),
+            (&["b", "a"], &[(0, "a, b, a"), (1, "b, a, b")]),
+            (&["b", "c", "b"], &[(1, "b, c, b"), (2, "c, b, c")]),
+            (
+                &["be", "c", "a", "", "d"],
+                &[(0, "a, b, c, a"), (1, "b, c, a, b"), (2, "c, a, b, c")],
+            ),
+            (
+                &["bc", "d", "a", "a"],
+                &[
+                    (0, "a, c, a"),
+                    (1, "b, d, a, b"),
+                    (2, "c, a, c"),
+                    (3, "d, a, b, d"),
+                ],
+            ),
+            (&["b", "c", "", "abc"], &[]),
+        ] {
+            let jobs = waiting(waits);
+            let found: Vec<_> = each(jobs.circles())
+                .map(|index| (index, jobs.way_back(index)))
+                .collect();
+            let found: Vec<_> = found
+                .iter()
+                .map(|(index, way)| (*index, way.as_str()))
+                .collect();
+            assert_eq!(found, expected, "{waits:?}");
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_circle_is_started_when_it_was_refused() {
+        let mut jobs = waiting(&["b", "c", "b"]);
+        assert_eq!(due(&jobs), None);
+        each(jobs.circles()).for_each(|index| jobs.failed(index));
+        assert_eq!(due(&jobs), Some(0));
+    }
+
+    #[test]
+    fn one_that_rests_is_started_when_that_is_over_and_nothing_is_left_of_it() {
+        let mut jobs = jobs(&["a"]);
+        jobs.starts(0);
+        assert!(jobs.runs(0, NOW));
+        let always = Restart::Always;
+        let bad = Status::Exited(1);
+        let rest = jobs.ended(0, always, bad, Phase::Running, NOW);
+        assert_eq!(rest, Some((1, Duration::from_millis(100))));
+        let until = Moment(100_000);
+        assert_eq!(jobs.deadline(|_| true), Some(until));
+        assert_eq!(jobs.deadline(|_| false), None);
+        assert_eq!(jobs.due(Moment(99_999), |_| true), None);
+        assert_eq!(jobs.due(until, |_| false), None);
+        assert_eq!(jobs.due(until, |_| true), Some(0));
+        assert!(jobs.are_pending() && !jobs.are_waiting());
+        jobs.starts(0);
+        assert!(!jobs.runs(0, until));
+        let rest = jobs.ended(0, always, bad, Phase::Running, Moment(20_000_000));
+        assert_eq!(rest, Some((2, Duration::from_millis(100))));
+
+        let mut statuses = Vec::new();
+        jobs.abandon(|status| statuses.push(status));
+        assert_eq!(statuses, [bad]);
+        assert!(!jobs.are_pending());
+    }
+}
