@@ -12,7 +12,7 @@ use super::document::Writer;
 use super::output::Output;
 use super::{Call, Subcommand, Tell, Told};
 use crate::error::{Code, During, Fault, Op};
-use crate::parse::config::{Config, ConfigError, MAX_SIZE};
+use crate::parse::config::{Config, ConfigError, MAX_SIZE, OF_PID_1};
 use crate::parse::json::{self, Node, Value};
 use crate::sys::buffer::Buffer;
 use crate::sys::fs;
@@ -31,6 +31,9 @@ pub(super) const COMMAND: Subcommand = Subcommand {
 
 /// How many things may be refused; the rest is not looked at.
 const REFUSALS_MAX: usize = 64;
+
+/// What the path of an annotation begins with.
+const ANNOTATION: &str = "annotations.";
 
 /// Room for a document, with a value in it replaced.
 type Document = Buffer<{ MAX_SIZE + 1 }>;
@@ -149,7 +152,10 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
 fn culprit(document: &str, root: Value<'_>, message: &str) -> Option<(usize, usize)> {
     let mut found = None;
     each(root, &mut Place::new(), &mut |place, value, _| {
-        let rest = message.strip_prefix(place).filter(|_| !place.is_empty());
+        // Of an annotation, a message has the key alone.
+        let key = place.strip_prefix(ANNOTATION).unwrap_or(place);
+        let names = [place, key].into_iter().filter(|name| !name.is_empty());
+        let rest = names.filter_map(|name| message.strip_prefix(name)).next();
         if rest.is_some_and(|rest| rest.starts_with([' ', ':']))
             && !matches!(value.node(), Node::Null)
         {
@@ -206,8 +212,10 @@ fn tell(
             let rest = place.strip_prefix(path).filter(|_| !path.is_empty());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         });
+        let key = place.strip_prefix(ANNOTATION).unwrap_or_default();
         let (word, why) = match (is_warned_of, is_acted_on) {
             (true, _) => ("ignored", ": not supported yet"),
+            (false, true) if OF_PID_1.contains(&key) => ("done", ": by PID 1 only"),
             (false, true) => ("done", ""),
             (false, false) => ("ignored", ": not a field for this machine"),
         };

@@ -5,9 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use berth_initramfs::Compression;
 use berth_qemu::disk::Fs;
 use berth_qemu::vm::{Ended, Outcome};
-use berth_tests::{Lab, Shared, disk, guest, line};
+use berth_tests::{Lab, MODULES, Shared, disk, guest, line};
 
 use crate::{Case, cases};
 
@@ -32,8 +33,9 @@ fn boot(lab: &Lab) -> Result<Outcome> {
         .copy(lab.init.clone(), "bin/berth")
         .directory("cases");
     let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(256))?;
+    let spec = lab.spec()?.load(MODULES).load(["overlay"]);
     let vm = lab
-        .machine("command")?
+        .machine_with("command", &spec.build(Compression::Zstd)?)
         .append("root=/dev/vda1 init=/bin/guest -- init command-cases /bin/berth /cases")
         .blk(&root)
         .deadline(DEADLINE)

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::Compression;
 use berth_qemu::disk::{Disk, Fs};
-use berth_qemu::vm::{Ended, Event, Outcome};
+use berth_qemu::vm::{Ended, Event, Outcome, Vm};
 use berth_tests::{Bundle, Lab, MODULES, Seen, Shared, disk, field};
 use serde_json::{Value, json};
 
@@ -35,16 +35,15 @@ fn restarts(bundle: Bundle, how: &str) -> Bundle {
     bundle.annotation("berth.restart", how)
 }
 
-fn boot(lab: &Lab, name: &str, bundles: Vec<Bundle>) -> Result<berth_qemu::vm::Vm> {
+fn boot(lab: &Lab, name: &str, bundles: Vec<Bundle>) -> Result<Vm> {
     let spec = lab.spec()?.load(MODULES).load(["overlay"]);
     let root = Disk::mbr(0xb0a7_0001)
         .partition(Fs::ext4(disk::LABEL, disk::EXT4_UUID, disk::files(bundles)?).mib(300))
         .build()?;
-    Ok(lab
-        .machine_with(name, &spec.build(Compression::Zstd)?)
+    lab.machine_with(name, &spec.build(Compression::Zstd)?)
         .append("root=/dev/vda1")
         .blk(&root)
-        .start()?)
+        .start()
 }
 
 fn boot_restarted(lab: &Lab) -> Result<Outcome> {

@@ -38,6 +38,15 @@ pub struct Annotations<'a> {
     pub landlock: Landlock<'a>,
 }
 
+/// Those that ask something of PID 1, and nothing of who else starts the container.
+pub const OF_PID_1: [&str; 5] = [
+    "berth.after",
+    "berth.console",
+    "berth.on-exit",
+    "berth.restart",
+    "berth.stop-timeout",
+];
+
 /// How a container gets onto its root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootSwitch {

@@ -36,7 +36,7 @@ pub mod sysctl;
 pub mod time_offsets;
 pub mod user;
 
-pub use annotations::{Annotations, OnExit, Overlay, Restart, RootSwitch};
+pub use annotations::{Annotations, OF_PID_1, OnExit, Overlay, Restart, RootSwitch};
 pub use cgroups_path::CgroupsPath;
 pub use confine::{Confinement, Device, NodeKind};
 pub use error::{ConfigError, Field};

@@ -20,6 +20,8 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing hooks_are_run_in_their_order,
     Nothing options_of_other_runtimes_are_accepted,
     Nothing systemd_is_not_pretended_to_be_asked,
+    Nothing annotations_for_pid_1_keep_no_container_from_running,
+    Overlay changes_go_to_the_layer_of_the_bundle,
 ];
 
 fn pid_file_has_the_number_of_the_first_process(lab: &Lab) -> Result<()> {
@@ -241,5 +243,38 @@ fn systemd_is_not_pretended_to_be_asked(lab: &Lab) -> Result<()> {
     ] {
         lab.fails(words, 125, &["not systemd", "[B070]"])?;
     }
+    Ok(())
+}
+
+/// There is nobody here who would start a container again, or knows of others.
+fn annotations_for_pid_1_keep_no_container_from_running(lab: &Lab) -> Result<()> {
+    const VALUES: [(&str, &str); 4] = [
+        ("berth.restart", "always"),
+        ("berth.after", "nobody"),
+        ("berth.on-exit", "shutdown"),
+        ("berth.stop-timeout", "1"),
+    ];
+    lab.bundle_with("b", &["say", "hello"], |config| {
+        config["annotations"] = VALUES.into_iter().collect();
+    })?;
+    ensure!(lab.ok(&["run", "--bundle", "b", "one"])? == "hello\n");
+    let told = lab.ok(&["check", "b"])?;
+    for (name, _) in VALUES {
+        let line = format!("done     annotations.{name}: by PID 1 only");
+        ensure!(told.lines().any(|told| told == line), "{told}");
+    }
+    Ok(())
+}
+
+fn changes_go_to_the_layer_of_the_bundle(lab: &Lab) -> Result<()> {
+    let words = ["leave", "/left", "by the container"];
+    lab.bundle_with("b", &words, |config| {
+        config["annotations"] = json!({ "berth.overlay": "layer" });
+        config["root"]["readonly"] = json!(false);
+    })?;
+    lab.ok(&["run", "--bundle", "b", "one"])?;
+    let bundle = lab.directory.join("b");
+    ensure!(fs::read_to_string(bundle.join("layer/upper/left"))? == "by the container");
+    ensure!(!bundle.join("rootfs/left").exists());
     Ok(())
 }

@@ -36,6 +36,12 @@ pub(super) fn has_controllers() -> bool {
     controllers.is_ok_and(|names| names.split_whitespace().any(|name| name == "pids"))
 }
 
+/// Whether the kernel has this filesystem.
+pub(super) fn has_filesystem(name: &str) -> bool {
+    let known = fs::read_to_string("/proc/filesystems");
+    known.is_ok_and(|known| known.split_whitespace().any(|one| one == name))
+}
+
 /// On a machine that has both versions of control groups, has the second where it is on others: in a mount namespace of this
 /// process and of those that it starts.
 pub(super) fn prepare() -> Result<()> {

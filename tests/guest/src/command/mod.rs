@@ -26,6 +26,8 @@ pub(crate) enum Need {
     Group,
     /// One that can have limits.
     Controllers,
+    /// Overlays.
+    Overlay,
 }
 
 impl Need {
@@ -35,6 +37,9 @@ impl Need {
             Self::Group if !lab::has_groups() => Some("a cgroup2 filesystem at /sys/fs/cgroup"),
             Self::Controllers if !lab::has_controllers() => {
                 Some("controllers in a cgroup2 filesystem at /sys/fs/cgroup")
+            }
+            Self::Overlay if !lab::has_filesystem("overlay") => {
+                Some("overlay in /proc/filesystems")
             }
             _ => None,
         }

@@ -160,6 +160,7 @@ fn check_tells_of_every_field_what_becomes_of_it(lab: &Lab) -> Result<()> {
     lab.bundle_with("b", &["say", "hello"], |config| {
         config["linux"]["mountLabel"] = json!("x");
         config["annotations"]["berth.consol"] = json!("true");
+        config["annotations"]["berth.restart"] = json!("never");
         config["process"]["cwd"] = json!("relative");
     })?;
     let output = lab.call(&["check", "b"])?;
@@ -167,6 +168,7 @@ fn check_tells_of_every_field_what_becomes_of_it(lab: &Lab) -> Result<()> {
     for start in [
         "refused  linux.mountLabel",
         "refused  annotations.berth.consol: there is no annotation berth.consol, perhaps berth.console",
+        "refused  berth.restart is \"never\"",
         "refused  process.cwd is \"relative\"",
     ] {
         ensure!(
