@@ -51,7 +51,11 @@ fn boot_restarted(lab: &Lab) -> Result<Outcome> {
         .set("/hostname", Value::Null)
         .namespaces(&["mount"])
         .runs(["/bin/guest", "attempt-and-leave", "3", "/tmp/attempts"]);
-    let hook = json!([{ "path": "/bin/berth-test-no-such-hook" }]);
+    // What comes of `flaky` comes later than the time for which the one with this hook would rest.
+    let hook = json!([{
+        "path": "/containers/hooked/rootfs/bin/guest",
+        "args": ["guest", "wait-for", "/containers/flaky/rootfs/tmp/attempts.done"],
+    }]);
     let bundles = vec![
         restarts(attempts("flaky", "3"), "on-failure"),
         restarts(attempts("limited", "9"), "on-failure:2"),
@@ -177,7 +181,13 @@ fn layer_in_a_directory_is_there_at_the_next_start_and_one_in_memory_is_not(
 fn container_is_started_again_when_nothing_is_left_of_it(lab: &Lab) -> Result<()> {
     let outcome = RESTARTED.outcome(lab)?;
     ran(&outcome, "leaves", 0, &[100, 200])?;
-    ran(&outcome, "hooked", 0, &[100])
+    ran(&outcome, "hooked", 0, &[100])?;
+    let last_start = |id| {
+        let is_it = |event: &Event| event.is_container(id, "started");
+        outcome.events.iter().rposition(is_it)
+    };
+    ensure!(last_start("flaky") < last_start("hooked"));
+    Ok(())
 }
 
 fn status_is_that_of_the_last_run(lab: &Lab) -> Result<()> {
