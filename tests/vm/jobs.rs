@@ -233,10 +233,16 @@ fn machine_that_ends_starts_nothing_again(lab: &Lab) -> Result<()> {
 
 fn boot_ordered(lab: &Lab) -> Result<Outcome> {
     let after = |id, others| Bundle::new(id).annotation("berth.after", others);
+    // Its set-up takes longer than that of others, which could overtake it.
+    let hook = json!([{
+        "path": "/containers/c-first/rootfs/bin/guest",
+        "args": ["guest", "wait-for", "/containers/k-other/rootfs/tmp/ready"],
+    }]);
     let bundles = vec![
         after("a-last", "b-middle,c-first"),
         after("b-middle", "c-first"),
-        Bundle::new("c-first"),
+        Bundle::new("c-first").set("/hooks", json!({ "createRuntime": hook })),
+        Bundle::new("k-other").runs(["/bin/guest", "leave", "/tmp/ready", ""]),
         Bundle::new("d-fails").runs(["/bin/nothing"]),
         Bundle::new("d-wrong").text("{"),
         after("e-undaunted", "d-fails,d-wrong"),
