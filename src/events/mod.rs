@@ -7,8 +7,8 @@
 //! # Nothing waits for a reader
 //!
 //! Lines are queued in a bounded [`queue::Queue`] and written when the device takes them. A reader that does not keep up
-//! loses lines of container output, never an event about the boot or about the life of a container: a part of the queue is
-//! kept free for those.
+//! loses lines of container output before any event about the boot or about the life of a container: a part of the queue is kept
+//! free for those, and a part of that for the end.
 
 pub mod queue;
 
@@ -30,6 +30,9 @@ const QUEUE: usize = 64 * 1024;
 
 /// What output may not use of it.
 const RESERVED: usize = 16 * 1024;
+
+/// What is kept of that for how the machine ends.
+const LAST: usize = 8 * 1024;
 
 /// The status of a failure of berth's own, in [`Event::End`].
 pub const OWN_FAILURE: u8 = 125;
@@ -138,7 +141,7 @@ pub enum Event<'a> {
         /// The line; a longer one comes in pieces.
         line: &'a str,
     },
-    /// Lines of output that the reader of the stream was too slow for.
+    /// Lines of output that the reader of the stream was too slow for; events, if it read nothing for long.
     Dropped {
         /// How many.
         lines: u64,
@@ -336,8 +339,14 @@ impl Events {
     /// Adds an event, at this moment, and writes what the device takes.
     pub fn emit(&mut self, event: Event<'_>) {
         self.note_dropped();
-        // Nothing but output comes often enough to fill what is reserved; were it to, the event would be lost.
-        let _ = self.enqueue(event, 0);
+        // Containers that are started again for days while nobody reads fill even what is reserved, but not that for the end.
+        let keep_free = match event {
+            Event::Failure { .. } | Event::Report { .. } | Event::End { .. } => 0,
+            _ => LAST,
+        };
+        if !self.enqueue(event, keep_free) {
+            self.dropped = self.dropped.saturating_add(1);
+        }
         self.flush();
     }
 
@@ -595,6 +604,26 @@ mod tests {
         let len = rustix::io::read(&reader, &mut buffer).unwrap();
         let text = core::str::from_utf8(&buffer[..len]).unwrap();
         assert!(text.find("early").unwrap() < text.find("modules").unwrap());
+    }
+
+    #[test]
+    fn containers_that_are_started_again_for_days_leave_room_for_the_end() {
+        let mut events = Events::new();
+        for count in 0..10_000 {
+            events.emit(Event::Restarting {
+                id: "restless",
+                state: "restarting",
+                count,
+                us: 60_000_000,
+            });
+        }
+        assert!(events.dropped > 0);
+        let before = events.queue.len();
+        events.emit(Event::End {
+            status: 0,
+            action: "poweroff",
+        });
+        assert!(events.queue.len() > before);
     }
 
     #[test]

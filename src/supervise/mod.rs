@@ -3,7 +3,7 @@
 //! PID 1 sleeps in epoll_wait(2) until there is something to do: a signal, a uevent, output of a container, the end of a
 //! set-up, room on the console or on the event device, or a deadline. When none of these comes, it does not wake up.
 //!
-//! What is decided stands in [`policy`]; here it is carried out.
+//! What is decided stands in [`policy`], and which container is to be started when in [`jobs`]; here it is carried out.
 
 mod children;
 mod jobs;
