@@ -30,6 +30,7 @@ test: setup ## run the tests that need no virtual machine
 	$(CARGO) test -p berth-initramfs
 	$(CARGO) test -p berth-qemu --lib --bins
 	$(CARGO) test -p berth-tests --lib --bins
+	$(CARGO) test -p berth-tests --test config
 
 qemu-test: setup init guest ## run the command's tests and boot all virtual machines of the tests; `ARGS=name` only those
 	$(CARGO) test -p berth-qemu --test machine
