@@ -45,6 +45,13 @@ impl Bundle {
         }
     }
 
+    /// The same for another container.
+    #[must_use]
+    pub fn named(mut self, id: &str) -> Self {
+        self.id = id.to_owned();
+        self.set("/hostname", json!(id))
+    }
+
     /// The container's name.
     pub fn id(&self) -> &str {
         &self.id

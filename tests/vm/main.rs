@@ -23,6 +23,7 @@ mod jobs;
 mod landlock;
 mod layers;
 mod malformed;
+mod many;
 mod matrix;
 mod modules;
 mod mount_options;
@@ -113,6 +114,7 @@ const ALL: &[&[Case]] = &[
     layers::CASES,
     malformed::CASES,
     malformed::TABLE,
+    many::CASES,
     matrix::CASES,
     modules::CASES,
     mount_options::CASES,

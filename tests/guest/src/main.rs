@@ -74,6 +74,9 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["command-cases", berth, directory, names @ ..] => {
             return command::run(Path::new(berth), Path::new(directory), names);
         }
+        ["many", berth, image, count] => {
+            command::many(Path::new(berth), Path::new(image), count.parse()?)?;
+        }
         ["init", "command-cases", berth, directory] => init::command_cases(berth, directory)?,
         ["init", words @ ..] => init::run(words)?,
         ["power-off"] => init::power_off()?,

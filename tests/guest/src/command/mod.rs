@@ -7,6 +7,7 @@ mod engine;
 mod exec;
 mod lab;
 mod lifecycle;
+mod many;
 mod terminal;
 mod words;
 
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 
 use lab::Lab;
+pub(crate) use many::many;
 
 /// What a case needs that not every machine has.
 #[derive(Clone, Copy, PartialEq, Eq)]
