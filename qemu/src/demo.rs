@@ -7,7 +7,7 @@
 //! vfat has no links and no modes, so a rootfs is busybox itself and empty directories to mount on. The shell links busybox'
 //! applets into a tmpfs before it does anything else; the other two make do with what a shell can by itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::{Compression, Image, ModuleTree, Spec};
@@ -68,13 +68,20 @@ pub fn image(kernel: &Kernel, init: &Path) -> Result<Image> {
         .build(Compression::None)
 }
 
+/// The host's static busybox.
+///
+/// # Errors
+/// There is none.
+pub fn busybox() -> Result<PathBuf> {
+    program::find("busybox").context("busybox is not installed: run `berth-qemu setup`")
+}
+
 /// The bundles below `/containers`, for a disk.
 ///
 /// # Errors
 /// The host has no busybox.
 pub fn tree() -> Result<Tree> {
-    let busybox =
-        program::find("busybox").context("busybox is not installed: run `berth-qemu setup`")?;
+    let busybox = busybox()?;
     let mut tree = Tree::new();
     for (id, config, script) in BUNDLES {
         let bundle = Path::new("containers").join(id);

@@ -42,9 +42,11 @@ pub mod cross;
 pub mod demo;
 pub mod disk;
 pub mod kernel;
+pub mod rootfs;
 pub mod setup;
 pub mod terminal;
 pub mod tree;
 pub mod vm;
 
+pub use demo::busybox;
 pub use paths::{target_dir, vm_dir};

@@ -46,6 +46,7 @@ const NEEDS: &[Need] = &[
     need("cryptsetup", "cryptsetup-bin", "makes encrypted disks"),
     need("veritysetup", "cryptsetup-bin", "makes hash trees"),
     need("cpio", "cpio", "makes archives"),
+    need("umoci", "umoci", "unpacks an OCI image"),
     need(
         "busybox",
         "busybox-static",

@@ -15,6 +15,8 @@ fn main() -> Result<ExitCode> {
     // One at a time: the containers have the same names, and so the same control groups.
     arguments.test_threads = Some(1);
     let (guest, init) = (guest()?, init()?);
+    // They are looked for beside the directory of the cases.
+    berth_tests::real_bundles()?;
     let listed = Command::new(&guest).arg("command-list").output();
     let listed = listed.context("start the guest program")?;
     ensure!(listed.status.success(), "{listed:?}");

@@ -16,11 +16,13 @@
 mod bundle;
 pub mod disk;
 mod lab;
+mod real;
 mod seen;
 mod shared;
 
 pub use bundle::Bundle;
 pub use lab::{Lab, MODULES, guest, init};
+pub use real::{QUESTIONS, REAL, Real, real_bundles};
 pub use seen::{MountLine, Seen};
 pub use shared::Shared;
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use berth_initramfs::Compression;
 use berth_qemu::disk::Fs;
 use berth_qemu::vm::{Ended, Outcome};
-use berth_tests::{Lab, MODULES, Shared, disk, guest, line};
+use berth_tests::{Lab, MODULES, Shared, disk, guest, line, real_bundles};
 
 use crate::{Case, cases};
 
@@ -31,8 +31,9 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     let tree = disk::files([])?
         .copy(guest()?, "bin/guest")
         .copy(lab.init.clone(), "bin/berth")
+        .copy(real_bundles()?, "bundles")
         .directory("cases");
-    let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(256))?;
+    let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(400))?;
     let spec = lab.spec()?.load(MODULES).load(["overlay"]);
     let vm = lab
         .machine_with("command", &spec.build(Compression::Zstd)?)

@@ -5,6 +5,7 @@
 
 mod archive;
 mod boot;
+mod bundles;
 mod command;
 mod confine;
 mod containers;
@@ -94,6 +95,7 @@ pub(crate) use cases;
 const ALL: &[&[Case]] = &[
     archive::CASES,
     boot::CASES,
+    bundles::CASES,
     command::CASES,
     confine::CASES,
     containers::CASES,

@@ -60,10 +60,10 @@ fn received(listener: &UnixListener) -> Result<File> {
 }
 
 /// Lines from a terminal, of which the end is an error (pty(7)).
-struct Lines(BufReader<File>);
+pub(super) struct Lines(BufReader<File>);
 
 impl Lines {
-    fn next(&mut self) -> Result<String> {
+    pub(super) fn next(&mut self) -> Result<String> {
         let mut line = Vec::new();
         while !line.ends_with(b"\n") {
             if self.0.buffer().is_empty() {
@@ -151,13 +151,13 @@ fn terminal_and_socket_need_each_other(lab: &Lab) -> Result<()> {
 }
 
 /// A terminal of ours, and a command that has it.
-struct Ours {
-    outer: File,
+pub(super) struct Ours {
+    pub(super) outer: File,
     inner: OwnedFd,
 }
 
 impl Ours {
-    fn new(rows: u16, columns: u16) -> Result<Self> {
+    pub(super) fn new(rows: u16, columns: u16) -> Result<Self> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
         let outer = openpt(flags)?;
         grantpt(&outer)?;
@@ -182,7 +182,7 @@ impl Ours {
     }
 
     /// Starts the command on it, in a session of its own.
-    fn start(&self, command: &mut Command) -> Result<Child> {
+    pub(super) fn start(&self, command: &mut Command) -> Result<Child> {
         let stdio = || self.inner.try_clone().map(Stdio::from);
         command.stdin(stdio()?).stdout(stdio()?).stderr(stdio()?);
         let number = self.inner.as_raw_fd();
