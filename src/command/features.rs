@@ -5,8 +5,11 @@ use core::fmt::Write as _;
 
 use super::output::Output;
 use super::{Call, Subcommand, Told};
+use crate::parse::config::capabilities::{self, NAMES};
+use crate::parse::config::seccomp::{ACTIONS, FLAGS, OPERATORS, Words};
 use crate::parse::config::{HookKind, Kind, SPECIFICATION};
 use crate::parse::mount_options::{self, Meaning, WORDS};
+use crate::parse::seccomp::ARCHITECTURE_NAME;
 use crate::sys::path::path;
 
 pub(super) const COMMAND: Subcommand = Subcommand {
@@ -24,23 +27,42 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     // Failures of the output are told by `finish`.
     let _ = write!(
         output,
-        "{{\"ociVersionMin\":\"1.0.0\",\"ociVersionMax\":\"{SPECIFICATION}\",\"hooks\":"
+        "{{\"ociVersionMin\":\"1.0.0\",\"ociVersionMax\":\"{SPECIFICATION}\""
     );
-    list(
-        &mut output,
-        &mut HookKind::ALL.iter().map(|kind| kind.name()),
-    );
+    let hooks = &mut HookKind::ALL.iter().map(|kind| kind.name());
+    list(&mut output, "hooks", "", hooks);
     let _ = output.write_str(",\"mountOptions\":");
     mount_options(&mut output);
-    let _ = output.write_str(",\"linux\":{\"namespaces\":");
-    list(&mut output, &mut Kind::ALL.iter().map(|kind| kind.name()));
     let _ = output.write_str(concat!(
-        ",\"cgroup\":{\"v1\":false,\"v2\":true,\"systemd\":false,\"systemdUser\":false}",
-        ",\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false}",
-        ",\"intelRdt\":{\"enabled\":false}}}\n"
+        ",\"annotations\":{\"berth.version\":\"",
+        env!("CARGO_PKG_VERSION"),
+        "\"},\"potentiallyUnsafeConfigAnnotations\":[\"berth.\"]",
+        ",\"linux\":{\"cgroup\":{\"v1\":false,\"v2\":true,\"systemd\":false,\"systemdUser\":false,\"rdma\":true}",
+        ",\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false}",
+        ",\"mountExtensions\":{\"idmap\":{\"enabled\":true}}",
     ));
+    let namespaces = &mut Kind::ALL.iter().map(|kind| kind.name());
+    list(&mut output, "namespaces", "", namespaces);
+    let names = &mut NAMES.iter().copied();
+    list(&mut output, "capabilities", capabilities::PREFIX, names);
+    let _ = output.write_str(",\"seccomp\":{\"enabled\":true");
+    for (name, words) in SECCOMP {
+        let words = &mut words.0.iter().map(|(word, _)| *word);
+        list(&mut output, name, "", words);
+    }
+    let archs = &mut [ARCHITECTURE_NAME].into_iter();
+    list(&mut output, "archs", "", archs);
+    let _ = output.write_str("}}}\n");
     output.finish(call).map(|()| 0)
 }
+
+/// Every kernel that can start a container supports all flags that are known.
+const SECCOMP: [(&str, Words); 4] = [
+    ("actions", ACTIONS),
+    ("operators", OPERATORS),
+    ("knownFlags", FLAGS),
+    ("supportedFlags", FLAGS),
+];
 
 /// All words of mounts that this runtime acts on, and those that mean all mounts below.
 fn mount_options(output: &mut Output) {
@@ -63,11 +85,13 @@ fn mount_options(output: &mut Output) {
     let _ = output.write_str("]");
 }
 
-/// A list of words. None of ours needs an escape.
-fn list(output: &mut Output, words: &mut dyn Iterator<Item = &str>) {
+/// One more member, a list of words with `prefix` before each. None of ours needs an escape.
+#[inline(never)]
+fn list(output: &mut Output, name: &str, prefix: &str, words: &mut dyn Iterator<Item = &str>) {
+    let _ = write!(output, ",\"{name}\":");
     let mut separator = '[';
     for word in words {
-        let _ = write!(output, "{separator}\"{word}\"");
+        let _ = write!(output, "{separator}\"{prefix}{word}\"");
         separator = ',';
     }
     let _ = output.write_str("]");

@@ -19,11 +19,12 @@ use super::members::place;
 use super::reader::{Reader, Refused};
 use crate::parse::json::{Node, Text, Value};
 
-const PREFIX: &str = "CAP_";
+/// What the names begin with.
+pub const PREFIX: &str = "CAP_";
 
 /// All that there are, in the order of their numbers (include/uapi/linux/capability.h). The last came with Linux 5.9: every
 /// kernel that can start a container has them.
-const NAMES: [&str; 41] = [
+pub const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",

@@ -52,10 +52,10 @@ pub enum Operator {
 }
 
 /// Words and what each stands for, and what is said to one that is not among them.
-type Words = (&'static [(&'static str, u32)], &'static str);
+pub type Words = (&'static [(&'static str, u32)], &'static str);
 
 /// Numbers of [`Operator::ALL`].
-const OPERATORS: Words = (
+pub const OPERATORS: Words = (
     &[
         ("SCMP_CMP_NE", 0),
         ("SCMP_CMP_LT", 1),
@@ -81,7 +81,8 @@ impl Operator {
     ];
 }
 
-const ACTIONS: Words = (
+/// What can be done with a call, as a filter returns it.
+pub const ACTIONS: Words = (
     &[
         ("SCMP_ACT_ALLOW", Verdict::ALLOW.0),
         ("SCMP_ACT_ERRNO", Verdict::ERRNO.0),
@@ -96,7 +97,7 @@ const ACTIONS: Words = (
 );
 
 /// Flags (seccomp(2), SECCOMP_SET_MODE_FILTER).
-const FLAGS: Words = (
+pub const FLAGS: Words = (
     &[
         ("SECCOMP_FILTER_FLAG_TSYNC", 1),
         ("SECCOMP_FILTER_FLAG_LOG", 2),

@@ -6,6 +6,7 @@
 mod bundles;
 mod engine;
 mod exec;
+mod features;
 mod lab;
 mod lifecycle;
 mod many;
@@ -72,6 +73,7 @@ const ALL: &[&[Case]] = &[
     bundles::CASES,
     engine::CASES,
     exec::CASES,
+    features::CASES,
     lifecycle::CASES,
     terminal::CASES,
     words::CASES,

@@ -17,7 +17,6 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing output_that_cannot_be_written_is_a_failure,
     Nothing root_that_cannot_be_a_directory_is_named,
     Nothing check_tells_of_every_field_what_becomes_of_it,
-    Nothing features_are_those_of_the_specification,
     Group configuration_to_begin_with_is_one_that_runs,
 ];
 
@@ -186,30 +185,6 @@ fn check_tells_of_every_field_what_becomes_of_it(lab: &Lab) -> Result<()> {
         &["nothing/config.json: ENOENT", "[B051]"],
     )
     .map(drop)
-}
-
-fn features_are_those_of_the_specification(lab: &Lab) -> Result<()> {
-    let features: Value = serde_json::from_str(&lab.ok(&["features"])?)?;
-    let has = |pointer: &str, word: &str| {
-        let list = features.pointer(pointer).and_then(Value::as_array);
-        list.is_some_and(|list| list.iter().any(|one| one == word))
-    };
-    ensure!(features["ociVersionMin"] == "1.0.0", "{features}");
-    ensure!(has("/hooks", "createRuntime"), "{features}");
-    ensure!(
-        has("/mountOptions", "nosuid") && has("/mountOptions", "rro"),
-        "{features}"
-    );
-    ensure!(
-        has("/mountOptions", "rbind") && has("/mountOptions", "rslave"),
-        "{features}"
-    );
-    ensure!(has("/linux/namespaces", "pid"), "{features}");
-    ensure!(
-        features.pointer("/linux/cgroup/v2") == Some(&json!(true)),
-        "{features}"
-    );
-    Ok(())
 }
 
 fn configuration_to_begin_with_is_one_that_runs(lab: &Lab) -> Result<()> {
