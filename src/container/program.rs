@@ -2,6 +2,7 @@
 
 use core::convert::Infallible;
 
+use rustix::fs::{AtFlags, CWD, FileType, statat};
 use rustix::io::Errno;
 
 use crate::error::{During, Fault, Op};
@@ -12,6 +13,9 @@ use crate::sys::strings::Strings;
 
 /// Where programs are looked for without a `PATH` in `process.env`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The permissions to execute, in `st_mode`.
+const ANY_EXECUTE: u32 = 0o111;
 
 /// As large as all that a `config.json` can hold.
 type List = Strings<MAX_SIZE, MAX_STRINGS>;
@@ -44,21 +48,46 @@ impl Program {
     }
 
     /// Becomes the program. Returns only what went wrong.
-    #[inline(never)]
     pub(super) fn execute(&self) -> Result<Infallible, Fault> {
+        self.find(&|path| Err(self.try_path(path)))
+    }
+
+    /// Sees whether there is a program. That it can be executed by whom it will be, and that its interpreter is there, is not known
+    /// before it is.
+    ///
+    /// # Errors
+    /// `ENOENT` and the like, `EACCES` for what is no file or has no permission for anybody to execute it.
+    pub(super) fn look(&self) -> Result<(), Fault> {
+        self.find(&|path| match statat(CWD, path, AtFlags::empty()) {
+            Ok(stat) => {
+                let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+                let is_executable = stat.st_mode & ANY_EXECUTE != 0;
+                (is_file && is_executable)
+                    .then_some(())
+                    .ok_or(Errno::ACCESS)
+            }
+            // Root may be who cannot look (on a network's filesystem, or in a user namespace).
+            Err(Errno::ACCESS) => Ok(()),
+            Err(errno) => Err(errno),
+        })
+    }
+
+    /// Attempts the path, or those in PATH until one does.
+    #[inline(never)]
+    fn find<T>(&self, attempt: &dyn Fn(&str) -> Result<T, Errno>) -> Result<T, Fault> {
         let name = first_with("", &self.arguments).unwrap_or_default();
         if name.as_bytes().contains(&b'/') {
-            return Err(self.try_path(name)).during(Op::Exec, name);
+            return attempt(name).during(Op::Exec, name);
         }
         let search = first_with("PATH=", &self.variables).unwrap_or(DEFAULT_PATH);
         let mut errno = Errno::NOENT;
         for directory in search.split(':').filter(|part| !part.is_empty()) {
             let path = crate::sys::path::path(format_args!("{directory}/{name}"));
-            match path.map_or_else(|errno| errno, |path| self.try_path(&path)) {
-                Errno::NOENT | Errno::NOTDIR => {}
+            match path.and_then(|path| attempt(&path)) {
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
                 // Found, but not executable: worth more than "not found" if nothing better comes (execvp(3)).
-                Errno::ACCESS => errno = Errno::ACCESS,
-                other => return Err(other).during(Op::Exec, name),
+                Err(Errno::ACCESS) => errno = Errno::ACCESS,
+                other => return other.during(Op::Exec, name),
             }
         }
         Err(errno).during(Op::Exec, format_args!("{name} in PATH"))

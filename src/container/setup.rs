@@ -84,7 +84,11 @@ fn prepare_and_execute(
     // rights. Where root may not (on a network's filesystem, or in a user namespace), the user perhaps may.
     let entered = enter_working_directory(process.cwd);
     umask(Mode::from_raw_mode(process.user.umask));
+    // What is executed and what it is called with takes memory, before there may be a limit.
+    let program = ManuallyDrop::new(Program::new(process)?);
     if let Some(fifo) = fifo {
+        // Who makes a container is told that it has no program, not only who starts it.
+        program.look()?;
         hold(voice, &fifo)?;
     }
     if is_new {
@@ -97,7 +101,6 @@ fn prepare_and_execute(
     // Only now: what is held and the hooks are the runtime's.
     landlock::restrict(&config.annotations.landlock)?;
     // After the filter, as little is called as can be: what takes memory took it before, and is left to the end of the process.
-    let program = ManuallyDrop::new(Program::new(process)?);
     let filter = ManuallyDrop::new(filter);
     let install = || filter.as_ref().map_or(Ok(()), Filter::install);
     limits::apply(process)?;

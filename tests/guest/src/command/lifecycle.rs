@@ -22,7 +22,8 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing id_that_is_in_use_is_refused,
     Nothing of_creates_at_once_exactly_one_wins,
     Nothing bad_bundle_leaves_nothing_behind,
-    Nothing program_that_is_missing_is_told_by_start,
+    Nothing program_that_is_missing_is_told_by_create,
+    Nothing program_that_others_take_away_is_told_by_start,
     Nothing running_container_is_not_deleted_without_force,
     Nothing killed_run_does_not_block_the_next,
     Nothing container_that_is_not_there_is_named,
@@ -255,24 +256,70 @@ fn bad_bundle_leaves_nothing_behind(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn program_that_is_missing_is_told_by_start(lab: &Lab) -> Result<()> {
+fn program_that_is_missing_is_told_by_create(lab: &Lab) -> Result<()> {
+    for (program, path, status, says) in [
+        (
+            "/bin/nothing",
+            "/bin",
+            127,
+            "execute /bin/nothing for one: ENOENT",
+        ),
+        (
+            "/bin/guest/x",
+            "/bin",
+            126,
+            "execute /bin/guest/x for one: ENOTDIR",
+        ),
+        (
+            "nothing",
+            "/bin:/etc",
+            127,
+            "execute nothing in PATH for one: ENOENT",
+        ),
+        ("/etc", "/bin", 126, "execute /etc for one: EACCES"),
+        (
+            "/etc/plain",
+            "/bin",
+            126,
+            "execute /etc/plain for one: EACCES",
+        ),
+        (
+            "plain",
+            "/bin:/etc",
+            126,
+            "execute plain in PATH for one: EACCES",
+        ),
+    ] {
+        let bundle = lab.bundle_with("b", &[], |config| {
+            config["process"]["args"] = json!([program]);
+            config["process"]["env"] = json!([format!("PATH={path}")]);
+        })?;
+        fs::write(bundle.join("rootfs/etc/plain"), "no program")?;
+        for command in ["create", "run"] {
+            lab.fails(
+                &[command, "--bundle", "b", "one"],
+                status,
+                &[says, "[B054]"],
+            )?;
+        }
+        ensure!(lab.ok(&["list", "-q"])?.is_empty(), "something is left");
+    }
+    // What stands further down in PATH is found all the same.
     lab.bundle_with("b", &[], |config| {
-        config["process"]["args"] = json!(["/bin/nothing"])
+        config["process"]["args"] = json!(["guest", "exit", "4"]);
+        config["process"]["env"] = json!(["PATH=/nowhere:/etc:/bin"]);
     })?;
+    lab.fails(&["run", "--bundle", "b", "one"], 4, &[])
+        .map(drop)
+}
+
+fn program_that_others_take_away_is_told_by_start(lab: &Lab) -> Result<()> {
+    let bundle = lab.bundle("b", &["exit", "0"])?;
     lab.leaves(&["create", "--bundle", "b", "one"])?;
-    lab.fails(
-        &["start", "one"],
-        127,
-        &["execute /bin/nothing", "ENOENT", "[B054]"],
-    )?;
-    lab.ok(&["delete", "--force", "one"])?;
-    lab.fails(&["run", "--bundle", "b", "one"], 127, &["[B054]"])?;
-    lab.bundle_with("b", &[], |config| {
-        config["process"]["args"] = json!(["/etc"])
-    })?;
-    lab.fails(&["run", "--bundle", "b", "one"], 126, &["EACCES", "[B054]"])?;
-    ensure!(lab.ok(&["list", "-q"])?.is_empty(), "something is left");
-    Ok(())
+    fs::remove_file(bundle.join("rootfs/bin/guest"))?;
+    let says = ["execute /bin/guest for one: ENOENT", "[B054]"];
+    lab.fails(&["start", "one"], 127, &says)?;
+    lab.ok(&["delete", "--force", "one"]).map(drop)
 }
 
 fn running_container_is_not_deleted_without_force(lab: &Lab) -> Result<()> {
