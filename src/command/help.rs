@@ -82,12 +82,12 @@ impl fmt::Display for List {
         for option in self.0 {
             let Opt { long, about, .. } = option;
             let value = option.value.unwrap_or_default();
-            let room = COLUMN.saturating_sub(long.len() + 9);
+            let room = COLUMN.saturating_sub(long.len() + 10);
             match option.short {
                 Some(letter) => write!(formatter, "  -{letter}, ")?,
                 None => write!(formatter, "      ")?,
             }
-            writeln!(formatter, "--{long} {value:room$}{about}")?;
+            writeln!(formatter, "--{long} {value:room$} {about}")?;
         }
         Ok(())
     }

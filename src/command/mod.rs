@@ -43,6 +43,7 @@ mod journal;
 mod kill;
 mod later;
 mod launch;
+mod limits;
 mod list;
 mod output;
 mod pause;

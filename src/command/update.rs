@@ -2,50 +2,44 @@
 
 use rustix::fs::CWD;
 
+use super::limits::{self, OPTIONS, RESOURCES};
 use super::state::Directory;
 use super::{Call, Subcommand, Tell, Told, group};
-use crate::container::{Status, refusal};
-use crate::error::{Code, During, Op};
-use crate::parse::arguments::Opt;
+use crate::container::{Group, Status, refusal};
+use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::{ConfigError, MAX_SIZE, Resources};
 use crate::parse::json;
 use crate::sys::buffer::Buffer;
 use crate::sys::{console, fs};
-
-const RESOURCES: Opt = Opt {
-    long: "resources",
-    short: Some('r'),
-    value: Some("FILE"),
-    about: "the limits, as `linux.resources` has them; - is standard input",
-};
 
 pub(super) const COMMAND: Subcommand = Subcommand {
     name: "update",
     operands: "ID",
     count: (1, 1),
     raw_from: usize::MAX,
-    options: &[&RESOURCES],
+    options: &OPTIONS,
     about: "change the limits of a container",
     run,
 };
 
 fn run(call: &Call<'_>) -> Result<u8, Told> {
     let id = call.id()?;
-    let path = call.given.value(&RESOURCES);
-    let path = path.ok_or_else(|| call.usage("--resources is missing"))?;
+    let section = limits::section(&call.given).map_err(|wrong| call.usage(wrong))?;
+    let path = match (call.given.value(&RESOURCES), &section) {
+        (Some(path), None) => path,
+        (None, Some(_)) => "the command line",
+        (Some(_), Some(_)) => {
+            return Err(call.usage("--resources has all limits: leave the others away"));
+        }
+        (None, None) => return Err(call.usage("--resources or a limit is missing")),
+    };
     let directory = Directory::open(call, id)?;
     let record = directory.record(call)?;
     let mut buffer = Buffer::<{ MAX_SIZE + 1 }>::new();
-    let text = match path {
-        "-" => {
-            let [input, ..] = console::standard_descriptors();
-            buffer.fill_from(input).during(Op::Read, "standard input")
-        }
-        _ => {
-            fs::open_file(CWD, path).and_then(|file| buffer.fill_from(&file).during(Op::Read, path))
-        }
+    let text = match &section {
+        Some(section) => section.as_bytes(),
+        None => read(path, &mut buffer).tell(call, Code::BundleConfig)?,
     };
-    let text = text.tell(call, Code::BundleConfig)?;
     let resources = json::check(text).map_err(ConfigError::Json);
     let resources = resources
         .and_then(|section| Resources::check(Some(section)))
@@ -54,8 +48,18 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     if status == Status::Stopped {
         return Err(call.wrong_status(Op::Configure, id, status));
     }
-    group::of(call, &record, id)?
-        .apply(&resources)
+    let group = group::of(call, &record, id)?;
+    Group::enable(&record.cgroup, &resources)
+        .and_then(|()| group.apply(&resources))
         .tell(call, Code::Control)?;
     Ok(0)
+}
+
+fn read<'b>(path: &str, buffer: &'b mut Buffer<{ MAX_SIZE + 1 }>) -> Result<&'b mut [u8], Fault> {
+    if path == "-" {
+        let [input, ..] = console::standard_descriptors();
+        return buffer.fill_from(input).during(Op::Read, "standard input");
+    }
+    let file = fs::open_file(CWD, path)?;
+    buffer.fill_from(&file).during(Op::Read, path)
 }

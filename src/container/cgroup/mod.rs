@@ -165,6 +165,24 @@ impl Group {
         group.map(Self).ok_or(Errno::INVAL).during(Op::Create, path)
     }
 
+    /// Has the group at `path`, from the host's root, count with the controllers that other limits need: when it was made, these were not
+    /// asked for.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` for a controller that there is not, with the field that needs it; those of openat(2), and of enabling a
+    /// controller.
+    pub fn enable(path: &str, resources: &Resources<'_>) -> Result<(), Fault> {
+        let mut parent = fs::open_directory(CWD, ROOT)?;
+        let needed = resources::controllers(parent.as_fd(), resources)?;
+        let below = path.strip_prefix(ROOT).unwrap_or(path);
+        for name in below.split('/').filter(|name| !name.is_empty()) {
+            let group = fs::open_directory(&parent, name)?;
+            resources::enable(parent.as_fd(), group.as_fd(), &needed)?;
+            parent = group;
+        }
+        Ok(())
+    }
+
     /// The group that there is at `path` below `root`.
     ///
     /// # Errors

@@ -472,9 +472,41 @@ fn limits_are_in_force_and_can_be_changed(lab: &Lab) -> Result<()> {
     lab.fails(
         &["update", "one"],
         125,
-        &["--resources is missing", "[B070]"],
-    )
-    .map(drop)
+        &["--resources or a limit is missing", "[B070]"],
+    )?;
+    let of_group = |file: &str| {
+        let text = fs::read_to_string(format!("{GROUPS}/of-the-case/one/{file}"));
+        text.map(|text| text.trim().to_owned())
+    };
+    lab.ok(&[
+        "update",
+        "--memory=64m",
+        "--memory-reservation=32m",
+        "--cpus=0.5",
+        "--cpu-shares=512",
+        "--pids-limit=50",
+        "--cpuset-cpus=0",
+        "one",
+    ])?;
+    for (file, expected) in [
+        ("memory.max", "67108864"),
+        ("memory.low", "33554432"),
+        ("cpu.max", "50000 100000"),
+        ("cpu.weight", "59"),
+        ("pids.max", "50"),
+        ("cpuset.cpus", "0"),
+    ] {
+        let found = of_group(file)?;
+        ensure!(found == expected, "{file}: {found}");
+    }
+    // What is not mentioned stays.
+    lab.ok(&["update", "one", "--pids-limit", "-1"])?;
+    ensure!(of_group("pids.max")? == "max" && of_group("memory.max")? == "67108864");
+    let words = ["update", "--resources=limits", "--memory=1g", "one"];
+    lab.fails(&words, 125, &["leave the others away", "[B070]"])?;
+    let words = ["update", "--blkio-weight=5", "one"];
+    lab.fails(&words, 125, &["weight takes 10 to 1000", "[B051]"])
+        .map(drop)
 }
 
 fn count_directories(path: &std::path::Path) -> Result<usize> {
