@@ -12,7 +12,7 @@
 
 pub mod queue;
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
