@@ -65,7 +65,9 @@ fn check<'a>(
     };
     let text =
         core::str::from_utf8(bytes).map_err(|e| error(IndexFault::NotUtf8, e.valid_up_to()))?;
-    if let Some(offset) = bytes.iter().position(|b| *b == 0) {
+    // Of bytes, that one is there is found out eight at a time.
+    if bytes.contains(&0) {
+        let offset = bytes.iter().position(|b| *b == 0).unwrap_or_default();
         return Err(error(IndexFault::Nul, offset));
     }
     match text
