@@ -130,7 +130,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         keeps_keyring: false,
     })
     .tell(call, Code::ContainerSetup)?;
-    await_birth(&mut birth).map_err(|fault| call.fail(&setup_error(id, fault)))?;
+    await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)))?;
     let pid = birth.pid().map_or(0, number_of);
     write_pid(call, pid)?;
     match signals {

@@ -1,5 +1,7 @@
 //! From a bundle to a container: what `create` and `run` have in common (runtime.md, "Create").
 
+use core::time::Duration;
+
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, openat, readlinkat_raw, renameat};
 use rustix::io::Errno;
@@ -11,7 +13,7 @@ use super::state::{Directory, FIFO, Record};
 use super::terminal;
 use super::{Call, Tell, Told};
 use crate::container::{
-    Birth, Group, Groups, News, Place, Request, Streams, refusal, setup_error, start,
+    Birth, Group, Groups, News, Place, Request, Streams, Why, refusal, setup_error, start,
 };
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::arguments::{Opt, Options};
@@ -56,6 +58,9 @@ pub(super) const NO_NEW_KEYRING: Opt = Opt {
     value: None,
     about: "keep the caller's session keyring",
 };
+
+/// How long a process that has closed everything may take to end.
+const LAST_BREATH: Duration = Duration::from_secs(1);
 
 /// What every way to make a container takes.
 pub(super) const OPTIONS: Options = &[
@@ -185,7 +190,7 @@ fn make(
         keeps_keyring: call.given.has(&NO_NEW_KEYRING),
     };
     let mut birth = start(request).tell(call, Code::ContainerSetup)?;
-    let born = await_birth(&mut birth).map_err(|fault| call.fail(&setup_error(id, fault)));
+    let born = await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)));
     let pid = birth.pid().map_or(0, number_of);
     let record = Record::new(pid, bundle.clone(), cgroup, then == Then::Stay);
     let known = born.and_then(|()| {
@@ -251,15 +256,21 @@ pub(super) fn number_of(pid: Pid) -> u32 {
 /// Waits until the container holds or its program runs.
 ///
 /// # Errors
-/// Why there will be no program, if that is known.
-pub(super) fn await_birth(birth: &mut Birth) -> Result<(), Option<Fault>> {
-    let news = birth.wait().during(Op::Wait, "the container")?;
+/// Why there will be no program.
+pub(super) fn await_birth(birth: &mut Birth) -> Result<(), Why> {
+    let news = birth.wait().during(Op::Wait, "the container");
+    let news = news.map_err(Why::Told)?;
     if let Some(builder) = birth.builder {
         process::wait_for(builder);
     }
     match news {
-        Some(News::Failed(fault)) => Err(Some(fault)),
-        Some(News::Lost) => Err(None),
+        Some(News::Failed(fault)) => Err(Why::Told(fault)),
+        // It has nothing more to do than to end.
+        Some(News::Lost) => {
+            Err(Why::Ended(birth.pid().and_then(|pid| {
+                process::wait_no_longer_than(pid, Some(LAST_BREATH)).ok()
+            })))
+        }
         _ => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ use rustix::process::Pid;
 
 use super::state::{Directory, FIFO, Record};
 use super::{Call, Subcommand, Tell, Told, later};
-use crate::container::{Status, released, setup_error};
+use crate::container::{Status, Why, released, setup_error};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::HookKind;
 use crate::sys::pidfd::Process;
@@ -47,7 +47,7 @@ pub(super) fn go(call: &Call<'_>, directory: &Directory, record: &Record) -> Res
     };
     let claimed = claim(directory).tell(call, Code::State)?;
     let fifo = claimed.ok_or_else(|| call.wrong_status(Op::Exec, id, Status::Running))?;
-    release(&fifo, &process, record.pid).map_err(|fault| call.fail(&setup_error(id, fault)))?;
+    release(&fifo, &process, record.pid).map_err(|why| call.fail(&setup_error(id, why)))?;
     later::run(call, directory, record, HookKind::Poststart);
     Ok(())
 }
@@ -65,7 +65,7 @@ fn claim(directory: &Directory) -> Result<Option<OwnedFd>, Fault> {
 }
 
 /// Waits for what the container has to say.
-fn release(fifo: &OwnedFd, process: &Process, pid: u32) -> Result<(), Option<Fault>> {
+fn release(fifo: &OwnedFd, process: &Process, pid: u32) -> Result<(), Why> {
     let mut report = [0; 512];
     let mut len = 0;
     loop {
@@ -77,26 +77,26 @@ fn release(fifo: &OwnedFd, process: &Process, pid: u32) -> Result<(), Option<Fau
         match poll(&mut polled, None) {
             Ok(_) => {}
             Err(Errno::INTR) => continue,
-            Err(errno) => return Err(errno).during(Op::Wait, FIFO).map_err(Some),
+            Err(errno) => return Err(errno).during(Op::Wait, FIFO).map_err(Why::Told),
         }
         let [has_report, has_ended] = polled.each_ref().map(|one| !one.revents().is_empty());
         if has_report {
             let room = report.get_mut(len..).unwrap_or_default();
             match read(fifo, room) {
                 Ok(0) => {
-                    released(report.get(..len).unwrap_or_default())?;
+                    released(report.get(..len).unwrap_or_default()).map_err(Why::Told)?;
                     // The other end closes when the process ends, too.
                     return match Pid::from_raw(pid.cast_signed()).is_none_or(has_executed) {
                         true => Ok(()),
-                        false => Err(None),
+                        false => Err(Why::Ended(None)),
                     };
                 }
                 Ok(read) => len += read,
                 Err(Errno::INTR | Errno::AGAIN) => {}
-                Err(errno) => return Err(errno).during(Op::Read, FIFO).map_err(Some),
+                Err(errno) => return Err(errno).during(Op::Read, FIFO).map_err(Why::Told),
             }
         } else if has_ended {
-            return Err(None);
+            return Err(Why::Ended(None));
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::parse::config::{Annotations, Config, ConfigError, HookKind, MAX_SIZE};
 use crate::sys::buffer::Buffer;
 use crate::sys::path::path;
-use crate::sys::{console, fs};
+use crate::sys::{console, fs, process};
 use crate::text::Text;
 
 /// A container's first process, and what leads to it.
@@ -278,16 +278,34 @@ impl Child {
     }
 }
 
+/// Why there is no program.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Why {
+    /// The set-up said so.
+    Told(Fault),
+    /// It said nothing, and ended like this, if that is known.
+    Ended(Option<process::Status>),
+}
+
 /// How a failed set-up is known: by its code, the container and the fault, if it could tell it.
-pub fn setup_error(id: &str, fault: Option<Fault>) -> Error {
-    let Some(fault) = fault else {
-        return Error::new(
-            Stage::Containers,
-            Code::ContainerSetup,
-            Op::Exec,
-            format_args!("the program of {id}"),
-            "the process ended before that, and could not say why: it was killed, or its own linux.seccomp keeps it from writing",
-        );
+pub fn setup_error(id: &str, why: Why) -> Error {
+    let fault = match why {
+        Why::Told(fault) => fault,
+        Why::Ended(status) => {
+            let mut text = Text::<SUBJECT_MAX>::new(
+                "the process ended before that, and could not say why: it was killed, or its own linux.seccomp keeps it from writing",
+            );
+            if let Some(status) = status {
+                text.push(format_args!("; it {status}"));
+            }
+            return Error::new(
+                Stage::Containers,
+                Code::ContainerSetup,
+                Op::Exec,
+                format_args!("the program of {id}"),
+                text.as_str(),
+            );
+        }
     };
     let code = match fault.op {
         Op::Exec => Code::ContainerExec,

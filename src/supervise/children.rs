@@ -8,7 +8,7 @@ use rustix::process::Pid;
 
 use super::lines::Lines;
 use crate::container::control::Progress;
-use crate::container::{BUNDLES_MAX, Child, Group, Groups, Id, News, Status, setup_error};
+use crate::container::{BUNDLES_MAX, Child, Group, Groups, Id, News, Status, Why, setup_error};
 use crate::error::{At, Code, Error, Fault, Stage};
 use crate::parse::config::{Annotations, HookKind};
 use crate::sys::epoll::{Epoll, Interest};
@@ -234,8 +234,8 @@ impl Children {
         let news = core::iter::from_fn(|| birth.hear()).find(|news| *news != News::Holding)?;
         epoll.remove(&*birth);
         match news {
-            News::Failed(fault) => Some(Err(setup_error(&running.id, Some(fault)))),
-            News::Lost => Some(Err(setup_error(&running.id, None))),
+            News::Failed(fault) => Some(Err(setup_error(&running.id, Why::Told(fault)))),
+            News::Lost => Some(Err(setup_error(&running.id, Why::Ended(None)))),
             _ => birth.pid().map(|pid| Ok(pid.as_raw_nonzero().get())),
         }
     }
