@@ -9,6 +9,7 @@
 //! * [`vm`] boots a machine, follows its console, its events and its hypervisor, and says how it ended.
 //! * [`demo`] is the machine that `make run` boots.
 //! * [`mod@cross`] builds berth for another architecture.
+//! * [`packages`] gets programs that others wrote, for guests in which berth stands beside them.
 //!
 //! All that is made stays below `target/`: kernels in `target/kernels/`, logs in `target/vm/<machine>/`.
 //!
@@ -42,6 +43,7 @@ pub mod cross;
 pub mod demo;
 pub mod disk;
 pub mod kernel;
+pub mod packages;
 pub mod rootfs;
 pub mod setup;
 pub mod terminal;

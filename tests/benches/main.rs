@@ -6,12 +6,14 @@
 //! * [`boot`]: from the kernel's start of `/init` to the first act of the next init, beside `tests/c/init.c`, which makes
 //!   the needed system calls and nothing else.
 //! * [`container`]: the start of a container, beside `tests/c/container.c`, likewise.
+//! * [`compare`]: commands that start a container, berth among them, and `tests/c/compare.c`.
 //! * [`demo`]: the stages of a boot, and what PID 1 holds when it is idle.
 //!
-//! The figures go to `target/bench.md`, as the table that the README shows.
+//! The figures go to `target/bench.md`, as the tables that the README shows.
 
 mod boot;
 mod c;
+mod compare;
 mod container;
 mod demo;
 mod repeat;
@@ -33,9 +35,11 @@ fn main() -> Result<()> {
     boot::measure(&kernel, &init, &mut table)?;
     container::measure(&kernel, &init, &mut table)?;
     demo::measure(&kernel, &init, &mut table)?;
+    let beside_others = compare::measure(&kernel, &init)?;
 
     let file = target_dir().join("bench.md");
-    fs::write(&file, table.to_string()).with_context(|| format!("write {}", file.display()))?;
-    println!("{table}\n{}", file.display());
+    let text = format!("{table}\nBeside others.\n\n{beside_others}");
+    fs::write(&file, &text).with_context(|| format!("write {}", file.display()))?;
+    println!("{text}\n{}", file.display());
     Ok(())
 }

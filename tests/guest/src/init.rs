@@ -89,7 +89,7 @@ impl Port {
 }
 
 /// Switches the machine off, and waits for that.
-fn end() -> Result<()> {
+pub(crate) fn end() -> Result<()> {
     // Not from here: if reboot(2) came back before the power is off, PID 1 would end.
     Command::new("/proc/self/exe")
         .arg("power-off")

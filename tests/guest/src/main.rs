@@ -4,6 +4,7 @@
 mod attempts;
 mod calls;
 mod command;
+mod compare;
 mod engine;
 mod escapes;
 mod facts;
@@ -79,6 +80,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         }
         ["init", "command-cases", berth, directory] => init::command_cases(berth, directory)?,
         ["init", words @ ..] => init::run(words)?,
+        ["compare"] => compare::conduct()?,
+        ["filter", config] => compare::print_filter(config)?,
         ["power-off"] => init::power_off()?,
         ["describe-host"] => host::describe()?,
         ["hold-a-mount"] => host::hold_a_mount()?,
