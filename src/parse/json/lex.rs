@@ -22,8 +22,54 @@ pub(super) enum Token<'a> {
 }
 
 /// JSON's white space, which is less than Unicode's.
+const SPACE: &[u8] = b" \t\n\r";
+
+/// The text from the first byte on that ends something: one of ASCII, or the first that is none of some of ASCII. So it begins a
+/// character.
+fn from_first(text: &str, ends: impl Fn(u8) -> bool) -> &str {
+    let end = text.bytes().position(ends).unwrap_or(text.len());
+    text.get(end..).unwrap_or_default()
+}
+
 pub(super) fn skip_space(text: &str) -> &str {
-    text.trim_start_matches([' ', '\t', '\n', '\r'])
+    from_first(text, |byte| !SPACE.contains(&byte))
+}
+
+/// What follows the value that the text begins with, in a checked document. That is asked for again and again, since nothing is
+/// remembered, so only brackets and quotes are looked at.
+pub(super) fn skip_value(text: &str) -> Option<&str> {
+    let text = skip_space(text);
+    if !text.starts_with(['"', '{', '[']) {
+        return Some(from_first(text, |byte| {
+            b",]}".contains(&byte) || SPACE.contains(&byte)
+        }));
+    }
+    let mut depth = 0usize;
+    let mut bytes = text.bytes();
+    loop {
+        match bytes.next()? {
+            b'"' => skip_string(&mut bytes)?,
+            b'{' | b'[' => depth = depth.checked_add(1)?,
+            b'}' | b']' => depth = depth.checked_sub(1)?,
+            _ => continue,
+        }
+        if depth == 0 {
+            return text.get(text.len().checked_sub(bytes.len())?..);
+        }
+    }
+}
+
+/// To behind the quote that ends the string.
+fn skip_string(bytes: &mut core::str::Bytes<'_>) -> Option<()> {
+    loop {
+        match bytes.next()? {
+            b'"' => return Some(()),
+            b'\\' => {
+                bytes.next()?;
+            }
+            _ => {}
+        }
+    }
 }
 
 type Lexed<'a> = Result<Option<(Token<'a>, &'a str)>, JsonFault<'a>>;
@@ -57,7 +103,7 @@ fn string(inner: &str) -> Lexed<'_> {
             Some(b'"') => break,
             Some(0..0x20) => return Err(JsonFault::Control),
             Some(b'\\') => rest = character(rest).ok_or(JsonFault::Escape)?.1,
-            Some(_) => rest = rest.trim_start_matches(|c| c >= ' ' && c != '"' && c != '\\'),
+            Some(_) => rest = from_first(rest, |byte| byte < b' ' || byte == b'"' || byte == b'\\'),
         }
     }
     let length = inner.len().saturating_sub(rest.len());

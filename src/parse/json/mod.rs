@@ -19,7 +19,7 @@ mod text;
 pub use check::{MAX_DEPTH, MAX_KEYS, check};
 pub use text::{Scratch, Text, Unescaped};
 
-use lex::{Kind, Token, next, skip_space};
+use lex::{Kind, Token, next, skip_space, skip_value};
 
 /// A value in a checked document.
 #[derive(Clone, Copy, Debug)]
@@ -148,24 +148,6 @@ impl<'a> Iterator for Items<'a> {
         self.rest = skip_value(rest)?;
         let text = skip_space(rest);
         Some(Value { text })
-    }
-}
-
-/// What follows the value that the text begins with.
-fn skip_value(text: &str) -> Option<&str> {
-    let mut rest = text;
-    let mut depth = 0usize;
-    loop {
-        let (token, after) = next(rest).ok()??;
-        rest = after;
-        match token {
-            Token::Open(_) => depth = depth.checked_add(1)?,
-            Token::Close(_) => depth = depth.checked_sub(1)?,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(rest);
-        }
     }
 }
 

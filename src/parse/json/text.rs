@@ -1,5 +1,6 @@
 //! Strings: escape sequences, and a place for what they stand for.
 
+use core::cmp::Ordering;
 use core::fmt::{self, Write as _};
 use core::mem;
 
@@ -21,7 +22,12 @@ impl<'a> Text<'a> {
     /// Whether this text is meant.
     #[must_use]
     pub fn is(&self, text: &str) -> bool {
-        self.chars().eq(text.chars())
+        // An escape sequence is longer than what it stands for.
+        match self.0.len().cmp(&text.len()) {
+            Ordering::Less => false,
+            Ordering::Equal => self.0 == text && !text.contains('\\'),
+            Ordering::Greater => self.chars().eq(text.chars()),
+        }
     }
 
     /// Whether the text that is meant begins so.
@@ -169,6 +175,7 @@ mod tests {
         assert_eq!(Unescaped(text).to_string(), "\"\\/\x08\x0c\n\r\tAé😀x");
         assert_eq!(Unescaped(Text("Aé😀x")).to_string(), "Aé😀x");
         assert_eq!(Text(r"\u0061"), Text("a"));
+        assert!(!Text(r"\\").is(r"\\") && !Text(r"\n").is("\\n") && !Text("é").is("e"));
         assert_eq!(Unescaped(Text(r"\u0061\t")).to_string(), "a\t");
     }
 
