@@ -155,6 +155,21 @@ fn bundle(filter: Option<Value>) -> Value {
     config
 }
 
+/// A `config.json`, its members in the order in which engines write them; it matters to readers that
+/// go through it several times.
+fn text(config: &Value) -> String {
+    let members = [
+        "ociVersion",
+        "process",
+        "root",
+        "hostname",
+        "mounts",
+        "linux",
+    ];
+    let members = members.map(|name| format!("\"{name}\":{}", config[name]));
+    format!("{{{}}}", members.join(","))
+}
+
 fn outside(volume: usize) -> String {
     format!("/volumes/{volume:02}")
 }
@@ -205,7 +220,7 @@ fn for_this_machine(profile: &Value) -> Result<Value> {
 /// The filter of a bundle, by berth's own compiler.
 fn compiled(bundle: &Value) -> Result<Vec<u8>> {
     let file = c::directory()?.join("full.json");
-    fs::write(&file, bundle.to_string()).context("write a bundle")?;
+    fs::write(&file, text(bundle)).context("write a bundle")?;
     let output = Command::new(guest()?).arg("filter").arg(&file).output()?;
     ensure!(
         output.status.success(),
@@ -259,7 +274,7 @@ fn tree(
         .file("compare.json", plan.to_string())
         .copy(BUSYBOX, format!("{ROOTFS}{PROGRAM}"));
     for (name, config) in bundles {
-        tree = tree.file(format!("bundles/{name}/config.json"), config.to_string());
+        tree = tree.file(format!("bundles/{name}/config.json"), text(config));
     }
     for number in 0..VOLUMES {
         tree = tree

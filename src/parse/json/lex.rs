@@ -21,8 +21,10 @@ pub(super) enum Token<'a> {
     Null,
 }
 
-/// JSON's white space, which is less than Unicode's.
-const SPACE: &[u8] = b" \t\n\r";
+/// Whether it is JSON's white space, which is less than Unicode's.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
 
 /// The text from the first byte on that ends something: one of ASCII, or the first that is none of some of ASCII. So it begins a
 /// character.
@@ -32,17 +34,16 @@ fn from_first(text: &str, ends: impl Fn(u8) -> bool) -> &str {
 }
 
 pub(super) fn skip_space(text: &str) -> &str {
-    from_first(text, |byte| !SPACE.contains(&byte))
+    from_first(text, |byte| !is_space(byte))
 }
 
 /// What follows the value that the text begins with, in a checked document. That is asked for again and again, since nothing is
 /// remembered, so only brackets and quotes are looked at.
 pub(super) fn skip_value(text: &str) -> Option<&str> {
     let text = skip_space(text);
-    if !text.starts_with(['"', '{', '[']) {
-        return Some(from_first(text, |byte| {
-            b",]}".contains(&byte) || SPACE.contains(&byte)
-        }));
+    let is_end = |byte| matches!(byte, b',' | b']' | b'}') || is_space(byte);
+    if !matches!(text.bytes().next()?, b'"' | b'{' | b'[') {
+        return Some(from_first(text, is_end));
     }
     let mut depth = 0usize;
     let mut bytes = text.bytes();
