@@ -50,8 +50,8 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn node(&self) -> Node<'a> {
         match next(self.text) {
-            Ok(Some((Token::Open(Kind::Object), rest))) => Node::Object(Members { rest }),
-            Ok(Some((Token::Open(Kind::Array), rest))) => Node::Array(Items { rest }),
+            Ok(Some((Token::Open(Kind::Object), rest))) => Node::Object(Members(Inside::new(rest))),
+            Ok(Some((Token::Open(Kind::Array), rest))) => Node::Array(Items(Inside::new(rest))),
             Ok(Some((Token::String(text), _))) => Node::String(text),
             Ok(Some((Token::Number(digits), _))) => Node::Number(digits),
             Ok(Some((Token::Bool(value), _))) => Node::Bool(value),
@@ -103,51 +103,70 @@ impl<'a> Value<'a> {
     }
 }
 
+/// A place inside of an object or an array.
+#[derive(Clone, Debug)]
+struct Inside<'a> {
+    rest: &'a str,
+    /// Whether that begins with a value which was given out: it is skipped when another is asked for, and often none is.
+    is_at_value: bool,
+}
+
+impl<'a> Inside<'a> {
+    fn new(rest: &'a str) -> Self {
+        Self {
+            rest,
+            is_at_value: false,
+        }
+    }
+
+    /// Behind the last value and the comma that may follow.
+    fn at_next(&self) -> Option<&'a str> {
+        let rest = match self.is_at_value {
+            true => skip_value(self.rest)?,
+            false => self.rest,
+        };
+        let rest = skip_space(rest);
+        Some(rest.strip_prefix(',').unwrap_or(rest))
+    }
+
+    fn give(&mut self, rest: &'a str) -> Value<'a> {
+        let text = skip_space(rest);
+        (self.rest, self.is_at_value) = (text, true);
+        Value { text }
+    }
+}
+
 /// The members of an object, in the text's order.
 #[derive(Clone, Debug)]
-pub struct Members<'a> {
-    rest: &'a str,
-}
+pub struct Members<'a>(Inside<'a>);
 
 impl<'a> Iterator for Members<'a> {
     type Item = (Text<'a>, Value<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (mut token, mut rest) = next(self.rest).ok()??;
-        if matches!(token, Token::Comma) {
-            (token, rest) = next(rest).ok()??;
-        }
-        let Token::String(key) = token else {
+        let (Token::String(key), rest) = next(self.0.at_next()?).ok()?? else {
             return None;
         };
         let (Token::Colon, rest) = next(rest).ok()?? else {
             return None;
         };
-        self.rest = skip_value(rest)?;
-        let text = skip_space(rest);
-        Some((key, Value { text }))
+        Some((key, self.0.give(rest)))
     }
 }
 
 /// The items of an array, in the text's order.
 #[derive(Clone, Debug)]
-pub struct Items<'a> {
-    rest: &'a str,
-}
+pub struct Items<'a>(Inside<'a>);
 
 impl<'a> Iterator for Items<'a> {
     type Item = Value<'a>;
 
     fn next(&mut self) -> Option<Value<'a>> {
-        let (token, after) = next(self.rest).ok()??;
-        let rest = match token {
-            Token::Close(_) => return None,
-            Token::Comma => after,
-            _ => self.rest,
-        };
-        self.rest = skip_value(rest)?;
-        let text = skip_space(rest);
-        Some(Value { text })
+        let rest = skip_space(self.0.at_next()?);
+        match rest.starts_with(']') {
+            true => None,
+            false => Some(self.0.give(rest)),
+        }
     }
 }
 
