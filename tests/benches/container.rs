@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use berth_initramfs::{Compression, Image, Spec};
 use berth_qemu::kernel::Kernel;
-use berth_qemu::vm::{Ended, Vm};
+use berth_qemu::vm::{Ended, Outcome, Vm};
 use serde_json::json;
 
 use crate::c;
@@ -17,13 +17,13 @@ use crate::repeat::least;
 use crate::table::{Table, instructions};
 
 /// The kernel records forks and executions from its start on.
-const WORDS: &str = "quiet idle=poll \
+pub(crate) const WORDS: &str = "quiet idle=poll \
     trace_event=sched:sched_process_fork,sched:sched_process_exec";
 
-const BUSYBOX: &str = "/bin/busybox";
+pub(crate) const BUSYBOX: &str = "/bin/busybox";
 
 /// What the container does: it prints what was recorded.
-const SCRIPT: &str = "/bin/busybox grep -E 'sched_process_(fork|exec)' /trace/trace";
+pub(crate) const SCRIPT: &str = "/bin/busybox grep -E 'sched_process_(fork|exec)' /trace/trace";
 
 /// Adds the row.
 pub(crate) fn measure(kernel: &Kernel, init: &Path, table: &mut Table) -> Result<()> {
@@ -92,6 +92,11 @@ fn start(name: &str, kernel: &Kernel, image: &Image, words: &str) -> Result<u64>
         .counted()
         .start()?;
     let outcome = vm.wait()?;
+    clone_to_program(&outcome)
+}
+
+/// Guest instructions from the clone to the execution that a container printed, of a machine that has ended well.
+pub(crate) fn clone_to_program(outcome: &Outcome) -> Result<u64> {
     outcome.assert_ended(Ended::PowerOff)?;
     let program = format!("filename={BUSYBOX} ");
     let executed = outcome
