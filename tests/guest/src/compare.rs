@@ -21,7 +21,6 @@ use serde_json::{Value, json};
 
 use crate::init;
 
-const CONTROLLERS: &str = "+memory +pids";
 const GROUPS: &str = "/sys/fs/cgroup";
 /// What is measured: a command, and the container that it makes beside it.
 const MEASURED: &str = "/sys/fs/cgroup/measured";
@@ -81,7 +80,18 @@ fn set_up() -> Result<()> {
     trace("events/sched/sched_process_fork/enable", "1")?;
     trace("events/sched/sched_process_exec/enable", "1")?;
     trace("tracing_on", "0")?;
-    fs::write(format!("{GROUPS}/cgroup.subtree_control"), CONTROLLERS).context("controllers")?;
+    enable_controllers(GROUPS)
+}
+
+/// Has the groups in this one all controllers, as on most machines: who enables one waits for all processors to notice.
+fn enable_controllers(group: &str) -> Result<()> {
+    for name in fs::read_to_string(format!("{group}/cgroup.controllers"))?.split_whitespace() {
+        fs::write(
+            format!("{group}/cgroup.subtree_control"),
+            format!("+{name}"),
+        )
+        .with_context(|| format!("enable {name} in {group}"))?;
+    }
     Ok(())
 }
 
@@ -107,7 +117,7 @@ fn one(words: &[&str], filter: Option<&str>, program: &str, passes: u64) -> Resu
 /// of the process that becomes the program, `memory` in bytes, and how many `calls` there were, in a pass that counts them.
 fn pass_of(words: &[&str], filter: Option<&str>, program: &str, pass: Pass) -> Result<Value> {
     fs::create_dir(MEASURED).context("a control group")?;
-    fs::write(format!("{MEASURED}/cgroup.subtree_control"), CONTROLLERS)?;
+    enable_controllers(MEASURED)?;
     fs::create_dir(COMMAND)?;
     trace("trace", "")?;
     trace("tracing_on", "1")?;
