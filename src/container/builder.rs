@@ -39,7 +39,7 @@ use rustix::process::Pid;
 use super::cgroup::Group;
 use super::control::{Message, Voice};
 use super::hooks;
-use super::limits;
+use super::limits::{self, Moment};
 use super::namespaces::{self, Joined};
 use super::setup;
 use super::start::{Place, Request, become_container};
@@ -176,6 +176,7 @@ fn join_and_make(
             namespaces::flags_of_new(namespaces)
         }
         Place::Running(container) => {
+            limits::set_affinity(&request.config.process, Moment::Initial)?;
             namespaces::join_container(container, namespaces)?;
             0
         }

@@ -1,8 +1,11 @@
 //! How much the program may use, and when it gets its turn: `process.rlimits`, `oomScoreAdj`, `scheduler`, `ioPriority`. And
-//! `linux.personality`. All of it outlives execve(2).
+//! `linux.personality`, and where one more process of a container runs, `execCPUAffinity`. All of it outlives execve(2).
+
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::error::{During, Fault, Op};
 use crate::parse::config::Process;
+use crate::parse::config::affinity::{LISTS, PROCESSORS_MAX};
 use crate::sys::attributes;
 use crate::sys::procfs::Procfs;
 use crate::text::Text;
@@ -19,6 +22,29 @@ pub(super) fn set_oom_score(process: &Process<'_>) -> Result<(), Fault> {
             Procfs::new_or_mounted()?.write("self/oom_score_adj", score.as_str().as_bytes())
         }
     }
+}
+
+/// When a process runs on the processors of `process.execCPUAffinity`.
+#[derive(Clone, Copy)]
+pub(super) enum Moment {
+    /// `initial`: before it is in the container's control group, where the kernel takes away what the group has not.
+    Initial,
+    /// `final`: in it.
+    Final,
+}
+
+/// Has this process run on those that are asked for; those that the machine, or its control group, has of them.
+#[inline(never)]
+pub(super) fn set_affinity(process: &Process<'_>, moment: Moment) -> Result<(), Fault> {
+    let mut lists = process.exec_affinity.iter().zip(LISTS);
+    let Some((Some(list), field)) = lists.nth(moment as usize) else {
+        return Ok(());
+    };
+    let mut set = CpuSet::new();
+    for number in (0..PROCESSORS_MAX).filter(|number| list.has(*number)) {
+        set.set(number);
+    }
+    sched_setaffinity(None, &set).during(Op::Set, field)
 }
 
 /// All others. To be called last, before rights are given up: a process may be left without memory for a mapping, without a

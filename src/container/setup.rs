@@ -11,6 +11,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 use super::builder::{self, Rope};
 use super::confine;
 use super::control::{Message, Voice};
+use super::limits::Moment;
 use super::mounts::Mounts;
 use super::program::Program;
 use super::rootfs::Rootfs;
@@ -67,9 +68,12 @@ fn prepare_and_execute(
         if let Streams::Pipes { .. } = request.streams {
             console::read_own_null().during(Op::Open, "/dev/null")?;
         }
-    } else if let Streams::Terminal(socket) = &request.streams {
-        let root = mount::open_root()?;
-        terminal::set_up(root.as_fd(), config.process.console_size, socket, false)?;
+    } else {
+        limits::set_affinity(&config.process, Moment::Final)?;
+        if let Streams::Terminal(socket) = &request.streams {
+            let root = mount::open_root()?;
+            terminal::set_up(root.as_fd(), config.process.console_size, socket, false)?;
+        }
     }
     let more = match request.streams {
         Streams::Inherited { more } => more,

@@ -204,7 +204,13 @@ fn process(c: &mut Choices<'_>) -> Value {
                 must("priority", &|c| c.number(0, 7)),
             ])
         }),
-        may("execCPUAffinity", &|_| json!({ "initial": "0-3" })),
+        may("execCPUAffinity", &|c| {
+            let lists = ["0-3", "7,0-2", "5", "1000-1023"];
+            c.object(&[
+                may("initial", &|c| json!(c.of(&lists))),
+                may("final", &|c| json!(c.of(&lists))),
+            ])
+        }),
     ])
 }
 

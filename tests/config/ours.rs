@@ -1,5 +1,6 @@
 //! What berth says that a configuration says.
 
+use berth::parse::config::affinity::PROCESSORS_MAX;
 use berth::parse::config::capabilities::Set;
 use berth::parse::config::{
     CLOCKS, Config, Hook, HookKind, IdMap, Kind, Mount, Namespace, NodeKind, Process,
@@ -106,6 +107,9 @@ fn process(process: &Process<'_>) -> Value {
             "priority": it.priority, "times": [it.runtime, it.deadline, it.period],
         })),
         "ioPriority": process.io_priority,
+        "execCPUAffinity": process.exec_affinity.map(|list| list.map(|list| {
+            (0..PROCESSORS_MAX).filter(|number| list.has(*number)).collect::<Vec<_>>()
+        })),
         "personality": process.personality,
     })
 }

@@ -1,5 +1,7 @@
 //! What the crate `oci-spec` says that a configuration says, put into the terms that berth has: those of the kernel.
 
+use std::collections::BTreeSet;
+
 use oci_spec::runtime::{
     Capabilities, Hook, LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, LinuxIdMapping,
     LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, Mount, Process, Spec,
@@ -69,6 +71,12 @@ fn word(value: impl Serialize) -> String {
 fn process(process: &Process, spec: &Spec) -> Value {
     let user = process.user();
     let scheduler = process.scheduler().as_ref();
+    let affinity = process.exec_cpu_affinity().as_ref();
+    let lists = [
+        affinity.and_then(|it| it.initial().as_deref()),
+        affinity.and_then(|it| it.cpu_affinity_final().as_deref()),
+    ];
+    let lists = lists.map(|list| list.map(processors));
     const FLAGS: [&str; 5] = [
         "SCHED_FLAG_RESET_ON_FORK",
         "SCHED_FLAG_RECLAIM",
@@ -130,6 +138,7 @@ fn process(process: &Process, spec: &Spec) -> Value {
         "ioPriority": process.io_priority().map(|io| {
             place(&CLASSES, &word(io.class())) as i64 * 8192 + io.priority()
         }),
+        "execCPUAffinity": lists,
         "personality": personality.map(|it| if word(it.domain()) == "LINUX32" { 8 } else { 0 }),
     })
 }
@@ -157,6 +166,15 @@ fn hooks(spec: &Spec) -> Value {
     })
 }
 
+/// The numbers of a list as `7,0-2`, in order.
+fn processors(list: &str) -> BTreeSet<usize> {
+    let ranges = list.split(',').map(|item| {
+        let ends: Vec<usize> = item.split('-').map(|end| end.parse().unwrap()).collect();
+        ends[0]..=ends[ends.len() - 1]
+    });
+    ranges.flatten().collect()
+}
+
 /// What berth does not act on, and says so.
 fn warnings(spec: &Spec) -> Value {
     let linux = spec.linux().as_ref();
@@ -169,16 +187,6 @@ fn warnings(spec: &Spec) -> Value {
         rdt.schemata()
             .as_ref()
             .is_some_and(|schemata| !schemata.is_empty())
-    });
-    let affinity = spec
-        .process()
-        .as_ref()
-        .and_then(|it| it.exec_cpu_affinity().as_ref());
-    let has_affinity = affinity.is_some_and(|it| {
-        let lists = [it.initial(), it.cpu_affinity_final()];
-        lists
-            .iter()
-            .any(|list| list.as_ref().is_some_and(|list| !list.is_empty()))
     });
     let seccomp = linux.and_then(|linux| linux.seccomp().as_ref());
     let architectures = seccomp.and_then(|it| it.architectures().as_ref());
@@ -194,7 +202,6 @@ fn warnings(spec: &Spec) -> Value {
             "linux.resources.memory.kernelTCP",
             is_asked(memory.and_then(|it| it.kernel_tcp())),
         ),
-        ("process.execCPUAffinity", has_affinity),
         (
             "linux.seccomp.architectures besides this machine's",
             is_foreign,

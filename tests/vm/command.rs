@@ -39,6 +39,7 @@ fn boot(lab: &Lab) -> Result<Outcome> {
         .machine_with("command", &spec.build(Compression::Zstd)?)
         .append("root=/dev/vda1 init=/bin/guest -- init command-cases /bin/berth /cases")
         .blk(&root)
+        .cpus(2)
         .deadline(DEADLINE)
         .start()?;
     Ok(vm.wait()?)

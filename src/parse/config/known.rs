@@ -18,13 +18,12 @@ const REFUSED: [&str; 5] = [
 ];
 
 /// The container works without these: named in a warning.
-const WARNED: [&str; 9] = [
+const WARNED: [&str; 8] = [
     "linux.intelRdt",
     "linux.memoryPolicy",
     "linux.netDevices",
     "linux.resources.memory.kernel",
     "linux.resources.memory.kernelTCP",
-    "process.execCPUAffinity",
     "solaris",
     "freebsd",
     "zos",

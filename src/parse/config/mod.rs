@@ -11,6 +11,7 @@
 
 use heapless::Vec;
 
+pub mod affinity;
 pub mod annotations;
 pub mod capabilities;
 pub mod cgroups_path;

@@ -1,6 +1,7 @@
 //! `process`: the program of a container, and what it is run with.
 
 use super::MAX_STRINGS;
+use super::affinity::{self, Processors};
 use super::capabilities::Capabilities;
 use super::error::Field;
 use super::members::{self, Member, Takes};
@@ -38,6 +39,8 @@ pub struct Process<'a> {
     pub scheduler: Option<Scheduler>,
     /// `ioPriority`: class and priority, as ioprio_set(2) takes them.
     pub io_priority: Option<u16>,
+    /// `execCPUAffinity`, in the order of [`affinity::LISTS`].
+    pub exec_affinity: [Option<Processors<'a>>; affinity::LISTS.len()],
     /// `linux.personality`, as personality(2) takes it.
     pub personality: Option<u32>,
 }
@@ -87,6 +90,7 @@ impl<'a> Process<'a> {
             oom_score_adj: oom_score_adj.map(|score| score as i32),
             scheduler: Scheduler::read(reader, config)?,
             io_priority: scheduling::io_priority(reader, config)?,
+            exec_affinity: affinity::read(reader, config)?,
             personality: scheduling::personality(reader, config)?,
         })
     }

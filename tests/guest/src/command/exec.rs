@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::lab::{Lab, Process, Running};
+use super::lab::{self, Lab, Process, Running};
 use super::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
@@ -17,6 +17,8 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing exec_goes_its_own_way_when_detached,
     Nothing exec_hands_signals_on,
     Nothing exec_is_whom_it_is_told_to_be,
+    Processors exec_runs_on_the_processors_that_it_is_given,
+    Nothing exec_on_processors_that_there_are_not_is_refused,
 ];
 
 fn with_container(lab: &Lab) -> Result<()> {
@@ -199,6 +201,80 @@ fn exec_is_whom_it_is_told_to_be(lab: &Lab) -> Result<()> {
                 "{line:?} is not in {status}"
             );
         }
+    }
+    Ok(())
+}
+
+/// The lists of the container's process, which are nothing to itself, and others of a file.
+fn exec_runs_on_the_processors_that_it_is_given(lab: &Lab) -> Result<()> {
+    let all = lab::processors()?;
+    lab.bundle_with("b", &["stay"], |config| {
+        config["process"]["execCPUAffinity"] = json!({ "initial": "1", "final": "" });
+    })?;
+    lab.leaves(&["run", "--detach", "--bundle", "b", "one"])?;
+    let first = lab.state("one")?["pid"].clone();
+    let of_first = fs::read_to_string(format!("/proc/{first}/status"))?;
+    ensure!(lab::processors_of(&of_first)? == all, "{of_first}");
+    let show = ["/bin/guest", "show", "/proc/self/status"];
+    let words = [&["exec", "one"][..], &show].concat();
+    ensure!(lab::processors_of(&lab.ok(&words)?)? == "1");
+    for (affinity, expected) in [
+        (json!({}), all.as_str()),
+        (json!({ "initial": "0" }), "0"),
+        (json!({ "final": "1" }), "1"),
+        (json!({ "initial": "0", "final": "1" }), "1"),
+        // The machine has some of these.
+        (json!({ "initial": "1", "final": "0-0,900-1023" }), "0"),
+    ] {
+        let process = json!({ "args": show, "cwd": "/", "execCPUAffinity": affinity });
+        fs::write(lab.directory.join("process.json"), process.to_string())?;
+        let status = lab.ok(&["exec", "--process", "process.json", "one"])?;
+        let found = lab::processors_of(&status)?;
+        ensure!(found == expected, "{affinity}: {found}");
+    }
+    Ok(())
+}
+
+fn exec_on_processors_that_there_are_not_is_refused(lab: &Lab) -> Result<()> {
+    with_container(lab)?;
+    for (affinity, says) in [
+        (
+            json!({ "initial": "1023" }),
+            [
+                "set process.execCPUAffinity.initial for one: EINVAL",
+                "[B053]",
+            ],
+        ),
+        (
+            json!({ "final": "1023" }),
+            [
+                "set process.execCPUAffinity.final for one: EINVAL",
+                "[B053]",
+            ],
+        ),
+        (
+            json!({ "initial": "3-1" }),
+            [
+                "process.execCPUAffinity.initial is \"3-1\"; it takes numbers of processors up to 1023",
+                "[B051]",
+            ],
+        ),
+        (
+            json!({ "final": "1024" }),
+            ["process.execCPUAffinity.final is \"1024\"", "[B051]"],
+        ),
+        (
+            json!("0"),
+            ["process.execCPUAffinity is not an object", "[B051]"],
+        ),
+        (
+            json!({ "final": 0 }),
+            ["process.execCPUAffinity.final is not a string", "[B051]"],
+        ),
+    ] {
+        let process = json!({ "args": ["/bin/guest"], "cwd": "/", "execCPUAffinity": affinity });
+        fs::write(lab.directory.join("process.json"), process.to_string())?;
+        lab.fails(&["exec", "--process", "process.json", "one"], 125, &says)?;
     }
     Ok(())
 }

@@ -42,6 +42,24 @@ pub(super) fn has_filesystem(name: &str) -> bool {
     known.is_ok_and(|known| known.split_whitespace().any(|one| one == name))
 }
 
+/// Whether it may run on the first two processors.
+pub(super) fn has_two_processors() -> bool {
+    let set = rustix::thread::sched_getaffinity(None);
+    set.is_ok_and(|set| set.is_set(0) && set.is_set(1))
+}
+
+/// The processors that this process may run on (proc_pid_status(5)).
+pub(super) fn processors() -> Result<String> {
+    processors_of(&fs::read_to_string("/proc/self/status")?)
+}
+
+/// The same, of what a process has in its `/proc/<pid>/status`.
+pub(super) fn processors_of(status: &str) -> Result<String> {
+    let mut lines = status.lines();
+    let list = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    Ok(list.with_context(|| status.to_owned())?.trim().to_owned())
+}
+
 /// On a machine that has both versions of control groups, has the second where it is on others: in a mount namespace of this
 /// process and of those that it starts.
 pub(super) fn prepare() -> Result<()> {

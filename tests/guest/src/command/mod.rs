@@ -32,6 +32,8 @@ pub(crate) enum Need {
     Controllers,
     /// Overlays.
     Overlay,
+    /// The first two processors.
+    Processors,
 }
 
 impl Need {
@@ -45,6 +47,7 @@ impl Need {
             Self::Overlay if !lab::has_filesystem("overlay") => {
                 Some("overlay in /proc/filesystems")
             }
+            Self::Processors if !lab::has_two_processors() => Some("processors 0 and 1"),
             _ => None,
         }
     }

@@ -1,0 +1,109 @@
+//! `process.execCPUAffinity`: on which processors a process runs that is executed in a container that runs. It is nothing to the
+//! container's first process (`config.md`, "Linux Process").
+
+use core::ops::RangeInclusive;
+
+use super::reader::{Reader, Refused, Use};
+use crate::parse::json::Value;
+use crate::parse::list::List;
+
+/// How many processors are told apart: as many as a `cpu_set_t` has bits (CPU_SET(3)).
+pub const PROCESSORS_MAX: usize = 1024;
+
+/// The two lists by their fields.
+pub const LISTS: [&str; 2] = [
+    "process.execCPUAffinity.initial",
+    "process.execCPUAffinity.final",
+];
+
+/// Processors by their numbers (cpuset(7), "List format"): `0-3,7`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Processors<'a>(List<'a>);
+
+impl<'a> Processors<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        List::parse(text, |item| range(item).is_some()).map(Self)
+    }
+
+    /// Whether the processor with this number is among them.
+    #[must_use]
+    pub fn has(&self, number: usize) -> bool {
+        let mut ranges = self.0.iter().filter_map(range);
+        ranges.any(|range| range.contains(&number))
+    }
+}
+
+/// One number, or the first and the last.
+fn range(text: &str) -> Option<RangeInclusive<usize>> {
+    let number = |text: &str| {
+        // A sign is none of a number's, although it is parsed.
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| is_number)?;
+        (number < PROCESSORS_MAX).then_some(number)
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range = number(first)?..=number(last)?;
+    (!range.is_empty()).then_some(range)
+}
+
+/// The lists in the order of [`LISTS`]; an empty one asks for nothing.
+#[inline(never)]
+pub(super) fn read<'a>(
+    reader: &Reader<'a>,
+    config: Value<'a>,
+) -> Result<[Option<Processors<'a>>; LISTS.len()], Refused> {
+    reader.section(config, "process.execCPUAffinity")?;
+    let mut lists = [None; LISTS.len()];
+    for (field, list) in LISTS.into_iter().zip(&mut lists) {
+        if let Some(text) = reader.optional(config, field, Use::Name)? {
+            let accepts = "numbers of processors up to 1023, as 0-3,7";
+            let read = Processors::parse(text);
+            *list = Some(read.ok_or_else(|| reader.bad(field, text, accepts))?);
+        }
+    }
+    Ok(lists)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_hold_numbers_and_ranges() {
+        for (text, numbers) in [
+            ("0", &[0][..]),
+            ("0-3,7", &[0, 1, 2, 3, 7]),
+            ("7,2-2,0-1,1", &[0, 1, 2, 7]),
+            ("1022-1023", &[1022, 1023]),
+        ] {
+            let list = Processors::parse(text).unwrap();
+            let found: Vec<_> = (0..PROCESSORS_MAX).filter(|it| list.has(*it)).collect();
+            assert_eq!(found, numbers, "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_no_list() {
+        for text in [
+            "",
+            ",",
+            "1,",
+            "-",
+            "1-",
+            "-1",
+            "3-1",
+            "1-2-3",
+            "1024",
+            "0-1024",
+            "+1",
+            "0x1",
+            "a",
+            " 1",
+            "1, 2",
+            "99999999999999999999",
+            "1-a",
+        ] {
+            assert_eq!(Processors::parse(text), None, "{text:?}");
+        }
+    }
+}
