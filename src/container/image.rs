@@ -4,10 +4,19 @@
 //! given up with the mount on it (LO_FLAGS_AUTOCLEAR), and so is a checked one (DM_DEFERRED_REMOVE), so that nothing is left
 //! to do when the container ends.
 //!
+//! # Without a device
+//!
+//! erofs reads a file itself (Linux 6.12, CONFIG_EROFS_FS_BACKED_BY_FILE) when its source is none of a block device. Then there is
+//! one page cache less, and no driver that is needed. Its source is the descriptor's name in `/proc`, so that what is mounted is what
+//! was opened, beneath the bundle. The kernel says ENOTBLK where it cannot, and so does erofs of a file on a filesystem from which it
+//! cannot read, such as a tmpfs.
+//!
+//! # Types
+//!
 //! Which filesystem it is, is read here, and only those are mounted that are made for images: to have the kernel try all that
 //! it has on a file of unknown origin is to try all their bugs.
 
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
@@ -63,6 +72,14 @@ pub(super) fn make(
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
     )
     .during(Op::Open, image)?;
+    if verity.is_none() {
+        let source = path(format_args!("/proc/self/fd/{}", file.as_raw_fd()));
+        let source = source.during(Op::Open, image)?;
+        // Why it could not, the device will tell, with the kernel's words about it.
+        if let Ok(mounted) = mount_content(&source, image, is_read_only) {
+            return Ok(mounted);
+        }
+    }
     let mark = kmsg::Mark::here();
     let device = LoopDevice::new(file.as_fd(), is_read_only, image)?;
     let mounted = match verity {
@@ -146,6 +163,7 @@ fn content(node: &str) -> Result<Content, Fault> {
     block::content(node, &mut Buffer::<WINDOW>::new(), Depth::Superblock)
 }
 
+/// Mounts what is on the device, or in the file, at `node`.
 fn mount_content(node: &str, image: &str, is_read_only: bool) -> Result<Detached, Fault> {
     let kind = content(node)?.kind;
     let known = TYPES.iter().find(|(name, _)| kind.fstype() == Some(name));

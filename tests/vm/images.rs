@@ -21,9 +21,18 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere image_that_is_not_what_its_hash_says_fails_its_container_alone,
     once image_that_cannot_be_used_is_named,
     once image_without_a_loop_driver_is_told_so,
+    everywhere erofs_needs_no_loop_driver_where_the_kernel_reads_the_file,
 ];
 
 const ROOT: &str = "root=UUID=b0a70000-0000-4000-8000-000000000003";
+
+/// Where an erofs comes from that the kernel reads from the file itself.
+const FILE: &str = "/proc/self/fd/";
+
+/// Whether it can: Debian builds it in from Linux 6.12 on.
+fn reads_files(lab: &Lab) -> bool {
+    !lab.kernel.release.starts_with("6.1.")
+}
 
 /// The files of a container's root filesystem.
 fn rootfs() -> Result<Tree> {
@@ -73,6 +82,9 @@ fn containers_run_from_images_of_each_type(lab: &Lab) -> Result<()> {
     let used = used_by_squashfs(&squashfs)?;
     let checked = Verified::behind(&squashfs, used, BLOCK)?;
     let checked_ext4 = Verified::behind(&ext4, fs::metadata(&ext4)?.len(), SMALL_BLOCK)?;
+    let checked_erofs = Verified::behind(&erofs, fs::metadata(&erofs)?.len(), BLOCK)?;
+    let erofs_data = fs::read(&checked_erofs.data)?;
+    let with_place_of_erofs = format!("{},{}", checked_erofs.root_hash, checked_erofs.offset);
     let facts = |id: &str| imaged(id).runs(["/bin/guest", "facts"]);
     let with_place = format!("{},{}", checked_ext4.root_hash, checked_ext4.offset);
     let (checked_data, ext4_data) = (fs::read(&checked.data)?, fs::read(&checked_ext4.data)?);
@@ -92,17 +104,26 @@ fn containers_run_from_images_of_each_type(lab: &Lab) -> Result<()> {
             facts("checked-ext4").annotation("berth.verity", &with_place),
             &ext4_data,
         ),
+        (
+            facts("checked-erofs").annotation("berth.verity", &with_place_of_erofs),
+            &erofs_data,
+        ),
     ];
     let name = "containers_run_from_images_of_each_type";
     let outcome = machine(lab, name, &root(&bundles)?)?.start()?.wait()?;
     outcome.assert(Ended::PowerOff, 0)?;
+    let of_erofs = match reads_files(lab) {
+        true => FILE,
+        false => "/dev/loop",
+    };
     for (id, fstype, source, is_read_only) in [
         ("squashfs", "squashfs", "/dev/loop", true),
-        ("erofs", "erofs", "/dev/loop", true),
+        ("erofs", "erofs", of_erofs, true),
         ("ext4", "ext4", "/dev/loop", false),
         ("sealed", "ext4", "/dev/loop", true),
         ("checked", "squashfs", "/dev/dm-", true),
         ("checked-ext4", "ext4", "/dev/dm-", true),
+        ("checked-erofs", "erofs", "/dev/dm-", true),
     ] {
         let mount = Seen::new(&outcome, id).mount_at("/")?;
         ensure!(
@@ -277,4 +298,37 @@ fn image_without_a_loop_driver_is_told_so(lab: &Lab) -> Result<()> {
     failed(&outcome, "lost", "open /dev/loop-control for app.img")?;
     ensure!(outcome.console.contains("berth.modules=loop"));
     Ok(())
+}
+
+fn erofs_needs_no_loop_driver_where_the_kernel_reads_the_file(lab: &Lab) -> Result<()> {
+    let erofs = fs::read(image("erofs")?)?;
+    let runs = |id| imaged(id).runs(["/bin/guest", "facts"]);
+    // Its superblock has another checksum than it says, so that no kernel takes it; the device would tell why, if there were one.
+    let mut broken = erofs.clone();
+    broken[1024 + 4..1024 + 8].fill(0xff);
+    let root = root(&[
+        (runs("plain"), &erofs[..]),
+        (runs("layered").annotation("berth.overlay", "tmpfs"), &erofs),
+        (runs("broken"), &broken),
+    ])?;
+    let name = "erofs_needs_no_loop_driver_where_the_kernel_reads_the_file";
+    let image = lab.spec()?.load(MODULES).load(["erofs", "overlay"]);
+    let image = image.build(Compression::Zstd)?;
+    let vm = lab.machine_with(name, &image).append(ROOT).blk(&root);
+    let outcome = vm.start()?.wait()?;
+    outcome.assert_ended(Ended::PowerOff)?;
+    const NO_DRIVER: &str = "open /dev/loop-control for app.img";
+    failed(&outcome, "broken", NO_DRIVER)?;
+    if !reads_files(lab) {
+        failed(&outcome, "layered", NO_DRIVER)?;
+        return failed(&outcome, "plain", NO_DRIVER);
+    }
+    let mount = Seen::new(&outcome, "plain").mount_at("/")?;
+    ensure!(
+        mount.fstype == "erofs" && mount.source.starts_with(FILE) && mount.has_option("ro"),
+        "{mount:?}"
+    );
+    let seen = Seen::new(&outcome, "layered");
+    ensure!(seen.mount_at("/")?.fstype == "overlay");
+    seen.exited(0)
 }
