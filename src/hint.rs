@@ -180,6 +180,14 @@ fn from_words(words: &str) -> Option<&'static str> {
             "/dev/mapper/control",
             "add dm-verity to the image: `--for-devices layers` for the root, `--module dm_verity` for containers",
         ),
+        (
+            "in a user namespace",
+            "a sysctl may forbid it: user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns",
+        ),
+        (
+            "id_map",
+            "who has no rights on the host can map only the own id: linux.uidMappings and gidMappings with size 1, as of `berth spec --rootless`",
+        ),
         ("Unknown parameter", "correct rootflags="),
         (
             "bad block size",
@@ -228,5 +236,12 @@ mod tests {
         let hint = hint_for(Code::RootMount, "FAT-fs (sdb1): IO charset ascii not found");
         assert!(hint.contains("nls_"), "{hint}");
         assert!(hint_for(Code::RootMount, "").contains("fsck"));
+        for (subject, hinted) in [
+            ("a process in a user namespace", "user.max_user_namespaces"),
+            ("/proc/7/gid_map", "only the own id"),
+        ] {
+            let hint = hint_for(Code::ContainerSetup, subject);
+            assert!(hint.contains(hinted) && hint.len() < 160, "{hint}");
+        }
     }
 }

@@ -218,24 +218,28 @@ pub(super) fn undo(call: &Call<'_>, directory: &Directory, record: &Record) {
 /// `EOPNOTSUPP` if there are limits and no group to put them in force.
 fn group(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Option<Group>, Fault> {
     let resources = &config.resources;
-    let groups = match Groups::open() {
-        // Those of a container, or of somebody who is not root.
-        Err(fault) if matches!(fault.errno, Errno::ROFS | Errno::ACCESS | Errno::PERM) => None,
-        groups => groups?,
-    };
-    match groups {
-        Some(groups) => groups.create(id, config.cgroups_path, resources).map(Some),
-        None if resources.is_empty() => {
-            call.journal.debug(format_args!(
-                "{id} has no control group: there is no cgroup2 filesystem at /sys/fs/cgroup that can be written"
-            ));
-            Ok(None)
-        }
-        None => Err(Errno::OPNOTSUPP).during(
+    let made = Groups::open().and_then(|groups| {
+        let made = groups.map(|groups| groups.create(id, config.cgroups_path, resources));
+        made.transpose()
+    });
+    match made {
+        Ok(None) => {}
+        // Those of a container, or of somebody who is not root; also where root has made the group that holds all of them.
+        Err(fault)
+            if matches!(fault.op, Op::Create | Op::Open)
+                && matches!(fault.errno, Errno::ROFS | Errno::ACCESS | Errno::PERM) => {}
+        made => return made,
+    }
+    if !resources.is_empty() {
+        return Err(Errno::OPNOTSUPP).during(
             Op::Configure,
             "linux.resources, without a cgroup2 filesystem at /sys/fs/cgroup that can be written",
-        ),
+        );
     }
+    call.journal.debug(format_args!(
+        "{id} has no control group: there is no cgroup2 filesystem at /sys/fs/cgroup that can be written"
+    ));
+    Ok(None)
 }
 
 /// Has what a process leaves behind become ours, be it a builder's or the container's.

@@ -195,7 +195,12 @@ fn join_and_make(
 
 #[inline(never)]
 pub(super) fn fork(request: &Request<'_>, flags: u64) -> Result<Forked, Fault> {
-    raw::fork(flags, request.group.map(AsFd::as_fd)).during(Op::Clone, request.id)
+    let forked = raw::fork(flags, request.group.map(AsFd::as_fd));
+    match flags & u64::from(linux::CLONE_NEWUSER) {
+        0 => forked.during(Op::Clone, request.id),
+        // Some systems keep these from users, or from all.
+        _ => forked.during(Op::Create, "a process in a user namespace"),
+    }
 }
 
 /// What the first process waits for.

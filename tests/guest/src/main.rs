@@ -92,6 +92,9 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["trap", calls @ ..] => calls::trap(calls)?,
         ["look-at", paths @ ..] => facts::look_at(paths)?,
         ["nodes", paths @ ..] => facts::nodes(paths)?,
+        ["without-user-namespaces", program, words @ ..] => {
+            unprivileged::without_namespaces(program, words)?;
+        }
         ["unprivileged-dev"] => unprivileged::dev()?,
         ["inodes", paths @ ..] => facts::inodes(paths)?,
         ["outlast"] => {

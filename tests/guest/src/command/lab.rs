@@ -1,9 +1,12 @@
 //! A place for one case: berth, a `--root` of its own, bundles.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -40,6 +43,19 @@ pub(super) fn has_controllers() -> bool {
 pub(super) fn has_filesystem(name: &str) -> bool {
     let known = fs::read_to_string("/proc/filesystems");
     known.is_ok_and(|known| known.split_whitespace().any(|one| one == name))
+}
+
+/// Whether users without rights may make user namespaces.
+pub(super) fn has_user_namespaces() -> bool {
+    let forbidden = [
+        ("user/max_user_namespaces", "0"),
+        ("kernel/unprivileged_userns_clone", "0"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1"),
+    ];
+    forbidden.iter().all(|(name, value)| {
+        let found = fs::read_to_string(Path::new("/proc/sys").join(name));
+        found.map_or(true, |found| found.trim() != *value)
+    })
 }
 
 /// Whether it may run on the first two processors.
@@ -79,7 +95,12 @@ pub(crate) struct Lab {
     berth: PathBuf,
     /// The directory of the case.
     pub(crate) directory: PathBuf,
+    /// Whether berth is called by [`USER`].
+    is_user: Cell<bool>,
 }
+
+/// Somebody without any right.
+pub(super) const USER: u32 = 1000;
 
 impl Lab {
     pub(super) fn new(berth: &Path, directory: &Path, case: &str) -> Result<Self> {
@@ -91,19 +112,60 @@ impl Lab {
         Ok(Self {
             berth: berth.canonicalize().context("find berth")?,
             directory: directory.canonicalize()?,
+            is_user: Cell::new(false),
         })
     }
 
+    /// Where berth remembers containers: without `--root`, where it does for its user.
     pub(crate) fn root(&self) -> PathBuf {
-        self.directory.join("root")
+        let name = if self.is_user.get() {
+            "run/berth"
+        } else {
+            "root"
+        };
+        self.directory.join(name)
+    }
+
+    /// From now on, berth is called by [`USER`].
+    pub(crate) fn become_user(&self) -> Result<()> {
+        let directory = self.directory.join("run");
+        fs::create_dir(&directory)?;
+        chown(&directory, Some(USER), Some(USER))?;
+        self.is_user.set(true);
+        Ok(())
     }
 
     /// The command with these words, and nothing on standard input.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(&self.berth);
+        self.prepared(Command::new(&self.berth), words)
+    }
+
+    /// The same, executed by this program when it has done what `first` says.
+    pub(crate) fn command_behind<S: AsRef<OsStr>>(
+        &self,
+        first: &str,
+        words: impl IntoIterator<Item = S>,
+    ) -> Result<Command> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(first).arg(&self.berth);
+        Ok(self.prepared(command, words))
+    }
+
+    fn prepared<S: AsRef<OsStr>>(
+        &self,
+        mut command: Command,
+        words: impl IntoIterator<Item = S>,
+    ) -> Command {
+        if self.is_user.get() {
+            let directory = self.directory.join("run");
+            command
+                .env("XDG_RUNTIME_DIR", directory)
+                .uid(USER)
+                .gid(USER);
+        } else {
+            command.arg("--root").arg(self.root());
+        }
         command
-            .arg("--root")
-            .arg(self.root())
             .args(words)
             .current_dir(&self.directory)
             .stdin(Stdio::null());

@@ -10,6 +10,7 @@ mod features;
 mod lab;
 mod lifecycle;
 mod many;
+mod rootless;
 mod terminal;
 mod words;
 
@@ -34,6 +35,8 @@ pub(crate) enum Need {
     Overlay,
     /// The first two processors.
     Processors,
+    /// User namespaces of those who have no rights.
+    UserNamespaces,
 }
 
 impl Need {
@@ -48,6 +51,9 @@ impl Need {
                 Some("overlay in /proc/filesystems")
             }
             Self::Processors if !lab::has_two_processors() => Some("processors 0 and 1"),
+            Self::UserNamespaces if !lab::has_user_namespaces() => {
+                Some("user namespaces for users without rights (sysctl)")
+            }
             _ => None,
         }
     }
@@ -78,6 +84,7 @@ const ALL: &[&[Case]] = &[
     exec::CASES,
     features::CASES,
     lifecycle::CASES,
+    rootless::CASES,
     terminal::CASES,
     words::CASES,
 ];
