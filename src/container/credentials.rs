@@ -29,16 +29,17 @@ use crate::parse::config::capabilities::{Capabilities, Set};
 use crate::parse::config::user::{MAX_GROUPS, User};
 use crate::sys::console;
 
-/// Takes on the user and the rights of `process`. What comes after has no others.
+/// Takes on the user and the rights of `process`. What comes after has no others. `can_change_groups` is not in a user namespace
+/// that denies setgroups(2): there alone it keeps the groups that it has, if no others are asked for.
 #[inline(never)]
-pub(super) fn apply(process: &Process<'_>) -> Result<(), Fault> {
+pub(super) fn apply(process: &Process<'_>, can_change_groups: bool) -> Result<(), Fault> {
     let uid = Uid::from_raw(process.user.uid);
     console::give_pipes_to(uid);
     if let Some(capabilities) = &process.capabilities {
         bound(capabilities.bounding)?;
         set_keep_capabilities(true).during(Op::Set, "PR_SET_KEEPCAPS")?;
     }
-    become_user(&process.user)?;
+    become_user(&process.user, can_change_groups)?;
     if let Some(capabilities) = &process.capabilities {
         set(capabilities)?;
     }
@@ -58,12 +59,10 @@ pub(super) fn keep_administration(process: &Process<'_>) -> bool {
     }
 }
 
-fn become_user(user: &User<'_>) -> Result<(), Fault> {
+fn become_user(user: &User<'_>, can_change_groups: bool) -> Result<(), Fault> {
     let groups: Vec<Gid, MAX_GROUPS> = user.groups.iter().map(Gid::from_raw).collect();
-    match set_thread_groups(&groups) {
-        // A user namespace of somebody who is not root keeps his groups (user_namespaces(7), "setgroups").
-        Err(Errno::PERM) if groups.is_empty() => {}
-        result => result.during(Op::Set, "additional groups")?,
+    if can_change_groups || !groups.is_empty() {
+        set_thread_groups(&groups).during(Op::Set, "additional groups")?;
     }
     let gid = Gid::from_raw(user.gid);
     set_thread_res_gid(gid, gid, gid).during(Op::Set, format_args!("gid {}", user.gid))?;

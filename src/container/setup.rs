@@ -41,9 +41,10 @@ fn prepare_and_execute(
     let config = request.config;
     // The builder's part is done once this process is somebody.
     let pid = rope.as_ref().map(Rope::wait).transpose()?;
-    if config.namespaces.has(Kind::User) {
-        namespace::become_root()?;
-    }
+    let can_change_groups = match config.namespaces.has(Kind::User) {
+        true => namespace::become_root()?,
+        false => true,
+    };
     // Nodes and mount points get the modes that stand here.
     umask(Mode::empty());
     rustix::process::setsid().during(Op::Create, "a session")?;
@@ -113,7 +114,7 @@ fn prepare_and_execute(
     if !is_last {
         install()?;
     }
-    credentials::apply(process)?;
+    credentials::apply(process, can_change_groups)?;
     entered.or_else(|_| enter_working_directory(process.cwd))?;
     if is_last {
         install()?;

@@ -110,21 +110,23 @@ pub fn enter_new_time(procfs: &Procfs, offsets: &str) -> Result<(), Fault> {
     join(new.as_fd(), Kind::Time).during(Op::Join, SUBJECT)
 }
 
-/// Becomes user 0 of group 0, and of no other, in the user namespace that this process is in.
+/// Becomes user 0 of group 0 in the user namespace that this process is in, and gives up its other groups; whether it could: not
+/// where the map is a user's own and not a superuser's (user_namespaces(7), "/proc/pid/setgroups"). With every capability in the
+/// namespace, and before any filter, there is no other reason for `EPERM`.
 ///
 /// # Errors
 /// Those of setresgid(2), setgroups(2) and setresuid(2): `EINVAL` if the namespace has no such user or group.
-pub fn become_root() -> Result<(), Fault> {
+pub fn become_root() -> Result<bool, Fault> {
     set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)
         .during(Op::Become, "group 0 of the user namespace")?;
-    match set_thread_groups(&[]) {
-        // Where groups cannot be given up, because the map is a user's own and not a superuser's (user_namespaces(7),
-        // "/proc/pid/setgroups"). With every capability there is no other reason.
-        Err(Errno::PERM) => {}
-        result => result.during(Op::Drop, "groups")?,
-    }
+    let has_given_up = match set_thread_groups(&[]) {
+        Ok(()) => true,
+        Err(Errno::PERM) => false,
+        Err(errno) => return Err(errno).during(Op::Drop, "groups"),
+    };
     set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
-        .during(Op::Become, "user 0 of the user namespace")
+        .during(Op::Become, "user 0 of the user namespace")?;
+    Ok(has_given_up)
 }
 
 /// All flags of `kinds`.

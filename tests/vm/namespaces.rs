@@ -25,6 +25,7 @@ pub(crate) const CASES: &[Case] = cases![
     once what_is_no_namespace_is_not_joined,
     once without_its_builder_a_container_does_not_go_on,
     everywhere a_user_without_rights_is_root_in_a_container,
+    once groups_of_the_engine_stay_only_where_they_cannot_be_given_up,
     everywhere the_machines_end_well,
 ];
 
@@ -269,7 +270,8 @@ fn nested() -> Vec<Bundle> {
                 json!({ "boottime": { "secs": 7_000_000 } }),
             )
             .runs(["/bin/guest", "until-asked"]),
-        new("no-program").runs(["/bin/nothing"]),
+        new("garbage").runs(["/bin/garbage"]),
+        new("no-groups").runs(["/bin/guest", "process"]),
         joining(new("joiner"), &held).runs(["/bin/guest", "namespaces", "joined"]),
         joining(
             Bundle::new("in-its-mounts").set("/root/path", json!("/")),
@@ -324,7 +326,12 @@ fn boot_conductor(lab: &Lab) -> Result<Outcome> {
         .runs(["/bin/guest", "conduct"]);
     let base = "containers/conductor/rootfs/nested";
     let tree = nested().iter().fold(
-        disk::files([conductor])?.copy(guest()?, format!("{base}/rootfs/bin/guest")),
+        disk::files([conductor])?
+            .copy(guest()?, format!("{base}/rootfs/bin/guest"))
+            .executable(
+                format!("{base}/rootfs/bin/garbage"),
+                "neither ELF nor a script",
+            ),
         |tree: Tree, bundle| {
             let path = format!("{base}/{}/config.json", bundle.id());
             tree.file(path, bundle.config())
@@ -416,7 +423,7 @@ fn a_container_holds_before_its_program(lab: &Lab) -> Result<()> {
         "holding: its program runs: false",
         "let go: Ok(())",
         "then: Some(Running)",
-        "let go: execute /bin/nothing: ENOENT",
+        "let go: execute /bin/garbage: ENOEXEC",
     ] {
         seen.printed(line)?;
     }
@@ -485,6 +492,15 @@ fn a_user_without_rights_is_root_in_a_container(lab: &Lab) -> Result<()> {
                 && line.ends_with("/uid_map: EPERM")),
         "{refused:?}"
     );
+    Ok(())
+}
+
+fn groups_of_the_engine_stay_only_where_they_cannot_be_given_up(lab: &Lab) -> Result<()> {
+    let outcome = CONDUCTED.outcome(lab)?;
+    let seen = Seen::new(&outcome, "conductor");
+    // `no-groups`, `visits-user`; and `unprivileged`, in whose user namespace the group has no number.
+    let groups = seen.facts("Groups");
+    ensure!(groups == ["", "", "65534"], "{groups:?}");
     Ok(())
 }
 

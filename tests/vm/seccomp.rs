@@ -240,6 +240,7 @@ fn failing() -> Vec<(Bundle, &'static str, &'static str)> {
         .collect();
     let missing = |id, profile| filtered(id, profile).runs(["/bin/missing"]);
     let only_execve = |default: &str| json!({ "defaultAction": default, "syscalls": [{ "names": ["execve"], "action": "SCMP_ACT_ALLOW" }] });
+    let as_user = |bundle: Bundle| bundle.set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
     const SILENT: &str = "the process ended before that, and could not say why";
     vec![
         (
@@ -288,6 +289,12 @@ fn failing() -> Vec<(Bundle, &'static str, &'static str)> {
             filtered("no-execve", all_but(json!([fails(&["execve"])]))),
             "B053",
             "linux.seccomp, which denies execve, by which the program starts for no-execve: EPERM",
+        ),
+        // It is installed before the user changes. Who asked for no groups would have those of whom starts it.
+        (
+            as_user(filtered("groups", all_but(json!([fails(&["setgroups"])])))),
+            "B053",
+            "set additional groups for groups: EPERM",
         ),
         (
             missing("missing", only_execve("SCMP_ACT_LOG")),
@@ -505,6 +512,7 @@ fn profile_that_cannot_be_had_is_refused_by_name(lab: &Lab) -> Result<()> {
             "no-number",
             "too-many",
             "no-execve",
+            "groups",
         ],
     )
 }

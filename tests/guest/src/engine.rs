@@ -23,12 +23,17 @@ use crate::facts;
 const NESTED: &str = "/nested";
 const FIFO: &str = "/tmp/fifo";
 
+/// An additional group of the engine's process.
+const GROUP: libc::gid_t = 4242;
+
 /// Runs all of it.
 pub(crate) fn conduct() -> Result<()> {
     // SAFETY: prctl(2): the request takes no pointers.
     ensure!(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } == 0);
     // The root of a user namespace is somebody else here.
     rustix::process::umask(Mode::empty());
+    // What no container is to have unless it asks for them.
+    change_groups(&[GROUP])?;
     mknodat(CWD, FIFO, FileType::Fifo, Mode::from_raw_mode(0o622), 0).context("make a FIFO")?;
     let holder = hold()?;
     let names = ["mnt", "pid", "uts", "ipc", "cgroup", "net", "time"];
@@ -42,6 +47,7 @@ pub(crate) fn conduct() -> Result<()> {
     facts::namespaces("holder", &holder.to_string())?;
     run("joiner")?;
     run("in-its-mounts")?;
+    run("no-groups")?;
     enter(holder)?;
     end(holder)?;
 
@@ -58,6 +64,15 @@ pub(crate) fn conduct() -> Result<()> {
     terminal()?;
     lose_the_builder()?;
     unprivileged()
+}
+
+fn change_groups(groups: &[libc::gid_t]) -> Result<()> {
+    // SAFETY: setgroups(2) reads as many groups as it is told there are.
+    let result = unsafe { libc::setgroups(groups.len(), groups.as_ptr()) };
+    match result {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()).context("setgroups"),
+    }
 }
 
 fn inherited() -> Streams {
@@ -146,12 +161,12 @@ fn hold() -> Result<i32> {
     println!("then: {:?}", birth.wait()?);
     // One whose program cannot be executed says so to who lets it go.
     let fifo = open(FIFO, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let (mut other, _) = begin("no-program", inherited(), Some(fifo))?;
+    let (mut other, _) = begin("garbage", inherited(), Some(fifo))?;
     bytes.clear();
     File::open(FIFO)?.read_to_end(&mut bytes)?;
     match released(&bytes) {
         Err(fault) => println!("let go: {fault}"),
-        Ok(()) => bail!("a program that is not there was executed"),
+        Ok(()) => bail!("garbage was executed"),
     }
     ensure!(matches!(other.wait()?, Some(News::Failed(_))));
     collect(&other)?;
@@ -259,10 +274,9 @@ fn unprivileged() -> Result<()> {
     match unsafe { libc::fork() } {
         -1 => Err(std::io::Error::last_os_error()).context("fork"),
         0 => {
-            // SAFETY: setgroups(2) with none reads nothing; the others take no pointers. What is given up is this process's.
+            // SAFETY: the calls take no pointers. What is given up is this process's.
             let is_user = unsafe {
-                libc::setgroups(0, std::ptr::null()) == 0
-                    && libc::setresgid(USER, USER, USER) == 0
+                libc::setresgid(USER, USER, USER) == 0
                     && libc::setresuid(USER, USER, USER) == 0
                     && libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) == 0
                     && libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
