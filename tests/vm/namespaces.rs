@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere a_container_joins_a_user_namespace,
     everywhere a_process_enters_a_container_that_runs,
     everywhere a_process_that_enters_is_not_to_be_looked_into,
+    everywhere who_enters_is_looked_into_only_when_its_program_runs,
     everywhere a_container_holds_before_its_program,
     everywhere a_terminal_is_made_in_the_container_and_sent_out,
     once what_is_no_namespace_is_not_joined,
@@ -316,6 +317,10 @@ fn nested() -> Vec<Bundle> {
         ),
         runs_as_user(new("unprivileged"), 1000),
         runs_as_user(new("presumptuous"), 0),
+        runs_as_user(new("watcher"), 1000)
+            .mount("/tmp/fifo", "bind", "/tmp/given-fifo", &["bind"])
+            .runs(["/bin/guest", "escape", "look-into-who-enters", "/tmp/fifo"]),
+        runs_as_user(new("watched"), 1000).runs(["/bin/guest", "until-asked"]),
     ]
 }
 
@@ -414,6 +419,31 @@ fn a_process_that_enters_is_not_to_be_looked_into(lab: &Lab) -> Result<()> {
         seen.printed(line)?;
     }
     Ok(())
+}
+
+/// Until it executes the program, it has the host's memory, descriptors and binary; and a container's root may trace all that is
+/// in its user namespace.
+fn who_enters_is_looked_into_only_when_its_program_runs(lab: &Lab) -> Result<()> {
+    let outcome = CONDUCTED.outcome(lab)?;
+    let seen = Seen::new(&outcome, "conductor");
+    for (way, errno) in [
+        ("ptrace", "EPERM"),
+        ("memory", "EPERM"),
+        ("pidfd", "EPERM"),
+        ("exe", "EACCES"),
+        ("mem", "EACCES"),
+        ("environ", "EACCES"),
+        ("maps", "EACCES"),
+        ("link-exe", "EACCES"),
+        ("link-root", "EACCES"),
+        ("link-cwd", "EACCES"),
+        ("link-fd/1", "EACCES"),
+        ("link-ns/mnt", "EACCES"),
+    ] {
+        seen.printed(&format!("escape enters-{way} {errno}"))?;
+        seen.printed(&format!("escape entered-{way} open"))?;
+    }
+    seen.printed("watcher ended with 0")
 }
 
 fn a_container_holds_before_its_program(lab: &Lab) -> Result<()> {

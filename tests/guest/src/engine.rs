@@ -23,6 +23,9 @@ use crate::facts;
 const NESTED: &str = "/nested";
 const FIFO: &str = "/tmp/fifo";
 
+/// One that containers read, too.
+const GIVEN_FIFO: &str = "/tmp/given-fifo";
+
 /// An additional group of the engine's process.
 const GROUP: libc::gid_t = 4242;
 
@@ -35,6 +38,13 @@ pub(crate) fn conduct() -> Result<()> {
     // What no container is to have unless it asks for them.
     change_groups(&[GROUP])?;
     mknodat(CWD, FIFO, FileType::Fifo, Mode::from_raw_mode(0o622), 0).context("make a FIFO")?;
+    mknodat(
+        CWD,
+        GIVEN_FIFO,
+        FileType::Fifo,
+        Mode::from_raw_mode(0o666),
+        0,
+    )?;
     let holder = hold()?;
     let names = ["mnt", "pid", "uts", "ipc", "cgroup", "net", "time"];
     fs::create_dir("/tmp/ns")?;
@@ -288,6 +298,7 @@ fn unprivileged() -> Result<()> {
             run("unprivileged")?;
             // More than itself, nobody can map.
             run("presumptuous")?;
+            be_looked_into()?;
             std::process::exit(0)
         }
         child => {
@@ -298,6 +309,22 @@ fn unprivileged() -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// One more process in a container that looks into it. Outside its root is the user who brings the process in, so that nothing but
+/// the process itself is in its way.
+fn be_looked_into() -> Result<()> {
+    let (watcher, pid) = begin("watcher", inherited(), None)?;
+    let container = pidfd_open(Pid::from_raw(pid).context("no PID")?, PidfdFlags::empty())?;
+    let fifo = open(GIVEN_FIFO, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let place = Place::Running(container.as_fd());
+    let mut watched = make("watched", place, inherited(), Some(fifo))?;
+    println!("watched: {:?}", watched.wait()?);
+    println!("watched: {:?}", watched.wait()?);
+    // The first process of a PID namespace takes the others along, and has ended when they are collected (pid_namespaces(7)).
+    collect(&watched)?;
+    println!("watcher {}", collect(&watcher)?);
+    Ok(())
 }
 
 /// Prints what a terminal is, from inside.

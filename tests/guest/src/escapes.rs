@@ -36,6 +36,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         ["write-programs"] => write_programs(),
         ["sealed"] => sealed(),
         ["write-sealed", link] => write_sealed(link),
+        ["look-into-who-enters", fifo] => look_into_who_enters(fifo),
         ["swap", directory, link, outside] => swap(directory, link, outside),
         _ => bail!("there is no such escape"),
     }
@@ -293,6 +294,65 @@ fn write_sealed(link: &str) -> Result<()> {
         .and_then(|mut file| file.write_all(b"x"));
     say("sealed-after", written);
     Ok(())
+}
+
+/// Looks into a process that the host brings in, before and after it executes its program, which it does when somebody reads the
+/// FIFO. This is the first process of its PID namespace, and the other the second.
+fn look_into_who_enters(fifo: &str) -> Result<()> {
+    const SECOND: libc::pid_t = 2;
+    println!("looking");
+    while !Path::new(&format!("/proc/{SECOND}")).exists() {
+        std::thread::yield_now();
+    }
+    look_into("enters", SECOND);
+    // Its end is closed when the program runs.
+    File::open(fifo)?.read_to_end(&mut Vec::new())?;
+    look_into("entered", SECOND);
+    Ok(())
+}
+
+/// All that takes the right to look into another process (ptrace(2), "Ptrace access mode checking").
+fn look_into(when: &str, pid: libc::pid_t) {
+    let of_call = |result: libc::c_long| match result {
+        0.. => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    };
+    let null = std::ptr::null_mut::<u8>();
+    let mut byte = [0u8];
+    let local = libc::iovec {
+        iov_base: byte.as_mut_ptr().cast(),
+        iov_len: 1,
+    };
+    let remote = libc::iovec {
+        iov_base: null.cast(),
+        iov_len: 1,
+    };
+    // SAFETY: ptrace(2) with this request and pidfd_getfd(2) read and write nothing of this process's, and process_vm_readv(2) no
+    // more than the byte.
+    let (traced, read, taken) = unsafe {
+        let traced = of_call(libc::ptrace(libc::PTRACE_SEIZE, pid, null, null));
+        let read = libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0);
+        let read = of_call(read as libc::c_long);
+        let pidfd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+        let taken = of_call(libc::syscall(libc::SYS_pidfd_getfd, pidfd, 1, 0));
+        (traced, read, taken)
+    };
+    say(&format!("{when}-ptrace"), traced);
+    // Who may look, and looks where nothing is.
+    let is_let = |error: &std::io::Error| error.raw_os_error() == Some(libc::EFAULT);
+    say(
+        &format!("{when}-memory"),
+        read.or_else(|error| if is_let(&error) { Ok(()) } else { Err(error) }),
+    );
+    say(&format!("{when}-pidfd"), taken);
+    for name in ["exe", "mem", "environ", "maps"] {
+        let opened = File::open(format!("/proc/{pid}/{name}")).map(drop);
+        say(&format!("{when}-{name}"), opened);
+    }
+    for name in ["exe", "root", "cwd", "fd/1", "ns/mnt"] {
+        let found = fs::read_link(format!("/proc/{pid}/{name}")).map(drop);
+        say(&format!("{when}-link-{name}"), found);
+    }
 }
 
 /// Exchanges a directory and a symbolic link that leads out of the volume, without a pause, until it is asked to end. Then it says
