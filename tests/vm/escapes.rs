@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = cases![
     once null_device_of_an_image_is_not_used_for_masks,
     once standard_input_is_not_the_hosts_null_device,
     once console_of_an_image_leads_nowhere,
+    once dev_that_is_a_link_leads_nothing_out,
     once container_that_runs_the_binary_itself_does_not_change_it,
     everywhere machine_outlives_all_attempts,
     everywhere renamed_destinations_lead_nothing_out,
@@ -36,6 +37,27 @@ fn masked(id: &str) -> Bundle {
         "/linux/maskedPaths",
         json!(["/proc/kcore", "/proc/sys/kernel/core_pattern"]),
     )
+}
+
+/// A container whose image has a link out of it in place of `/dev`, where there are nodes and links to be made.
+fn dev_link(id: &str) -> Bundle {
+    Bundle::new(id)
+        .set(
+            "/mounts",
+            json!([{ "destination": "/proc", "type": "proc", "source": "proc" }]),
+        )
+        .set(
+            "/linux/devices",
+            json!([{ "path": "/dev/ours", "type": "c", "major": 1, "minor": 7, "fileMode": 0o600 }]),
+        )
+        .set("/root/path", json!("image"))
+        .runs([
+            "/bin/guest",
+            "escape",
+            "nodes",
+            "/escaped/null",
+            "/escaped/ours",
+        ])
 }
 
 fn boot(lab: &Lab) -> Result<Outcome> {
@@ -83,6 +105,12 @@ fn boot(lab: &Lab) -> Result<Outcome> {
             .mount("/mnt", "bind", "/dev", &["bind", "ro"])
             .set("/root/path", json!("image"))
             .runs(["/bin/guest", "chmod-input", "/mnt/null"]),
+        dev_link("dev-link"),
+        dev_link("dev-link-up"),
+        Bundle::new("beside-links")
+            .annotation("berth.after", "dev-link,dev-link-up")
+            .mount("/mnt", "bind", "/escaped", &["bind"])
+            .runs(["/bin/guest", "escape", "masks", "/mnt", "/mnt/ptmx"]),
         Bundle::new("last").runs(["/bin/guest", "work", "5"]),
     ];
     let mut tree = disk::files(bundles)?;
@@ -106,6 +134,18 @@ fn boot(lab: &Lab) -> Result<Outcome> {
             .symlink(format!("{image}/real/null"), "/proc/version")
             .symlink(format!("{image}/real/console"), "/proc/version");
     }
+    for (id, target) in [
+        ("dev-link", "/escaped"),
+        ("dev-link-up", "../../../escaped"),
+    ] {
+        let image = format!("containers/{id}/image");
+        tree = tree
+            .copy(berth_tests::guest()?, format!("{image}/bin/guest"))
+            .directory(format!("{image}/proc"))
+            .directory(format!("{image}/escaped"))
+            .symlink(format!("{image}/dev"), target);
+    }
+    tree = tree.file("escaped/ptmx", "not to be removed");
     let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(512))?;
     Ok(lab
         .machine("escapes")?
@@ -203,6 +243,22 @@ fn null_device_of_an_image_is_not_used_for_masks(lab: &Lab) -> Result<()> {
 fn console_of_an_image_leads_nowhere(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     Seen::new(&outcome, "console-image").exited(0)
+}
+
+/// What is made in `/dev` was made where the image's link leads on the host, and what lay there as `ptmx` was removed (crun:
+/// CVE-2026-47766, runc: CVE-2026-41579).
+fn dev_that_is_a_link_leads_nothing_out(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    for id in ["dev-link", "dev-link-up"] {
+        let seen = Seen::new(&outcome, id);
+        seen.printed("node /escaped/null c 1:3 666 0:0")?;
+        seen.printed("node /escaped/ours c 1:7 600 0:0")?;
+        seen.exited(0)?;
+    }
+    let beside = Seen::new(&outcome, "beside-links");
+    beside.printed("mask /mnt 1 entries, chmod is done")?;
+    beside.printed("mask /mnt/ptmx a file, chmod is done")?;
+    beside.exited(0)
 }
 
 fn container_that_runs_the_binary_itself_does_not_change_it(lab: &Lab) -> Result<()> {
