@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere limit_of_processes_is_in_force,
     everywhere limit_of_memory_ends_in_an_event_that_says_so,
     everywhere devices_are_those_that_the_list_allows,
+    everywhere devices_are_those_of_the_list_in_a_user_namespace_too,
     everywhere without_a_list_all_devices_can_be_used,
     everywhere set_up_may_mount_what_the_program_may_not_open,
     everywhere control_group_is_where_the_path_says,
@@ -102,6 +103,7 @@ fn good() -> Result<Vec<Bundle>> {
     let files =
         |list: &[(&'static str, &str)]| list.iter().map(|(file, _)| *file).collect::<Vec<_>>();
     let show = |files: Vec<&'static str>| ["/bin/guest", "limits"].into_iter().chain(files);
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
     let own = with("nester", json!({ "pids": { "limit": 20 } }));
     Ok(vec![
         seeing(limits.runs(show(files(&LIMITS))), &["ro"]),
@@ -128,6 +130,17 @@ fn good() -> Result<Vec<Bundle>> {
             ],
             &["c1:3"],
         )?,
+        devices(
+            "mapped",
+            &[
+                DENY,
+                r#"{"allow": false, "type": "c", "major": 1, "minor": 5, "access": "w"}"#,
+            ],
+            &["c1:5"],
+        )?
+        .namespaces(&["mount", "pid", "uts", "ipc", "user"])
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map),
         devices(
             "anything",
             &[r#"{"allow": true, "access": "rwm"}"#],
@@ -309,6 +322,16 @@ fn devices_are_those_that_the_list_allows(lab: &Lab) -> Result<()> {
         Seen::new(&outcome, "anything").printed(&format!("device c1:11 {way}"))?;
     }
     Ok(())
+}
+
+/// Where the container's own processes may attach no program to its group: the builder does it.
+fn devices_are_those_of_the_list_in_a_user_namespace_too(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    let mapped = Seen::new(&outcome, "mapped");
+    // The host's nodes, which everybody could open; others cannot be made.
+    mapped.printed("device c1:5 mknod EPERM")?;
+    mapped.printed("device null rw ok")?;
+    mapped.printed("device zero rw EPERM")
 }
 
 fn without_a_list_all_devices_can_be_used(lab: &Lab) -> Result<()> {
