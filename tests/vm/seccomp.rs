@@ -10,6 +10,7 @@ use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     everywhere calls_get_the_fates_that_the_profile_gives_them,
+    once user_without_rights_has_a_filter_too,
     once arguments_decide_where_a_rule_names_them,
     once profile_in_the_shape_of_dockers_lets_a_program_work,
     once killed_and_trapped_programs_end_by_sigsys,
@@ -188,6 +189,12 @@ fn bundles() -> Vec<Bundle> {
             "getuid",
         ]),
         calls(filtered("logged", kills("SCMP_ACT_LOG")), &["getppid"]),
+        // Whom it confines could not install it.
+        calls(
+            filtered("of-a-user", all_but(json!([fails(&["getppid"])])))
+                .set("/process/user", json!({ "uid": 1000, "gid": 1000 })),
+            &["getppid", "getuid", "unshare:0x20000"],
+        ),
         calls(
             filtered("x32", all_but(json!([]))),
             &["getppid", "x32-getppid"],
@@ -367,6 +374,22 @@ fn calls_get_the_fates_that_the_profile_gives_them(lab: &Lab) -> Result<()> {
     list.printed("seccomp 2")?;
     list.exited(0)?;
     Seen::new(&outcome, "free").printed("seccomp 0")
+}
+
+/// Who is not root, and may gain rights by what he executes, cannot install a filter (seccomp(2), `EACCES`).
+fn user_without_rights_has_a_filter_too(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    let user = Seen::new(&outcome, "of-a-user");
+    let expected = [
+        "getppid EPERM",
+        "getuid is made",
+        // The kernel's own answer: he has no CAP_SYS_ADMIN.
+        "unshare:0x20000 EPERM",
+    ];
+    answered(user, &expected)?;
+    user.printed("seccomp 2")?;
+    user.printed("no_new_privs 0")?;
+    user.exited(0)
 }
 
 fn arguments_decide_where_a_rule_names_them(lab: &Lab) -> Result<()> {

@@ -26,8 +26,10 @@ pub(crate) fn make(calls: &[&str]) -> Result<()> {
         println!("call {call} {}", answer(call)?);
     }
     for line in std::fs::read_to_string("/proc/self/status")?.lines() {
-        if let Some(mode) = line.strip_prefix("Seccomp:\t") {
-            println!("seccomp {mode}");
+        for (name, topic) in [("Seccomp:\t", "seccomp"), ("NoNewPrivs:\t", "no_new_privs")] {
+            if let Some(value) = line.strip_prefix(name) {
+                println!("{topic} {value}");
+            }
         }
     }
     Ok(())
