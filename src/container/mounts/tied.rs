@@ -5,6 +5,8 @@
 //! (mount_namespaces(7)).
 //!
 //! All others are copied late, just before they are attached, for what the host mounts meanwhile does not reach a detached copy.
+//! So in a volume that is tied, what the host mounts or unmounts while the container is being set up passes it by; from then on,
+//! everything arrives. A later copy cannot be a peer any more, and one that is attached early is cut loose with the rest.
 
 use super::make::bind;
 use crate::error::{During, Fault, Op};
