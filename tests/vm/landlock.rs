@@ -22,7 +22,7 @@ const WITH_PORTS: u32 = 4;
 
 fn bundles() -> Vec<Bundle> {
     let confined = |id, attempts: &[&'static str]| {
-        let program = ["/bin/guest", "attempt"].into_iter();
+        let program = ["/bin/guest", "try-rights"].into_iter();
         Bundle::new(id).runs(program.chain(attempts.iter().copied()))
     };
     let files = [

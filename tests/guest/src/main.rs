@@ -137,7 +137,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["volume", id, own, takes] => volumes::take_part(id, own, takes)?,
         ["subtrees", prefixes @ ..] => subtrees::check(prefixes)?,
         ["loopback"] => facts::loopback()?,
-        ["attempt", attempts @ ..] => rights::attempt(attempts)?,
+        ["try-rights", attempts @ ..] => rights::attempt(attempts)?,
         ["landlock"] => rights::landlock(),
         ["bytes"] => facts::bytes()?,
         ["console"] => facts::console()?,
