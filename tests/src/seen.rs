@@ -1,6 +1,6 @@
 //! What is known of a container after the machine's end.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use berth_qemu::vm::{Event, Outcome};
 
 use crate::{field, line};
@@ -155,6 +155,23 @@ impl<'o> Seen<'o> {
             lines.contains(&expected),
             "{} did not print {expected:?}, but: {lines:#?}",
             self.id
+        );
+        Ok(())
+    }
+
+    /// Holds it to having failed before its program was started, with this code, and with these words in the text.
+    ///
+    /// # Errors
+    /// It did not, or it did otherwise.
+    pub fn failed(self, code: &str, words: &str) -> Result<()> {
+        let id = self.id;
+        ensure!(self.state("started").is_none(), "{id} was started");
+        let failed = self.state("failed");
+        let failed = failed.with_context(|| format!("{id} did not fail"))?;
+        let found = ["failure", "text"].map(|name| field(failed, name).unwrap_or_default());
+        ensure!(
+            found[0] == code && found[1].contains(words),
+            "{id} did not fail with {code} and {words:?}, but: {found:?}"
         );
         Ok(())
     }

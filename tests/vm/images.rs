@@ -3,12 +3,12 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use berth_initramfs::Compression;
 use berth_qemu::disk::{Disk, DiskImage, Fs, Type};
 use berth_qemu::tree::Tree;
-use berth_qemu::vm::{Builder, Ended, Outcome};
-use berth_tests::{Bundle, Lab, MODULES, Seen, disk, field, guest};
+use berth_qemu::vm::{Builder, Ended};
+use berth_tests::{Bundle, Lab, MODULES, Seen, disk, guest};
 use uuid::Uuid;
 
 use crate::verity::{BLOCK, SMALL_BLOCK, Verified, used_by_squashfs};
@@ -212,17 +212,6 @@ fn what_is_written_to_an_image_is_there_afterwards(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Holds a container to its failure, and the others and the machine to going on.
-pub(crate) fn failed(outcome: &Outcome, id: &str, text: &str) -> Result<()> {
-    let failed = Seen::new(outcome, id)
-        .state("failed")
-        .context("it did not fail")?;
-    ensure!(field(failed, "failure") == Some("B053"), "{failed:?}");
-    let found = field(failed, "text").unwrap_or_default();
-    ensure!(found.contains(text), "{id}: {found}");
-    Ok(())
-}
-
 fn image_that_is_not_what_its_hash_says_fails_its_container_alone(lab: &Lab) -> Result<()> {
     let squashfs = image("squashfs")?;
     let checked = Verified::behind(&squashfs, used_by_squashfs(&squashfs)?, BLOCK)?;
@@ -242,10 +231,10 @@ fn image_that_is_not_what_its_hash_says_fails_its_container_alone(lab: &Lab) -> 
     let outcome = machine(lab, name, &root(&bundles)?)?.start()?.wait()?;
     outcome.assert_ended(Ended::PowerOff)?;
     Seen::new(&outcome, "good").exited(0)?;
-    failed(&outcome, "wrong", "is corrupted")?;
-    failed(&outcome, "changed", "is corrupted")?;
-    failed(&outcome, "short", "set up device-mapper device berth-short")?;
-    failed(&outcome, "nowhere", "there is no superblock of a hash tree")
+    Seen::new(&outcome, "wrong").failed("B053", "is corrupted")?;
+    Seen::new(&outcome, "changed").failed("B053", "is corrupted")?;
+    Seen::new(&outcome, "short").failed("B053", "set up device-mapper device berth-short")?;
+    Seen::new(&outcome, "nowhere").failed("B053", "there is no superblock of a hash tree")
 }
 
 fn image_that_cannot_be_used_is_named(lab: &Lab) -> Result<()> {
@@ -270,23 +259,14 @@ fn image_that_cannot_be_used_is_named(lab: &Lab) -> Result<()> {
         .start()?
         .wait()?;
     outcome.assert_ended(Ended::PowerOff)?;
-    failed(
-        &outcome,
-        "vfat",
+    Seen::new(&outcome, "vfat").failed(
+        "B053",
         "mount app.img, which holds vfat for vfat: EOPNOTSUPP",
     )?;
-    failed(&outcome, "zeros", "mount app.img, which holds all zero")?;
-    failed(&outcome, "missing", "open nothing.img for missing: ENOENT")?;
-    failed(
-        &outcome,
-        "outside",
-        "open ../vfat/app.img for outside: EXDEV",
-    )?;
-    failed(
-        &outcome,
-        "linked",
-        "open rootfs/link/app.img for linked: ELOOP",
-    )
+    Seen::new(&outcome, "zeros").failed("B053", "mount app.img, which holds all zero")?;
+    Seen::new(&outcome, "missing").failed("B053", "open nothing.img for missing: ENOENT")?;
+    Seen::new(&outcome, "outside").failed("B053", "open ../vfat/app.img for outside: EXDEV")?;
+    Seen::new(&outcome, "linked").failed("B053", "open rootfs/link/app.img for linked: ELOOP")
 }
 
 fn image_without_a_loop_driver_is_told_so(lab: &Lab) -> Result<()> {
@@ -295,7 +275,7 @@ fn image_without_a_loop_driver_is_told_so(lab: &Lab) -> Result<()> {
     let root = root(&[(imaged("lost"), &squashfs)])?;
     let outcome = lab.machine(name)?.append(ROOT).blk(&root).start()?.wait()?;
     outcome.assert_ended(Ended::PowerOff)?;
-    failed(&outcome, "lost", "open /dev/loop-control for app.img")?;
+    Seen::new(&outcome, "lost").failed("B053", "open /dev/loop-control for app.img")?;
     ensure!(outcome.console.contains("berth.modules=loop"));
     Ok(())
 }
@@ -318,10 +298,10 @@ fn erofs_needs_no_loop_driver_where_the_kernel_reads_the_file(lab: &Lab) -> Resu
     let outcome = vm.start()?.wait()?;
     outcome.assert_ended(Ended::PowerOff)?;
     const NO_DRIVER: &str = "open /dev/loop-control for app.img";
-    failed(&outcome, "broken", NO_DRIVER)?;
+    Seen::new(&outcome, "broken").failed("B053", NO_DRIVER)?;
     if !reads_files(lab) {
-        failed(&outcome, "layered", NO_DRIVER)?;
-        return failed(&outcome, "plain", NO_DRIVER);
+        Seen::new(&outcome, "layered").failed("B053", NO_DRIVER)?;
+        return Seen::new(&outcome, "plain").failed("B053", NO_DRIVER);
     }
     let mount = Seen::new(&outcome, "plain").mount_at("/")?;
     ensure!(

@@ -305,12 +305,8 @@ fn containers_that_wait_for_each_other_are_refused_and_hold_up_nobody(lab: &Lab)
         ("i-nobody", "berth.after: there is no container nobody"),
         ("j-self", "berth.after goes in a circle: j-self, j-self"),
     ] {
-        let failed = Seen::new(&outcome, id).state("failed");
-        let failed = failed.with_context(|| format!("{id} did not fail"))?;
         let expected = format!("/containers/{id}/config.json: {text}");
-        let found = field(failed, "text").unwrap_or_default();
-        ensure!(found.contains(&expected), "{found}");
-        ensure!(field(failed, "failure") == Some("B051"), "{failed:?}");
+        Seen::new(&outcome, id).failed("B051", &expected)?;
     }
     Seen::new(&outcome, "h-behind").exited(0)
 }

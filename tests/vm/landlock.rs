@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::Fs;
 use berth_qemu::vm::Outcome;
-use berth_tests::{Bundle, Lab, Seen, Shared, disk, field};
+use berth_tests::{Bundle, Lab, Seen, Shared, disk};
 
 use crate::{Case, cases};
 
@@ -83,15 +83,6 @@ fn boot(lab: &Lab) -> Result<Outcome> {
         .wait()?)
 }
 
-fn failed<'o>(outcome: &'o Outcome, id: &str) -> Result<[&'o str; 2]> {
-    let event = outcome
-        .events
-        .iter()
-        .find(|event| field(event, "id") == Some(id) && field(event, "state") == Some("failed"));
-    let event = event.with_context(|| format!("{id} did not fail"))?;
-    Ok(["failure", "text"].map(|name| field(event, name).unwrap_or_default()))
-}
-
 fn version(outcome: &Outcome) -> Result<u32> {
     let facts = Seen::new(outcome, "version").facts("landlock");
     let version = facts.first().context("no version")?.parse()?;
@@ -147,10 +138,9 @@ fn ports_are_restricted_or_the_container_is_refused(lab: &Lab) -> Result<()> {
         return attempts(&outcome, "no-ports", &expected);
     }
     for (id, key) in [("ports", "bind"), ("no-ports", "connect")] {
-        let [code, text] = failed(&outcome, id)?;
         let words =
             format!("set up berth.landlock.{key}, which takes Linux 6.7 for {id}: EOPNOTSUPP");
-        ensure!(code == "B053" && text.contains(&words), "{code}: {text}");
+        Seen::new(&outcome, id).failed("B053", &words)?;
     }
     Ok(())
 }
@@ -162,12 +152,7 @@ fn nothing_is_mounted_under_landlock(lab: &Lab) -> Result<()> {
 
 fn path_that_is_not_there_is_named(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
-    let [code, text] = failed(&outcome, "nowhere")?;
-    ensure!(
-        code == "B053" && text.contains("open /nowhere for nowhere: ENOENT"),
-        "{code}: {text}"
-    );
-    Ok(())
+    Seen::new(&outcome, "nowhere").failed("B053", "open /nowhere for nowhere: ENOENT")
 }
 
 fn lists_that_do_not_parse_are_refused(lab: &Lab) -> Result<()> {
@@ -182,8 +167,7 @@ fn lists_that_do_not_parse_are_refused(lab: &Lab) -> Result<()> {
             "berth.landlock.bind is \"http\"; it takes port numbers",
         ),
     ] {
-        let [code, text] = failed(&outcome, id)?;
-        ensure!(code == "B051" && text.contains(words), "{code}: {text}");
+        Seen::new(&outcome, id).failed("B051", words)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use berth_qemu::vm::{Builder, Ended, Outcome};
 use berth_tests::{Bundle, Lab, MODULES, Seen, Shared, disk};
 use serde_json::json;
 
-use crate::images::{failed, image};
+use crate::images::image;
 use crate::verity::{BLOCK, Verified, used_by_squashfs};
 use crate::{Case, cases};
 
@@ -209,7 +209,7 @@ fn root_that_is_read_only_stays_so_with_a_layer(lab: &Lab) -> Result<()> {
 fn layer_that_cannot_be_is_named(lab: &Lab) -> Result<()> {
     let outcome = LAYERED.outcome(lab)?;
     for (bundle, text) in failing() {
-        failed(&outcome, bundle.id(), text)?;
+        Seen::new(&outcome, bundle.id()).failed("B053", text)?;
     }
     Ok(())
 }
@@ -260,11 +260,8 @@ fn layer_on_vfat_is_refused_in_the_kernels_words(lab: &Lab) -> Result<()> {
         .wait()?;
     outcome.assert_ended(Ended::PowerOff)?;
     for (id, layer) in [("upper", "layer"), ("lower", "tmpfs")] {
-        failed(
-            &outcome,
-            id,
-            &format!("for berth.overlay={layer}: overlayfs: "),
-        )?;
+        Seen::new(&outcome, id)
+            .failed("B053", &format!("for berth.overlay={layer}: overlayfs: "))?;
     }
     Ok(())
 }
@@ -290,11 +287,8 @@ fn layer_without_a_driver_is_told_so(lab: &Lab) -> Result<()> {
     let name = "layer_without_a_driver_is_told_so";
     let outcome = machine(lab, name, &root, &[])?.start()?.wait()?;
     outcome.assert_ended(Ended::PowerOff)?;
-    failed(
-        &outcome,
-        "lost",
-        "mount overlay as overlay for berth.overlay=tmpfs",
-    )?;
+    Seen::new(&outcome, "lost")
+        .failed("B053", "mount overlay as overlay for berth.overlay=tmpfs")?;
     ensure!(outcome.console.contains("`--module NAME` in the image"));
     Ok(())
 }

@@ -130,24 +130,7 @@ fn boot(lab: &Lab) -> Result<Outcome> {
 fn every_container_that_fails_is_reported_with_code_and_text(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     for (bundle, code, text) in failing() {
-        let seen = Seen::new(&outcome, bundle.id());
-        ensure!(
-            seen.state("started").is_none(),
-            "{} was started",
-            bundle.id()
-        );
-        let failed = seen
-            .state("failed")
-            .with_context(|| format!("{} did not fail", bundle.id()))?;
-        let found = (
-            field(failed, "failure"),
-            field(failed, "text").unwrap_or_default(),
-        );
-        ensure!(
-            found.0 == Some(code) && found.1.contains(text),
-            "{}: {found:?}",
-            bundle.id()
-        );
+        Seen::new(&outcome, bundle.id()).failed(code, text)?;
         ensure!(outcome.console.contains(text), "the console lacks {text:?}");
     }
     Ok(())

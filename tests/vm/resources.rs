@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Ended, Outcome};
-use berth_tests::{Bundle, Lab, Seen, Shared, disk, field};
+use berth_tests::{Bundle, Lab, Seen, Shared, disk};
 use serde_json::{Value, json};
 
 use crate::{Case, cases};
@@ -396,20 +396,7 @@ fn groups_that_a_container_leaves_behind_are_removed(lab: &Lab) -> Result<()> {
 fn limits_that_cannot_be_set_are_refused_by_name(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     for (bundle, code, text) in failing() {
-        let seen = Seen::new(&outcome, bundle.id());
-        let failed = seen
-            .state("failed")
-            .with_context(|| format!("{} did not fail", bundle.id()))?;
-        let text = text.replace('\\', "");
-        let found = (
-            field(failed, "failure"),
-            field(failed, "text").unwrap_or_default(),
-        );
-        ensure!(
-            found.0 == Some(code) && found.1.contains(&text),
-            "{}: {found:?}",
-            bundle.id()
-        );
+        Seen::new(&outcome, bundle.id()).failed(code, &text.replace('\\', ""))?;
     }
     Ok(())
 }

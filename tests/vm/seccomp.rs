@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::Fs;
 use berth_qemu::vm::{Ended, Outcome};
-use berth_tests::{Bundle, Lab, Seen, Shared, disk, field};
+use berth_tests::{Bundle, Lab, Seen, Shared, disk};
 use serde_json::{Value, json};
 
 use crate::{Case, cases};
@@ -501,24 +501,7 @@ fn refused(outcome: &Outcome, texts: &[&str]) -> Result<()> {
         .into_iter()
         .filter(|(bundle, ..)| texts.contains(&bundle.id()))
     {
-        let seen = Seen::new(outcome, bundle.id());
-        ensure!(
-            seen.state("started").is_none(),
-            "{} was started",
-            bundle.id()
-        );
-        let failed = seen
-            .state("failed")
-            .with_context(|| format!("{} did not fail", bundle.id()))?;
-        let found = (
-            field(failed, "failure"),
-            field(failed, "text").unwrap_or_default(),
-        );
-        ensure!(
-            found.0 == Some(code) && found.1.contains(text),
-            "{}: {found:?}",
-            bundle.id()
-        );
+        Seen::new(outcome, bundle.id()).failed(code, text)?;
     }
     Ok(())
 }
