@@ -117,17 +117,28 @@ impl Archive {
         Ok(archive)
     }
 
-    /// The packages that `package` depends on, to any depth, and itself. A package that the suites lack is an error.
-    pub(crate) fn closure(&self, package: &str) -> Result<Vec<String>> {
-        let tree =
-            run(self
-                .apt("apt-cache")
-                .args(["depends", "--recurse", "--important", package]))?;
+    /// These packages and all that they depend on, to any depth, each once. A package that the suites lack is an error.
+    pub(crate) fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let mut depends = self.apt("apt-cache");
+        depends.args(["depends", "--recurse", "--important"]);
+        let tree = run(depends.args(packages))?;
         // The packages begin a line; their relations are indented, and names of virtual packages are in brackets.
         let names = tree
             .lines()
             .filter(|line| line.starts_with(|c: char| c.is_ascii_alphanumeric()));
-        Ok(names.map(str::to_owned).collect())
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Fetches the packages and unpacks them in `dir` as if they were installed there.
+    pub(crate) fn unpack(&self, packages: &[String], dir: &Path) -> Result<()> {
+        let downloads = tempfile::tempdir_in(dir)?;
+        for package in self.download(packages, downloads.path())? {
+            run(command("dpkg-deb").arg("--extract").arg(&package).arg(dir))?;
+        }
+        Ok(())
     }
 
     /// Fetches the packages into `dir` and checks them against the signed lists.

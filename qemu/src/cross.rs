@@ -8,7 +8,6 @@
 //! for all of them.
 
 use std::env;
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,6 +18,7 @@ use crate::arch::Arch;
 use crate::kernel::codename;
 use crate::paths::target_dir;
 use crate::program::{command, run};
+use crate::whole;
 
 /// The linker is called without a C compiler before it.
 const LINKED_DIRECTLY: &str = "-Clinker-flavor=ld.lld";
@@ -115,20 +115,18 @@ fn libraries(root: &Path) -> String {
         .join(":")
 }
 
-/// Fetches Debian's compiler and unpacks it into a directory, which appears whole or not at all.
+/// Where Debian's compiler is, fetched if it is not there yet.
 fn fetch(arch: Arch) -> Result<PathBuf> {
     ensure!(
         Arch::X86_64.is_host(),
         "only x86_64 can build for other machines"
     );
-    let cross = target_dir().join("cross");
-    fs::create_dir_all(&cross).with_context(|| format!("create {}", cross.display()))?;
-    let lock = File::create(cross.join(".lock")).context("make the toolchain's lock")?;
-    lock.lock().context("lock the toolchain")?;
-    let dir = cross.join(arch.debian());
-    if dir.exists() {
-        return Ok(dir);
-    }
+    let dir = target_dir().join("cross").join(arch.debian());
+    whole::directory(&dir, |unpacked| unpack(arch, unpacked))?;
+    Ok(dir)
+}
+
+fn unpack(arch: Arch, dir: &Path) -> Result<()> {
     let codename = codename()?;
     let mirror = Mirror::of_machine(&codename)?;
     let security = format!("{codename}-security");
@@ -142,30 +140,19 @@ fn fetch(arch: Arch) -> Result<PathBuf> {
     let (host, target) = (open(Arch::X86_64)?, open(arch)?);
     let packages = compiler(&host)?;
     eprintln!("aarch64: fetching {}", packages.join(", "));
-    let unpacked = tempfile::Builder::new()
-        .prefix(".unpacking-")
-        .tempdir_in(&cross)?;
-    let libraries = ["libstd-rust-web-dev".to_owned()];
-    for (archive, packages) in [(&host, &packages[..]), (&target, &libraries[..])] {
-        let downloads = tempfile::tempdir_in(&cross)?;
-        for package in archive.download(packages, downloads.path())? {
-            let mut unpack = command("dpkg-deb");
-            run(unpack.arg("--extract").arg(&package).arg(unpacked.path()))?;
-        }
-    }
-    fs::rename(unpacked.keep(), &dir).with_context(|| format!("rename to {}", dir.display()))?;
-    Ok(dir)
+    host.unpack(&packages, dir)?;
+    target.unpack(&["libstd-rust-web-dev".to_owned()], dir)
 }
 
 /// The packages of the compiler itself: it, the library for what runs at build time, and the shared libraries that it is
 /// linked with, but not the C library, which the machine has, nor a C compiler.
 fn compiler(archive: &Archive) -> Result<Vec<String>> {
-    let of_compiler = archive.closure("rustc-web")?;
+    let of_compiler = archive.closure(&["rustc-web"])?;
     let shared = of_compiler
         .iter()
         .find(|name| name.starts_with("libstd-rust-web-") && !name.ends_with("-dev"))
         .context("rustc-web is not linked with libstd-rust-web")?;
-    let mut packages = archive.closure(shared)?;
+    let mut packages = archive.closure(&[shared])?;
     packages.retain(|name| name != "libc6");
     packages.extend(["rustc-web", "libstd-rust-web-dev"].map(str::to_owned));
     Ok(packages)

@@ -5,14 +5,11 @@
 //! packages and a module index, which packages do not carry (it is made where a kernel is installed). Remove the
 //! directory to get a newer one.
 //!
-//! What stands in `target/kernels/` is whole: a kernel is unpacked under another name and renamed when it is complete.
-//! Several programs may ask at once; the first fetches, the others wait for its lock.
-//!
 //! `BERTH_KERNEL=` names another kernel than the default: a series (`6.12`), or an image, which takes
 //! `BERTH_MODULES=` with the directory of its modules.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -21,7 +18,7 @@ use clap::ValueEnum;
 use crate::apt::{Archive, Mirror};
 use crate::arch::Arch;
 use crate::paths::target_dir;
-use crate::program::{command, run};
+use crate::whole;
 
 /// A kernel and its modules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,39 +115,29 @@ impl Series {
         if flavour == Flavour::Generic {
             name.push_str("-generic");
         }
-        fs::create_dir_all(&kernels).with_context(|| format!("create {}", kernels.display()))?;
-        let lock = kernels.join(format!(".{name}.lock"));
-        let lock = File::create(&lock).with_context(|| format!("create {}", lock.display()))?;
-        lock.lock().context("lock the kernel cache")?;
-
         let dir = kernels.join(&name);
-        if !dir.exists() {
-            self.fetch(&name, &dir, arch, flavour)
-                .with_context(|| format!("kernel {name} cannot be fetched"))?;
-        }
+        whole::directory(&dir, |unpacked| {
+            self.fetch(&name, unpacked, arch, flavour)
+                .with_context(|| format!("kernel {name} cannot be fetched"))
+        })?;
         found_in(name, &dir)
     }
 
-    /// Fetches and unpacks into `dir`, which appears whole or not at all. The caller holds its lock.
+    /// Fetches and unpacks into `dir`.
     fn fetch(self, name: &str, dir: &Path, arch: Arch, flavour: Flavour) -> Result<()> {
         let mirror = Mirror::of_machine(&codename()?)?;
         let apt = target_dir().join("apt").join(name);
-        let unpacked = dir.with_file_name(format!(".unpacking-{name}"));
         let mut tried = Vec::new();
         for suites in self.suites() {
-            make_empty(&unpacked)?;
-            let fetched = Archive::open(&apt, &mirror, suites, arch).and_then(|archive| {
-                let flavour = flavour.suffix(arch);
-                unpack(&archive, &flavour, name, &apt.join("packages"), &unpacked)
-            });
+            make_empty(dir)?;
+            let fetched = Archive::open(&apt, &mirror, suites, arch)
+                .and_then(|archive| unpack(&archive, &flavour.suffix(arch), name, dir));
             if let Err(e) = fetched {
                 tried.push(format!("{}: {e:#}", suites.join(" + ")));
                 continue;
             }
-            let kernel = found_in(name.to_owned(), &unpacked)?;
-            berth_initramfs::depmod::write(&kernel.modules)?;
-            return fs::rename(&unpacked, dir)
-                .with_context(|| format!("rename {}", unpacked.display()));
+            let kernel = found_in(name.to_owned(), dir)?;
+            return berth_initramfs::depmod::write(&kernel.modules);
         }
         bail!("{}", tried.join("; "))
     }
@@ -188,19 +175,15 @@ pub fn default(arch: Arch) -> Result<Kernel> {
     })
 }
 
-/// Fetches the packages that hold the kernel into `packages` and unpacks them in `dir` as if they were installed there.
+/// Fetches the packages that hold the kernel and unpacks them in `dir`.
 ///
 /// `linux-image-cloud-<arch>` depends on the package of the current release. That may hold everything, or be
 /// split in turn (image, modules, base), so what counts is every package of that release in the closure.
-fn unpack(archive: &Archive, flavour: &str, name: &str, packages: &Path, dir: &Path) -> Result<()> {
-    let closure = archive.closure(&format!("linux-image{flavour}"))?;
+fn unpack(archive: &Archive, flavour: &str, name: &str, dir: &Path) -> Result<()> {
+    let closure = archive.closure(&[&format!("linux-image{flavour}")])?;
     let wanted = of_one_release(&closure, flavour)?;
     eprintln!("kernel {name}: fetching {}", wanted.join(", "));
-    make_empty(packages)?;
-    for package in archive.download(&wanted, packages)? {
-        run(command("dpkg-deb").arg("--extract").arg(&package).arg(dir))?;
-    }
-    fs::remove_dir_all(packages).with_context(|| format!("remove {}", packages.display()))
+    archive.unpack(&wanted, dir)
 }
 
 /// Makes the directory, without what an earlier attempt may have left in it.

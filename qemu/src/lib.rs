@@ -49,6 +49,7 @@ pub mod setup;
 pub mod terminal;
 pub mod tree;
 pub mod vm;
+pub mod whole;
 
 pub use demo::busybox;
 pub use paths::{target_dir, vm_dir};

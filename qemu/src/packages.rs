@@ -1,9 +1,9 @@
 //! Programs of a distribution that go into guests: fetched, unpacked, never installed.
 //!
 //! They are those of one release of Debian, whatever this machine runs, so that figures about them can be compared. Like a kernel
-//! they are fetched once, into `target/packages/`, where a directory appears whole or not at all.
+//! they are fetched once, into `target/packages/`.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -13,6 +13,7 @@ use crate::arch::Arch;
 use crate::kernel::codename;
 use crate::paths::target_dir;
 use crate::program::{command, run};
+use crate::whole;
 
 /// Debian 13.
 const SUITES: [&str; 2] = ["trixie", "trixie-security"];
@@ -39,15 +40,9 @@ impl Packages {
     /// # Errors
     /// What cannot be fetched.
     pub fn get(name: &str, packages: &[&str]) -> Result<Self> {
-        let all = target_dir().join("packages");
-        fs::create_dir_all(&all).with_context(|| format!("create {}", all.display()))?;
-        let lock = File::create(all.join(".lock")).context("make the packages' lock")?;
-        lock.lock().context("lock the packages")?;
-        let root = all.join(name);
-        if !root.exists() {
-            fetch(&root, packages)
-                .with_context(|| format!("{} for guests", packages.join(", ")))?;
-        }
+        let root = target_dir().join("packages").join(name);
+        whole::directory(&root, |new| fetch(new, packages))
+            .with_context(|| format!("{} for guests", packages.join(", ")))?;
         let versions = fs::read_to_string(root.join(VERSIONS))
             .with_context(|| format!("{}: remove it to fetch it again", root.display()))?;
         Ok(Self { root, versions })
@@ -88,26 +83,15 @@ fn fetch(root: &Path, packages: &[&str]) -> Result<()> {
     let mirror = Mirror::of_machine(&codename()?)?;
     let lists = target_dir().join("apt").join("packages");
     let archive = Archive::open(&lists, &mirror, &SUITES, Arch::X86_64)?;
-    let mut all = Vec::new();
-    for package in packages {
-        all.extend(archive.closure(package)?);
-    }
-    all.sort_unstable();
-    all.dedup();
+    let all = archive.closure(packages)?;
     eprintln!("packages: fetching {}", all.join(", "));
-    let beside = root.parent().context("the packages' directory")?;
-    let unpacked = tempfile::tempdir_in(beside)?;
-    let downloads = tempfile::tempdir_in(beside)?;
+    let downloads = tempfile::tempdir_in(root)?;
     let mut versions = String::new();
     for package in archive.download(&all, downloads.path())? {
-        run(command("dpkg-deb")
-            .arg("--extract")
-            .arg(&package)
-            .arg(unpacked.path()))?;
+        run(command("dpkg-deb").arg("--extract").arg(&package).arg(root))?;
         versions.push_str(&run(command("dpkg-deb")
             .args(["--show", "--showformat=${Package} ${Version}\\n"])
             .arg(&package))?);
     }
-    fs::write(unpacked.path().join(VERSIONS), versions).context("note the versions")?;
-    fs::rename(unpacked.keep(), root).with_context(|| format!("rename to {}", root.display()))
+    fs::write(root.join(VERSIONS), versions).context("note the versions")
 }

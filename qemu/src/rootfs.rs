@@ -2,15 +2,16 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::apt::{Archive, Mirror};
 use crate::arch::Arch;
 use crate::kernel::codename;
 use crate::paths::target_dir;
 use crate::program::{command, run};
+use crate::whole;
 
 /// What a shell and the usual commands come from; these bring the C library along.
 const PACKAGES: [&str; 3] = ["bash", "coreutils", "base-files"];
@@ -23,14 +24,12 @@ const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
 /// # Errors
 /// What cannot be fetched.
 pub fn debian() -> Result<PathBuf> {
-    let all = target_dir().join("rootfs");
-    fs::create_dir_all(&all).with_context(|| format!("create {}", all.display()))?;
-    let lock = File::create(all.join(".lock")).context("make the lock of the root filesystem")?;
-    lock.lock().context("lock the root filesystem")?;
-    let dir = all.join("debian");
-    if dir.exists() {
-        return Ok(dir);
-    }
+    let dir = target_dir().join("rootfs/debian");
+    whole::directory(&dir, unpack)?;
+    Ok(dir)
+}
+
+fn unpack(root: &Path) -> Result<()> {
     let codename = codename()?;
     let security = format!("{codename}-security");
     let archive = Archive::open(
@@ -39,22 +38,13 @@ pub fn debian() -> Result<PathBuf> {
         &[codename.as_str(), &security],
         Arch::X86_64,
     )?;
-    let mut packages = Vec::new();
-    for package in PACKAGES {
-        packages.extend(archive.closure(package)?);
-    }
-    packages.sort();
-    packages.dedup();
+    let packages = archive.closure(&PACKAGES)?;
     eprintln!("rootfs: fetching {}", packages.join(", "));
-    let unpacked = tempfile::Builder::new()
-        .prefix(".unpacking-")
-        .tempdir_in(&all)?;
-    let root = unpacked.path();
     for name in MERGED {
         fs::create_dir_all(root.join("usr").join(name))?;
         symlink(format!("usr/{name}"), root.join(name))?;
     }
-    let downloads = tempfile::tempdir_in(&all)?;
+    let downloads = tempfile::tempdir_in(root)?;
     for package in archive.download(&packages, downloads.path())? {
         // Through the links, which dpkg-deb by itself would replace by directories.
         let tar = root.join("package.tar");
@@ -71,6 +61,5 @@ pub fn debian() -> Result<PathBuf> {
     if !shell.exists() {
         symlink("bash", shell)?;
     }
-    fs::rename(unpacked.keep(), &dir).with_context(|| format!("rename to {}", dir.display()))?;
-    Ok(dir)
+    Ok(())
 }

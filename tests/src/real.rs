@@ -1,11 +1,12 @@
 //! Bundles as people make them: with root filesystems and configurations of standard tools, and nothing changed.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use berth_qemu::whole;
 
 /// A bundle by its name; what its container prints when it is asked for [`QUESTIONS`] is known.
 pub struct Real {
@@ -46,18 +47,13 @@ const APPLETS: [&str; 8] = ["cat", "id", "ls", "mkdir", "rmdir", "sh", "test", "
 /// # Errors
 /// What cannot be fetched, or a tool that fails.
 pub fn real_bundles() -> Result<PathBuf> {
-    let target = berth_qemu::target_dir();
-    fs::create_dir_all(&target)?;
-    let lock = File::create(target.join(".bundles.lock")).context("make the bundles' lock")?;
-    lock.lock().context("lock the bundles")?;
-    let dir = target.join("bundles");
-    if dir.exists() {
-        return Ok(dir);
-    }
-    let new = tempfile::Builder::new()
-        .prefix(".bundles-")
-        .tempdir_in(&target)?;
-    let at = |path: &str| new.path().join(path);
+    let dir = berth_qemu::target_dir().join("bundles");
+    whole::directory(&dir, make)?;
+    Ok(dir)
+}
+
+fn make(dir: &Path) -> Result<()> {
+    let at = |path: &str| dir.join(path);
     fs::create_dir_all(at("debian"))?;
     fs::write(at("debian/config.json"), RUNC_SPEC)?;
     let mut copy = Command::new("cp");
@@ -76,8 +72,7 @@ pub fn real_bundles() -> Result<PathBuf> {
     for temporary in ["layout", "first"] {
         fs::remove_dir_all(at(temporary))?;
     }
-    fs::rename(new.keep(), &dir).with_context(|| format!("rename to {}", dir.display()))?;
-    Ok(dir)
+    Ok(())
 }
 
 fn busybox(rootfs: &Path) -> Result<()> {
