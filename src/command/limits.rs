@@ -4,6 +4,7 @@
 use core::fmt::{self, Write};
 
 use crate::parse::arguments::{Given, Opt};
+use crate::parse::number::number;
 use crate::text::{Json, Quoted};
 
 /// How a value is written on the command line.
@@ -202,13 +203,13 @@ pub(super) fn section<'a>(given: &Given<'a>) -> Result<Option<Section>, Wrong<'a
         if let Some(before) = before.filter(|before| same_object && before.member == limit.member) {
             return Err(Wrong::Twice(before.option.long, name));
         }
-        let number = match limit.kind {
+        let as_number = match limit.kind {
             Kind::Text => None,
-            Kind::Number => value.parse().ok().filter(|_| !value.starts_with('+')),
+            Kind::Number => number(value),
             Kind::Size => size(value),
             Kind::Processors => processors(value),
         };
-        let shown = match (limit.kind, number) {
+        let shown = match (limit.kind, as_number) {
             (Kind::Text, _) => Shown::Text(value),
             (_, Some(number)) => Shown::Number(number),
             (_, None) => return Err(Wrong::Value(name, value)),

@@ -9,6 +9,7 @@
 
 use core::fmt;
 
+use crate::parse::number::number;
 use crate::text::Quoted;
 
 use crate::parse::superblock::Label;
@@ -149,7 +150,8 @@ fn part_uuid(text: &str) -> Result<DeviceRef<'_>, Fault> {
 
 fn device_number(text: &str) -> Result<DeviceRef<'_>, Fault> {
     let (major, minor) = text.split_once(':').ok_or(Fault::Form)?;
-    match (number(major, 0xfff), number(minor, 0xf_ffff)) {
+    let up_to = |limit: u32, text| number(text).filter(|number| *number <= limit);
+    match (up_to(0xfff, major), up_to(0xf_ffff, minor)) {
         (Some(major), Some(minor)) => Ok(DeviceRef::Number { major, minor }),
         _ => Err(Fault::Number),
     }
@@ -160,13 +162,6 @@ fn strip_quotes(text: &str) -> &str {
     text.strip_prefix('"')
         .and_then(|inner| inner.strip_suffix('"'))
         .unwrap_or(text)
-}
-
-/// Decimal digits only: `str::parse` would also take a sign.
-fn number(digits: &str, limit: u32) -> Option<u32> {
-    let only_digits = digits.bytes().all(|b| b.is_ascii_digit());
-    let value = digits.parse().ok().filter(|_| only_digits)?;
-    (value <= limit).then_some(value)
 }
 
 /// A text that names no device.

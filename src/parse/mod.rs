@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | [`cmdline`] | `/proc/cmdline` and `/etc/berth/cmdline`: words | boot loaders, people |
 //! | [`device`] | `root=` and its like: every way to name a device | people |
-//! | [`list`], [`choice`], [`mount_options`] | the shapes of other values | people |
+//! | [`list`], [`choice`], [`number`](mod@number), [`mount_options`] | the shapes of other values | people |
 //! | [`verity`] | `berth.verity=`, and the superblock of a hash tree | people, veritysetup |
 //! | [`uuid`] | the two shapes of a filesystem's UUID | mkfs |
 //! | [`superblock`] | what lies on a block device | mkfs, or an attacker |
@@ -55,6 +55,7 @@ pub mod mount_options;
 pub mod mountinfo;
 pub mod near_miss;
 pub mod nearest;
+pub mod number;
 pub mod partition;
 pub mod read_at;
 pub mod seccomp;

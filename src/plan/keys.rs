@@ -8,6 +8,7 @@ use crate::parse::cmdline::same_key;
 use crate::parse::device::{self, DeviceRef};
 use crate::parse::list::List;
 use crate::parse::modules::wanted::is_name;
+use crate::parse::number::number;
 use crate::parse::verity::Verity;
 
 const OWN: &str = "berth.";
@@ -130,12 +131,8 @@ fn nothing(value: Option<&str>) -> Option<()> {
     value.is_none().then_some(())
 }
 
-/// Decimal digits only: `str::parse` would also take a plus sign.
 fn seconds(value: Option<&str>) -> Option<u32> {
-    value?
-        .parse()
-        .ok()
-        .filter(|_| value.is_some_and(|v| !v.starts_with('+')))
+    number(value?)
 }
 
 fn absolute(value: Option<&str>) -> Option<&str> {

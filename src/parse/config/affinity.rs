@@ -6,6 +6,7 @@ use core::ops::RangeInclusive;
 use super::reader::{Reader, Refused, Use};
 use crate::parse::json::Value;
 use crate::parse::list::List;
+use crate::parse::number::number;
 
 /// How many processors are told apart: as many as a `cpu_set_t` has bits (CPU_SET(3)).
 pub const PROCESSORS_MAX: usize = 1024;
@@ -35,14 +36,9 @@ impl<'a> Processors<'a> {
 
 /// One number, or the first and the last.
 fn range(text: &str) -> Option<RangeInclusive<usize>> {
-    let number = |text: &str| {
-        // A sign is none of a number's, although it is parsed.
-        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text.parse().ok().filter(|_| is_number)?;
-        (number < PROCESSORS_MAX).then_some(number)
-    };
+    let processor = |text| number(text).filter(|number| *number < PROCESSORS_MAX);
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let range = number(first)?..=number(last)?;
+    let range = processor(first)?..=processor(last)?;
     (!range.is_empty()).then_some(range)
 }
 

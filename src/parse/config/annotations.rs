@@ -11,6 +11,7 @@ use super::reader::{Reader, Refused, Use};
 use crate::parse::json::{Node, Value};
 use crate::parse::list::List;
 use crate::parse::nearest::nearest;
+use crate::parse::number::number;
 use crate::parse::verity::{Tree, Verity};
 
 /// The annotations that berth acts on.
@@ -139,7 +140,7 @@ const KEYS: &[Key] = &[
         name: "berth.stop-timeout",
         accepts: "seconds, 0 to 4294967295",
         set: |annotations, value| {
-            annotations.stop_timeout = Some(Duration::from_secs(number(value)?.into()));
+            annotations.stop_timeout = Some(Duration::from_secs(number::<u32>(value)?.into()));
             Some(())
         },
     },
@@ -243,11 +244,6 @@ const KEYS: &[Key] = &[
         },
     },
 ];
-
-/// A number without a sign.
-fn number(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|_| !text.starts_with('+'))
-}
 
 impl Default for Annotations<'_> {
     fn default() -> Self {

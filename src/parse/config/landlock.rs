@@ -4,6 +4,8 @@
 //! Each of the three lists of paths gives rights on what lies beneath. With any of them, everything else is denied; likewise each
 //! of the two lists of ports.
 
+use crate::parse::number::number;
+
 /// What a container may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Landlock<'a> {
@@ -71,9 +73,9 @@ impl<'a> Ports<'a> {
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
         let items = text.split(',').filter(|_| !text.is_empty());
-        let mut numbers = items.map(|item| (item.parse::<u16>(), item.starts_with('+')));
+        let mut numbers = items.map(number::<u16>);
         numbers
-            .all(|number| matches!(number, (Ok(1..), false)))
+            .all(|number| matches!(number, Some(1..)))
             .then_some(Self(text))
     }
 
