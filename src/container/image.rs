@@ -16,15 +16,16 @@
 //! Which filesystem it is, is read here, and only those are mounted that are made for images: to have the kernel try all that
 //! it has on a file of unknown origin is to try all their bugs.
 
-use rustix::fd::{AsFd, AsRawFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::MountAttrFlags;
 
 use crate::error::{During, Fault, Op, SUBJECT_MAX};
+use crate::parse::superblock::Kind;
 use crate::parse::verity::tree::HashTree;
 use crate::parse::verity::{Tree, Verity, behind};
-use crate::sys::block::{self, Content, Depth, WINDOW};
+use crate::sys::block::{self, Content, Depth, Opened, WINDOW};
 use crate::sys::buffer::Buffer;
 use crate::sys::fs::open_directory;
 use crate::sys::loop_device::LoopDevice;
@@ -72,21 +73,44 @@ pub(super) fn make(
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
     )
     .during(Op::Open, image)?;
-    if verity.is_none() {
+    match verity {
+        Some(verity) => on_device(&file, image, true, &|node| {
+            mount_checked(node, bundle, image, verity)
+        }),
+        None => mount_unchecked(&file, image, is_read_only),
+    }
+}
+
+/// Mounts what is in the file, without a device where that can be.
+#[inline(never)]
+fn mount_unchecked(file: &OwnedFd, image: &str, is_read_only: bool) -> Result<Detached, Fault> {
+    let copy = fcntl_dupfd_cloexec(file, 0).during(Op::Open, image)?;
+    let kind = Opened::of(copy, image)?
+        .content(&mut Buffer::new(), Depth::Superblock)?
+        .kind;
+    if kind.fstype() == Some("erofs") {
         let source = path(format_args!("/proc/self/fd/{}", file.as_raw_fd()));
         let source = source.during(Op::Open, image)?;
         // Why it could not, the device will tell, with the kernel's words about it.
-        if let Ok(mounted) = mount_content(&source, image, is_read_only) {
+        if let Ok(mounted) = mount(kind, &source, image, is_read_only) {
             return Ok(mounted);
         }
     }
+    on_device(file, image, is_read_only, &|node| {
+        mount(kind, node, image, is_read_only)
+    })
+}
+
+/// Has `mount` mount what is on a loop device of the file, at the node that it is given.
+fn on_device(
+    file: &OwnedFd,
+    image: &str,
+    is_read_only: bool,
+    mount: &dyn Fn(&str) -> Result<Detached, Fault>,
+) -> Result<Detached, Fault> {
     let mark = kmsg::Mark::here();
     let device = LoopDevice::new(file.as_fd(), is_read_only, image)?;
-    let mounted = match verity {
-        Some(verity) => mount_checked(&device.node, bundle, image, verity),
-        None => mount_content(&device.node, image, is_read_only),
-    };
-    mounted.map_err(|fault| with_words(fault, &mark, &device.node))
+    mount(&device.node).map_err(|fault| with_words(fault, &mark, &device.node))
 }
 
 /// Adds what the kernel said first about the loop device at `node`: other containers have theirs at the same time.
@@ -130,7 +154,7 @@ fn mount_checked(
     let minor = check(node, &name, image, verity)?;
     let mounted = path(format_args!("/dev/dm-{minor}"))
         .during(Op::Open, image)
-        .and_then(|node| mount_content(&node, image, true));
+        .and_then(|node| mount(content(&node)?.kind, &node, image, true));
     // From now on it lives as long as the mount, or not at all.
     device_mapper::remove_when_unused(&name)?;
     mounted
@@ -164,8 +188,7 @@ fn content(node: &str) -> Result<Content, Fault> {
 }
 
 /// Mounts what is on the device, or in the file, at `node`.
-fn mount_content(node: &str, image: &str, is_read_only: bool) -> Result<Detached, Fault> {
-    let kind = content(node)?.kind;
+fn mount(kind: Kind, node: &str, image: &str, is_read_only: bool) -> Result<Detached, Fault> {
     let known = TYPES.iter().find(|(name, _)| kind.fstype() == Some(name));
     let (fstype, is_writable) = known
         .ok_or(Errno::OPNOTSUPP)

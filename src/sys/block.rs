@@ -223,7 +223,14 @@ impl<'n> Opened<'n> {
     /// # Errors
     /// Those of openat(2) and lseek(2); `ENOMEDIUM` from a drive without a medium is one of them.
     pub fn open(node: &'n str) -> Result<Self, Fault> {
-        let file = open_file(CWD, node)?;
+        Self::of(open_file(CWD, node)?, node)
+    }
+
+    /// The device, or the file with a filesystem in it, that is open already; `node` is what it is called in errors.
+    ///
+    /// # Errors
+    /// Those of lseek(2).
+    pub fn of(file: OwnedFd, node: &'n str) -> Result<Self, Fault> {
         // A few places are read, and what is read ahead of them is thrown away when the last descriptor of the device is closed.
         // Where nothing is read ahead anyway there is no such advice.
         let _ = fadvise(&file, 0, None, Advice::Random);
