@@ -4,87 +4,21 @@
  * it are those that berth leaves, and passes on what the program prints.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <sys/mount.h>
 #include <sys/reboot.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
+#include "mounts.h"
 #include "script.h" /* static const char SCRIPT[], what the program is told to do */
 
 #define ROOTFS "/containers/start/rootfs"
 #define GROUP "/sys/fs/cgroup/berth"
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-static const struct {
-    const char *name;
-    unsigned int major, minor;
-} NODES[] = {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
-
-static const struct {
-    const char *name, *target;
-} LINKS[] = {
-    {"fd", "/proc/self/fd"},
-    {"stdin", "/proc/self/fd/0"},
-    {"stdout", "/proc/self/fd/1"},
-    {"stderr", "/proc/self/fd/2"},
-    {"ptmx", "pts/ptmx"},
-};
-
-static const char *const DIRECTORIES[] = {"pts", "shm", "mqueue"};
 
 static const char *const PTS[] = {"ptmxmode", "0666", "mode", "0620", NULL};
 static const char *const SHM[] = {"mode", "1777", "size", "64m", NULL};
-
-static void need(int ok)
-{
-    if (!ok)
-        abort();
-}
-
-/* Options are names and values in turn. */
-static int new_filesystem(const char *type, const char *const *options)
-{
-    int context = syscall(SYS_fsopen, type, FSOPEN_CLOEXEC), mount;
-
-    need(context >= 0);
-    for (; options && *options; options += 2)
-        need(syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, options[0], options[1], 0) == 0);
-    need(syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0);
-    need((mount = syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0)) >= 0);
-    close(context);
-    return mount;
-}
-
-static void attach(int mount, int root, const char *path)
-{
-    int target = openat(root, path, O_PATH | O_CLOEXEC);
-
-    need(target >= 0);
-    need(syscall(SYS_move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0);
-    close(target);
-    close(mount);
-}
-
-static void populate(int dev)
-{
-    size_t i;
-
-    for (i = 0; i < COUNT(NODES); i++)
-        need(mknodat(dev, NODES[i].name, S_IFCHR | 0666, makedev(NODES[i].major, NODES[i].minor)) == 0);
-    for (i = 0; i < COUNT(LINKS); i++)
-        need(symlinkat(LINKS[i].target, dev, LINKS[i].name) == 0);
-    for (i = 0; i < COUNT(DIRECTORIES); i++)
-        need(mkdirat(dev, DIRECTORIES[i], 0755) == 0);
-}
 
 static void become_container(int output)
 {
@@ -100,14 +34,14 @@ static void become_container(int output)
     rootfs = syscall(SYS_open_tree, AT_FDCWD, ROOTFS, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
     need(rootfs >= 0);
     need(syscall(SYS_move_mount, rootfs, "", AT_FDCWD, ROOTFS, MOVE_MOUNT_F_EMPTY_PATH) == 0);
-    attach(new_filesystem("proc", NULL), rootfs, "proc");
-    dev = new_filesystem("tmpfs", NULL);
+    attach(new_filesystem("proc", NULL, 0), rootfs, "proc");
+    dev = new_filesystem("tmpfs", NULL, 0);
     populate(dev);
     attach(dev, rootfs, "dev");
-    attach(new_filesystem("devpts", PTS), rootfs, "dev/pts");
-    attach(new_filesystem("tmpfs", SHM), rootfs, "dev/shm");
-    attach(new_filesystem("mqueue", NULL), rootfs, "dev/mqueue");
-    attach(new_filesystem("tracefs", NULL), rootfs, "trace");
+    attach(new_filesystem("devpts", PTS, 0), rootfs, "dev/pts");
+    attach(new_filesystem("tmpfs", SHM, 0), rootfs, "dev/shm");
+    attach(new_filesystem("mqueue", NULL, 0), rootfs, "dev/mqueue");
+    attach(new_filesystem("tracefs", NULL, 0), rootfs, "trace");
     need(sethostname("start", 5) == 0);
 
     need(fchdir(rootfs) == 0);
