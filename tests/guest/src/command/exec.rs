@@ -14,6 +14,7 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing exec_ends_as_its_program_ends,
     Nothing exec_reads_the_process_from_a_file,
     Nothing exec_of_a_bad_process_is_refused,
+    Nothing exec_tells_what_ended_a_process_that_could_not,
     Nothing exec_goes_its_own_way_when_detached,
     Nothing exec_hands_signals_on,
     Nothing exec_is_whom_it_is_told_to_be,
@@ -146,6 +147,27 @@ fn exec_of_a_bad_process_is_refused(lab: &Lab) -> Result<()> {
         &["UID or UID:GID", "[B070]"],
     )
     .map(drop)
+}
+
+/// The container gives up no right of its first process after it has its filter; the process that comes in has to.
+fn exec_tells_what_ended_a_process_that_could_not(lab: &Lab) -> Result<()> {
+    lab.bundle_with("b", &["stay"], |config| {
+        config["process"]["noNewPrivileges"] = json!(true);
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["setresuid"], "action": "SCMP_ACT_KILL_PROCESS" }],
+        });
+    })?;
+    lab.leaves(&["run", "--detach", "--bundle", "b", "one"])?;
+    let process = json!({
+        "args": ["/bin/guest", "exit", "0"], "cwd": "/", "user": { "uid": 1000, "gid": 1000 },
+        "noNewPrivileges": false,
+    });
+    fs::write(lab.directory.join("process.json"), process.to_string())?;
+    let says = ["could not say why", "it was ended by signal 31", "[B053]"];
+    lab.fails(&["exec", "-p", "process.json", "one"], 125, &says)?;
+    ensure!(lab.status("one")? == "running");
+    Ok(())
 }
 
 fn exec_goes_its_own_way_when_detached(lab: &Lab) -> Result<()> {
