@@ -21,7 +21,7 @@ use rustix::fd::AsFd;
 
 use crate::boot::{Machine, Switched};
 use crate::container::{Groups, each_bundle, spawn};
-use crate::error::{At, Code, Error, Stage};
+use crate::error::{At, Code, Error, Op, Stage};
 use crate::parse::config::{Annotations, HookKind, OnExit};
 use crate::parse::uevent::Uevent;
 use crate::plan::Plan;
@@ -139,7 +139,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             let error = Error::new(
                 Stage::Containers,
                 Code::ContainerLimit,
-                crate::error::Op::List,
+                Op::List,
                 plan.containers,
                 format_args!(
                     "{} bundles more than can be supervised are not started",
@@ -197,7 +197,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             let error = Error::new(
                 Stage::Containers,
                 Code::BundleConfig,
-                crate::error::Op::Parse,
+                Op::Parse,
                 format_args!("{}/{id}/config.json", plan.containers),
                 format_args!(
                     "berth.after goes in a circle: {}",

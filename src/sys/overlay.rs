@@ -65,8 +65,8 @@ fn open_or_make(directory: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, bool)
     Ok((opened.during(Op::Open, name)?, is_new))
 }
 
-/// The overlay of the directories at these paths, mounted nowhere yet. They must be on mounts of this mount namespace: the kernel
-/// makes copies of them, and before Linux 6.15 of no others. `words` are more options.
+/// The overlay of the directories at these paths, mounted nowhere yet. They must be on mounts of this mount namespace, of which
+/// the kernel makes copies. `words` are more options.
 ///
 /// # Errors
 /// Those of [`Detached::new`]. What `EINVAL` is about stands in the kernel's log.

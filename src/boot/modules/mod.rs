@@ -8,8 +8,7 @@
 //! A name that is built into the kernel, or that no index knows, is only mentioned: what is a module differs from kernel to
 //! kernel, and if something is really missing, the stage that misses it says so.
 //!
-//! They are loaded one after the other. Several at once, by processes on several processors, was tried and took longer: the kernel
-//! stops all processors for parts of it.
+//! They are loaded one after the other. Several at once, by processes on several emulated processors, was tried and took longer.
 
 mod image;
 pub(super) mod need;
@@ -149,7 +148,7 @@ impl Done {
             .any(|path| same_key(module_name(path), name))
     }
 
-    /// Adds a path of `dep`; `false` if it is there already.
+    /// Adds a path that `dep` has given out; `false` if it is there already.
     fn add(&mut self, dep: Dep<'_>, path: &str) -> Result<bool, TooManyFiles> {
         if self.paths(dep).any(|done| done == path) {
             return Ok(false);
