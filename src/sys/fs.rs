@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, RawDir, SeekFrom, Statx, StatxFlags, fstat,
+    AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, RawDir, SeekFrom, Statx, StatxFlags,
     memfd_create, openat, seek, statx, unlinkat,
 };
 use rustix::io::{Errno, read};
@@ -227,16 +227,32 @@ pub fn mount_id(file: impl AsFd, path: &CStr) -> Result<u64, Errno> {
 /// # Errors
 /// Those of the calls it makes, with the name where it stopped; `ELOOP` for a tree deeper than 128 directories.
 pub fn remove_contents(directory: BorrowedFd<'_>) -> Result<usize, Fault> {
-    let mount = mount_id(directory, c"").during(Op::Remove, "old root")?;
-    let device = fstat(directory).during(Op::Remove, "old root")?.st_dev;
+    let home = Home::of(directory).during(Op::Remove, "old root")?;
     let mut removed = 0;
-    remove_level(directory, (mount, device), DEPTH_MAX, &mut removed)?;
+    remove_level(directory, home, DEPTH_MAX, &mut removed)?;
     Ok(removed)
+}
+
+/// The mount and the device that a file is on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Home {
+    mount: u64,
+    device: (u32, u32),
+}
+
+impl Home {
+    fn of(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let stat = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+        Ok(Self {
+            mount: stat.stx_mnt_id,
+            device: (stat.stx_dev_major, stat.stx_dev_minor),
+        })
+    }
 }
 
 fn remove_level(
     directory: BorrowedFd<'_>,
-    home: (u64, u64),
+    home: Home,
     depth: usize,
     removed: &mut usize,
 ) -> Result<(), Fault> {
@@ -244,8 +260,8 @@ fn remove_level(
         return Err(Errno::LOOP).during(Op::Remove, "a tree of more than 128 levels");
     }
     let mut failed = None;
-    each_entry(directory, |name, _| {
-        match remove_entry(directory, name, home, depth, removed) {
+    each_entry(directory, |name, kind| {
+        match remove_entry(directory, (name, kind), home, depth, removed) {
             Ok(()) => true,
             Err(fault) => {
                 failed = Some(fault);
@@ -259,13 +275,18 @@ fn remove_level(
 
 fn remove_entry(
     directory: BorrowedFd<'_>,
-    name: &CStr,
-    home: (u64, u64),
+    (name, kind): (&CStr, FileType),
+    home: Home,
     depth: usize,
     removed: &mut usize,
 ) -> Result<(), Fault> {
     let subject = || Text::<256>::from_bytes(name.to_bytes());
-    match unlinkat(directory, name, AtFlags::empty()) {
+    // Not every filesystem tells the kind; then the call does.
+    let unlinked = match kind {
+        FileType::Directory => Err(Errno::ISDIR),
+        _ => unlinkat(directory, name, AtFlags::empty()),
+    };
+    match unlinked {
         Ok(()) => {
             *removed += 1;
             return Ok(());
@@ -276,8 +297,7 @@ fn remove_entry(
         Err(errno) => return Err(errno).during(Op::Remove, subject()),
     }
     let below = open_directory_here(directory, name).during(Op::Open, subject())?;
-    let stat = fstat(&below).during(Op::Remove, subject())?;
-    if mount_id(&below, c"").during(Op::Remove, subject())? != home.0 || stat.st_dev != home.1 {
+    if Home::of(below.as_fd()).during(Op::Remove, subject())? != home {
         return Ok(());
     }
     remove_level(below.as_fd(), home, depth - 1, removed)?;
