@@ -20,7 +20,8 @@ use crate::text::{Json, Text};
 /// Room for one record, in bytes.
 const RECORD: usize = 2048;
 
-/// Engines tell some failures by the words of the C library; berth's own messages name the number.
+/// Engines tell some failures by the words of the C library, in the log or on standard error; where the kernel has said nothing they
+/// are the detail.
 const WORDS: [(Errno, &str); 3] = [
     (Errno::NOENT, "no such file or directory"),
     (Errno::ACCESS, "permission denied"),
@@ -72,14 +73,14 @@ impl Journal {
     /// The end of the command `name`.
     #[inline(never)]
     pub(super) fn fail(&self, name: &str, error: &Error) {
-        complain(&format_args!("{name}: {error}\n  {}", hint(error)));
-        let words = WORDS.iter().find(|(errno, _)| error.errno == Some(*errno));
-        let words = words.map_or("", |(_, words)| words);
-        let between = if words.is_empty() { "" } else { ": " };
-        self.record(
-            "error",
-            &format_args!("{name}: {error}{between}{words}; {}", hint(error)),
-        );
+        let words = WORDS
+            .iter()
+            .find(|(errno, _)| error.errno == Some(*errno))
+            .filter(|_| error.detail.is_empty());
+        let error = &words.map_or(*error, |(_, words)| error.with_detail(words));
+        let hint = hint(error);
+        complain(&format_args!("{name}: {error}\n  {hint}"));
+        self.record("error", &format_args!("{name}: {error}; {hint}"));
     }
 
     fn record(&self, level: &str, text: &dyn fmt::Display) {

@@ -262,7 +262,7 @@ fn program_that_is_missing_is_told_by_create(lab: &Lab) -> Result<()> {
             "/bin/nothing",
             "/bin",
             127,
-            "execute /bin/nothing for one: ENOENT",
+            "execute /bin/nothing for one: ENOENT: no such file or directory  [B054]",
         ),
         (
             "/bin/guest/x",
@@ -274,7 +274,7 @@ fn program_that_is_missing_is_told_by_create(lab: &Lab) -> Result<()> {
             "nothing",
             "/bin:/etc",
             127,
-            "execute nothing in PATH for one: ENOENT",
+            "execute nothing in PATH for one: ENOENT: no such file or directory  [B054]",
         ),
         ("/etc", "/bin", 126, "execute /etc for one: EACCES"),
         (
