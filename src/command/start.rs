@@ -15,7 +15,7 @@ use crate::container::{Status, Why, released, setup_error};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::HookKind;
 use crate::sys::pidfd::Process;
-use crate::sys::process::has_executed;
+use crate::sys::process::has_ended_without_a_program;
 
 pub(super) const COMMAND: Subcommand = Subcommand {
     name: "start",
@@ -86,9 +86,10 @@ fn release(fifo: &OwnedFd, process: &Process, pid: u32) -> Result<(), Why> {
                 Ok(0) => {
                     released(report.get(..len).unwrap_or_default()).map_err(Why::Told)?;
                     // The other end closes when the process ends, too.
-                    return match Pid::from_raw(pid.cast_signed()).is_none_or(has_executed) {
-                        true => Ok(()),
-                        false => Err(Why::Ended(None)),
+                    let pid = Pid::from_raw(pid.cast_signed());
+                    return match pid.is_some_and(has_ended_without_a_program) {
+                        true => Err(Why::Ended(None)),
+                        false => Ok(()),
                     };
                 }
                 Ok(read) => len += read,

@@ -40,7 +40,7 @@ pub enum Heard {
     Message(Message),
     /// That there will be no more.
     End,
-    /// That there will be no more, and that the process has executed nothing since it was made.
+    /// That there will be no more, and that the process has ended and executed nothing since it was made.
     Lost,
 }
 
@@ -196,7 +196,7 @@ impl Birth {
     /// may not write any more. The kernel knows, until the process is collected.
     fn end(&self) -> Heard {
         match self.progress {
-            Progress::SettingUp(pid) if !process::has_executed(pid) => Heard::Lost,
+            Progress::SettingUp(pid) if process::has_ended_without_a_program(pid) => Heard::Lost,
             _ => Heard::End,
         }
     }
@@ -381,7 +381,20 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_pipe_of_a_process_that_executed_nothing_is_a_failure() {
+    fn the_end_of_the_pipe_of_a_process_that_ended_and_executed_nothing_is_a_failure() {
+        let (control, voice) = pair("test").unwrap();
+        let Forked::Parent(child) = fork(0, None).unwrap() else {
+            exit(0)
+        };
+        let mut birth = Birth::new(control, Progress::SettingUp(child), None);
+        drop(voice);
+        assert_eq!(birth.wait(), Ok(Some(News::Lost)));
+        assert_eq!(birth.progress(), Progress::Failed(Some(child)));
+        process::wait_for(child);
+    }
+
+    #[test]
+    fn the_end_of_the_pipe_of_a_process_that_lives_is_that_of_one_in_the_midst_of_execve() {
         let (control, voice) = pair("test").unwrap();
         let (wait, go_on) = rustix::pipe::pipe().unwrap();
         let Forked::Parent(child) = fork(0, None).unwrap() else {
@@ -392,8 +405,7 @@ mod tests {
         };
         let mut birth = Birth::new(control, Progress::SettingUp(child), None);
         drop(voice);
-        assert_eq!(birth.wait(), Ok(Some(News::Lost)));
-        assert_eq!(birth.progress(), Progress::Failed(Some(child)));
+        assert_eq!(birth.wait(), Ok(Some(News::Running)));
         drop(go_on);
         process::wait_for(child);
     }

@@ -2,9 +2,9 @@
 //!
 //! The set-up runs in the new process, inside its namespaces, where no log can be reached any more. It writes one
 //! [`Fault`] into a pipe that closes on exec: what PID 1 reads is either the fault or the end of the file. Then the
-//! program runs; or the process ended without a word, which the kernel knows ([`has_executed`]).
+//! program runs; or the process ended without a word, which the kernel knows ([`has_ended_without_a_program`]).
 //!
-//! [`has_executed`]: crate::sys::process::has_executed
+//! [`has_ended_without_a_program`]: crate::sys::process::has_ended_without_a_program
 
 use core::mem::size_of;
 

@@ -147,17 +147,23 @@ pub fn reap(pid: Pid) -> Option<Status> {
     end_of(status)
 }
 
-/// Whether `pid`, a child that was not reaped yet, executes a program, or did: the kernel keeps of a new process that it has
-/// not (PF_FORKNOEXEC in include/linux/sched.h, shown by proc_pid_stat(5)). True if nothing is known.
-pub fn has_executed(pid: Pid) -> bool {
+/// Whether `pid`, a child that was not reaped yet, has ended, or is about to, without having executed a program: the kernel keeps of a
+/// new process that it has not, and of every process when it begins to end (PF_FORKNOEXEC and PF_EXITING in include/linux/sched.h,
+/// shown by proc_pid_stat(5)). False if nothing is known.
+///
+/// A process that has executed nothing, lives, and has closed what closes on exec is in the midst of execve(2) and does not come back
+/// from it: kernels close first (`begin_new_exec`), and whoever else had the descriptor may have closed it last.
+pub fn has_ended_without_a_program(pid: Pid) -> bool {
+    const PF_EXITING: u32 = 0x4;
     const PF_FORKNOEXEC: u32 = 0x40;
+    const BOTH: u32 = PF_EXITING | PF_FORKNOEXEC;
     let mut stat = [0; 512];
     let file = super::path::path(format_args!("/proc/{}/stat", pid.as_raw_nonzero()));
     let flags = file
         .ok()
         .and_then(|file| super::fs::read_file(CWD, &file, &mut stat).ok())
         .and_then(flags_of);
-    flags.is_none_or(|flags| flags & PF_FORKNOEXEC == 0)
+    flags.is_some_and(|flags| flags & BOTH == BOTH)
 }
 
 /// `flags` of a line of proc_pid_stat(5). The second field is a name in parentheses, and may hold others.
@@ -253,6 +259,6 @@ mod tests {
 
     #[test]
     fn test_program_was_executed() {
-        assert!(has_executed(getpid()));
+        assert!(!has_ended_without_a_program(getpid()));
     }
 }
