@@ -4,7 +4,7 @@
 //! function here is the C call of its manual page with the errors as [`Errno`].
 
 use core::ffi::{CStr, c_char};
-use core::mem::size_of;
+use core::mem::{MaybeUninit, size_of};
 
 use linux_raw_sys::general as linux;
 use rustix::event::Timespec;
@@ -390,7 +390,7 @@ pub fn close_all_but(mut first: u32, kept: [BorrowedFd<'_>; 2]) -> Result<(), Er
 /// # Errors
 /// Those of `getcwd(2)`; `ENOENT` for a directory that was removed.
 pub fn working_directory_is_reachable() -> Result<bool, Errno> {
-    let mut path = [0u8; linux::PATH_MAX as usize];
+    let mut path = [const { MaybeUninit::<u8>::uninit() }; linux::PATH_MAX as usize];
     // SAFETY: `path` is what the kernel writes, has the size given, and outlives the call.
     let result = unsafe {
         syscall5(
@@ -403,7 +403,8 @@ pub fn working_directory_is_reachable() -> Result<bool, Errno> {
         )
     };
     check(result)?;
-    Ok(path.starts_with(b"/"))
+    // SAFETY: what was written has at least the NUL that ends it.
+    Ok(unsafe { path[0].assume_init() } == b'/')
 }
 
 /// include/uapi/linux/keyctl.h

@@ -5,16 +5,14 @@
 //! default or because the bundle mounts a tmpfs on it: the host's `/dev`, bound, has its own.
 
 use linux_raw_sys::general::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY};
-use rustix::fd::AsFd;
-use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::{Mounts, file_type};
+use super::Mounts;
+use super::target::Target;
 use crate::container::confine::Tops;
 use crate::error::Fault;
 use crate::parse::config::{Mount, MountOptions};
 use crate::parse::mount_options::MountFlags;
-use crate::sys::mount::resolve_in_root;
 
 const NOSUID_NOEXEC: u32 = MS_NOSUID | MS_NOEXEC;
 const GUARDED: u32 = NOSUID_NOEXEC | MS_NODEV;
@@ -103,8 +101,8 @@ impl Mounts<'_> {
         if self.items.iter().any(|item| item.is_at(path)) {
             return Ok(());
         }
-        match resolve_in_root(self.root, path) {
-            Ok(target) if file_type(target.as_fd()) == Ok(FileType::Directory) => {
+        match Target::find(self.root, path) {
+            Ok(target) if target.is_directory() => {
                 tops.keep(path, self.place(default, None, Some(target))?);
                 Ok(())
             }

@@ -12,6 +12,7 @@ mod target;
 mod tied;
 
 pub(super) use make::open_source;
+use target::Target;
 pub(super) use target::prepare as prepare_target;
 use tied::Tied;
 pub(super) use tied::copy_tied;
@@ -20,7 +21,7 @@ use heapless::Vec;
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, fstat};
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::fcntl_dupfd_cloexec;
 
 use super::confine::Tops;
 use super::devices;
@@ -79,7 +80,7 @@ impl<'c> Mounts<'c> {
         &self,
         item: &Mount<'_>,
         copy: Option<Detached>,
-        target: Option<OwnedFd>,
+        target: Option<Target>,
     ) -> Result<OwnedFd, Fault> {
         let destination = item.destination;
         let is_dev = item.fstype == Some("tmpfs") && item.is_at("dev") && !item.options.is_bind();
@@ -89,12 +90,14 @@ impl<'c> Mounts<'c> {
             Some(copy) => copy,
             None => make::make(self, item, is_filled)?,
         };
-        let kind = file_type(made.root()).during(Op::Mount, destination)?;
+        // A filesystem begins with a directory; what is bound may be a file.
+        let kind = match made.is_new() {
+            true => Ok(FileType::Directory),
+            false => fstat(made.root()).map(|stat| FileType::from_raw_mode(stat.st_mode)),
+        }
+        .during(Op::Mount, destination)?;
         let target = match target {
-            Some(target) => {
-                target::check(self.root, target.as_fd(), destination, kind)?;
-                target
-            }
+            Some(target) => target.accept(self.root, destination, kind)?,
             None => target::prepare(self.root, destination, kind)?,
         };
         if item.options.copy_up {
@@ -158,8 +161,4 @@ fn copy_up(target: BorrowedFd<'_>, made: &Detached, item: &Mount<'_>) -> Result<
         return Ok(());
     }
     copy_attributes(from.as_fd(), to.as_fd()).during(Op::Copy, destination)
-}
-
-fn file_type(file: BorrowedFd<'_>) -> Result<FileType, Errno> {
-    fstat(file).map(|stat| FileType::from_raw_mode(stat.st_mode))
 }

@@ -4,14 +4,20 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, mkdirat, openat, readlinkat_raw};
 use rustix::io::Errno;
 
-use super::file_type;
 use crate::error::{During, Fault, Op};
 use crate::sys::fs::mount_id;
-use crate::sys::mount::{is_mount_root, resolve_in_root};
+use crate::sys::mount::{look_at, resolve_in_root};
 use crate::sys::path::{PATH_MAX, Path, path};
 
 /// How many symbolic links that lead nowhere yet are followed: as many as the kernel follows in a path (path_resolution(7)).
 const LINKS_MAX: usize = 40;
+
+/// What something is to be mounted on, looked at once.
+pub(super) struct Target {
+    file: OwnedFd,
+    kind: FileType,
+    is_mount_root: bool,
+}
 
 /// The destination inside `root` for something of this kind, made if it is missing: a directory for a directory, else an empty
 /// file.
@@ -20,32 +26,54 @@ pub(in crate::container) fn prepare(
     destination: &str,
     kind: FileType,
 ) -> Result<OwnedFd, Fault> {
-    let target = find_or_create(root, destination, kind)?;
-    check(root, target.as_fd(), destination, kind)?;
-    Ok(target)
+    Target::new(find_or_create(root, destination, kind)?, destination)?.accept(
+        root,
+        destination,
+        kind,
+    )
 }
 
-/// Sees whether something of this kind can be mounted on `target`, the destination inside `root`.
-pub(super) fn check(
-    root: BorrowedFd<'_>,
-    target: BorrowedFd<'_>,
-    destination: &str,
-    kind: FileType,
-) -> Result<(), Fault> {
-    let found = file_type(target).during(Op::Mount, destination)?;
-    // The kernel takes a directory on a directory, else a file on a file, and says EINVAL (move_mount(2)).
-    match [kind, found].map(FileType::is_dir) {
-        [true, false] => return Err(Errno::NOTDIR).during(Op::Mount, destination),
-        [false, true] => return Err(Errno::ISDIR).during(Op::Mount, destination),
-        _ => {}
+impl Target {
+    /// The destination inside `root`, if there is one.
+    pub(super) fn find(root: BorrowedFd<'_>, destination: &str) -> Result<Self, Fault> {
+        Self::new(resolve_in_root(root, destination)?, destination)
     }
-    // What lies on the root would never be seen: `/` is what it lies on.
-    let is_root = || Ok(is_mount_root(target)? && mount_id(target, c"")? == mount_id(root, c"")?);
-    if is_root().during(Op::Mount, destination)? {
-        let what = format_args!("{destination}, which is the root of the container");
-        return Err(Errno::BUSY).during(Op::Mount, what);
+
+    fn new(file: OwnedFd, destination: &str) -> Result<Self, Fault> {
+        let (kind, is_mount_root) = look_at(file.as_fd()).during(Op::Mount, destination)?;
+        Ok(Self {
+            file,
+            kind,
+            is_mount_root,
+        })
     }
-    Ok(())
+
+    pub(super) fn is_directory(&self) -> bool {
+        self.kind.is_dir()
+    }
+
+    /// The file, if something of this kind can be mounted on it, which is `destination` inside `root`.
+    pub(super) fn accept(
+        self,
+        root: BorrowedFd<'_>,
+        destination: &str,
+        kind: FileType,
+    ) -> Result<OwnedFd, Fault> {
+        // The kernel takes a directory on a directory, else a file on a file, and says EINVAL (move_mount(2)).
+        match [kind, self.kind].map(FileType::is_dir) {
+            [true, false] => return Err(Errno::NOTDIR).during(Op::Mount, destination),
+            [false, true] => return Err(Errno::ISDIR).during(Op::Mount, destination),
+            _ => {}
+        }
+        // What lies on the root would never be seen: `/` is what it lies on.
+        let is_root =
+            || Ok(self.is_mount_root && mount_id(&self.file, c"")? == mount_id(root, c"")?);
+        if is_root().during(Op::Mount, destination)? {
+            let what = format_args!("{destination}, which is the root of the container");
+            return Err(Errno::BUSY).during(Op::Mount, what);
+        }
+        Ok(self.file)
+    }
 }
 
 fn find_or_create(

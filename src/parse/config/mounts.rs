@@ -120,8 +120,11 @@ impl<'a> Mount<'a> {
     }
 }
 
-fn parts(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter(|part| !matches!(*part, "" | "."))
+/// By bytes: to split text costs several times as much, and each default is compared with each mount.
+fn parts(path: &str) -> impl Iterator<Item = &[u8]> {
+    path.as_bytes()
+        .split(|byte| *byte == b'/')
+        .filter(|part| !matches!(*part, b"" | b"."))
 }
 
 impl<'a> MappedIds<'a> {

@@ -14,7 +14,7 @@
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, openat, statx,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxAttributes, StatxFlags, openat, statx,
 };
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
@@ -89,7 +89,18 @@ fn resolve(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// Those of statx(2).
 pub fn is_mount_root(file: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let found = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
+    look_at(file).map(|(_, is_mount_root)| is_mount_root)
+}
+
+/// What the file is, and whether it [is the root of a mount](is_mount_root): both by one call.
+///
+/// # Errors
+/// Those of statx(2).
+pub fn look_at(file: BorrowedFd<'_>) -> Result<(FileType, bool), Errno> {
+    let found = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
     let attributes = found.stx_attributes & found.stx_attributes_mask;
-    Ok(attributes.contains(StatxAttributes::MOUNT_ROOT))
+    Ok((
+        FileType::from_raw_mode(found.stx_mode.into()),
+        attributes.contains(StatxAttributes::MOUNT_ROOT),
+    ))
 }

@@ -126,6 +126,11 @@ impl Detached {
         is_read_only(self.root())
     }
 
+    /// Whether it is a new instance of a filesystem, no copy of a mount.
+    pub const fn is_new(&self) -> bool {
+        self.context.is_some()
+    }
+
     /// What the filesystem had to say although it could be made, if anything.
     pub fn warning(&self) -> Text<128> {
         let context = self.context.as_ref();

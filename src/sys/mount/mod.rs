@@ -18,7 +18,7 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
 pub use rustix::mount::MountFlags as Flags;
 
-pub use at::is_mount_root;
+pub use at::{is_mount_root, look_at};
 pub use attributes::{
     attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags, is_read_only,
     make_read_only, propagate,
