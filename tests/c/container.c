@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/reboot.h>
 #include <sys/wait.h>
+#include <termios.h>
 
 #include "mounts.h"
 #include "script.h" /* static const char SCRIPT[], what the program is told to do */
@@ -54,6 +55,16 @@ static void become_container(int output)
     abort();
 }
 
+/* The kernel counts the memory and the processes of the groups below, as it does for berth. */
+static void count(const char *controllers)
+{
+    static const char WANTED[] = "+memory +pids";
+    int file = open(controllers, O_WRONLY | O_CLOEXEC);
+
+    need(file >= 0 && write(file, WANTED, sizeof(WANTED) - 1) == sizeof(WANTED) - 1);
+    close(file);
+}
+
 int main(void)
 {
     struct clone_args arguments = {
@@ -65,7 +76,10 @@ int main(void)
     int output[2], group;
     long child;
 
-    need(mkdir(GROUP, 0755) == 0 && mkdir(GROUP "/start", 0755) == 0);
+    count("/sys/fs/cgroup/cgroup.subtree_control");
+    need(mkdir(GROUP, 0755) == 0);
+    count(GROUP "/cgroup.subtree_control");
+    need(mkdir(GROUP "/start", 0755) == 0);
     need((group = open(GROUP "/start", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0);
     need(pipe2(output, O_CLOEXEC) == 0);
     arguments.cgroup = (uint64_t)group;
@@ -76,6 +90,7 @@ int main(void)
     while ((length = read(output[0], buffer, sizeof(buffer))) > 0)
         need(write(1, buffer, length) == length);
     need(waitpid(child, NULL, 0) == child);
+    need(tcdrain(1) == 0);
     reboot(RB_POWER_OFF);
     return 1;
 }
