@@ -293,9 +293,14 @@ impl Directory {
 
     fn store(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-        openat(&self.descriptor, name, flags, Mode::from_raw_mode(0o600))
-            .and_then(|file| write_all(file, bytes))
-            .during(Op::Write, name)
+        openat(
+            self.descriptor.as_fd(),
+            name,
+            flags,
+            Mode::from_raw_mode(0o600),
+        )
+        .and_then(|file| write_all(file, bytes))
+        .during(Op::Write, name)
     }
 
     /// What the container does now.

@@ -107,7 +107,7 @@ fn open_or_make(bundle: &str, path: &str) -> Result<OwnedFd, Errno> {
         true => ResolveFlags::empty(),
         false => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
     };
-    let open = |path: &str| openat2(&base, path, DIRECTORY, Mode::empty(), resolve);
+    let open = |path: &str| openat2(base.as_fd(), path, DIRECTORY, Mode::empty(), resolve);
     match open(path) {
         Err(Errno::NOENT) => {}
         result => return result,

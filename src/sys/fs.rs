@@ -20,13 +20,15 @@ const DEPTH_MAX: usize = 128;
 /// Room for the entries of one getdents64(2) call, in bytes.
 const ENTRIES: usize = 2048;
 
+// Whatever `directory` is below, openat(2) is called with one type: the binary has a copy of its wrapper for each.
+
 /// Opens `path` for reading, relative to `directory`.
 ///
 /// # Errors
 /// Those of openat(2).
 pub fn open_file(directory: impl AsFd, path: &str) -> Result<OwnedFd, Fault> {
     openat(
-        directory,
+        directory.as_fd(),
         path,
         OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY,
         Mode::empty(),
@@ -40,7 +42,7 @@ pub fn open_file(directory: impl AsFd, path: &str) -> Result<OwnedFd, Fault> {
 /// Those of openat(2).
 pub fn open_directory(directory: impl AsFd, path: impl Arg + Copy) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(directory, path, flags, Mode::empty()).during(Op::Open, shown(path))
+    openat(directory.as_fd(), path, flags, Mode::empty()).during(Op::Open, shown(path))
 }
 
 /// `path` for a message.
@@ -89,7 +91,7 @@ pub fn read_file<'b>(
 /// Those of openat(2) and write(2).
 pub fn write_file(directory: impl AsFd, path: &str, bytes: &[u8]) -> Result<(), Fault> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-    openat(directory, path, flags, Mode::empty())
+    openat(directory.as_fd(), path, flags, Mode::empty())
         .and_then(|file| rustix::io::write(file, bytes))
         .map(drop)
         .during(Op::Write, path)

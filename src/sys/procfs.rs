@@ -65,7 +65,7 @@ impl Procfs {
     /// Those of openat2(2).
     pub fn open(&self, path: &str, access: OFlags) -> Result<OwnedFd, Fault> {
         openat2(
-            &self.0,
+            self.0.as_fd(),
             path,
             access | OFlags::CLOEXEC,
             Mode::empty(),
@@ -81,8 +81,13 @@ impl Procfs {
     /// Those of [`Self::open`], and of openat(2) for what is opened.
     pub fn follow(&self, path: &str, name: &str, access: OFlags) -> Result<OwnedFd, Fault> {
         let directory = self.open(path, OFlags::PATH | OFlags::DIRECTORY)?;
-        openat(directory, name, access | OFlags::CLOEXEC, Mode::empty())
-            .during(Op::Open, format_args!("/proc/{path}/{name}"))
+        openat(
+            directory.as_fd(),
+            name,
+            access | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .during(Op::Open, format_args!("/proc/{path}/{name}"))
     }
 
     /// Writes `bytes` to `path` in it, in one call, as the kernel wants it.

@@ -65,7 +65,7 @@ impl Group {
     /// Notification").
     fn wait_until_frozen(&self) -> Result<(), Errno> {
         let events = openat(
-            self,
+            self.as_fd(),
             EVENTS,
             OFlags::RDONLY | OFlags::CLOEXEC,
             Mode::empty(),

@@ -8,7 +8,7 @@ use rustix::mount::{
     FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fspick,
 };
 
-use crate::error::{During, Fault, Op};
+use crate::error::{Fault, Op};
 use crate::sys::path::{PATH_MAX, terminated};
 use crate::text::Text;
 
@@ -24,12 +24,12 @@ pub fn reconfigure(
     let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
     let context = match fspick(mount, c"", flags) {
         Ok(context) => context,
-        Err(errno) => return refused(errno, shown, None, ""),
+        Err(errno) => return Err(refused(errno, shown, None, "")),
     };
     set_options(&context, shown, options)?;
     match fsconfig_reconfigure(&context) {
         Ok(()) => Ok(()),
-        Err(errno) => refused(errno, shown, Some(&context), ""),
+        Err(errno) => Err(refused(errno, shown, Some(&context), "")),
     }
 }
 
@@ -46,7 +46,7 @@ pub(super) fn set_options(
         };
         let quoted = value.and_then(|value| value.strip_prefix('"')?.strip_suffix('"'));
         if let Err(errno) = set_option(context, key, quoted.or(value)) {
-            return refused(errno, shown, Some(context), option);
+            return Err(refused(errno, shown, Some(context), option));
         }
     }
     Ok(())
@@ -67,19 +67,22 @@ pub(super) fn set_option(context: &OwnedFd, key: &str, value: Option<&str>) -> R
 /// An error on the way of `shown`: in the middle of `what`, and with the kernel's words.
 #[cold]
 #[inline(never)]
-pub(super) fn refused<T>(
+pub(super) fn refused(
     errno: Errno,
     shown: &dyn fmt::Display,
     context: Option<&OwnedFd>,
     what: &str,
-) -> Result<T, Fault> {
+) -> Fault {
     let words = context.map_or(Text::EMPTY, |context| message(context.as_fd()));
     let [before_what, before_words] =
         [what, words.as_str()].map(|text| if text.is_empty() { "" } else { ": " });
-    Err(errno).during(
-        Op::Mount,
-        format_args!("{shown}{before_what}{what}{before_words}{words}"),
-    )
+    Fault {
+        op: Op::Mount,
+        subject: Text::new(format_args!(
+            "{shown}{before_what}{what}{before_words}{words}"
+        )),
+        errno,
+    }
 }
 
 /// What the kernel has to say about the last call on a filesystem context (fsopen(2), "Message retrieval"), without the

@@ -39,21 +39,21 @@ impl Detached {
         let shown: &dyn core::fmt::Display = &shown;
         let context = match fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC) {
             Ok(context) => context,
-            Err(errno) => return refused(errno, shown, None, ""),
+            Err(errno) => return Err(refused(errno, shown, None, "")),
         };
         if let Err(errno) = set_option(&context, "source", Some(source)) {
-            return refused(errno, shown, Some(&context), "source");
+            return Err(refused(errno, shown, Some(&context), "source"));
         }
         set_options(&context, shown, options)?;
         if let Err(errno) = fsconfig_create(&context) {
-            return refused(errno, shown, Some(&context), "");
+            return Err(refused(errno, shown, Some(&context), ""));
         }
         match fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes) {
             Ok(mount) => Ok(Self {
                 mount,
                 context: Some(context),
             }),
-            Err(errno) => refused(errno, shown, Some(&context), ""),
+            Err(errno) => Err(refused(errno, shown, Some(&context), "")),
         }
     }
 
