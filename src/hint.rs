@@ -188,6 +188,10 @@ fn from_words(words: &str) -> Option<&'static str> {
             "id_map",
             "who has no rights on the host can map only the own id: linux.uidMappings and gidMappings with size 1, as of `berth spec --rootless`",
         ),
+        (
+            "with mapped ids",
+            "it takes CAP_SYS_ADMIN and CAP_SYS_PTRACE on the host, a source that is not mapped yet, and a filesystem that can: ext4, xfs, btrfs; tmpfs from Linux 6.3",
+        ),
         ("Unknown parameter", "correct rootflags="),
         (
             "bad block size",
@@ -239,6 +243,7 @@ mod tests {
         for (subject, hinted) in [
             ("a process in a user namespace", "user.max_user_namespaces"),
             ("/proc/7/gid_map", "only the own id"),
+            ("/mnt with mapped ids for one", "CAP_SYS_ADMIN"),
         ] {
             let hint = hint_for(Code::ContainerSetup, subject);
             assert!(hint.contains(hinted) && hint.len() < 160, "{hint}");

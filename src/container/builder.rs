@@ -9,6 +9,8 @@
 //!              │  its PID  ─► caller          │ waits
 //!              │  maps                        │
 //!              ├─ "go on, you are PID n" ────►│ becomes user 0, mounts
+//!              │◄──────── "map the ids of 7" ─┤
+//!              ├─ "go on" ───────────────────►│ mounts
 //!              │◄──────── "I am ready" ───────┤
 //!              │  prestart, createRuntime     │ waits
 //!              ├─ "go on" ───────────────────►│ createContainer, its root is `/`, …
@@ -28,7 +30,7 @@
 //! A builder that dies takes its end of the rope with it, and the first process does not go on.
 
 use linux_raw_sys::general as linux;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::{Errno, read, write};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
@@ -40,12 +42,13 @@ use super::cgroup::Group;
 use super::control::{Message, Voice};
 use super::hooks;
 use super::limits::{self, Moment};
+use super::mounts;
 use super::namespaces::{self, Joined};
 use super::setup;
 use super::start::{Place, Request, become_container};
 use super::state::State;
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{Config, HookKind, Kind, Namespace};
+use crate::parse::config::{Config, HookKind, Kind, Mount, Namespace};
 use crate::sys::raw::{self, Forked};
 use crate::sys::{process, signal};
 
@@ -101,7 +104,11 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
         true => namespaces::write_maps(config, pid),
         false => Ok(()),
     };
-    let done = maps.and_then(|()| lead(config, group, has_hooks, &rope, pid, &state));
+    let mounts = match is_new && config.namespaces.has(Kind::User) {
+        true => config.mounts.as_slice(),
+        false => &[],
+    };
+    let done = maps.and_then(|()| lead(config, group, mounts, has_hooks, &rope, pid, &state));
     if done.is_err() {
         // It is this process's child, which nobody else collects.
         let _ = process::signal(pid, signal::KILL);
@@ -208,6 +215,7 @@ pub(super) fn fork(request: &Request<'_>, flags: u64) -> Result<Forked, Fault> {
 fn lead(
     config: &Config<'_>,
     group: Option<&Group>,
+    mounts: &[Mount<'_>],
     has_hooks: bool,
     rope: &OwnedFd,
     pid: Pid,
@@ -222,6 +230,17 @@ fn lead(
         group.confine_devices(&config.resources)?;
     }
     go_on();
+    for item in mounts {
+        let Some(ids) = &item.ids else { continue };
+        let mut mount = [0; size_of::<RawFd>()];
+        if !matches!(recv(rope, &mut mount, RecvFlags::empty()), Ok((len, _)) if len == mount.len())
+        {
+            return Ok(());
+        }
+        let first = pid.as_raw_nonzero();
+        mounts::map_ids_of(&first, RawFd::from_ne_bytes(mount), item, ids)?;
+        go_on();
+    }
     if has_hooks && matches!(recv(rope, &mut [0], RecvFlags::empty()), Ok((1, _))) {
         for moment in OUTSIDE {
             hooks::run(config, *moment, state)?;
@@ -241,6 +260,17 @@ impl Rope {
         recv(&self.0, &mut pid, RecvFlags::empty())
             .and_then(|_| Pid::from_raw(i32::from_ne_bytes(pid)).ok_or(Errno::PIPE))
             .during(Op::Wait, "the process that makes the container")
+    }
+
+    /// Has the builder map the ids of this mount: the next one for which the configuration asks for that.
+    pub(super) fn map_ids(&self, mount: BorrowedFd<'_>) -> Result<(), Fault> {
+        // That the builder is gone is found out next.
+        let _ = send(
+            &self.0,
+            &mount.as_raw_fd().to_ne_bytes(),
+            SendFlags::NOSIGNAL,
+        );
+        self.wait().map(drop)
     }
 
     /// Has the builder run its hooks, and waits for them.

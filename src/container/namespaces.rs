@@ -7,13 +7,9 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{CLOCKS, Config, IdMap, Kind, Namespaces};
-use crate::sys::namespace;
-use crate::sys::path::path;
+use crate::parse::config::{CLOCKS, Config, Kind, Namespaces};
 use crate::sys::procfs::Procfs;
-
-/// What a map may be long, in bytes: less than a page (user_namespaces(7)).
-const MAP_MAX: usize = 4095;
+use crate::sys::{id_maps, namespace};
 
 /// Namespaces that exist, opened.
 pub(super) struct Joined<'p>(heapless::Vec<(Kind, &'p str, OwnedFd), { Kind::ALL.len() }>);
@@ -81,40 +77,12 @@ pub(super) fn join_container(
 /// Tells the kernel which users and groups those of the process `pid`, the first of a user namespace, are here.
 #[inline(never)]
 pub(super) fn write_maps(config: &Config<'_>, pid: Pid) -> Result<(), Fault> {
-    let (Some(users), Some(groups)) = (&config.uid_map, &config.gid_map) else {
-        return Ok(());
-    };
-    let procfs = Procfs::new_or_mounted()?;
-    let pid = pid.as_raw_nonzero();
-    let write = |file, bytes: &[u8]| {
-        let path = path(format_args!("{pid}/{file}")).during(Op::Open, file)?;
-        procfs.write(&path, bytes)
-    };
-    write(
-        "uid_map",
-        lines(users)
-            .during(Op::Write, "linux.uidMappings")?
-            .as_bytes(),
-    )?;
-    let groups = lines(groups).during(Op::Write, "linux.gidMappings")?;
-    match write("gid_map", groups.as_bytes()) {
-        // Without CAP_SETGID here, only the own group can be mapped, and only once none can be given up: a group may be there to
-        // take a right away (user_namespaces(7), "/proc/pid/setgroups").
-        Err(fault) if fault.errno == Errno::PERM => {
-            write("setgroups", b"deny")?;
-            write("gid_map", groups.as_bytes())
+    match (&config.uid_map, &config.gid_map) {
+        (Some(users), Some(groups)) => {
+            id_maps::write(&Procfs::new_or_mounted()?, pid, [users, groups])
         }
-        result => result,
+        _ => Ok(()),
     }
-}
-
-fn lines(map: &IdMap<'_>) -> Result<heapless::String<MAP_MAX>, Errno> {
-    let mut text = heapless::String::new();
-    for range in map.ranges() {
-        let (inside, outside, count) = (range.inside, range.outside, range.count);
-        writeln!(text, "{inside} {outside} {count}").map_err(|_| Errno::TOOBIG)?;
-    }
-    Ok(text)
 }
 
 /// Moves this process into a time namespace, if the container has one of its own.

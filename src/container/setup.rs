@@ -197,6 +197,7 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
             items: &config.mounts,
             has_ipc: config.namespaces.has(Kind::Ipc),
             has_cgroups: config.namespaces.has(Kind::Cgroup),
+            mapper: rope.filter(|_| config.namespaces.has(Kind::User)),
         };
         made = Some(mounts.make(tied)?);
     }

@@ -5,7 +5,6 @@
 //! descriptor of it, and then ends.
 
 use core::fmt::Write;
-use core::num::NonZeroI32;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::OFlags;
@@ -18,20 +17,18 @@ use super::process::wait_for;
 use super::procfs::Procfs;
 use super::raw::{self, Forked};
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{IdMap, IdRange};
+use crate::parse::config::IdMap;
 
 /// More than this the kernel takes of no map: the one write must be shorter than a page.
 const MAP_MAX: usize = 4095;
 
-const SUBJECT: &str = "a user namespace for mapped ids";
+const SUBJECT: &str = "maps of ids, in a user namespace";
 
-/// A user namespace with these maps.
+/// A user namespace with these maps, of users and of groups.
 ///
 /// # Errors
-/// Those of clone3(2), and of [`Procfs::new`]; those of writing the maps: `EPERM` for ids that this process may not map, `E2BIG`
-/// for a map that is longer than a page as the kernel reads it.
-pub fn namespace(users: &IdMap<'_>, groups: &IdMap<'_>) -> Result<OwnedFd, Fault> {
-    let procfs = Procfs::new()?;
+/// Those of clone3(2), and of [`write()`].
+pub fn namespace(procfs: &Procfs, maps: &[IdMap<'_>; 2]) -> Result<OwnedFd, Fault> {
     let (end, hold) = pipe_with(PipeFlags::CLOEXEC).during(Op::Pipe, SUBJECT)?;
     let flags = linux_raw_sys::general::CLONE_NEWUSER.into();
     match raw::fork(flags, None).during(Op::Clone, SUBJECT)? {
@@ -42,7 +39,7 @@ pub fn namespace(users: &IdMap<'_>, groups: &IdMap<'_>) -> Result<OwnedFd, Fault
             raw::exit(0)
         }
         Forked::Parent(pid) => {
-            let namespace = give_maps(&procfs, pid, users, groups);
+            let namespace = give_maps(procfs, pid, maps);
             drop(hold);
             wait_for(pid);
             namespace
@@ -50,29 +47,54 @@ pub fn namespace(users: &IdMap<'_>, groups: &IdMap<'_>) -> Result<OwnedFd, Fault
     }
 }
 
-fn give_maps(
-    procfs: &Procfs,
-    pid: Pid,
-    users: &IdMap<'_>,
-    groups: &IdMap<'_>,
-) -> Result<OwnedFd, Fault> {
-    let pid = pid.as_raw_nonzero();
-    for (name, ids) in [("uid_map", users), ("gid_map", groups)] {
-        let mut map = heapless::String::<MAP_MAX>::new();
-        let mut write = |range: IdRange| {
-            let [inside, outside, count] = [range.inside, range.outside, range.count];
-            writeln!(map, "{inside} {outside} {count}")
-        };
-        ids.ranges()
-            .try_for_each(&mut write)
-            .map_err(|_| Errno::TOOBIG)
-            .during(Op::Write, name)?;
-        procfs.write(&of(pid, name)?, map.as_bytes())?;
-    }
+fn give_maps(procfs: &Procfs, pid: Pid, maps: &[IdMap<'_>; 2]) -> Result<OwnedFd, Fault> {
+    write(procfs, pid, maps.each_ref())?;
     procfs.follow(&of(pid, "ns")?, "user", OFlags::RDONLY)
 }
 
+/// The file of a map below `/proc/<pid>`, and what `config.json` calls it.
+type Which = (&'static str, &'static str);
+
+/// The map of users.
+const USERS: Which = ("uid_map", "uidMappings");
+
+/// The map of groups.
+const GROUPS: Which = ("gid_map", "gidMappings");
+
+/// Gives the user namespace of the process `pid` its maps, of users and of groups.
+///
+/// # Errors
+/// `EPERM` for ids that this process may not map; `E2BIG` for a map that is longer than a page as the kernel reads it.
+#[inline(never)]
+pub fn write(procfs: &Procfs, pid: Pid, [users, groups]: [&IdMap<'_>; 2]) -> Result<(), Fault> {
+    write_map(procfs, pid, USERS, users)?;
+    match write_map(procfs, pid, GROUPS, groups) {
+        // Without CAP_SETGID here, only the own group can be mapped, and only once none can be given up: a group may be there to
+        // take a right away (user_namespaces(7), "/proc/pid/setgroups").
+        Err(fault) if fault.errno == Errno::PERM => {
+            procfs.write(&of(pid, "setgroups")?, b"deny")?;
+            write_map(procfs, pid, GROUPS, groups)
+        }
+        result => result,
+    }
+}
+
+#[inline(never)]
+fn write_map(
+    procfs: &Procfs,
+    pid: Pid,
+    (file, field): Which,
+    map: &IdMap<'_>,
+) -> Result<(), Fault> {
+    let mut lines = heapless::String::<MAP_MAX>::new();
+    map.ranges()
+        .try_for_each(|range| writeln!(lines, "{range}"))
+        .map_err(|_| Errno::TOOBIG)
+        .during(Op::Write, field)?;
+    procfs.write(&of(pid, file)?, lines.as_bytes())
+}
+
 /// A file or directory of the process.
-fn of(pid: NonZeroI32, name: &str) -> Result<Path, Fault> {
-    path(format_args!("{pid}/{name}")).during(Op::Open, name)
+fn of(pid: Pid, name: &str) -> Result<Path, Fault> {
+    path(format_args!("{}/{name}", pid.as_raw_nonzero())).during(Op::Open, name)
 }

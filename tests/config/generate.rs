@@ -93,7 +93,7 @@ pub(crate) fn config<'b>(c: &mut Choices<'b>) -> Value {
         must("root", &|c| {
             c.object(&[must("path", &|c| json!(c.word())), may("readonly", &flag)])
         }),
-        may("mounts", &|c| c.list(0, 4, |c| mount(c, !has("user")))),
+        may("mounts", &|c| c.list(0, 4, |c| mount(c, has("user")))),
         may("hooks", &|c| {
             let members = HOOKS.map(|kind| may(kind, &|c| c.list(0, 2, hook)));
             c.object(&members)
@@ -225,7 +225,7 @@ fn hook(c: &mut Choices<'_>) -> Value {
     ])
 }
 
-fn mount(c: &mut Choices<'_>, may_map_ids: bool) -> Value {
+fn mount(c: &mut Choices<'_>, has_users: bool) -> Value {
     let mut options = Vec::new();
     for _ in 0..c.below(6) {
         let kind = c.of(&[ATTRIBUTES, RECURSIVE, OTHERS, "norelatime=recursive"]);
@@ -257,10 +257,13 @@ fn mount(c: &mut Choices<'_>, may_map_ids: bool) -> Value {
         }
         _ => options.extend(["remount", c.of(&["defaults", "iversion"])]),
     }
-    if kind < 3 && may_map_ids && c.flag() {
+    if kind < 3 && c.flag() {
         options.extend(c.some(&["idmap", "ridmap"]));
-        mount["uidMappings"] = id_map(c);
-        mount["gidMappings"] = id_map(c);
+        // Without maps, the words mean those of the container.
+        if !has_users || c.flag() {
+            mount["uidMappings"] = id_map(c);
+            mount["gidMappings"] = id_map(c);
+        }
     }
     let by = c.below(options.len().max(1));
     options.rotate_left(by);

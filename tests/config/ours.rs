@@ -146,7 +146,8 @@ fn mount(mount: &Mount<'_>) -> Value {
         "tmpcopyup": options.copy_up,
         "data": options.data,
         "ids": mount.ids.map(|ids| {
-            json!([id_map(ids.users), id_map(ids.groups), below(ids.recursive)])
+            let [users, groups] = ids.maps.map_or([Value::Null, Value::Null], |maps| maps.map(id_map));
+            json!([users, groups, below(ids.recursive)])
         }),
     })
 }

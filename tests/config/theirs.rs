@@ -250,6 +250,9 @@ fn id_map(ranges: Option<&[LinuxIdMapping]>) -> Value {
 fn mount(mount: &Mount) -> Value {
     let options = options::read(mount.options().as_deref().unwrap_or_default());
     let users = id_map(mount.uid_mappings().as_deref());
+    // A filesystem that is made in the container's user namespace has the ids of that; none here is a control group's.
+    let is_bind = options.flags[0] & options::BIND != 0;
+    let is_mapped = !users.is_null() || is_bind && options.map_ids.is_some();
     json!({
         "destination": mount.destination(),
         "type": mount.typ().clone().filter(|it| !it.is_empty()),
@@ -259,7 +262,7 @@ fn mount(mount: &Mount) -> Value {
         "propagation": options.propagation,
         "tmpcopyup": options.copy_up,
         "data": options.data,
-        "ids": (!users.is_null()).then(|| {
+        "ids": is_mapped.then(|| {
             json!([users, id_map(mount.gid_mappings().as_deref()), options.map_ids.unwrap_or(false)])
         }),
     })

@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere remount_changes_what_is_named_and_nothing_else,
     everywhere ids_of_a_bind_mount_are_mapped,
     everywhere ids_of_a_filesystem_are_mapped_where_the_kernel_can,
+    everywhere ids_are_mapped_in_a_container_with_other_users,
     everywhere tmpfs_begins_with_a_copy_of_what_it_covers,
     everywhere cgroup_mount_is_the_containers_group_or_the_whole_hierarchy,
     everywhere overlay_has_its_layers_on_the_host,
@@ -62,6 +63,15 @@ const CONTRADICTIONS: [(&[&str], &str); 6] = [
 /// From the ids in the filesystem to those that are seen.
 fn maps(inside: u32, outside: u32) -> Value {
     json!([{ "containerID": inside, "hostID": outside, "size": 1 }])
+}
+
+/// User and group 0 inside are 100000 outside, and so on.
+fn with_users(bundle: Bundle) -> Bundle {
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    bundle
+        .namespaces(&["mount", "pid", "uts", "ipc", "user"])
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
 }
 
 /// The last mount has its ids mapped: users from 0 to 1000, groups from 0 to 2000.
@@ -144,6 +154,12 @@ fn bundles() -> Vec<Bundle> {
                 .mount("/mnt", "tmpfs", "tmpfs", &["idmap", "tmpcopyup"])
                 .set("/root/path", json!("/data/for-tmpfs")),
         ),
+        // Root of the disk is root inside, user 10 and group 20 inside, and nobody.
+        with_users(inodes("users", &["/mnt/file"]).mount("/mnt", "", "/data", &["bind", "idmap"])),
+        with_users(inodes("users-own", &["/mnt/file"]).mount("/mnt", "", "/data", &["bind"]))
+            .set("/mounts/2/uidMappings", maps(0, 100_010))
+            .set("/mounts/2/gidMappings", maps(0, 100_020)),
+        with_users(inodes("users-none", &["/mnt/file"]).mount("/mnt", "", "/data", &["bind"])),
         mapped(facts("mapped-proc").mount("/mnt", "proc", "proc", &["idmap"])),
         inodes("copy", &copies)
             .mount("/mnt", "", "/data/up", &["bind", "ro"])
@@ -198,6 +214,13 @@ fn bundles() -> Vec<Bundle> {
     ]
 }
 
+/// More than the kernel takes in one write.
+fn long_map() -> Value {
+    (0..340_u32)
+        .map(|id| json!({ "containerID": id * 2, "hostID": 1_000_000_000 + id * 2, "size": 1 }))
+        .collect()
+}
+
 /// A container that fails, the code, and what the report says.
 fn failing() -> Vec<(Bundle, &'static str, &'static str)> {
     let mount = |id, kind, source, options| Bundle::new(id).mount("/mnt", kind, source, options);
@@ -239,6 +262,18 @@ fn failing() -> Vec<(Bundle, &'static str, &'static str)> {
                 .set("/mounts/2/gidMappings", maps(0, 1)),
             "B053",
             "mount /mnt with mapped ids, which its filesystem cannot have for unmapped: EINVAL",
+        ),
+        (
+            with_users(mount("users-unmapped", "", "/proc", &["bind", "idmap"])),
+            "B053",
+            "mount /mnt with mapped ids, which its filesystem cannot have for users-unmapped: EINVAL",
+        ),
+        (
+            with_users(mount("long-maps", "", "/data", &["bind", "idmap"]))
+                .set("/mounts/2/uidMappings", long_map())
+                .set("/mounts/2/gidMappings", maps(0, 1)),
+            "B053",
+            "write to uidMappings for long-maps: E2BIG",
         ),
         (
             mount("bad-size", "tmpfs", "tmpfs", &["size=many"]),
@@ -424,6 +459,19 @@ fn ids_of_a_filesystem_are_mapped_where_the_kernel_can(lab: &Lab) -> Result<()> 
             "mount /mnt with mapped ids, which its filesystem cannot have for {id}: EINVAL"
         );
         seen.failed("B053", &expected)?;
+    }
+    Ok(())
+}
+
+fn ids_are_mapped_in_a_container_with_other_users(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    for (id, owner) in [
+        ("users", "0:0"),
+        ("users-own", "10:20"),
+        ("users-none", "65534:65534"),
+    ] {
+        let found = owners(Seen::new(&outcome, id));
+        ensure!(found == [owner], "{id}: {found:?}");
     }
     Ok(())
 }

@@ -76,7 +76,7 @@ fn failing() -> Vec<(Bundle, &'static str)> {
         ),
         (
             with_maps(Bundle::new("long-map"), &json!(many)),
-            "write to linux.uidMappings for long-map: E2BIG",
+            "write to uidMappings for long-map: E2BIG",
         ),
         (
             clock("before-all", json!({ "boottime": { "secs": -100_000 } })),

@@ -9,9 +9,8 @@ use rustix::mount::MountAttrFlags;
 use super::Mounts;
 use crate::container::cgroup;
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{MappedIds, Mount, MountOptions};
-use crate::parse::mount_options::{Recursive, words};
-use crate::sys::id_maps;
+use crate::parse::config::{Mount, MountOptions};
+use crate::parse::mount_options::words;
 use crate::sys::mount::{
     Detached, attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags,
     is_mount_root, is_read_only, reconfigure, resolve_in_root,
@@ -102,24 +101,6 @@ pub(super) fn remount(root: BorrowedFd<'_>, item: &Mount<'_>) -> Result<OwnedFd,
         return Err(Errno::ROFS).during(Op::Mount, why);
     }
     Ok(mount)
-}
-
-/// Maps the ids of a mount that is in no tree yet.
-#[inline(never)]
-pub(super) fn map_ids(
-    mount: &Detached,
-    ids: &MappedIds<'_>,
-    destination: &str,
-) -> Result<(), Fault> {
-    let maps = id_maps::namespace(&ids.users, &ids.groups)?;
-    match mount.map_ids(maps.as_fd(), ids.recursive == Recursive::Yes) {
-        // The mount is detached, and the maps are not those of the first user namespace: there is no other reason left.
-        Err(Errno::INVAL) => Err(Errno::INVAL).during(
-            Op::Mount,
-            format_args!("{destination} with mapped ids, which its filesystem cannot have"),
-        ),
-        result => result.during(Op::Mount, format_args!("{destination} with mapped ids")),
-    }
 }
 
 pub(in crate::container) fn open_source(path: &str) -> Result<OwnedFd, Fault> {

@@ -7,10 +7,12 @@
 //! through the descriptor of the mount.
 
 mod defaults;
+mod ids;
 mod make;
 mod target;
 mod tied;
 
+pub(super) use ids::map_of as map_ids_of;
 pub(super) use make::open_source;
 use target::Target;
 pub(super) use target::prepare as prepare_target;
@@ -23,6 +25,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, fstat};
 use rustix::io::fcntl_dupfd_cloexec;
 
+use super::builder::Rope;
 use super::confine::Tops;
 use super::devices;
 use crate::error::{During, Fault, Op};
@@ -46,6 +49,8 @@ pub(super) struct Mounts<'c> {
     pub(super) has_ipc: bool,
     /// Whether the container has a cgroup namespace of its own.
     pub(super) has_cgroups: bool,
+    /// Who maps the ids of mounts, if the container is in a user namespace of its own.
+    pub(super) mapper: Option<&'c Rope>,
 }
 
 /// Mounts that ask for a propagation of their own, each with what asks for it.
@@ -111,7 +116,7 @@ impl<'c> Mounts<'c> {
             mount::make_read_only(made.root()).during(Op::Mount, destination)?;
         }
         if let Some(ids) = &item.ids {
-            make::map_ids(&made, ids, destination)?;
+            ids::map(self.mapper, made.root(), item, ids)?;
         }
         made.attach(target.as_fd()).during(Op::Mount, destination)?;
         if let Some(nodes) = nodes {

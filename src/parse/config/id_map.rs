@@ -1,6 +1,8 @@
 //! Lists of `containerID`, `hostID` and `size`: which users and groups outside those of a user namespace are (user_namespaces(7),
 //! "User and group ID mappings").
 
+use core::fmt;
+
 use heapless::Vec;
 
 use super::error::Field;
@@ -69,6 +71,13 @@ impl<'a> IdMap<'a> {
                 .map_err(|_| reader.too_many(field, limit))?;
         }
         Ok((!ranges.is_empty()).then_some(Self(value)))
+    }
+}
+
+impl fmt::Display for IdRange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [inside, outside, count] = [self.inside, self.outside, self.count];
+        write!(formatter, "{inside} {outside} {count}")
     }
 }
 

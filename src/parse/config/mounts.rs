@@ -27,17 +27,15 @@ pub struct Mount<'a> {
     pub source: Option<&'a str>,
     /// The options, understood.
     pub options: MountOptions<'a>,
-    /// `uidMappings` and `gidMappings`, if ids are mapped.
+    /// How ids are mapped, if they are.
     pub ids: Option<MappedIds<'a>>,
 }
 
-/// How the ids of a mount are mapped. A file that belongs to an inner id is seen as one of the outer.
+/// How the ids of a mount are mapped. A file that belongs to an inner id is seen as one of the outer, which is the host's.
 #[derive(Clone, Copy, Debug)]
 pub struct MappedIds<'a> {
-    /// For users.
-    pub users: IdMap<'a>,
-    /// For groups.
-    pub groups: IdMap<'a>,
+    /// `uidMappings` and `gidMappings`. `None`: those of the container's user namespace, which has one then.
+    pub maps: Option<[IdMap<'a>; 2]>,
     /// Whether the mounts below it have the same.
     pub recursive: Recursive,
 }
@@ -49,19 +47,19 @@ pub(super) fn read<'a>(
 ) -> Result<Vec<Mount<'a>, MAX_MOUNTS>, Refused> {
     let mut mounts = Vec::new();
     for (index, item) in reader.list(config, "mounts", "mounts".into())?.enumerate() {
-        let mount = Mount::read(reader, item, index)?;
-        // Who is in a user namespace may not map the ids of a filesystem from outside (mount_setattr(2), EPERM).
-        if mount.ids.is_some() && has_users {
-            let field = Field::item("mounts[].uidMappings in a user namespace", index);
-            return Err(reader.unsupported(field));
-        }
+        let mount = Mount::read(reader, item, index, has_users)?;
         reader.push(&mut mounts, mount, "mounts")?;
     }
     Ok(mounts)
 }
 
 impl<'a> Mount<'a> {
-    fn read(reader: &Reader<'a>, item: Value<'a>, index: usize) -> Result<Self, Refused> {
+    fn read(
+        reader: &Reader<'a>,
+        item: Value<'a>,
+        index: usize,
+        has_users: bool,
+    ) -> Result<Self, Refused> {
         let item = reader.object(item, Field::item("mounts[]", index))?;
         let string = |name, path| {
             let field = Field::item(path, index);
@@ -76,7 +74,7 @@ impl<'a> Mount<'a> {
         let (type_field, fstype) = string("type", "mounts[].type")?;
         let (source_field, source) = string("source", "mounts[].source")?;
         let options = MountOptions::read(reader, item, index)?;
-        let ids = MappedIds::read(reader, item, index, options.map_ids)?;
+        let ids = MappedIds::read(reader, item, index, options.map_ids, has_users)?;
         let needs = |needs| {
             let field = Field::item("mounts[].options", index);
             Err(reader.needs(field, needs))
@@ -100,8 +98,14 @@ impl<'a> Mount<'a> {
             destination,
             fstype,
             source,
+            // A filesystem that is made in a user namespace has the ids of that as its own: they are mapped as they are to be, and the
+            // kernel maps none to themselves (can_idmap_mount of fs/namespace.c, EINVAL). A control group may be the host's.
+            ids: ids.filter(|ids| {
+                let is_made =
+                    !options.is_bind() && !fstype.unwrap_or_default().starts_with("cgroup");
+                ids.maps.is_some() || !is_made
+            }),
             options,
-            ids,
         })
     }
 
@@ -128,30 +132,30 @@ fn parts(path: &str) -> impl Iterator<Item = &[u8]> {
 }
 
 impl<'a> MappedIds<'a> {
-    /// The mount's own maps. Maps without either of the words are for the one mount. The words without maps would mean those of
-    /// the container's user namespace (config.md, "Linux mount options", `idmap`).
+    /// Maps without either of the words are for the one mount; the words without maps mean those of the container's user namespace
+    /// (config.md, "Linux mount options", `idmap`).
     fn read(
         reader: &Reader<'a>,
         item: Value<'a>,
         index: usize,
         asked: Option<Recursive>,
+        has_users: bool,
     ) -> Result<Option<Self>, Refused> {
         let map = |name, path| IdMap::read(reader, item.member(name), Field::item(path, index));
         let users = map("uidMappings", "mounts[].uidMappings")?;
         let groups = map("gidMappings", "mounts[].gidMappings")?;
-        match (users, groups, asked) {
-            (None, None, None) => Ok(None),
-            (Some(users), Some(groups), _) => Ok(Some(Self {
-                users,
-                groups,
-                recursive: asked.unwrap_or(Recursive::No),
-            })),
+        let maps = match (users, groups, asked) {
+            (None, None, None) => return Ok(None),
+            (None, None, Some(_)) if has_users => None,
+            (Some(users), Some(groups), _) => Some([users, groups]),
             _ => {
                 let needs = "both uidMappings and gidMappings for idmap";
                 let field = Field::item("mounts[]", index);
-                Err(reader.needs(field, needs))
+                return Err(reader.needs(field, needs));
             }
-        }
+        };
+        let recursive = asked.unwrap_or(Recursive::No);
+        Ok(Some(Self { maps, recursive }))
     }
 }
 
@@ -162,10 +166,18 @@ mod tests {
     use crate::parse::json;
 
     fn with<T>(file: &str, check: impl FnOnce(Result<Mount<'_>, ConfigError<'_>>) -> T) -> T {
+        read_with(file, false, check)
+    }
+
+    fn read_with<T>(
+        file: &str,
+        has_users: bool,
+        check: impl FnOnce(Result<Mount<'_>, ConfigError<'_>>) -> T,
+    ) -> T {
         let mut scratch = [0; 256];
         let config = json::check(file.as_bytes()).unwrap();
         let reader = Reader::new(&mut scratch);
-        let mounts = read(&reader, config, false).map_err(|refused| reader.error(refused));
+        let mounts = read(&reader, config, has_users).map_err(|refused| reader.error(refused));
         check(mounts.map(|mounts| mounts[0]))
     }
 
@@ -205,7 +217,8 @@ mod tests {
             with(file, |mount| {
                 mount.unwrap().ids.map(|ids| {
                     let first = |map: IdMap<'_>| map.ranges().next().unwrap().outside;
-                    (first(ids.users), first(ids.groups), ids.recursive)
+                    let [users, groups] = ids.maps.unwrap().map(first);
+                    (users, groups, ids.recursive)
                 })
             })
         };
@@ -229,15 +242,35 @@ mod tests {
                 );
             });
         }
-        let mut scratch = [0; 256];
-        let file = bind("", &both);
-        let config = json::check(file.as_bytes()).unwrap();
-        let reader = Reader::new(&mut scratch);
-        let refused = read(&reader, config, true).map(|_| ()).unwrap_err();
-        assert_eq!(
-            reader.error(refused).to_string(),
-            "mounts[0].uidMappings in a user namespace is not supported yet"
-        );
+        // In a user namespace there are others to take.
+        let of_container = |file: &str| {
+            read_with(file, true, |mount| {
+                mount
+                    .unwrap()
+                    .ids
+                    .map(|ids| (ids.maps.is_none(), ids.recursive))
+            })
+        };
+        let word = |word| bind(word, "");
+        assert_eq!(of_container(&word("")), None);
+        let idmap = Some((true, Recursive::No));
+        assert_eq!(of_container(&word(r#", "idmap""#)), idmap);
+        let ridmap = Some((true, Recursive::Yes));
+        assert_eq!(of_container(&word(r#", "ridmap""#)), ridmap);
+        let own = Some((false, Recursive::No));
+        assert_eq!(of_container(&bind("", &both)), own);
+        read_with(&bind(r#", "idmap""#, &users), true, |mount| {
+            assert!(mount.is_err(), "half of the maps");
+        });
+        // A filesystem of its own has them already.
+        let tmpfs = |members: &str| {
+            mount(&format!(
+                r#""type": "tmpfs", "options": ["idmap"]{members}"#
+            ))
+        };
+        assert_eq!(of_container(&tmpfs("")), None);
+        assert_eq!(of_container(&tmpfs("").replace("tmpfs", "cgroup")), idmap);
+        assert_eq!(of_container(&tmpfs(&both)), own);
     }
 
     #[test]

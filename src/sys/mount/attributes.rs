@@ -132,12 +132,9 @@ pub fn propagate(
 /// that are seen as the outer ones. Only before the mount is attached, and only once.
 ///
 /// # Errors
-/// Those of mount_setattr(2); `EINVAL` for a filesystem that cannot do it.
-pub(super) fn map_ids(
-    mount: BorrowedFd<'_>,
-    maps: BorrowedFd<'_>,
-    recursive: bool,
-) -> Result<(), Errno> {
+/// Those of mount_setattr(2): `EINVAL` for a filesystem that cannot do it, or was mounted in this namespace, `EPERM` for a mount that
+/// has maps already, and without CAP_SYS_ADMIN in the user namespace that the filesystem was mounted in.
+pub fn map_ids(mount: BorrowedFd<'_>, maps: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
     let change = linux::mount_attr {
         attr_set: linux::MOUNT_ATTR_IDMAP.into(),
         userns_fd: maps.as_raw_fd() as u64,

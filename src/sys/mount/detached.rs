@@ -8,7 +8,7 @@ use rustix::mount::{
 };
 
 use super::Propagation;
-use super::attributes::{change_attributes, is_read_only, map_ids, propagate};
+use super::attributes::{change_attributes, is_read_only, propagate};
 use super::context::{message, refused, set_option, set_options};
 use crate::error::Fault;
 use crate::text::Text;
@@ -95,15 +95,6 @@ impl Detached {
         recursive: bool,
     ) -> Result<(), Errno> {
         change_attributes(self.root(), set, clear, recursive)
-    }
-
-    /// Has the ids of its files, and with `recursive` of those in all mounts below it, be seen through the maps of the user
-    /// namespace `maps`: an id in the filesystem is taken for an inner one, and seen as the outer.
-    ///
-    /// # Errors
-    /// Those of mount_setattr(2); `EINVAL` for a filesystem that cannot do it, `EPERM` for a mount that has maps already.
-    pub fn map_ids(&self, maps: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
-        map_ids(self.root(), maps, recursive)
     }
 
     /// Attaches it on the file or directory `target`: move_mount(2).

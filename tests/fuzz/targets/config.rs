@@ -47,7 +47,7 @@ fuzz_target!(|file: &[u8]| {
                 let is_remount = mount.options.is_remount();
                 assert!(has_source || is_remount || mount.fstype.is_some());
                 let ids = mount.ids.into_iter();
-                let maps = ids.flat_map(|ids| [ids.users, ids.groups]);
+                let maps = ids.flat_map(|ids| ids.maps.into_iter().flatten());
                 assert!(maps.into_iter().all(|map| map.ranges().next().is_some()));
             }
             let confinement = &config.confinement;

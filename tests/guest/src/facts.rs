@@ -216,6 +216,28 @@ pub(crate) fn inodes(paths: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Makes a file in the directory for itself and one for user and group 1000, and prints whose all are that are there, one directory
+/// deep.
+pub(crate) fn own(directory: &str) -> Result<()> {
+    fs::write(format!("{directory}/made"), "")?;
+    let other = format!("{directory}/made-1000");
+    fs::write(&other, "")?;
+    std::os::unix::fs::chown(&other, Some(1000), Some(1000))?;
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let mut paths = vec![path.clone()];
+        if path.is_dir() {
+            let inside = fs::read_dir(&path)?;
+            paths.extend(inside.filter_map(|entry| Some(entry.ok()?.path())));
+        }
+        for path in paths {
+            let meta = fs::symlink_metadata(&path)?;
+            println!("owner {} {}:{}", path.display(), meta.uid(), meta.gid());
+        }
+    }
+    Ok(())
+}
+
 /// Talks to itself over the loopback interface.
 pub(crate) fn loopback() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;

@@ -96,6 +96,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
             unprivileged::without_namespaces(program, words)?;
         }
         ["unprivileged-dev"] => unprivileged::dev()?,
+        ["own", directory] => facts::own(directory)?,
+        ["make-writable", mount] => rights::make_writable(mount),
         ["inodes", paths @ ..] => facts::inodes(paths)?,
         ["outlast"] => {
             host::outlast()?;

@@ -48,6 +48,18 @@ pub(crate) fn attempt(attempts: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Tries to lift what makes a mount read-only.
+pub(crate) fn make_writable(mount: &str) {
+    let writable = rustix::mount::MountFlags::BIND;
+    match rustix::mount::mount_remount(mount, writable, c"") {
+        Ok(()) => println!("make {mount} writable: ok"),
+        Err(error) => println!(
+            "make {mount} writable: {}",
+            crate::facts::name_of(&error.into())
+        ),
+    }
+}
+
 /// Prints the version of Landlock that the kernel has, 0 for none.
 pub(crate) fn landlock() {
     const VERSION: libc::c_uint = 1;

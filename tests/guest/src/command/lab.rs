@@ -45,6 +45,14 @@ pub(super) fn has_filesystem(name: &str) -> bool {
     known.is_ok_and(|known| known.split_whitespace().any(|one| one == name))
 }
 
+/// Whether the ids of files beside this program can be mapped (mount_setattr(2), "ID-mapped mounts").
+pub(super) fn can_map_ids() -> bool {
+    /// `EXT4_SUPER_MAGIC`, `XFS_SUPER_MAGIC`, `BTRFS_SUPER_MAGIC` (include/uapi/linux/magic.h, fs/xfs/libxfs/xfs_format.h).
+    const MAGIC: [i64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
+    let own = std::env::current_exe().map(|path| rustix::fs::statfs(&path));
+    matches!(own, Ok(Ok(found)) if MAGIC.contains(&found.f_type))
+}
+
 /// Whether users without rights may make user namespaces.
 pub(super) fn has_user_namespaces() -> bool {
     let forbidden = [

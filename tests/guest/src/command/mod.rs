@@ -10,6 +10,7 @@ mod features;
 mod lab;
 mod lifecycle;
 mod many;
+mod mapped;
 mod rootless;
 mod terminal;
 mod words;
@@ -33,6 +34,8 @@ pub(crate) enum Need {
     Controllers,
     /// Overlays.
     Overlay,
+    /// A filesystem with containers whose ids can be mapped.
+    MappedIds,
     /// The first two processors.
     Processors,
     /// User namespaces of those who have no rights.
@@ -49,6 +52,9 @@ impl Need {
             }
             Self::Overlay if !lab::has_filesystem("overlay") => {
                 Some("overlay in /proc/filesystems")
+            }
+            Self::MappedIds if !lab::can_map_ids() => {
+                Some("ext4, xfs or btrfs where the tests are built")
             }
             Self::Processors if !lab::has_two_processors() => Some("processors 0 and 1"),
             Self::UserNamespaces if !lab::has_user_namespaces() => {
@@ -84,6 +90,7 @@ const ALL: &[&[Case]] = &[
     exec::CASES,
     features::CASES,
     lifecycle::CASES,
+    mapped::CASES,
     rootless::CASES,
     terminal::CASES,
     words::CASES,
