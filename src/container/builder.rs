@@ -101,7 +101,7 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
         ..state
     };
     let maps = match is_new {
-        true => namespaces::write_maps(config, pid),
+        true => namespaces::settle_maps(config, pid),
         false => Ok(()),
     };
     let mounts = match is_new && config.namespaces.has(Kind::User) {

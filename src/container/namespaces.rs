@@ -6,10 +6,17 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use crate::error::{During, Fault, Op};
-use crate::parse::config::{CLOCKS, Config, Kind, Namespaces};
+use crate::error::{During, Fault, Op, SUBJECT_MAX};
+use crate::parse::config::id_map::shown;
+use crate::parse::config::{CLOCKS, Config, IdMap, Kind, Namespaces};
+use crate::sys::fs::read_file;
+use crate::sys::path::path;
 use crate::sys::procfs::Procfs;
 use crate::sys::{id_maps, namespace};
+use crate::text::Text;
+
+/// Bytes that a map may have, as the kernel shows it: 340 lines of three numbers in eleven places each (user_namespaces(7)).
+const SHOWN_MAX: usize = 340 * 33 + 1;
 
 /// Namespaces that exist, opened.
 pub(super) struct Joined<'p>(heapless::Vec<(Kind, &'p str, OwnedFd), { Kind::ALL.len() }>);
@@ -74,15 +81,43 @@ pub(super) fn join_container(
     namespace::join_process(pidfd, flags).during(Op::Join, "the namespaces of the container")
 }
 
-/// Tells the kernel which users and groups those of the process `pid`, the first of a user namespace, are here.
+/// Tells the kernel which users and groups those of the process `pid`, the first of a user namespace, are here; or sees that those
+/// of one that it has joined are the ones that are asked for.
 #[inline(never)]
-pub(super) fn write_maps(config: &Config<'_>, pid: Pid) -> Result<(), Fault> {
-    match (&config.uid_map, &config.gid_map) {
-        (Some(users), Some(groups)) => {
-            id_maps::write(&Procfs::new_or_mounted()?, pid, [users, groups])
-        }
-        _ => Ok(()),
+pub(super) fn settle_maps(config: &Config<'_>, pid: Pid) -> Result<(), Fault> {
+    let (users, groups) = (&config.uid_map, &config.gid_map);
+    if config.namespaces.is_new(Kind::User)
+        && let (Some(users), Some(groups)) = (users, groups)
+    {
+        return id_maps::write(&Procfs::new_or_mounted()?, pid, [users, groups]);
     }
+    check_map(pid, id_maps::USERS, users)?;
+    check_map(pid, id_maps::GROUPS, groups)
+}
+
+/// Holds what the configuration says of a user namespace that was joined against what it is, with the outer ids as they are called
+/// here: the kernel shows them so to who opens the file (user_namespaces(7)).
+#[inline(never)]
+fn check_map(
+    pid: Pid,
+    (file, field): (&str, &str),
+    asked: &Option<IdMap<'_>>,
+) -> Result<(), Fault> {
+    let Some(asked) = asked else { return Ok(()) };
+    let path = path(format_args!("{}/{file}", pid.as_raw_nonzero())).during(Op::Open, file)?;
+    let mut text = [0; SHOWN_MAX];
+    let procfs = Procfs::new_or_mounted()?;
+    let text = read_file(procfs.as_fd(), &path, &mut text)?;
+    let text = core::str::from_utf8(text).unwrap_or_default();
+    if asked.is_shown_as(text) {
+        return Ok(());
+    }
+    let mut subject = Text::<SUBJECT_MAX>::new("the user namespace: it has");
+    shown(text).for_each(|range| subject.push(format_args!(" [{range}]")));
+    subject.push(format_args!(", but linux.{field} is"));
+    let asked = asked.ranges();
+    asked.for_each(|range| subject.push(format_args!(" [{range}]")));
+    Err(Errno::INVAL).during(Op::Join, subject)
 }
 
 /// Moves this process into a time namespace, if the container has one of its own.

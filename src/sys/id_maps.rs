@@ -53,13 +53,13 @@ fn give_maps(procfs: &Procfs, pid: Pid, maps: &[IdMap<'_>; 2]) -> Result<OwnedFd
 }
 
 /// The file of a map below `/proc/<pid>`, and what `config.json` calls it.
-type Which = (&'static str, &'static str);
+pub type Which = (&'static str, &'static str);
 
 /// The map of users.
-const USERS: Which = ("uid_map", "uidMappings");
+pub const USERS: Which = ("uid_map", "uidMappings");
 
 /// The map of groups.
-const GROUPS: Which = ("gid_map", "gidMappings");
+pub const GROUPS: Which = ("gid_map", "gidMappings");
 
 /// Gives the user namespace of the process `pid` its maps, of users and of groups.
 ///

@@ -158,7 +158,7 @@ pub(crate) const REFUSED: &[Refused] = &[
     (
         "/linux/uidMappings",
         r#"[{ "containerID": 0, "hostID": 0, "size": 1 }]"#,
-        "linux.uidMappings needs a new namespace of type user in linux.namespaces",
+        "linux.uidMappings needs a namespace of type user in linux.namespaces",
     ),
     (
         "/linux/timeOffsets",

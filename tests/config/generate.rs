@@ -311,7 +311,7 @@ fn linux<'b>(c: &mut Choices<'b>, is_new: &[&str], has: &dyn Fn(&'static str) ->
             c.object(&[may("schemata", &|c| c.list(0, 1, |_| json!("x")))])
         }),
     ]);
-    if is_new.contains(&"user") {
+    if is_new.contains(&"user") || has("user") && c.flag() {
         linux["uidMappings"] = id_map(c);
         linux["gidMappings"] = id_map(c);
     }

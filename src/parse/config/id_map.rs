@@ -8,6 +8,7 @@ use heapless::Vec;
 use super::error::Field;
 use super::reader::{Reader, Refused, integer};
 use crate::parse::json::{Node, Value};
+use crate::parse::number::number;
 
 /// Ranges that the kernel takes (`UID_GID_MAP_MAX_EXTENTS`, include/linux/user_namespace.h).
 pub const MAX_RANGES: usize = 340;
@@ -44,6 +45,23 @@ impl<'a> IdMap<'a> {
         items.filter_map(IdRange::read)
     }
 
+    /// Whether it says the same as a map that the kernel shows, however the ranges are cut and ordered. Those of neither overlap,
+    /// so it does exactly if as many ids as either has are the same in both.
+    #[must_use]
+    pub fn is_shown_as(&self, text: &str) -> bool {
+        let [mut asked, mut found, mut same] = [0_u64; 3];
+        for range in self.ranges() {
+            asked = asked.saturating_add(range.count.into());
+            for other in shown(text) {
+                same = same.saturating_add(range.in_common(&other).into());
+            }
+        }
+        for other in shown(text) {
+            found = found.saturating_add(other.count.into());
+        }
+        asked == same && found == same
+    }
+
     /// The list `value`, a field of this name; `None` if there is none, or an empty one.
     #[inline(never)]
     pub(super) fn read(
@@ -74,6 +92,18 @@ impl<'a> IdMap<'a> {
     }
 }
 
+/// The ranges of a map as the kernel shows it: three numbers a line (user_namespaces(7), `/proc/pid/uid_map`).
+pub fn shown(text: &str) -> impl Iterator<Item = IdRange> {
+    let mut numbers = text.split_ascii_whitespace().map_while(number);
+    core::iter::from_fn(move || {
+        Some(IdRange {
+            inside: numbers.next()?,
+            outside: numbers.next()?,
+            count: numbers.next()?,
+        })
+    })
+}
+
 impl fmt::Display for IdRange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [inside, outside, count] = [self.inside, self.outside, self.count];
@@ -99,6 +129,17 @@ impl IdRange {
         (range.count != 0).then_some(range)
     }
 
+    /// How many ids are in both, and the same outside.
+    fn in_common(&self, other: &Self) -> u32 {
+        let shift = |range: &Self| range.outside.wrapping_sub(range.inside);
+        let end = |range: &Self| range.inside.saturating_add(range.count);
+        let first = self.inside.max(other.inside);
+        match shift(self) == shift(other) {
+            true => end(self).min(end(other)).saturating_sub(first),
+            false => 0,
+        }
+    }
+
     const fn overlaps(&self, other: &Self) -> bool {
         const fn overlap(a: u32, a_count: u32, b: u32, b_count: u32) -> bool {
             // The ends do not overflow, as was checked.
@@ -106,5 +147,59 @@ impl IdRange {
         }
         overlap(self.inside, self.count, other.inside, other.count)
             || overlap(self.outside, self.count, other.outside, other.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::json;
+
+    fn is_shown_as(ranges: &[[u32; 3]], text: &str) -> bool {
+        let ranges: std::vec::Vec<_> = ranges
+            .iter()
+            .map(|[inside, outside, size]| {
+                std::format!(r#"{{"containerID": {inside}, "hostID": {outside}, "size": {size}}}"#)
+            })
+            .collect();
+        let file = std::format!(r#"{{"x": [{}]}}"#, ranges.join(","));
+        let config = json::check(file.as_bytes()).unwrap();
+        let mut scratch = [0; 8];
+        let reader = Reader::new(&mut scratch);
+        let map = IdMap::read(&reader, config.member("x"), "x".into());
+        map.unwrap_or_else(|_| panic!()).unwrap().is_shown_as(text)
+    }
+
+    #[test]
+    fn a_map_is_the_same_however_it_is_cut_and_ordered() {
+        const ONE: &str = "         0     100000      65536\n";
+        const TWO: &str = "0 100000 1000\n5000 7 1\n";
+        assert!(is_shown_as(&[[0, 100_000, 65536]], ONE));
+        assert!(is_shown_as(
+            &[[1000, 101_000, 64536], [0, 100_000, 1000]],
+            ONE
+        ));
+        assert!(is_shown_as(&[[5000, 7, 1], [0, 100_000, 1000]], TWO));
+        assert!(is_shown_as(
+            &[[0, 0, 10], [10, 10, 4_294_967_284]],
+            "0 0 4294967294"
+        ));
+        for other in [
+            // Less and more, inside and outside, of it.
+            &[[0, 100_000, 65535]][..],
+            &[[0, 100_000, 65537]],
+            &[[1, 100_001, 65535]],
+            // As many, elsewhere.
+            &[[1, 100_001, 65536]],
+            &[[0, 100_001, 65536]],
+            &[[1, 100_000, 65536]],
+            &[[0, 100_000, 1000], [1000, 102_000, 64536]],
+            // All of it, and something else.
+            &[[0, 100_000, 65536], [70_000, 5, 1]],
+        ] {
+            assert!(!is_shown_as(other, ONE), "{other:?}");
+        }
+        assert!(!is_shown_as(&[[0, 100_000, 1000]], TWO));
+        assert!(!is_shown_as(&[[0, 100_000, 1000]], ""));
     }
 }

@@ -89,7 +89,7 @@ pub struct Config<'a> {
     pub mounts: Vec<Mount<'a>, MAX_MOUNTS>,
     /// `linux.namespaces`
     pub namespaces: Namespaces<'a>,
-    /// `linux.uidMappings`: there exactly if a user namespace is made.
+    /// `linux.uidMappings`: there if a user namespace is made, and perhaps if one is joined, which is to have it then.
     pub uid_map: Option<IdMap<'a>>,
     /// `linux.gidMappings`: as well.
     pub gid_map: Option<IdMap<'a>>,
@@ -205,7 +205,8 @@ fn uts_name<'a>(
     Ok(Some(name))
 }
 
-/// A user namespace without a map has no user 0 and can do nothing; a map without one is nobody's.
+/// A user namespace without a map has no user 0 and can do nothing; a map without one is nobody's. One that is joined has its own,
+/// which engines write all the same.
 fn id_maps<'a>(
     reader: &Reader<'a>,
     config: json::Value<'a>,
@@ -213,9 +214,9 @@ fn id_maps<'a>(
 ) -> Result<[Option<IdMap<'a>>; 2], Refused> {
     let map = |path: &'static str| {
         let map = IdMap::read(reader, config.at(path), path.into())?;
-        let needs = match (map.is_some(), namespaces.is_new(Kind::User)) {
-            (true, false) => "a new namespace of type user in linux.namespaces",
-            (false, true) => "at least one range, for the namespace of type user",
+        let needs = match (map.is_some(), namespaces.get(Kind::User)) {
+            (true, Namespace::Host) => "a namespace of type user in linux.namespaces",
+            (false, Namespace::New) => "at least one range, for the namespace of type user",
             _ => return Ok(map),
         };
         Err(reader.needs(path, needs))

@@ -510,13 +510,19 @@ fn maps_of_users_are_there_exactly_with_a_user_namespace() {
             .map(|range| (range.inside, range.outside, range.count));
         assert!(numbers.eq([(0, 100_000, 65536), (65536, 0, 1)]));
     });
-    let without = "linux.uidMappings needs a new namespace of type user in linux.namespaces";
+    let without = "linux.uidMappings needs a namespace of type user in linux.namespaces";
     assert_eq!(
         refusal(namespaced(r#"{"type": "mount"}"#, &maps(good))),
         without
     );
     let joined = r#"{"type": "mount"}, {"type": "user", "path": "/x"}"#;
-    assert_eq!(refusal(namespaced(joined, &maps(good))), without);
+    // Whether that has these maps is seen there.
+    with(namespaced(joined, &maps(good)).as_bytes(), |result| {
+        assert_eq!(result.unwrap().uid_map.unwrap().ranges().count(), 2);
+    });
+    with(namespaced(joined, "").as_bytes(), |result| {
+        assert!(result.unwrap().gid_map.is_none());
+    });
     for members in ["", &maps("[]"), &maps("null")] {
         assert_eq!(
             refusal(namespaced(BOTH, members)),

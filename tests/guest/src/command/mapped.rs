@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = cases![
     MappedIds what_cannot_be_mapped_is_named,
     MappedIds nothing_is_left_of_what_maps_ids,
     UserNamespaces user_without_rights_cannot_have_ids_mapped,
+    MappedIds joined_namespace_has_the_maps_that_are_asked_for,
 ];
 
 /// User 0 is another one outside.
@@ -311,6 +312,61 @@ fn user_without_rights_cannot_have_ids_mapped(lab: &Lab) -> Result<()> {
                 "[B053]",
             ],
         )?;
+    }
+    Ok(())
+}
+
+fn joined_namespace_has_the_maps_that_are_asked_for(lab: &Lab) -> Result<()> {
+    let data = volume(lab, "data")?;
+    lab.bundle_with("h", &["stay"], |config| {
+        with_users(config, bind(&data, &["bind"]));
+    })?;
+    lab.leaves(&["run", "--detach", "--bundle", "h", "holder"])?;
+    let path = format!("/proc/{}/ns/user", lab.state("holder")?["pid"]);
+    let joining = |maps: Option<[&Value; 2]>, mount: Value| {
+        bundle(lab, |config| {
+            let user = json!({ "type": "user", "path": path });
+            push(&mut config["linux"]["namespaces"], user);
+            if let Some([users, groups]) = maps {
+                config["linux"]["uidMappings"] = users.clone();
+                config["linux"]["gidMappings"] = groups.clone();
+            }
+            push(&mut config["mounts"], mount);
+        })
+    };
+    let whole = map(0, FIRST, 65536);
+    // The same, cut and turned round.
+    let cut = json!([
+        { "containerID": 1000, "hostID": FIRST + 1000, "size": 64536 },
+        { "containerID": 0, "hostID": FIRST, "size": 1000 },
+    ]);
+    for (number, maps) in [None, Some([&whole, &cut])].into_iter().enumerate() {
+        let data = volume(lab, &format!("data-{number}"))?;
+        joining(maps, bind(&data, &["bind", "idmap"]))?;
+        says(
+            &lab.ok(&ONE)?,
+            &[("of-0", "0:0"), ("made-1000", "1000:1000")],
+        )?;
+        is_on_disk(&data.join("made-1000"), 1000)?;
+    }
+    for other in [
+        map(0, FIRST, 65535),
+        map(0, FIRST + 1, 65536),
+        map(1, FIRST, 65536),
+        map(0, FIRST, 65537),
+    ] {
+        let [inside, outside, size] =
+            ["containerID", "hostID", "size"].map(|name| other[0][name].clone());
+        for (maps, field) in [
+            ([&other, &whole], "linux.uidMappings"),
+            ([&whole, &other], "linux.gidMappings"),
+        ] {
+            joining(Some(maps), bind(&data, &["bind"]))?;
+            let why = format!(
+                "join the user namespace: it has [0 100000 65536], but {field} is [{inside} {outside} {size}] for one: EINVAL"
+            );
+            lab.fails(&ONE, 125, &[&why, "correct config.json", "[B053]"])?;
+        }
     }
     Ok(())
 }
