@@ -184,13 +184,19 @@ fn join_and_make(
         }
         Place::Running(container) => {
             limits::set_affinity(&request.config.process, Moment::Initial)?;
-            namespaces::join_container(container, namespaces)?;
+            namespaces::join_container(container, namespaces, |kind| kind != Kind::Cgroup)?;
             0
         }
     };
     match fork(&request, flags | u64::from(linux::CLONE_PARENT))? {
         Forked::Child => {
             drop(pid_to);
+            match request.place {
+                Place::New => joined.join_cgroups()?,
+                Place::Running(container) => {
+                    namespaces::join_container(container, namespaces, |kind| kind == Kind::Cgroup)?;
+                }
+            }
             become_container(request, voice, Some(Rope(rope)))
         }
         Forked::Parent(pid) => {

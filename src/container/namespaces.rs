@@ -1,4 +1,10 @@
 //! The namespaces of a container: those that it joins, and what has to be written before the others can be lived in.
+//!
+//! # Control groups
+//!
+//! In a hierarchy that is mounted with `nsdelegate` nobody can put a process into a group that is not below the root of his own
+//! cgroup namespace (`ENOENT`; Documentation/admin-guide/cgroup-v2.rst, "Delegation"). The first process begins in its group; so who
+//! makes it leaves that namespace out, and it is joined by the first process itself.
 
 use core::fmt::Write as _;
 
@@ -38,7 +44,7 @@ impl<'p> Joined<'p> {
         Self(heapless::Vec::new())
     }
 
-    /// Moves this process into all of them.
+    /// Moves this process into all of them but that of control groups.
     ///
     /// The right to join one is had in the user namespace that it belongs to (setns(2)): a superuser has it before it gives up
     /// its own, anybody else has it after. So the user namespace comes in the middle, and what was refused before it is tried
@@ -48,7 +54,8 @@ impl<'p> Joined<'p> {
         let is_user = |kind: Kind| kind == Kind::User;
         let has_user = self.0.iter().any(|(kind, ..)| is_user(*kind));
         let mut refused = heapless::Vec::<_, { Kind::ALL.len() }>::new();
-        for entry in self.0.iter().filter(|(kind, ..)| !is_user(*kind)) {
+        let is_late = |kind: Kind| is_user(kind) || kind == Kind::Cgroup;
+        for entry in self.0.iter().filter(|(kind, ..)| !is_late(*kind)) {
             match enter(entry) {
                 Err(fault) if has_user && fault.errno == Errno::PERM => {
                     // As many as there are.
@@ -59,6 +66,12 @@ impl<'p> Joined<'p> {
         }
         let user = self.0.iter().filter(|(kind, ..)| is_user(*kind));
         user.chain(refused).try_for_each(enter)
+    }
+
+    /// Moves this process into that of control groups.
+    pub(super) fn join_cgroups(&self) -> Result<(), Fault> {
+        let mut cgroups = self.0.iter().filter(|(kind, ..)| *kind == Kind::Cgroup);
+        cgroups.try_for_each(enter)
     }
 }
 
@@ -72,13 +85,18 @@ pub(super) fn flags_of_new(namespaces: &Namespaces<'_>) -> u64 {
     namespace::flags(Kind::ALL.into_iter().filter(is_made)).into()
 }
 
-/// Moves this process into those namespaces of the process `pidfd` that its container has for itself.
+/// Moves this process into those namespaces of the process `pidfd` that its container has for itself, of the kinds that are wanted.
 pub(super) fn join_container(
     pidfd: BorrowedFd<'_>,
     namespaces: &Namespaces<'_>,
+    is_wanted: fn(Kind) -> bool,
 ) -> Result<(), Fault> {
-    let flags = namespace::flags(Kind::ALL.into_iter().filter(|kind| namespaces.has(*kind)));
-    namespace::join_process(pidfd, flags).during(Op::Join, "the namespaces of the container")
+    let kinds = Kind::ALL.into_iter();
+    match namespace::flags(kinds.filter(|kind| is_wanted(*kind) && namespaces.has(*kind))) {
+        0 => Ok(()),
+        flags => namespace::join_process(pidfd, flags)
+            .during(Op::Join, "the namespaces of the container"),
+    }
 }
 
 /// Tells the kernel which users and groups those of the process `pid`, the first of a user namespace, are here; or sees that those

@@ -11,6 +11,7 @@ use super::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     Nothing exec_gets_arguments_variables_and_directory,
     Nothing exec_is_in_the_namespaces_of_the_container,
+    Nothing processes_begin_in_their_group_whatever_cgroup_namespace_they_join,
     Nothing exec_ends_as_its_program_ends,
     Nothing exec_reads_the_process_from_a_file,
     Nothing exec_of_a_bad_process_is_refused,
@@ -80,6 +81,37 @@ fn exec_is_in_the_namespaces_of_the_container(lab: &Lab) -> Result<()> {
             "{kind}: {facts}"
         );
     }
+    Ok(())
+}
+
+/// A hierarchy that is mounted with `nsdelegate` lets nobody into a group that is not below the root of his namespace.
+fn processes_begin_in_their_group_whatever_cgroup_namespace_they_join(lab: &Lab) -> Result<()> {
+    let with = |name, words: &[&str], namespace| {
+        lab.bundle_with(name, words, |config| {
+            if let Some(list) = config["linux"]["namespaces"].as_array_mut() {
+                list.push(namespace);
+            }
+        })
+    };
+    with("b", &["stay"], json!({ "type": "cgroup" }))?;
+    lab.leaves(&["run", "--detach", "--bundle", "b", "one"])?;
+    let facts = lab.ok(&["exec", "one", "/bin/guest", "facts"])?;
+    ensure!(facts.contains("\ncgroup 0::/\n"), "{facts}");
+
+    let path = format!("/proc/{}/ns/cgroup", lab.state("one")?["pid"]);
+    with(
+        "beside",
+        &["facts"],
+        json!({ "type": "cgroup", "path": path }),
+    )?;
+    let facts = lab.ok(&["run", "--bundle", "beside", "two"])?;
+    let inode = fs::read_link(&path)?.display().to_string();
+    let inode = inode.trim_matches(|c: char| !c.is_ascii_digit());
+    ensure!(
+        facts.contains(&format!("\nnamespace cgroup {inode}\n")),
+        "{facts}"
+    );
+    ensure!(!facts.contains("\ncgroup 0::/\n"), "{facts}");
     Ok(())
 }
 
