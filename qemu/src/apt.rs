@@ -132,6 +132,20 @@ impl Archive {
         Ok(names)
     }
 
+    /// These packages and what apt would install with them on an empty system: of alternatives one, and nothing that is only
+    /// recommended. A package that cannot be installed is an error.
+    pub(crate) fn installation(&self, packages: &[&str]) -> Result<Vec<String>> {
+        let mut install = self.apt("apt-get");
+        install.args(["install", "--simulate", "--no-install-recommends"]);
+        let plan = run(install.args(packages))?;
+        // One line for each: `Inst <name> (<version> <source> [<architecture>])`.
+        let names = plan.lines().filter_map(|line| {
+            let (name, _) = line.strip_prefix("Inst ")?.split_once(' ')?;
+            Some(name.to_owned())
+        });
+        Ok(names.collect())
+    }
+
     /// Fetches the packages and unpacks them in `dir` as if they were installed there.
     pub(crate) fn unpack(&self, packages: &[String], dir: &Path) -> Result<()> {
         let downloads = tempfile::tempdir_in(dir)?;

@@ -83,7 +83,7 @@ fn fetch(root: &Path, packages: &[&str]) -> Result<()> {
     let mirror = Mirror::of_machine(&codename()?)?;
     let lists = target_dir().join("apt").join("packages");
     let archive = Archive::open(&lists, &mirror, &SUITES, Arch::X86_64)?;
-    let all = archive.closure(packages)?;
+    let all = archive.installation(packages)?;
     eprintln!("packages: fetching {}", all.join(", "));
     let downloads = tempfile::tempdir_in(root)?;
     let mut versions = String::new();

@@ -38,7 +38,7 @@ fn unpack(root: &Path) -> Result<()> {
         &[codename.as_str(), &security],
         Arch::X86_64,
     )?;
-    let packages = archive.closure(&PACKAGES)?;
+    let packages = archive.installation(&PACKAGES)?;
     eprintln!("rootfs: fetching {}", packages.join(", "));
     for name in MERGED {
         fs::create_dir_all(root.join("usr").join(name))?;

@@ -15,12 +15,14 @@
 
 mod bundle;
 pub mod disk;
+mod engines;
 mod lab;
 mod real;
 mod seen;
 mod shared;
 
 pub use bundle::Bundle;
+pub use engines::{busybox, engines};
 pub use lab::{Lab, MODULES, guest, init};
 pub use real::{QUESTIONS, REAL, Real, real_bundles};
 pub use seen::{MountLine, Seen};

@@ -11,6 +11,7 @@ mod confine;
 mod containers;
 mod devices;
 mod early;
+mod engines;
 mod escapes;
 mod failures;
 mod fallback;
@@ -101,6 +102,7 @@ const ALL: &[&[Case]] = &[
     containers::CASES,
     devices::CASES,
     early::CASES,
+    engines::CASES,
     escapes::CASES,
     failures::CASES,
     failures::TABLE,

@@ -1,0 +1,148 @@
+//! Container engines that have berth as their runtime: Debian's podman and containerd, in a container of PID 1's that is in the
+//! host's PID namespace, so that PID 1 inherits what they leave behind.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use berth_initramfs::Compression;
+use berth_qemu::disk::Fs;
+use berth_qemu::vm::Ended;
+use berth_tests::{Bundle, Lab, MODULES, Seen, busybox, disk, engines};
+use serde_json::json;
+
+use crate::{Case, cases};
+
+pub(crate) const CASES: &[Case] = cases![
+    everywhere podman_runs_its_containers_by_berth,
+    everywhere containerd_runs_its_containers_by_berth,
+];
+
+/// The programs are large, and interpreted instruction by instruction.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+/// What podman is told; with each step the status that it ends with.
+const PODMAN: &str = r#"
+podman() {
+    /usr/bin/podman --runtime /bin/berth --cgroup-manager cgroupfs --storage-driver vfs --events-backend file "$@"
+}
+quiet() { "$@" >/dev/null; }
+step() { "$@"; echo "status $?"; }
+step podman run --rm --network none --hostname inside --rootfs /box /bin/sh -c 'hostname; id -u; exit 7'
+step podman run --network none --rootfs /box /bin/nothing 2>/dev/null
+step quiet podman run --detach --name two --memory 64m --pids-limit 50 --network none --rootfs /box /bin/sh -c 'trap "exit 3" TERM; sleep 1000 & wait'
+step podman exec two /bin/cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
+step podman exec two /bin/sh -c 'exit 9'
+step podman pause two
+step podman ps --all --filter name=two --format '{{.State}}'
+step podman unpause two
+step podman stop two
+step podman inspect --format '{{.State.Status}} {{.State.ExitCode}}' two
+step podman rm two
+"#;
+
+const PODMAN_SAYS: &[&str] = &[
+    "inside",
+    "0",
+    "status 7",
+    "status 127",
+    "status 0",
+    "67108864",
+    "50",
+    "status 0",
+    "status 9",
+    "two",
+    "status 0",
+    "paused",
+    "status 0",
+    "two",
+    "status 0",
+    "two",
+    "status 0",
+    "exited 3",
+    "status 0",
+    "two",
+    "status 0",
+];
+
+/// Without the part that Kubernetes calls, which wants a network.
+const CONTAINERD_SETTINGS: &str = r#"version = 2
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+"#;
+
+/// What containerd's own command is told.
+const CONTAINERD: &str = r#"
+containerd --config /etc/containerd.toml 2>/run/containerd.log &
+ctr --connect-timeout 120s version >/dev/null || cat /run/containerd.log
+step() { "$@"; echo "status $?"; }
+ctr() { /usr/bin/ctr "$@" 2>/run/ctr.log; }
+step ctr run --runc-binary /bin/berth --rm --rootfs /box first /bin/sh -c 'id -u; exit 7'
+step ctr run --runc-binary /bin/berth --detach --memory-limit 67108864 --rootfs /box two /bin/sleep 1000
+cat /sys/fs/cgroup/default/two/memory.max
+step ctr task exec --exec-id again two /bin/sh -c 'id -u; exit 9'
+step ctr task pause two
+ctr task ls | grep -c PAUSED
+step ctr task resume two
+step ctr task kill --signal SIGKILL two
+step ctr task rm two
+step ctr container rm two
+"#;
+
+const CONTAINERD_SAYS: &[&str] = &[
+    "0", "status 7", "status 0", "67108864", "0", "status 9", "status 0", "1", "status 0",
+    "status 0", "status 0", "status 0",
+];
+
+fn run(lab: &Lab, name: &str, script: &str, says: &[&str]) -> Result<()> {
+    let engine = Bundle::new("engine")
+        .set("/root/path", json!("/engines"))
+        .set(
+            "/process/env",
+            json!(["PATH=/usr/sbin:/usr/bin:/bin", "HOME=/root"]),
+        )
+        .runs(["/bin/sh", "-c", script])
+        .namespaces(&["mount", "uts", "ipc"])
+        .mount("/sys", "sysfs", "sysfs", &[])
+        .mount("/sys/fs/cgroup", "cgroup2", "cgroup2", &[])
+        .mount("/run", "tmpfs", "tmpfs", &[])
+        .mount("/tmp", "tmpfs", "tmpfs", &[]);
+    let tree = engines(disk::files([engine])?, "engines")?
+        .copy(lab.init.clone(), "engines/bin/berth")
+        .file("engines/etc/containerd.toml", CONTAINERD_SETTINGS);
+    let mut tree = busybox(tree, "engines/box")?;
+    for directory in ["dev", "etc", "proc", "run", "sys", "tmp"] {
+        tree = tree.directory(format!("engines/box/{directory}"));
+    }
+    let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(600))?;
+    let spec = lab.spec()?.load(MODULES);
+    let vm = lab
+        .machine_with(name, &spec.build(Compression::Zstd)?)
+        .append("root=/dev/vda1")
+        .memory(1024)
+        .cpus(2)
+        .deadline(DEADLINE)
+        .blk(&root)
+        .start()?;
+    let outcome = vm.wait()?;
+    outcome.assert_ended(Ended::PowerOff)?;
+    let said: Vec<_> = Seen::new(&outcome, "engine").lines().collect();
+    anyhow::ensure!(said == says, "{said:#?}");
+    Ok(())
+}
+
+fn podman_runs_its_containers_by_berth(lab: &Lab) -> Result<()> {
+    run(
+        lab,
+        "podman_runs_its_containers_by_berth",
+        PODMAN,
+        PODMAN_SAYS,
+    )
+}
+
+fn containerd_runs_its_containers_by_berth(lab: &Lab) -> Result<()> {
+    run(
+        lab,
+        "containerd_runs_its_containers_by_berth",
+        CONTAINERD,
+        CONTAINERD_SAYS,
+    )
+}
