@@ -20,7 +20,7 @@ use crate::parse::arguments::{Opt, Options};
 use crate::parse::config::{Config, MAX_SIZE, RootSwitch};
 use crate::sys::buffer::Buffer;
 use crate::sys::path::{Path, path};
-use crate::sys::{fs, process, raw};
+use crate::sys::{fs, process, raw, socket};
 
 pub(super) const BUNDLE: Opt = Opt {
     long: "bundle",
@@ -289,16 +289,17 @@ pub(super) fn streams(
     more: u32,
     then: Then,
 ) -> Result<(Streams, Option<OwnedFd>), Told> {
-    let socket = call.given.value(&CONSOLE_SOCKET);
-    match (config.process.terminal, socket, then) {
+    let path = call.given.value(&CONSOLE_SOCKET);
+    match (config.process.terminal, path, then) {
         (false, None, _) => Ok((Streams::Inherited { more }, None)),
         (true, None, Then::Stay) => {
             let (ours, theirs) = terminal::pair().tell(call, Code::Terminal)?;
             Ok((Streams::Terminal(theirs), Some(ours)))
         }
-        (true, Some(socket), Then::Hold | Then::Detach) => {
-            let socket = terminal::connect(socket).tell(call, Code::Terminal)?;
-            Ok((Streams::Terminal(socket), None))
+        (true, Some(path), Then::Hold | Then::Detach) => {
+            let connected = socket::connect(path).during(Op::Socket, path);
+            let connected = connected.tell(call, Code::Terminal)?;
+            Ok((Streams::Terminal(connected), None))
         }
         (true, None, _) => {
             Err(call.usage("process.terminal is true, and --console-socket is missing"))

@@ -5,25 +5,11 @@ use core::mem::MaybeUninit;
 use rustix::fd::OwnedFd;
 use rustix::io::{Errno, IoSliceMut};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix,
-    SocketFlags, SocketType, recvmsg, socket_with, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
+    recvmsg, socketpair,
 };
 
 use crate::error::{During, Fault, Op};
-
-/// The socket of an engine: `--console-socket`.
-///
-/// # Errors
-/// Those of connect(2).
-pub(super) fn connect(path: &str) -> Result<OwnedFd, Fault> {
-    let connected = || {
-        let flags = SocketFlags::CLOEXEC;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-        Ok(socket)
-    };
-    connected().during(Op::Socket, path)
-}
 
 /// A socket of our own: the end that it is received from, and the end that it is sent to.
 ///

@@ -3,18 +3,15 @@
 //! It is made in the container's own devpts, so that it has a name there and nowhere else. Whoever serves it gets the other end
 //! through a socket, as `--console-socket` has it.
 
-use core::mem::MaybeUninit;
-
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstatfs, openat2};
-use rustix::io::{Errno, IoSlice};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::io::Errno;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::mounts;
 use crate::error::{During, Fault, Op};
-use crate::sys::console;
+use crate::sys::{console, socket as stream};
 
 /// The device that makes them, in a container.
 const MAKER: &str = "/dev/pts/ptmx";
@@ -36,7 +33,9 @@ pub(super) fn set_up(
     }
     rustix::process::ioctl_tiocsctty(&theirs).during(Op::Terminal, MAKER)?;
     console::become_standard_descriptors(&theirs).during(Op::Terminal, MAKER)?;
-    send(socket, &ours).during(Op::Write, "the socket for the terminal")
+    // The text is the terminal's name outside, of which there is none; it has to be something.
+    stream::send(socket, b"/dev/ptmx", ours.as_fd())
+        .during(Op::Write, "the socket for the terminal")
 }
 
 fn make(root: BorrowedFd<'_>, size: Option<[u16; 2]>) -> Result<(OwnedFd, OwnedFd), Errno> {
@@ -66,21 +65,4 @@ fn make(root: BorrowedFd<'_>, size: Option<[u16; 2]>) -> Result<(OwnedFd, OwnedF
         tcsetwinsize(&ours, size)?;
     }
     Ok((ours, theirs))
-}
-
-fn send(socket: &OwnedFd, terminal: &OwnedFd) -> Result<(), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let terminals = [terminal.as_fd()];
-    if !ancillary.push(SendAncillaryMessage::ScmRights(&terminals)) {
-        return Err(Errno::NOBUFS);
-    }
-    // The text is the terminal's name outside, of which there is none; it has to be something.
-    sendmsg(
-        socket,
-        &[IoSlice::new(b"/dev/ptmx")],
-        &mut ancillary,
-        SendFlags::NOSIGNAL,
-    )
-    .map(drop)
 }

@@ -34,6 +34,7 @@ pub mod raw;
 pub mod sealed;
 pub mod seccomp;
 pub mod signal;
+pub mod socket;
 pub mod strings;
 pub mod verity;
 pub mod virtio_port;

@@ -1,0 +1,121 @@
+//! Stream sockets of the local domain (unix(7)), and descriptors that are handed through them.
+
+use core::mem::{MaybeUninit, size_of};
+
+use linux_raw_sys::general::__NR_connect;
+use linux_raw_sys::net as linux;
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::{Errno, IoSlice};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    sendmsg, socket_with,
+};
+
+use super::raw::call;
+
+/// A connection to who listens at `path`.
+///
+/// # Errors
+/// Those of connect(2): `ENOENT` if there is no such socket, `ECONNREFUSED` if nobody listens; `ENAMETOOLONG`.
+pub fn connect(path: &str) -> Result<OwnedFd, Errno> {
+    let mut address = Address {
+        family: linux::AF_UNIX as u16,
+        path: [0; 108],
+    };
+    let room = address.path.get_mut(..path.len());
+    room.ok_or(Errno::NAMETOOLONG)?
+        .copy_from_slice(path.as_bytes());
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // SAFETY: `address` has the size given, and outlives the call.
+    unsafe {
+        call(
+            __NR_connect,
+            [
+                socket.as_raw_fd() as usize,
+                (&raw const address).expose_provenance(),
+                size_of::<Address>(),
+                0,
+                0,
+            ],
+        )
+    }?;
+    Ok(socket)
+}
+
+/// `struct sockaddr_un`. The path ends at its first NUL, or with the room.
+#[repr(C)]
+struct Address {
+    family: u16,
+    path: [u8; 108],
+}
+
+/// Sends `text` and a descriptor with it (SCM_RIGHTS), by one sendmsg(2).
+///
+/// # Errors
+/// Those of sendmsg(2); `EPIPE` if the other end is gone, also when it was only before all of the text was sent.
+pub fn send(socket: &OwnedFd, text: &[u8], descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor];
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(Errno::NOBUFS);
+    }
+    let texts = [IoSlice::new(text)];
+    match sendmsg(socket, &texts, &mut ancillary, SendFlags::NOSIGNAL)? {
+        sent if sent == text.len() => Ok(()),
+        _ => Err(Errno::PIPE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use rustix::fd::AsFd;
+    use rustix::io::{IoSliceMut, read, write};
+    use rustix::net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, accept, bind, listen,
+        recvmsg,
+    };
+    use rustix::pipe::pipe;
+
+    #[test]
+    fn a_descriptor_comes_with_its_text_to_who_listens() {
+        let path = std::env::temp_dir().join(format!("berth-socket-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let path = path.to_str().unwrap();
+        assert_eq!(connect(path).unwrap_err(), Errno::NOENT);
+        assert_eq!(connect(&"x".repeat(109)).unwrap_err(), Errno::NAMETOOLONG);
+        let flags = SocketFlags::CLOEXEC;
+        let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        bind(&listener, &SocketAddrUnix::new(path).unwrap()).unwrap();
+        assert_eq!(connect(path).unwrap_err(), Errno::CONNREFUSED);
+        listen(&listener, 2).unwrap();
+        let socket = connect(path).unwrap();
+        let peer = accept(&listener).unwrap();
+        let (reader, writer) = pipe().unwrap();
+        send(&socket, b"text", writer.as_fd()).unwrap();
+        drop((socket, writer));
+
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut text = [0; 8];
+        let mut texts = [IoSliceMut::new(&mut text)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = recvmsg(&peer, &mut texts, &mut ancillary, flags).unwrap();
+        assert_eq!(text[..received.bytes], *b"text");
+        let mut messages = ancillary.drain();
+        let Some(RecvAncillaryMessage::ScmRights(mut descriptors)) = messages.next() else {
+            panic!("no descriptor")
+        };
+        write(descriptors.next().unwrap(), b"through").unwrap();
+        assert_eq!(read(&peer, &mut text), Ok(0));
+        assert_eq!(read(&reader, &mut text), Ok(7));
+
+        let socket = connect(path).unwrap();
+        drop((peer, listener));
+        assert_eq!(send(&socket, b"text", socket.as_fd()), Err(Errno::PIPE));
+        std::fs::remove_file(path).unwrap();
+    }
+}
