@@ -192,6 +192,10 @@ fn from_words(words: &str) -> Option<&'static str> {
             "with mapped ids",
             "it takes CAP_SYS_ADMIN and CAP_SYS_PTRACE on the host, a source that is not mapped yet, and a filesystem that can: ext4, xfs, btrfs; tmpfs from Linux 6.3",
         ),
+        (
+            "the agent at",
+            "start the agent first: it has to listen at this path of the host",
+        ),
         ("Unknown parameter", "correct rootflags="),
         (
             "bad block size",

@@ -6,6 +6,7 @@
 use rustix::fd::AsFd;
 use rustix::fs::CWD;
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use super::attend::{attend, listen};
 use super::document::{self, Changes, Wanted, Writer};
@@ -123,7 +124,10 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         id,
         bundle: &record.bundle,
         config: &config,
-        place: Place::Running(first.as_fd()),
+        place: Place::Running {
+            first: first.as_fd(),
+            pid: Pid::from_raw(record.pid as i32),
+        },
         group: group.as_ref(),
         streams,
         hold: None,

@@ -11,6 +11,7 @@ use crate::parse::config::{HookKind, Kind, SPECIFICATION};
 use crate::parse::mount_options::{self, Meaning, WORDS};
 use crate::parse::seccomp::ARCHITECTURE_NAME;
 use crate::sys::path::path;
+use crate::sys::seccomp::has_flag;
 
 pub(super) const COMMAND: Subcommand = Subcommand {
     name: "features",
@@ -47,8 +48,17 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     list(&mut output, "capabilities", capabilities::PREFIX, names);
     let _ = output.write_str(",\"seccomp\":{\"enabled\":true");
     for (name, words) in SECCOMP {
-        let words = &mut words.0.iter().map(|(word, _)| *word);
-        list(&mut output, name, "", words);
+        let words = match (name, words.0) {
+            // Every kernel that can start a container has the others.
+            (SUPPORTED, [others @ .., (_, flag)]) if !has_flag(*flag) => others,
+            (_, words) => words,
+        };
+        list(
+            &mut output,
+            name,
+            "",
+            &mut words.iter().map(|(word, _)| *word),
+        );
     }
     let archs = &mut [ARCHITECTURE_NAME].into_iter();
     list(&mut output, "archs", "", archs);
@@ -56,13 +66,15 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     output.finish(call).map(|()| 0)
 }
 
-/// Every kernel that can start a container supports all flags that are known.
 const SECCOMP: [(&str, Words); 4] = [
     ("actions", ACTIONS),
     ("operators", OPERATORS),
     ("knownFlags", FLAGS),
-    ("supportedFlags", FLAGS),
+    (SUPPORTED, FLAGS),
 ];
+
+/// Of the flags, those that this kernel has.
+const SUPPORTED: &str = "supportedFlags";
 
 /// All words of mounts that this runtime acts on, and those that mean all mounts below.
 fn mount_options(output: &mut Output) {

@@ -29,6 +29,8 @@
 //!
 //! A builder that dies takes its end of the rope with it, and the first process does not go on.
 
+use core::mem::ManuallyDrop;
+
 use linux_raw_sys::general as linux;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::{Errno, read, write};
@@ -50,7 +52,7 @@ use super::state::State;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Config, HookKind, Kind, Mount, Namespace};
 use crate::sys::raw::{self, Forked};
-use crate::sys::{process, signal};
+use crate::sys::{process, signal, socket};
 
 /// The hooks for which the first process waits.
 const OUTSIDE: &[HookKind] = &[HookKind::Prestart, HookKind::CreateRuntime];
@@ -69,11 +71,27 @@ pub(super) fn is_needed(request: &Request<'_>) -> bool {
     config.namespaces.is_new(Kind::User)
         || is_joining(request)
         || config.hooks.has(BEFORE_THE_PROGRAM)
+        || agent(config).is_some()
+}
+
+/// The path at which the agent listens that the container's filter asks.
+fn agent<'a>(config: &Config<'a>) -> Option<&'a str> {
+    Some(config.seccomp.as_ref()?.agent?.path)
+}
+
+/// A connection to that. The path is one of the host, and who makes the container is who connects, so it is done here.
+#[inline(never)]
+fn connect(config: &Config<'_>) -> Result<Option<ManuallyDrop<OwnedFd>>, Fault> {
+    let Some(path) = agent(config) else {
+        return Ok(None);
+    };
+    let socket = socket::connect(path).during(Op::Socket, format_args!("the agent at {path}"))?;
+    Ok(Some(ManuallyDrop::new(socket)))
 }
 
 /// Whether another process joins namespaces for it.
 pub(super) fn is_joining(request: &Request<'_>) -> bool {
-    matches!(request.place, Place::Running(_))
+    matches!(request.place, Place::Running { .. })
         || request.config.namespaces.joined().next().is_some()
 }
 
@@ -121,8 +139,9 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
 fn make_first(request: Request<'_>, voice: &mut Voice) -> Result<Option<(Pid, OwnedFd)>, Fault> {
     let joined = match request.place {
         Place::New => Joined::open(&request.config.namespaces)?,
-        Place::Running(_) => Joined::none(),
+        Place::Running { .. } => Joined::none(),
     };
+    let agent = connect(request.config)?;
     let (ours, theirs) = socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
@@ -130,12 +149,13 @@ fn make_first(request: Request<'_>, voice: &mut Voice) -> Result<Option<(Pid, Ow
         None,
     )
     .during(Op::Pipe, request.id)?;
+    let rope = Rope { end: theirs, agent };
     if !is_joining(&request) {
         let flags = namespaces::flags_of_new(&request.config.namespaces);
         return match fork(&request, flags)? {
             Forked::Child => {
                 drop(ours);
-                become_container(request, voice, Some(Rope(theirs)))
+                become_container(request, voice, Some(rope))
             }
             Forked::Parent(pid) => Ok(Some((pid, ours))),
         };
@@ -144,7 +164,7 @@ fn make_first(request: Request<'_>, voice: &mut Voice) -> Result<Option<(Pid, Ow
     match raw::fork(0, None).during(Op::Clone, request.id)? {
         Forked::Child => {
             drop((ours, pid_from));
-            if let Err(fault) = join_and_make(request, &joined, voice, theirs, pid_to) {
+            if let Err(fault) = join_and_make(request, &joined, voice, rope, pid_to) {
                 voice.say(Message::Fault(fault));
             }
             raw::exit(0)
@@ -166,11 +186,11 @@ fn join_and_make(
     request: Request<'_>,
     joined: &Joined<'_>,
     voice: &mut Voice,
-    rope: OwnedFd,
+    rope: Rope,
     pid_to: OwnedFd,
 ) -> Result<(), Fault> {
     let namespaces = &request.config.namespaces;
-    let is_seen = matches!(request.place, Place::Running(_))
+    let is_seen = matches!(request.place, Place::Running { .. })
         || matches!(namespaces.get(Kind::Pid), Namespace::At(_));
     limits::set_oom_score(&request.config.process)?;
     if is_seen {
@@ -182,9 +202,9 @@ fn join_and_make(
             joined.join()?;
             namespaces::flags_of_new(namespaces)
         }
-        Place::Running(container) => {
+        Place::Running { first, .. } => {
             limits::set_affinity(&request.config.process, Moment::Initial)?;
-            namespaces::join_container(container, namespaces, |kind| kind != Kind::Cgroup)?;
+            namespaces::join_container(first, namespaces, |kind| kind != Kind::Cgroup)?;
             0
         }
     };
@@ -193,11 +213,11 @@ fn join_and_make(
             drop(pid_to);
             match request.place {
                 Place::New => joined.join_cgroups()?,
-                Place::Running(container) => {
-                    namespaces::join_container(container, namespaces, |kind| kind == Kind::Cgroup)?;
+                Place::Running { first, .. } => {
+                    namespaces::join_container(first, namespaces, |kind| kind == Kind::Cgroup)?;
                 }
             }
-            become_container(request, voice, Some(Rope(rope)))
+            become_container(request, voice, Some(rope))
         }
         Forked::Parent(pid) => {
             let _ = write(&pid_to, &pid.as_raw_nonzero().get().to_ne_bytes());
@@ -257,13 +277,18 @@ fn lead(
 }
 
 /// The end of the rope that the first process has.
-pub(super) struct Rope(OwnedFd);
+pub(super) struct Rope {
+    end: OwnedFd,
+    /// The connection to the agent that the container's filter asks. The first process closes it; the others that have it end before
+    /// the agent is told anything, or soon after.
+    pub(super) agent: Option<ManuallyDrop<OwnedFd>>,
+}
 
 impl Rope {
     /// Waits until the builder says that it goes on; this process's PID, as the builder sees it.
     pub(super) fn wait(&self) -> Result<Pid, Fault> {
         let mut pid = [0; size_of::<i32>()];
-        recv(&self.0, &mut pid, RecvFlags::empty())
+        recv(&self.end, &mut pid, RecvFlags::empty())
             .and_then(|_| Pid::from_raw(i32::from_ne_bytes(pid)).ok_or(Errno::PIPE))
             .during(Op::Wait, "the process that makes the container")
     }
@@ -272,7 +297,7 @@ impl Rope {
     pub(super) fn map_ids(&self, mount: BorrowedFd<'_>) -> Result<(), Fault> {
         // That the builder is gone is found out next.
         let _ = send(
-            &self.0,
+            &self.end,
             &mount.as_raw_fd().to_ne_bytes(),
             SendFlags::NOSIGNAL,
         );
@@ -282,7 +307,7 @@ impl Rope {
     /// Has the builder run its hooks, and waits for them.
     pub(super) fn let_hooks_run(&self) -> Result<(), Fault> {
         // That the builder is gone is found out next.
-        let _ = send(&self.0, b"!", SendFlags::NOSIGNAL);
+        let _ = send(&self.end, b"!", SendFlags::NOSIGNAL);
         self.wait().map(drop)
     }
 }

@@ -18,7 +18,7 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const ANY_EXECUTE: u32 = 0o111;
 
 /// As large as all that a `config.json` can hold.
-type List = Strings<MAX_SIZE, MAX_STRINGS>;
+pub(super) type List = Strings<MAX_SIZE, MAX_STRINGS>;
 
 /// A program that is ready to be executed: that takes no memory and no descriptor any more, of which the limits of
 /// `process.rlimits` may leave none.
@@ -103,7 +103,8 @@ impl Program {
 }
 
 /// What follows `prefix` in the first string that begins so.
-fn first_with<'l>(prefix: &str, list: &'l List) -> Option<&'l str> {
+#[inline(never)]
+pub(super) fn first_with<'l>(prefix: &str, list: &'l List) -> Option<&'l str> {
     let texts = list.iter().filter_map(|text| text.to_str().ok());
     let mut found = texts.filter_map(|text| text.strip_prefix(prefix));
     found.next()

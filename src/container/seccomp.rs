@@ -14,16 +14,24 @@
 //!
 //! [`raw::exit`]: crate::sys::raw::exit
 
-use core::mem::size_of;
+use core::mem::{ManuallyDrop, size_of};
 
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::process::Pid;
 
+use super::program::{List, first_with};
+use super::state::{ProcessState, State};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::Seccomp;
+use crate::parse::config::seccomp::WAIT_KILLABLE_RECV;
 use crate::parse::seccomp::{Instruction, MAX_INSTRUCTIONS, Refused, compile};
 use crate::sys::buffer::Buffer;
-use crate::sys::seccomp::add_filter;
+use crate::sys::seccomp::{add_filter, add_filter_with_listener};
+use crate::sys::socket;
 
+const PROFILE: &str = "linux.seccomp";
+const AGENT: &str = "the agent of linux.seccomp";
 const SIZE: usize = MAX_INSTRUCTIONS * size_of::<Instruction>();
 
 /// A filter, ready to be installed.
@@ -32,19 +40,45 @@ pub(super) struct Filter {
     /// How many instructions there are, at the end of the room.
     len: usize,
     flags: u32,
+    /// The connection to its agent.
+    agent: Option<ManuallyDrop<OwnedFd>>,
+    /// What the agent is told, as the only string. It is left to the end of the process, since giving it back takes a call.
+    message: ManuallyDrop<List>,
 }
 
 impl Filter {
-    /// Compiles the profile.
+    /// Compiles the profile. `agent` is the connection to its agent, which is told the state of the process `pid` of a container in
+    /// the state `state`.
     #[inline(never)]
-    pub(super) fn of(profile: &Seccomp<'_>) -> Result<Self, Fault> {
+    pub(super) fn of(
+        profile: &Seccomp<'_>,
+        agent: Option<ManuallyDrop<OwnedFd>>,
+        pid: Option<Pid>,
+        state: &State<'_>,
+    ) -> Result<Self, Fault> {
         let mut room = Buffer::new();
-        let bytes = room.bytes_mut().during(Op::Configure, "linux.seccomp")?;
+        let bytes = room.bytes_mut().during(Op::Configure, PROFILE)?;
         let (instructions, _) = bytes.as_chunks_mut();
         let (errno, subject) = match compile(profile, instructions).map(<[_]>::len) {
             Ok(len) => {
-                let flags = profile.flags;
-                return Ok(Self { room, len, flags });
+                let mut message = ManuallyDrop::new(List::new());
+                if let Some(agent) = profile.agent {
+                    let metadata = agent.metadata;
+                    let state = ProcessState {
+                        pid,
+                        metadata,
+                        state,
+                    };
+                    let told = message.push(format_args!("{state}"));
+                    told.during(Op::Configure, PROFILE)?;
+                }
+                return Ok(Self {
+                    room,
+                    len,
+                    flags: profile.flags,
+                    agent,
+                    message,
+                });
             }
             Err(Refused::TooLong) => (
                 Errno::TOOBIG,
@@ -54,15 +88,37 @@ impl Filter {
                 Errno::PERM,
                 "linux.seccomp, which denies execve, by which the program starts",
             ),
+            Err(Refused::KeepsFromAgent) => (
+                Errno::PERM,
+                "linux.seccomp, which does not always allow sendmsg and close, by which its agent is told",
+            ),
         };
         Err(errno).during(Op::Configure, subject)
     }
 
-    /// Installs it. It takes CAP_SYS_ADMIN, or `no_new_privs`.
-    pub(super) fn install(&self) -> Result<(), Fault> {
+    /// The connection to its agent.
+    pub(super) fn agent(&self) -> Option<BorrowedFd<'_>> {
+        self.agent.as_ref().map(|agent| agent.as_fd())
+    }
+
+    /// Installs it, and tells its agent. It takes CAP_SYS_ADMIN, or `no_new_privs`.
+    #[inline(never)]
+    pub(super) fn install(&mut self) -> Result<(), Fault> {
         let (instructions, _) = self.room.bytes().as_chunks();
         let start = instructions.len().saturating_sub(self.len);
         let program = instructions.get(start..).unwrap_or_default();
-        add_filter(program, self.flags).during(Op::Configure, "linux.seccomp")
+        let Some(agent) = self.agent.take().map(ManuallyDrop::into_inner) else {
+            return add_filter(program, self.flags).during(Op::Configure, PROFILE);
+        };
+        let subject = match self.flags & WAIT_KILLABLE_RECV {
+            0 => PROFILE,
+            _ => "linux.seccomp with the flag WAIT_KILLABLE_RECV, which is of Linux 5.19",
+        };
+        let listener =
+            add_filter_with_listener(program, self.flags).during(Op::Configure, subject)?;
+        let message = first_with("", &self.message).unwrap_or_default();
+        // Both descriptors are closed then. An agent may wait for the end of what it reads; and were the listener open here, that
+        // the agent is gone would not be found out.
+        socket::send(&agent, message.as_bytes(), listener.as_fd()).during(Op::Write, AGENT)
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn run(request: Request<'_>, voice: &mut Voice, rope: Option<Rope>) -
 fn prepare_and_execute(
     mut request: Request<'_>,
     voice: &mut Voice,
-    rope: Option<Rope>,
+    mut rope: Option<Rope>,
 ) -> Result<Infallible, Fault> {
     signal::unblock_all();
     let config = request.config;
@@ -49,15 +49,21 @@ fn prepare_and_execute(
     umask(Mode::empty());
     rustix::process::setsid().during(Op::Create, "a session")?;
     connect(&request.streams)?;
+    // Of a container that runs, the state has its first process's.
+    let state = request.state();
     let state = State {
-        pid,
-        ..request.state()
+        pid: state.pid.or(pid),
+        ..state
     };
     if !builder::is_joining(&request) {
         limits::set_oom_score(&config.process)?;
     }
     // Compiled while everything may still be called.
-    let filter = config.seccomp.as_ref().map(Filter::of).transpose()?;
+    let agent = rope.as_mut().and_then(|rope| rope.agent.take());
+    let filter = match &config.seccomp {
+        Some(profile) => Some(Filter::of(profile, agent, pid, &state)?),
+        None => None,
+    };
     let is_new = matches!(request.place, Place::New);
     if is_new {
         namespaces::enter_time(config)?;
@@ -83,7 +89,13 @@ fn prepare_and_execute(
     let fifo = request.hold.take();
     // Who owns a descriptor gives it up before it is closed.
     drop((rope, request.streams));
-    close_all_but(more, voice.as_fd(), fifo.as_ref().map(AsFd::as_fd))?;
+    let voice_end = voice.as_fd();
+    let kept = [
+        voice_end,
+        fifo.as_ref().map_or(voice_end, AsFd::as_fd),
+        filter.as_ref().and_then(Filter::agent).unwrap_or(voice_end),
+    ];
+    close_all_but(more, &kept)?;
     let process = &config.process;
     // Images have directories that only root may enter, and start their programs there as somebody else: so it is entered with all
     // rights. Where root may not (on a network's filesystem, or in a user namespace), the user perhaps may.
@@ -106,8 +118,8 @@ fn prepare_and_execute(
     // Only now: what is held and the hooks are the runtime's.
     landlock::restrict(&config.annotations.landlock)?;
     // After the filter, as little is called as can be: what takes memory took it before, and is left to the end of the process.
-    let filter = ManuallyDrop::new(filter);
-    let install = || filter.as_ref().map_or(Ok(()), Filter::install);
+    let mut filter = ManuallyDrop::new(filter);
+    let mut install = || filter.as_mut().map_or(Ok(()), Filter::install);
     limits::apply(process)?;
     // Who has given up his rights can install it no more, unless he can gain none either (seccomp(2), SECCOMP_SET_MODE_FILTER).
     let is_last = process.no_new_privileges || credentials::keep_administration(process);
@@ -141,15 +153,9 @@ pub(super) fn hide(keeps_keyring: bool) -> Result<(), Fault> {
     }
 }
 
-/// Closes what the set-up and its caller have open, but for `more` descriptors behind the standard ones, those of `voice`, and the
-/// FIFO to hold at. Not at execve(2): a path like `/proc/self/fd/7` is the configuration's, and must not lead to the host before
-/// (CVE-2024-21626).
-fn close_all_but(
-    more: u32,
-    voice: BorrowedFd<'_>,
-    fifo: Option<BorrowedFd<'_>>,
-) -> Result<(), Fault> {
-    let kept = [voice, fifo.unwrap_or(voice)];
+/// Closes what the set-up and its caller have open, but for `more` descriptors behind the standard ones and those `kept`. Not at
+/// execve(2): a path like `/proc/self/fd/7` is the configuration's, and must not lead to the host before (CVE-2024-21626).
+fn close_all_but(more: u32, kept: &[BorrowedFd<'_>]) -> Result<(), Fault> {
     raw::close_all_but(more.saturating_add(3), kept).during(Op::Configure, "close_range(2)")
 }
 

@@ -1,6 +1,7 @@
 //! From a configuration to a process that becomes the container: the one function that PID 1 and the command call.
 
 use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::process::Pid;
 
 use super::builder::{self, Rope};
 use super::cgroup::Group;
@@ -40,9 +41,14 @@ pub struct Request<'r> {
 pub enum Place<'r> {
     /// In a container of its own, that is made for it.
     New,
-    /// In the one whose first process this PID descriptor stands for: in those of its namespaces that `config` names, whether
-    /// they were made or joined, and on its root. What makes a container (mounts, hooks, its name) was done.
-    Running(BorrowedFd<'r>),
+    /// In one that runs: in those of its namespaces that `config` names, whether they were made or joined, and on its root. What
+    /// makes a container (mounts, hooks, its name) was done.
+    Running {
+        /// A PID descriptor of its first process.
+        first: BorrowedFd<'r>,
+        /// The number of that, as the caller sees it.
+        pid: Option<Pid>,
+    },
 }
 
 /// Where the program's standard descriptors lead.
@@ -101,10 +107,14 @@ pub(super) fn become_container(request: Request<'_>, voice: &mut Voice, rope: Op
 impl<'r> Request<'r> {
     /// The container's state, as far as it can be known from here.
     pub(super) const fn state(&self) -> State<'r> {
+        let (status, pid) = match self.place {
+            Place::New => (Status::Creating, None),
+            Place::Running { pid, .. } => (Status::Running, pid),
+        };
         State {
             id: self.id,
-            status: Status::Creating,
-            pid: None,
+            status,
+            pid,
             bundle: self.bundle,
             annotations: self.config.all_annotations,
         }

@@ -72,6 +72,33 @@ impl fmt::Display for State<'_> {
     }
 }
 
+/// The state of one of a container's processes, for the agent that its filter asks (config-linux.md, "The Container Process
+/// State"). `Display` is its JSON.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ProcessState<'s> {
+    /// The process that has the filter, as the caller sees it.
+    pub(super) pid: Option<Pid>,
+    /// `listenerMetadata`, as it is written.
+    pub(super) metadata: Option<&'s str>,
+    /// The container.
+    pub(super) state: &'s State<'s>,
+}
+
+impl fmt::Display for ProcessState<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pid = Pid::as_raw(self.pid);
+        let (name, metadata) = match self.metadata {
+            Some(metadata) => (",\"metadata\":", metadata),
+            None => ("", ""),
+        };
+        write!(
+            f,
+            "{{\"ociVersion\":\"{VERSION}\",\"fds\":[\"seccompFd\"],\"pid\":{pid}{name}{metadata},\"state\":{}}}",
+            self.state
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +126,19 @@ mod tests {
         };
         let expected = r#"{"ociVersion":"1.2.0","id":"web","status":"stopped","bundle":"/b"}"#;
         assert_eq!(stopped.to_string(), expected);
+        const QUOTED: &str = "\"a \\\"b\\\"\"";
+        let mut process = ProcessState {
+            pid: Pid::from_raw(82),
+            metadata: Some(QUOTED),
+            state: &stopped,
+        };
+        let told = concat!(
+            r#"{"ociVersion":"1.2.0","fds":["seccompFd"],"pid":82,"metadata":"a \"b\"","state":"#,
+            r#"{"ociVersion":"1.2.0","id":"web","status":"stopped","bundle":"/b"}}"#
+        );
+        assert_eq!(process.to_string(), told);
+        process.metadata = None;
+        let told = told.replace(",\"metadata\":", "").replace(QUOTED, "");
+        assert_eq!(process.to_string(), told);
     }
 }

@@ -55,7 +55,7 @@ pub(super) unsafe fn call(number: u32, [a, b, c, d, e]: [usize; 5]) -> Result<us
 }
 
 /// Takes the descriptor that a system call returned.
-fn owned(result: isize) -> Result<OwnedFd, Errno> {
+pub(super) fn owned(result: isize) -> Result<OwnedFd, Errno> {
     let number = check(result)? as i32;
     // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
@@ -360,11 +360,15 @@ pub fn namespace_type(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
 ///
 /// # Errors
 /// Those of `close_range(2)`; `ENOSYS` before Linux 5.9.
-pub fn close_all_but(mut first: u32, kept: [BorrowedFd<'_>; 2]) -> Result<(), Errno> {
-    // Descriptors are not negative.
-    let [a, b] = kept.map(|kept| kept.as_raw_fd() as u32);
-    let ends = [a.min(b), a.max(b)].map(|kept| (kept.checked_sub(1), kept + 1));
-    for (last, next) in ends.into_iter().chain([(Some(u32::MAX), u32::MAX)]) {
+pub fn close_all_but(mut first: u32, kept: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    loop {
+        // Descriptors are not negative.
+        let kept = kept.iter().map(|kept| kept.as_raw_fd() as u32);
+        let next = kept.filter(|kept| first <= *kept).min();
+        let last = match next {
+            Some(next) => next.checked_sub(1),
+            None => Some(u32::MAX),
+        };
         if let Some(last) = last.filter(|last| first <= *last) {
             // SAFETY: the call takes no pointers. Owners of these descriptors, if any, are not used any more.
             let result = unsafe {
@@ -379,9 +383,11 @@ pub fn close_all_but(mut first: u32, kept: [BorrowedFd<'_>; 2]) -> Result<(), Er
             };
             check(result)?;
         }
-        first = first.max(next);
+        match next {
+            Some(next) => first = next + 1,
+            None => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 /// `getcwd(2)`: whether the working directory is below the root directory. If it is not, the kernel calls it

@@ -248,17 +248,17 @@ pub(crate) const REFUSED: &[Refused] = &[
     (
         "/linux/seccomp/defaultAction",
         r#""SCMP_ACT_NOTIFY""#,
-        r#"linux.seccomp.defaultAction: "SCMP_ACT_NOTIFY" is not supported yet"#,
+        "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY here would have the agent asked about the calls by which it is told",
     ),
     (
-        "/linux/seccomp/flags",
-        r#"["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#,
-        r#"linux.seccomp.flags[0]: "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" is not supported yet"#,
+        "/linux/seccomp/listenerMetadata",
+        r#""x""#,
+        "linux.seccomp.listenerMetadata needs linux.seccomp.listenerPath",
     ),
     (
-        "/linux/seccomp/listenerPath",
-        r#""/x""#,
-        "linux.seccomp.listenerPath is not supported yet",
+        "/linux/seccomp/syscalls",
+        r#"[{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }]"#,
+        "linux.seccomp.syscalls[0].action needs linux.seccomp.listenerPath",
     ),
     (
         "/linux/seccomp/syscalls",

@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = cases![
     once calls_of_other_architectures_do_not_pass_the_filter,
     once logged_calls_are_made_and_stand_in_the_log,
     once profile_that_cannot_be_had_is_refused_by_name,
+    everywhere agent_on_the_host_answers_for_containers,
     once program_that_cannot_report_is_not_taken_for_one_that_runs,
     once machine_ends_with_the_failures_in_its_status,
 ];
@@ -43,6 +44,28 @@ fn fails(names: &[&str]) -> Value {
 fn calls(bundle: Bundle, calls: &[&str]) -> Bundle {
     let words = ["/bin/guest", "call"].iter().chain(calls).copied();
     bundle.runs(words)
+}
+
+/// Where the agent listens, on the host.
+const AGENT: &str = "/run/agent";
+
+/// A container that is started when the agent is there, and has it asked about these calls.
+fn asking(id: &str, names: &[&str]) -> Bundle {
+    let mut profile = all_but(json!([{ "names": names, "action": "SCMP_ACT_NOTIFY" }]));
+    profile["listenerPath"] = json!(AGENT);
+    profile["listenerMetadata"] = json!("of \"VM\"");
+    filtered(id, profile)
+        .annotation("berth.after", "agent")
+        .annotation("org.example.note", "as-written")
+        .mount("/tmp", "tmpfs", "tmpfs", &["mode=1777"])
+        .runs(["/bin/guest", "make-directories", "/tmp"])
+}
+
+/// A container with a hook that leaves the agent behind.
+fn with_agent() -> Bundle {
+    let args = json!(["guest", "hook-agent", AGENT]);
+    let hook = json!({ "path": "/containers/say/rootfs/bin/guest", "args": args });
+    Bundle::new("agent").set("/hooks", json!({ "createRuntime": [hook] }))
 }
 
 /// What a static program of Rust, and the check itself, ask for.
@@ -203,6 +226,11 @@ fn bundles() -> Vec<Bundle> {
             filtered("i386", all_but(json!([]))),
             &["getppid", "i386-getppid"],
         ),
+        with_agent(),
+        asking("asked", &["mkdir"]),
+        // The filter is installed before its user is become.
+        asking("asked-user", &["mkdir"]).set("/process/user", json!({ "uid": 1000, "gid": 1000 })),
+        asking("asked-nnp", &["mkdir"]).set("/process/noNewPrivileges", json!(true)),
         calls(
             Bundle::new("free"),
             &["getppid", "i386-getppid", "unshare:0x10000000"],
@@ -257,11 +285,21 @@ fn failing() -> Vec<(Bundle, &'static str, &'static str)> {
         ),
         (
             filtered(
-                "no-agent",
-                json!({ "defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/run/agent" }),
+                "all-asked",
+                json!({ "defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": AGENT }),
             ),
             "B052",
-            "linux.seccomp.listenerPath is not supported yet",
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY here would have the agent asked about the calls by which it is told",
+        ),
+        (
+            asking("no-agent", &["mkdir"]).set("/linux/seccomp/listenerPath", json!("/run/nobody")),
+            "B053",
+            "open socket for the agent at /run/nobody for no-agent: ENOENT",
+        ),
+        (
+            asking("not-told", &["mkdir", "sendmsg"]).annotation("berth.after", "agent"),
+            "B053",
+            "linux.seccomp, which does not always allow sendmsg and close, by which its agent is told for not-told: EPERM",
         ),
         (
             filtered(
@@ -512,7 +550,9 @@ fn profile_that_cannot_be_had_is_refused_by_name(lab: &Lab) -> Result<()> {
         &outcome,
         &[
             "no-action",
+            "all-asked",
             "no-agent",
+            "not-told",
             "no-operator",
             "no-argument",
             "no-number",
@@ -521,6 +561,32 @@ fn profile_that_cannot_be_had_is_refused_by_name(lab: &Lab) -> Result<()> {
             "groups",
         ],
     )
+}
+
+/// It is told of PID 1's containers as it is of a command's, where the cases are that ask more.
+fn agent_on_the_host_answers_for_containers(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    for id in ["asked", "asked-user", "asked-nnp"] {
+        let seen = Seen::new(&outcome, id);
+        let heard = [
+            "/tmp/0 is made, there false",
+            "/tmp/1 ENOMEDIUM, there false",
+            "/tmp/2 is made, there true",
+        ];
+        let found = seen.facts("directory");
+        ensure!(found == heard, "{id}: {found:?}");
+        // The standard ones: neither the agent's nor the connection to it.
+        seen.printed("descriptors 3")?;
+        seen.exited(0)?;
+        let told = format!(
+            r#"agent is told of its first true: {{"fds":["seccompFd"],"metadata":"of \"VM\"","ociVersion":"1.2.0","pid":PID,"state":{{"annotations":{{"berth.after":"agent","org.example.note":"as-written"}},"bundle":"/containers/{id}","id":"{id}","ociVersion":"1.2.0","pid":PID,"status":"creating"}}}}"#
+        );
+        let started = seen.state("started").map(|event| &event.raw["pid"]);
+        let pid = started.with_context(|| format!("{id} was not started"))?;
+        let told = told.replace("PID", &pid.to_string());
+        ensure!(outcome.console.contains(&told), "not logged: {told}");
+    }
+    Ok(())
 }
 
 /// Its filter lets it execute a program, which is not there, and keeps it from saying so.

@@ -4,7 +4,7 @@
 //! gone over once, so that a mistake anywhere in it is an error here, and is gone over again when it is compiled
 //! ([`crate::parse::seccomp`]).
 
-use super::error::{ConfigError, Field};
+use super::error::Field;
 use super::reader::{Reader, Refused, Use};
 use crate::parse::json::{Node, Text, Value};
 use crate::parse::seccomp::{ARCHITECTURE_NAME, Verdict};
@@ -19,6 +19,17 @@ pub struct Seccomp<'a> {
     pub flags: u32,
     /// Whether `architectures` has others than this machine's.
     pub has_foreign: bool,
+    /// Who is asked about calls, where a rule has an agent asked.
+    pub agent: Option<Agent<'a>>,
+}
+
+/// The agent of SCMP_ACT_NOTIFY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agent<'a> {
+    /// `listenerPath`: the socket that it listens at, on the host. Absolute, at most 107 bytes.
+    pub path: &'a str,
+    /// `listenerMetadata`, as it is written, with its quotes.
+    pub metadata: Option<&'a str>,
 }
 
 /// An item of `syscalls`.
@@ -90,10 +101,11 @@ pub const ACTIONS: Words = (
         ("SCMP_ACT_KILL_PROCESS", Verdict::KILL_PROCESS.0),
         ("SCMP_ACT_KILL_THREAD", Verdict::KILL_THREAD.0),
         ("SCMP_ACT_LOG", Verdict::LOG.0),
+        ("SCMP_ACT_NOTIFY", Verdict::NOTIFY.0),
         ("SCMP_ACT_TRACE", Verdict::TRACE.0),
         ("SCMP_ACT_TRAP", Verdict::TRAP.0),
     ],
-    "SCMP_ACT_ALLOW, ERRNO, KILL, KILL_PROCESS, KILL_THREAD, LOG, TRACE or TRAP",
+    "SCMP_ACT_ALLOW, ERRNO, KILL, KILL_PROCESS, KILL_THREAD, LOG, NOTIFY, TRACE or TRAP",
 );
 
 /// Flags (seccomp(2), SECCOMP_SET_MODE_FILTER).
@@ -102,17 +114,20 @@ pub const FLAGS: Words = (
         ("SECCOMP_FILTER_FLAG_TSYNC", 1),
         ("SECCOMP_FILTER_FLAG_LOG", 2),
         ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4),
+        // Of Linux 5.19, and last, as the newest.
+        ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", WAIT_KILLABLE_RECV),
     ],
-    "SECCOMP_FILTER_FLAG_TSYNC, LOG or SPEC_ALLOW",
+    "SECCOMP_FILTER_FLAG_TSYNC, LOG, SPEC_ALLOW or WAIT_KILLABLE_RECV",
 );
 
-/// What hands calls to an agent outside, which there is none for.
-const NOTIFY: [&str; 2] = ["SCMP_ACT_NOTIFY", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"];
-const REFUSED: [&str; 2] = [
-    "linux.seccomp.listenerPath",
-    "linux.seccomp.listenerMetadata",
-];
+/// Of a filter that asks an agent: who waits for its answer can only be killed.
+pub const WAIT_KILLABLE_RECV: u32 = 32;
 
+/// The longest path of a socket, in bytes: there is room for its NUL besides (unix(7), `sun_path`).
+const SOCKET_MAX: usize = 107;
+
+const LISTENER: &str = "linux.seccomp.listenerPath";
+const METADATA: &str = "linux.seccomp.listenerMetadata";
 const PROFILE: &str = "linux.seccomp";
 /// What is warned of where it has others than this machine's.
 pub(super) const ARCHITECTURES: &str = "linux.seccomp.architectures besides this machine's";
@@ -124,21 +139,22 @@ impl<'a> Seccomp<'a> {
             return Ok(None);
         };
         reader.object(profile, PROFILE)?;
-        for path in REFUSED {
-            if config.at(path).is_some_and(|value| !value.is_empty()) {
-                return Err(reader.unsupported(path));
-            }
-        }
         let default = Outcome {
-            action: ("defaultAction", "linux.seccomp.defaultAction"),
-            data: ("defaultErrnoRet", "linux.seccomp.defaultErrnoRet"),
+            action: "linux.seccomp.defaultAction",
+            data: "linux.seccomp.defaultErrnoRet",
         };
         let mut read = Self {
             profile,
             default: default.read(reader, profile, None)?,
             flags: 0,
             has_foreign: false,
+            agent: None,
         };
+        if read.default == Verdict::NOTIFY {
+            let why = "SCMP_ACT_NOTIFY here would have the agent asked about the calls by which it is told";
+            return Err(reader.impossible(default.action, why));
+        }
+        let mut asking = None;
         let path = "linux.seccomp.architectures[]";
         each(
             reader,
@@ -170,13 +186,18 @@ impl<'a> Seccomp<'a> {
             path,
             None,
             &mut |item, index| {
-                check_rule(
-                    reader,
-                    reader.object(item, Field::item(path, index))?,
-                    index,
-                )
+                let rule = reader.object(item, Field::item(path, index))?;
+                if check_rule(reader, rule, index)? == Verdict::NOTIFY {
+                    asking = Some(index);
+                }
+                Ok(())
             },
         )?;
+        read.agent = agent(reader, config, asking)?;
+        if read.agent.is_none() {
+            // It says how an agent is waited for, and the kernel refuses it where there is none.
+            read.flags &= !WAIT_KILLABLE_RECV;
+        }
         Ok(Some(read))
     }
 
@@ -236,7 +257,38 @@ impl<'a> Rule<'a> {
     }
 }
 
-fn check_rule<'a>(reader: &Reader<'a>, rule: Value<'a>, index: usize) -> Result<(), Refused> {
+/// The agent, if the rule number `asking` has it asked. If none does, it need not be there: its path is ignored then, as the
+/// specification has it.
+#[inline(never)]
+fn agent<'a>(
+    reader: &Reader<'a>,
+    config: Value<'a>,
+    asking: Option<usize>,
+) -> Result<Option<Agent<'a>>, Refused> {
+    let is_given = |path| config.at(path).is_some_and(|value| !value.is_empty());
+    if is_given(METADATA) && !is_given(LISTENER) {
+        return Err(reader.needs(METADATA, LISTENER));
+    }
+    let Some(index) = asking else {
+        return Ok(None);
+    };
+    let Some(path) = reader.optional(config, LISTENER, Use::Name)? else {
+        let field = Field::item("linux.seccomp.syscalls[].action", index);
+        return Err(reader.needs(field, LISTENER));
+    };
+    if !path.starts_with('/') || path.len() > SOCKET_MAX {
+        return Err(reader.bad(LISTENER, path, "an absolute path of at most 107 bytes"));
+    }
+    let metadata = config.at(METADATA);
+    if let Some(text) = metadata {
+        reader.text(text, METADATA.into())?;
+    }
+    let metadata = metadata.map(|text| text.as_written());
+    Ok(Some(Agent { path, metadata }))
+}
+
+/// Goes over a rule; its verdict.
+fn check_rule<'a>(reader: &Reader<'a>, rule: Value<'a>, index: usize) -> Result<Verdict, Refused> {
     let path = "linux.seccomp.syscalls[].names[]";
     let missing = || reader.missing(Field::item(path, index));
     let mut has_name = false;
@@ -251,10 +303,10 @@ fn check_rule<'a>(reader: &Reader<'a>, rule: Value<'a>, index: usize) -> Result<
         return Err(missing());
     }
     let outcome = Outcome {
-        action: ("action", "linux.seccomp.syscalls[].action"),
-        data: ("errnoRet", "linux.seccomp.syscalls[].errnoRet"),
+        action: "linux.seccomp.syscalls[].action",
+        data: "linux.seccomp.syscalls[].errnoRet",
     };
-    outcome.read(reader, rule, Some(index))?;
+    let verdict = outcome.read(reader, rule, Some(index))?;
     let path = "linux.seccomp.syscalls[].args[]";
     each(reader, rule, "args", path, Some(index), &mut |item, _| {
         let item = reader.object(item, Field::item(path, index))?;
@@ -270,7 +322,8 @@ fn check_rule<'a>(reader: &Reader<'a>, rule: Value<'a>, index: usize) -> Result<
             }
         }
         Ok(())
-    })
+    })?;
+    Ok(verdict)
 }
 
 /// A largest number, and what a field takes that has it.
@@ -319,10 +372,10 @@ fn each<'a>(
     Ok(())
 }
 
-/// An action and the number that it returns: their names, short and whole.
+/// An action and the number that it returns, by their paths.
 struct Outcome {
-    action: (&'static str, &'static str),
-    data: (&'static str, &'static str),
+    action: &'static str,
+    data: &'static str,
 }
 
 impl Outcome {
@@ -337,16 +390,17 @@ impl Outcome {
             Some(index) => Field::item(path, index),
             None => Field::from(path),
         };
-        let (name, path) = self.action;
+        let member = |path: &str| object.member(path.rsplit('.').next().unwrap_or_default());
+        let path = self.action;
         let missing = || reader.missing(field(path));
         let action = word(
             reader,
-            object.member(name).ok_or_else(missing)?,
+            member(path).ok_or_else(missing)?,
             field(path),
             ACTIONS,
         )?;
-        let (name, path) = self.data;
-        let data = object.member(name);
+        let path = self.data;
+        let data = member(path);
         if let Some(data) = data {
             let range = match largest_data(action) {
                 Some(4095) => (4095, "0 to 4095"),
@@ -398,12 +452,7 @@ fn word<'a>(
         return Ok(found);
     }
     let value = reader.string(value, field, Use::Name)?;
-    match value {
-        _ if NOTIFY.contains(&value) => {
-            Err(reader.refuse(ConfigError::UnsupportedValue { field, value }))
-        }
-        _ => Err(reader.bad(field, value, accepts)),
-    }
+    Err(reader.bad(field, value, accepts))
 }
 
 fn find(value: Value<'_>, words: &[(&str, u32)]) -> Option<u32> {

@@ -393,11 +393,6 @@ fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
             r#""personality": {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}"#,
             "linux.personality.flags",
         ),
-        (
-            "linux",
-            r#""seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent"}"#,
-            "linux.seccomp.listenerPath",
-        ),
     ] {
         let expected = format!("{name} is not supported yet");
         assert_eq!(refusal(extended(object, member)), expected);
@@ -1158,6 +1153,39 @@ fn a_seccomp_profile_is_read_where_it_stands() {
 }
 
 #[test]
+fn an_agent_is_one_that_a_rule_has_asked() {
+    let agent = |action: &str, members: &str| {
+        let file = filtered(&format!(
+            r#"{{"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"], {members},
+            "syscalls": [{{"names": ["mkdir"], "action": "{action}"}}, {{"names": ["read"], "action": "SCMP_ACT_LOG"}}]}}"#,
+        ));
+        with(file.as_bytes(), |result| {
+            let profile = result.unwrap().seccomp.unwrap();
+            let agent = profile.agent.map(|agent| {
+                let metadata = agent.metadata.map(str::to_owned);
+                (agent.path.to_owned(), metadata)
+            });
+            (agent, profile.flags)
+        })
+    };
+    let longest = format!("/{}", "x".repeat(106));
+    let path = format!(r#""listenerPath": "{longest}""#);
+    assert_eq!(agent("SCMP_ACT_NOTIFY", &path), (Some((longest, None)), 32));
+    let members = r#""listenerPath": "/\u0061", "listenerMetadata": "\u0062\n""#;
+    let as_written = Some(r#""\u0062\n""#.to_owned());
+    assert_eq!(
+        agent("SCMP_ACT_NOTIFY", members),
+        (Some(("/a".to_owned(), as_written)), 32)
+    );
+    // Who is not asked need not be there, and a flag that the kernel takes with an agent only is not used.
+    assert_eq!(agent("SCMP_ACT_LOG", members), (None, 0));
+    assert_eq!(
+        agent("SCMP_ACT_LOG", r#""listenerPath": "not absolute""#),
+        (None, 0)
+    );
+}
+
+#[test]
 fn a_mistake_in_a_seccomp_profile_is_named() {
     let profile = |members: &str| {
         let default = r#""defaultAction": "SCMP_ACT_ALLOW""#;
@@ -1173,6 +1201,8 @@ fn a_mistake_in_a_seccomp_profile_is_named() {
         ))
     };
     const ARG: &str = "linux.seccomp.syscalls[1].args[]";
+    const ASKS: &str = r#"{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}"#;
+    let asking = |members: &str| profile(&format!(r#"{members}, "syscalls": [{ASKS}]"#));
     for (found, expected) in [
         (refusal(filtered("[]")), "linux.seccomp is not an object"),
         (
@@ -1181,11 +1211,11 @@ fn a_mistake_in_a_seccomp_profile_is_named() {
         ),
         (
             refusal(filtered(r#"{"defaultAction": "SCMP_ACT_DENY"}"#)),
-            r#"linux.seccomp.defaultAction is "SCMP_ACT_DENY"; it takes SCMP_ACT_ALLOW, ERRNO, KILL, KILL_PROCESS, KILL_THREAD, LOG, TRACE or TRAP"#,
+            r#"linux.seccomp.defaultAction is "SCMP_ACT_DENY"; it takes SCMP_ACT_ALLOW, ERRNO, KILL, KILL_PROCESS, KILL_THREAD, LOG, NOTIFY, TRACE or TRAP"#,
         ),
         (
             refusal(filtered(r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#)),
-            r#"linux.seccomp.defaultAction: "SCMP_ACT_NOTIFY" is not supported yet"#,
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY here would have the agent asked about the calls by which it is told",
         ),
         (
             profile(r#""defaultErrnoRet": 1"#),
@@ -1197,15 +1227,39 @@ fn a_mistake_in_a_seccomp_profile_is_named() {
         ),
         (
             profile(r#""flags": ["SECCOMP_FILTER_FLAG_LOG", "LOG"]"#),
-            r#"linux.seccomp.flags[1] is "LOG"; it takes SECCOMP_FILTER_FLAG_TSYNC, LOG or SPEC_ALLOW"#,
-        ),
-        (
-            profile(r#""flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#),
-            r#"linux.seccomp.flags[0]: "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" is not supported yet"#,
+            r#"linux.seccomp.flags[1] is "LOG"; it takes SECCOMP_FILTER_FLAG_TSYNC, LOG, SPEC_ALLOW or WAIT_KILLABLE_RECV"#,
         ),
         (
             profile(r#""listenerMetadata": "x""#),
-            "linux.seccomp.listenerMetadata is not supported yet",
+            "linux.seccomp.listenerMetadata needs linux.seccomp.listenerPath",
+        ),
+        (
+            rule(ASKS),
+            "linux.seccomp.syscalls[1].action needs linux.seccomp.listenerPath",
+        ),
+        (
+            asking("\"listenerPath\": \"\""),
+            "linux.seccomp.syscalls[0].action needs linux.seccomp.listenerPath",
+        ),
+        (
+            asking(r#""listenerPath": "run/agent""#),
+            r#"linux.seccomp.listenerPath is "run/agent"; it takes an absolute path of at most 107 bytes"#,
+        ),
+        (
+            asking(&format!(r#""listenerPath": "/{}""#, "x".repeat(107))),
+            r#"linux.seccomp.listenerPath is "/xxxx"#,
+        ),
+        (
+            asking(r#""listenerPath": ["/x"]"#),
+            "linux.seccomp.listenerPath is not a string",
+        ),
+        (
+            asking(r#""listenerPath": "/x", "listenerMetadata": ["x"]"#),
+            "linux.seccomp.listenerMetadata is not a string",
+        ),
+        (
+            rule(r#"{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY", "errnoRet": 1}"#),
+            "linux.seccomp.syscalls[1].errnoRet needs SCMP_ACT_ERRNO or SCMP_ACT_TRACE as its action",
         ),
         (
             profile(r#""syscalls": {}"#),

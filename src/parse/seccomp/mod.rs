@@ -28,6 +28,8 @@
 //! program searches the line by halving it, so an ordinary call takes a dozen instructions. x32 is a piece of the line like any
 //! other. Arguments are compared in halves of 32 bits, for that is all that BPF loads.
 
+use linux_raw_sys::general as linux;
+
 use crate::parse::config::seccomp::{Comparison, Operator, Rule, Seccomp};
 
 mod program;
@@ -59,6 +61,8 @@ impl Verdict {
     pub const ERRNO: Self = Self(0x0005_0000);
     /// A tracer is asked; with no tracer the call fails with `ENOSYS`. A word for it is added.
     pub const TRACE: Self = Self(0x7ff0_0000);
+    /// An agent is asked; with none there any more the call fails with `ENOSYS`.
+    pub const NOTIFY: Self = Self(0x7fc0_0000);
     /// The call is made, and logged.
     pub const LOG: Self = Self(0x7ffc_0000);
     /// The call is made.
@@ -89,6 +93,9 @@ mod offset {
 const X32: u32 = 0x4000_0000;
 const NO_CALL: u32 = u32::MAX;
 
+/// The calls between the filter and its agent: one sends, and one ends the connection, which some agents wait for.
+const TELLING: [u32; 2] = [linux::__NR_sendmsg, linux::__NR_close];
+
 /// Rules that one call may have whose arguments decide.
 const MAX_RULES: usize = 256;
 
@@ -99,6 +106,9 @@ pub enum Refused {
     TooLong,
     /// It denies execve(2), by which a container's program starts.
     DeniesExecve,
+    /// It does not let a call through, whatever its arguments, by which its agent is told of it: the agent would be asked about that
+    /// before it can answer.
+    KeepsFromAgent,
 }
 
 impl From<Full> for Refused {
@@ -169,14 +179,19 @@ fn line(profile: &Seccomp<'_>) -> Result<Line, Refused> {
             };
         }
     }
-    let execve = fates.get(linux_raw_sys::general::__NR_execve as usize);
-    let is_denied = match execve {
-        Some(Fate::Fixed(verdict)) => !verdict.is_made(),
-        Some(Fate::ByArguments) => false,
-        _ => !profile.default.is_made(),
+    // `None` where the arguments decide.
+    let verdict = |number: u32| match fates.get(number as usize) {
+        Some(Fate::Fixed(verdict)) => Some(*verdict),
+        Some(Fate::ByArguments) => None,
+        _ => Some(profile.default),
     };
-    if is_denied {
+    let is_denied = |verdict: Verdict| !verdict.is_made() && verdict != Verdict::NOTIFY;
+    if verdict(linux::__NR_execve).is_some_and(is_denied) {
         return Err(Refused::DeniesExecve);
+    }
+    let is_made = |number: &u32| verdict(*number).is_some_and(Verdict::is_made);
+    if profile.agent.is_some() && !TELLING.iter().all(is_made) {
+        return Err(Refused::KeepsFromAgent);
     }
 
     let newer = match profile.default.action() {

@@ -10,8 +10,8 @@ pub(crate) struct Call {
     pub(crate) args: [u64; 6],
 }
 
-/// The fates, as seccomp(2) has them, and their names in profiles.
-pub(crate) const ACTIONS: [(&str, u32); 8] = [
+/// The fates, as seccomp(2) has them, and their names in profiles. All but the last can be the default.
+pub(crate) const ACTIONS: [(&str, u32); 9] = [
     ("SCMP_ACT_KILL_PROCESS", 0x8000_0000),
     ("SCMP_ACT_KILL_THREAD", 0),
     ("SCMP_ACT_KILL", 0),
@@ -20,6 +20,7 @@ pub(crate) const ACTIONS: [(&str, u32); 8] = [
     ("SCMP_ACT_TRACE", 0x7ff0_0000),
     ("SCMP_ACT_LOG", 0x7ffc_0000),
     ("SCMP_ACT_ALLOW", 0x7fff_0000),
+    ("SCMP_ACT_NOTIFY", 0x7fc0_0000),
 ];
 const KILL_PROCESS: u32 = 0x8000_0000;
 const NO_SUCH_CALL: u32 = 0x0005_0000 + 38;
@@ -155,7 +156,7 @@ impl Profile {
         });
         let rules = rules.collect::<Vec<_>>().join(",\n");
         let default = self.default.json("defaultAction", "defaultErrnoRet");
-        format!("{{{default}, \"syscalls\": [{rules}]}}")
+        format!("{{{default}, \"listenerPath\": \"/x\", \"syscalls\": [{rules}]}}")
     }
 }
 

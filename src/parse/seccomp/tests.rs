@@ -11,6 +11,7 @@ const FOREIGN: Option<u32> = if cfg!(target_arch = "x86_64") {
 };
 const ALLOW: Action = Action(7, None);
 const EPERM: Action = Action(4, None);
+const NOTIFY: Action = Action(8, None);
 
 /// Compiles a profile, and hands the program out.
 fn compiled<T>(profile: &str, then: impl FnOnce(Result<&[Instruction], Refused>) -> T) -> T {
@@ -236,6 +237,34 @@ fn profile_that_no_program_starts_under_is_refused() {
     // Who is asked about it by its arguments may say yes.
     let some = rule(&["execve"], ALLOW, &[arg(0, "NE", 0, 0)]);
     assert_eq!(refusal(profile(EPERM, vec![some])), None);
+    let asks = rule(&["execve"], NOTIFY, &[]);
+    assert_eq!(refusal(profile(ALLOW, vec![asks])), None);
+}
+
+#[test]
+fn profile_whose_agent_could_not_be_told_is_refused() {
+    let refusal = |profile: Profile| compiled(&profile.json(), |program| program.err());
+    let keeps = Some(Refused::KeepsFromAgent);
+    let asks = |names| rule(names, NOTIFY, &[]);
+    // What berth calls between the filter and its agent; and what it calls later, which the agent can answer.
+    assert_eq!(refusal(profile(ALLOW, vec![asks(&["sendmsg"])])), keeps);
+    assert_eq!(refusal(profile(ALLOW, vec![asks(&["close"])])), keeps);
+    let later = asks(&["write", "execveat", "setresuid", "chdir", "exit_group"]);
+    assert_eq!(refusal(profile(ALLOW, vec![later])), None);
+    // Whatever keeps it from that, and be it by arguments.
+    let mkdir = || asks(&["mkdir"]);
+    let denies = rule(&["sendmsg"], EPERM, &[]);
+    assert_eq!(refusal(profile(ALLOW, vec![mkdir(), denies])), keeps);
+    let some = rule(&["close"], NOTIFY, &[arg(0, "EQ", 77, 0)]);
+    assert_eq!(refusal(profile(ALLOW, vec![some])), keeps);
+    let few = |names: &[&str]| profile(EPERM, vec![mkdir(), rule(names, ALLOW, &[])]);
+    assert_eq!(refusal(few(&["execve", "sendmsg"])), keeps);
+    assert_eq!(refusal(few(&["execve", "sendmsg", "close"])), None);
+    let logs = rule(&["sendmsg"], Action(6, None), &[]);
+    assert_eq!(refusal(profile(ALLOW, vec![mkdir(), logs])), None);
+    // Without an agent all this is nothing.
+    let denies = rule(&["sendmsg", "close"], EPERM, &[]);
+    assert_eq!(refusal(profile(ALLOW, vec![denies])), None);
 }
 
 #[test]
@@ -287,12 +316,10 @@ impl Numbers {
         edges[self.below(edges.len())] ^ (self.next() % 2)
     }
 
-    fn action(&mut self) -> Action {
+    /// One of so many.
+    fn action(&mut self, count: usize) -> Action {
         let number = self.below(3) as u16;
-        Action(
-            self.below(ACTIONS.len()),
-            (number > 0).then_some(number * 30),
-        )
+        Action(self.below(count), (number > 0).then_some(number * 30))
     }
 }
 
@@ -305,7 +332,8 @@ fn program_says_what_the_profile_says() {
         .collect();
     for seed in 1..=80 {
         let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15 ^ seed);
-        let mut profile = profile(numbers.action(), vec![rule(&["execve"], ALLOW, &[])]);
+        let needed = rule(&["execve", "sendmsg", "close"], ALLOW, &[]);
+        let mut profile = profile(numbers.action(ACTIONS.len() - 1), vec![needed]);
         // From a few calls with many rules to all with some.
         let variety = [3, 20, names.len()][numbers.below(3)];
         for _ in 0..numbers.below(25) {
@@ -318,14 +346,15 @@ fn program_says_what_the_profile_says() {
                     arg(numbers.below(6), operator, numbers.value(), numbers.value())
                 })
                 .collect();
-            profile.rules.push(rule(&some, numbers.action(), &args));
+            profile
+                .rules
+                .push(rule(&some, numbers.action(ACTIONS.len()), &args));
         }
         compiled(&profile.json(), |program| {
             let Ok(program) = program else {
-                assert_eq!(
-                    (program, profile.default),
-                    (Err(Refused::DeniesExecve), ALLOW)
-                );
+                let denies = [Refused::DeniesExecve, Refused::KeepsFromAgent];
+                assert!(program.is_err_and(|error| denies.contains(&error)));
+                assert_eq!(profile.default, ALLOW);
                 return;
             };
             assert_valid(program);

@@ -12,10 +12,12 @@ mod model;
 use model::{ACTIONS, Action, Call, Compared, OPERATORS, Profile, Rule, assert_valid, run};
 
 /// Calls of x86_64, some of them neighbours.
-const CALLS: [(&str, Option<u32>); 10] = [
+const CALLS: [(&str, Option<u32>); 12] = [
     ("read", Some(0)),
     ("write", Some(1)),
     ("open", Some(2)),
+    ("close", Some(3)),
+    ("sendmsg", Some(46)),
     ("execve", Some(59)),
     ("personality", Some(135)),
     ("prlimit64", Some(302)),
@@ -37,7 +39,7 @@ fuzz_target!(|input: Input<'_>| {
 
     let profile = Profile {
         architecture: (ARCHITECTURE, Some(0x4000_0000)),
-        default: action(default),
+        default: action(default, ACTIONS.len() - 1),
         rules: rules.into_iter().filter_map(rule).collect(),
     };
     with_program(&profile.json(), |program| {
@@ -73,8 +75,8 @@ fn with_program(profile: &str, then: impl FnOnce(Result<&[Instruction], Refused>
     }
 }
 
-fn action((action, number): Number) -> Action {
-    Action(usize::from(action) % ACTIONS.len(), number.map(u16::from))
+fn action((action, number): Number, count: usize) -> Action {
+    Action(usize::from(action) % count, number.map(u16::from))
 }
 
 fn rule((calls, fate, args): RuleLike) -> Option<Rule> {
@@ -90,7 +92,7 @@ fn rule((calls, fate, args): RuleLike) -> Option<Rule> {
     };
     (!calls.is_empty()).then(|| Rule {
         calls: calls.into_iter().map(call).collect(),
-        action: action(fate),
+        action: action(fate, ACTIONS.len()),
         args: args.into_iter().map(compared).collect(),
     })
 }

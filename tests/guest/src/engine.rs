@@ -189,7 +189,10 @@ fn enter(pid: i32) -> Result<()> {
     let container = pidfd_open(pid, PidfdFlags::empty())?;
     let mut birth = make(
         "visitor",
-        Place::Running(container.as_fd()),
+        Place::Running {
+            first: container.as_fd(),
+            pid: Some(pid),
+        },
         inherited(),
         None,
     )?;
@@ -203,7 +206,10 @@ fn visit_and_hold(pid: i32) -> Result<()> {
     let pid = Pid::from_raw(pid).context("no PID")?;
     let container = pidfd_open(pid, PidfdFlags::empty())?;
     let fifo = open(FIFO, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let place = Place::Running(container.as_fd());
+    let place = Place::Running {
+        first: container.as_fd(),
+        pid: Some(pid),
+    };
     let mut birth = make("visits-user", place, inherited(), Some(fifo))?;
     let news = birth.wait()?;
     println!("visits-user: {news:?}");
@@ -315,9 +321,13 @@ fn unprivileged() -> Result<()> {
 /// the process itself is in its way.
 fn be_looked_into() -> Result<()> {
     let (watcher, pid) = begin("watcher", inherited(), None)?;
-    let container = pidfd_open(Pid::from_raw(pid).context("no PID")?, PidfdFlags::empty())?;
+    let pid = Pid::from_raw(pid).context("no PID")?;
+    let container = pidfd_open(pid, PidfdFlags::empty())?;
     let fifo = open(GIVEN_FIFO, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let place = Place::Running(container.as_fd());
+    let place = Place::Running {
+        first: container.as_fd(),
+        pid: Some(pid),
+    };
     let mut watched = make("watched", place, inherited(), Some(fifo))?;
     println!("watched: {:?}", watched.wait()?);
     println!("watched: {:?}", watched.wait()?);

@@ -1,6 +1,7 @@
 //! Runs inside the virtual machines of the tests, as the program of a container or as `init=`, and prints what it sees.
 //! `guest <what> [arguments]`, or `/prepare` before berth; it is linked statically, because there is nothing else where it runs.
 
+mod agent;
 mod attempts;
 mod calls;
 mod command;
@@ -89,6 +90,9 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["process"] => process::tell()?,
         ["count", words @ ..] => process::count(words),
         ["call", calls @ ..] => calls::make(calls)?,
+        ["make-directories", directory] => agent::make(directory)?,
+        ["hook-agent", path] => agent::leave(path)?,
+        ["agent"] => agent::run()?,
         ["trap", calls @ ..] => calls::trap(calls)?,
         ["look-at", paths @ ..] => facts::look_at(paths)?,
         ["nodes", paths @ ..] => facts::nodes(paths)?,

@@ -20,10 +20,10 @@ const OPTIONS: &str = "async atime bind defaults dev diratime dirsync exec ivers
     rnosymfollow ro rprivate rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared \
     silent slave strictatime suid symfollow sync tmpcopyup unbindable idmap ridmap";
 
-/// config-linux.md, "Seccomp"; but for SCMP_ACT_NOTIFY and its flag.
-const ACTIONS: &str = "KILL KILL_PROCESS KILL_THREAD TRAP ERRNO TRACE ALLOW LOG";
+/// config-linux.md, "Seccomp".
+const ACTIONS: &str = "KILL KILL_PROCESS KILL_THREAD TRAP ERRNO TRACE ALLOW LOG NOTIFY";
 const OPERATORS: &str = "NE LT LE EQ GE GT MASKED_EQ";
-const FLAGS: &str = "TSYNC LOG SPEC_ALLOW";
+const FLAGS: &str = "TSYNC LOG SPEC_ALLOW WAIT_KILLABLE_RECV";
 
 fn words<'v>(features: &'v Value, pointer: &str) -> Result<Vec<&'v str>> {
     let list = features.pointer(pointer).and_then(Value::as_array);
@@ -91,7 +91,7 @@ fn read<T>(pointer: &str, value: Value, look: impl FnOnce(&Config<'_>) -> T) -> 
         "root": { "path": "x" },
         "mounts": [],
         "hooks": {},
-        "linux": { "namespaces": [{ "type": "mount" }], "seccomp": { "defaultAction": "SCMP_ACT_ALLOW" } },
+        "linux": { "namespaces": [{ "type": "mount" }], "seccomp": { "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x" } },
     });
     let (parent, name) = pointer.rsplit_once('/').context("a pointer")?;
     config.pointer_mut(parent).context("a parent")?[name] = value;
@@ -164,7 +164,8 @@ fn features_are_what_the_reader_takes(lab: &Lab) -> Result<()> {
         json!([{ "names": ["read"], "action": "SCMP_ACT_LOG", "args": args }])
     };
     for word in words(&features, "/linux/seccomp/actions")? {
-        seccomp("defaultAction", json!(word))?;
+        let rules = json!([{ "names": ["mkdir"], "action": word }]);
+        seccomp("syscalls", rules)?;
     }
     for word in words(&features, "/linux/seccomp/operators")? {
         seccomp("syscalls", rule(word))?;
@@ -176,8 +177,8 @@ fn features_are_what_the_reader_takes(lab: &Lab) -> Result<()> {
         seccomp("flags", json!([word]))?;
     }
     for (name, value) in [
-        ("defaultAction", json!("SCMP_ACT_NOTIFY")),
-        ("flags", json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"])),
+        ("defaultAction", json!("SCMP_ACT_ASK")),
+        ("flags", json!(["SECCOMP_FILTER_FLAG_NEW_LISTENER"])),
         ("syscalls", rule("SCMP_CMP_XX")),
         ("architectures", json!(["SCMP_ARCH_MIPS"])),
     ] {

@@ -361,6 +361,13 @@ impl Running {
         Ok(self.child.wait()?.code())
     }
 
+    /// All the rest that it prints, and its status.
+    pub(crate) fn output(self) -> Result<Output> {
+        let mut child = self.child;
+        child.stdout = Some(self.lines.into_inner());
+        Ok(child.wait_with_output()?)
+    }
+
     pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
         let pid = Pid::from_raw(self.child.id().try_into()?).context("no process")?;
         Ok(rustix::process::kill_process(pid, signal)?)

@@ -3,6 +3,7 @@
 //! `guest command-cases BERTH DIRECTORY [CASE]…` runs the cases, all without a name, and prints `ok CASE`, `failed CASE: why`
 //! or `impossible CASE: what this machine lacks`. The tests run it natively, and as PID 1 of a virtual machine: the same cases.
 
+mod agents;
 mod bundles;
 mod engine;
 mod exec;
@@ -85,6 +86,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 const ALL: &[&[Case]] = &[
+    agents::CASES,
     bundles::CASES,
     engine::CASES,
     exec::CASES,
