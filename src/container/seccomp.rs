@@ -9,6 +9,19 @@
 //! * write(2), of the [`super::report`] of an execve that failed.
 //! * exit_group(2) after that. Where it is denied the process ends by an instruction that does not exist ([`raw::exit`]).
 //!
+//! # Agents
+//!
+//! A filter that asks an agent comes with a descriptor by which that is asked (seccomp_unotify(2)), and until the agent has it, who
+//! calls what it would be asked about waits for ever. So these two calls come first, and a profile that does not let them through is
+//! refused:
+//!
+//! * sendmsg(2), of the descriptor and the state, through a connection that [`super::builder`] has made.
+//! * close(2), of the connection and of the descriptor.
+//!
+//! All later ones, execve(2) too, it can answer.
+//!
+//! # Without a word
+//!
 //! If the report cannot be written, or the process is killed for trying, PID 1 finds the end of the pipe and a process that
 //! never executed anything, and says so.
 //!
