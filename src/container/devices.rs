@@ -16,6 +16,7 @@ use crate::parse::config::{Confinement, Device, NodeKind};
 use crate::sys::mount::{Detached, resolve_in_root};
 use crate::sys::node::Node;
 use crate::sys::path::path;
+use crate::text::split_last;
 
 /// Name, major and minor number (Documentation/admin-guide/devices.txt). All are for everybody.
 const NODES: [(&str, u32, u32); 6] = [
@@ -115,7 +116,7 @@ fn make(root: BorrowedFd<'_>, device: &Device) -> Result<(), Fault> {
         gid: device.gid,
     };
     // It begins with a slash.
-    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let (directory, name) = split_last(path, b'/').unwrap_or(("", path));
     let directory = match directory {
         "" => resolve_in_root(root, "/")?,
         directory => prepare_target(root, directory, FileType::Directory)?,

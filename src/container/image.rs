@@ -33,7 +33,7 @@ use crate::sys::mount::Detached;
 use crate::sys::path::path;
 use crate::sys::verity::{self, Place};
 use crate::sys::{device_mapper, kmsg};
-use crate::text::{Text, find};
+use crate::text::{Text, find, split_last};
 
 /// LOOP_MAJOR (include/uapi/linux/major.h).
 const LOOP_MAJOR: u32 = 7;
@@ -149,7 +149,7 @@ fn mount_checked(
     image: &str,
     verity: &Verity<'_>,
 ) -> Result<Detached, Fault> {
-    let name = bundle.rsplit_once('/').map_or(bundle, |(_, id)| id);
+    let name = split_last(bundle, b'/').map_or(bundle, |(_, id)| id);
     let name = path(format_args!("berth-{name}")).during(Op::Configure, name)?;
     let minor = check(node, &name, image, verity)?;
     let mounted = path(format_args!("/dev/dm-{minor}"))

@@ -30,7 +30,7 @@ use crate::sys::kmsg;
 use crate::sys::mount::Detached;
 use crate::sys::overlay::{self, Layer};
 use crate::sys::procfs::Procfs;
-use crate::text::Text;
+use crate::text::{Text, split_last};
 
 /// What begins the kernel's words about any overlay.
 const WORDS: &[u8] = b"overlayfs: ";
@@ -113,7 +113,7 @@ fn open_or_make(bundle: &str, path: &str) -> Result<OwnedFd, Errno> {
         result => return result,
     }
     let path = path.trim_end_matches('/');
-    let (parent, name) = match path.rsplit_once('/') {
+    let (parent, name) = match split_last(path, b'/') {
         Some(("", name)) => ("/", name),
         Some((parent, name)) => (parent, name),
         None => (".", path),

@@ -15,6 +15,7 @@ use super::{Group, MARK, ROOT};
 use crate::error::{During, Fault, Op};
 use crate::sys::fs::{each_entry, open_directory};
 use crate::sys::path::{PATH_MAX, Path, path};
+use crate::text::split_last;
 
 /// As many groups are removed at once; the rest at the next end of a process.
 const GROUPS_MAX: usize = 1 << 16;
@@ -50,7 +51,7 @@ impl Group {
     fn removed(&self, path: &str, result: Result<(), Errno>) -> Result<(), Fault> {
         result.during(Op::Remove, path)?;
         let mut path = path;
-        while let Some((parent, _)) = path.rsplit_once('/') {
+        while let Some((parent, _)) = split_last(path, b'/') {
             if !parent.starts_with(ROOT) || !is_marked(parent) || unlink(parent).is_err() {
                 break;
             }

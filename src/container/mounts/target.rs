@@ -8,6 +8,7 @@ use crate::error::{During, Fault, Op};
 use crate::sys::fs::mount_id;
 use crate::sys::mount::{look_at, resolve_in_root};
 use crate::sys::path::{PATH_MAX, Path, path};
+use crate::text::split_last;
 
 /// How many symbolic links that lead nowhere yet are followed: as many as the kernel follows in a path (path_resolution(7)).
 const LINKS_MAX: usize = 40;
@@ -115,7 +116,7 @@ fn create_missing(
             Err(fault) => return Err(fault),
         }
         let part = part.trim_end_matches('/');
-        let (parent, name) = part.rsplit_once('/').unwrap_or(("", part));
+        let (parent, name) = split_last(part, b'/').unwrap_or(("", part));
         let directory = resolve_in_root(root, if parent.is_empty() { "/" } else { parent })?;
         let is_last = rest.trim_matches('/').is_empty();
         match create(directory.as_fd(), name, is_last && !kind.is_dir()) {

@@ -3,10 +3,11 @@
 use super::error::Field;
 use super::reader::{Reader, Refused};
 use crate::parse::json::{Node, Text, Value};
+use crate::text::split_last;
 
 /// One member.
 pub(super) struct Member {
-    /// Its path in the document; the object's own name for it is what follows the last dot.
+    /// Its path in the document.
     path: &'static str,
     is_required: bool,
     takes: Takes,
@@ -20,6 +21,11 @@ pub(super) enum Takes {
     Signed(i64, i64, &'static str),
     /// A prefix and one of these words, which stands for its place.
     Word(&'static str, &'static [&'static str], &'static str),
+}
+
+/// The object's own name for the member at `path`: what follows the last dot.
+pub(super) fn last_name(path: &str) -> &str {
+    split_last(path, b'.').map_or(path, |(_, name)| name)
 }
 
 impl Member {
@@ -99,7 +105,7 @@ fn read_into<'a>(
             Some(index) => Field::item(member.path, index),
             None => member.path.into(),
         };
-        let name = member.path.rsplit('.').next().unwrap_or_default();
+        let name = last_name(member.path);
         match object.member(name) {
             Some(value) => *place = Some(member.takes.read(reader, value, field)?),
             None if member.is_required => return Err(reader.missing(field)),

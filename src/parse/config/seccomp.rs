@@ -5,6 +5,7 @@
 //! ([`crate::parse::seccomp`]).
 
 use super::error::Field;
+use super::members::last_name;
 use super::reader::{Reader, Refused, Use};
 use crate::parse::json::{Node, Text, Value};
 use crate::parse::seccomp::{ARCHITECTURE_NAME, Verdict};
@@ -390,7 +391,7 @@ impl Outcome {
             Some(index) => Field::item(path, index),
             None => Field::from(path),
         };
-        let member = |path: &str| object.member(path.rsplit('.').next().unwrap_or_default());
+        let member = |path: &str| object.member(last_name(path));
         let path = self.action;
         let missing = || reader.missing(field(path));
         let action = word(

@@ -4,6 +4,7 @@
 //! that several modules may answer to: a line is `alias <pattern> <module>`.
 
 use super::{IndexError, check, glob, lines};
+use crate::text::split_last;
 
 /// A checked `modules.alias`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,7 +58,7 @@ impl<'a> Alias<'a> {
 
 /// The module is the last word: a pattern may contain spaces.
 fn pair(line: &str) -> Option<(&str, &str)> {
-    let (pattern, module) = line.strip_prefix("alias ")?.rsplit_once(' ')?;
+    let (pattern, module) = split_last(line.strip_prefix("alias ")?, b' ')?;
     (!pattern.is_empty() && !module.is_empty()).then_some((pattern, module))
 }
 
