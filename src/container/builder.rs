@@ -109,6 +109,7 @@ pub(super) fn run(request: Request<'_>, mut voice: Voice) -> ! {
 fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
     let (config, has_hooks) = (request.config, request.has_outside_hooks());
     let is_new = matches!(request.place, Place::New);
+    let is_joining = is_joining(&request);
     let group = request.group.filter(|_| is_new);
     let state = request.state();
     let Some((pid, rope)) = make_first(request, voice)? else {
@@ -123,6 +124,11 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
         true => namespaces::settle_maps(config, pid),
         false => Ok(()),
     };
+    // Who joins for it has done that.
+    let maps = maps.and_then(|()| match is_joining {
+        true => Ok(()),
+        false => limits::raise(&config.process, Some(pid)),
+    });
     let mounts = match is_new && config.namespaces.has(Kind::User) {
         true => config.mounts.as_slice(),
         false => &[],
@@ -193,7 +199,7 @@ fn join_and_make(
     let namespaces = &request.config.namespaces;
     let is_seen = matches!(request.place, Place::Running { .. })
         || matches!(namespaces.get(Kind::Pid), Namespace::At(_));
-    limits::set_oom_score(&request.config.process)?;
+    limits::raise(&request.config.process, None)?;
     if is_seen {
         // Before, since those who are there see the first process at once.
         setup::hide(request.keeps_keyring)?;

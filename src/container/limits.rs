@@ -1,27 +1,39 @@
 //! How much the program may use, and when it gets its turn: `process.rlimits`, `oomScoreAdj`, `scheduler`, `ioPriority`. And
 //! `linux.personality`, and where one more process of a container runs, `execCPUAffinity`. All of it outlives execve(2).
 
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::error::{During, Fault, Op};
 use crate::parse::config::Process;
 use crate::parse::config::affinity::{LISTS, PROCESSORS_MAX};
 use crate::sys::attributes;
+use crate::sys::path::path;
 use crate::sys::procfs::Procfs;
 use crate::text::Text;
 
-/// How eagerly the kernel kills it for want of memory (proc_pid_oom_score_adj(5)). Without a wish, it is PID 1's, as the
-/// specification has it.
+/// What takes rights on the host: how eagerly the kernel kills it for want of memory (proc_pid_oom_score_adj(5)), and how far its
+/// limits can go up. A score that nobody wishes for is PID 1's, as the specification has it. A limit that cannot go up is
+/// [refused](apply) later.
 ///
-/// To be called where a procfs can be made: while the host's is still to be seen.
-pub(super) fn set_oom_score(process: &Process<'_>) -> Result<(), Fault> {
-    match process.oom_score_adj {
-        None => Ok(()),
-        Some(score) => {
-            let score = Text::<8>::new(score);
-            Procfs::new_or_mounted()?.write("self/oom_score_adj", score.as_str().as_bytes())
-        }
+/// Of the process `first`, or of this one, from which the first then has it. A procfs must be to be had: as long as the host's is to
+/// be seen.
+#[inline(never)]
+pub(super) fn raise(process: &Process<'_>, first: Option<Pid>) -> Result<(), Fault> {
+    let number = first.map_or(0, |first| first.as_raw_nonzero().get());
+    if let Some(score) = process.oom_score_adj {
+        let score = Text::<8>::new(score);
+        let path = match number {
+            0 => path(format_args!("self/oom_score_adj")),
+            number => path(format_args!("{number}/oom_score_adj")),
+        };
+        let path = path.during(Op::Open, "oom_score_adj")?;
+        Procfs::new_or_mounted()?.write(&path, score.as_str().as_bytes())?;
     }
+    for limit in &process.rlimits {
+        let _ = attributes::raise_hard_limit(number, limit.resource, limit.hard);
+    }
+    Ok(())
 }
 
 /// When a process runs on the processors of `process.execCPUAffinity`.

@@ -35,17 +35,35 @@ pub(super) struct Rootfs<'c> {
 }
 
 impl<'c> Rootfs<'c> {
-    /// Cuts the namespace loose from the host's and binds the rootfs (relative to `bundle` unless absolute) over itself, or
-    /// mounts `image` there; with the writable layer above it that is asked for.
+    /// The directory at `root`, relative to `bundle` unless absolute. That is all where the mount namespace is not the container's
+    /// alone.
+    #[inline(never)]
+    pub(super) fn open(bundle: &str, root: &'c str) -> Result<Self, Fault> {
+        let separator = if root.starts_with('/') { "" } else { "/" };
+        let bundle = if separator.is_empty() { "" } else { bundle };
+        let path = path(format_args!("{bundle}{separator}{root}")).during(Op::Open, root)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mount = openat(CWD, &*path, flags, Mode::empty()).during(Op::Open, &path)?;
+        Ok(Self {
+            mount,
+            path,
+            propagation: None,
+            switch: RootSwitch::Chroot,
+            is_own: false,
+            shown: root,
+        })
+    }
+
+    /// Cuts the namespace loose from the host's and binds the directory over itself, or mounts `image` there; with the writable layer
+    /// above it that is asked for.
     #[inline(never)]
     pub(super) fn bind(
+        &mut self,
         bundle: &str,
-        config: &Config<'c>,
+        config: &Config<'_>,
         image: Option<Detached>,
-    ) -> Result<Self, Fault> {
-        let root = config.root_path;
+    ) -> Result<(), Fault> {
         let propagation = config.rootfs_propagation;
-        let path = path_of(bundle, root)?;
         let namespace = match propagation {
             None | Some(Propagation::Slave) => Propagation::Slave,
             // "shared" is a peer group of the container's own, not the host's (config-linux.md, "Rootfs Mount Propagation").
@@ -54,16 +72,16 @@ impl<'c> Rootfs<'c> {
             }
         };
         mount::set_propagation_recursive("/", namespace)?;
-        let place = open_directory(&path)?;
+        let (place, path) = (self.mount.as_fd(), &self.path);
         let layer = config.annotations.overlay;
         let lower = match image {
             Some(image) => image,
             // What lies below an overlay is one filesystem, without what is mounted in it.
-            None => Detached::copy_of(place.as_fd(), layer.is_none())
+            None => Detached::copy_of(place, layer.is_none())
                 .during(Op::Mount, format_args!("{path} on itself"))?,
         };
         lower
-            .attach(place.as_fd())
+            .attach(place)
             .during(Op::Mount, format_args!("the rootfs on {path}"))?;
         let mounted = match layer {
             Some(layer) => {
@@ -71,27 +89,11 @@ impl<'c> Rootfs<'c> {
             }
             None => lower,
         };
-        Ok(Self {
-            mount: mounted.into_root(),
-            path,
-            propagation,
-            switch: config.annotations.root_switch,
-            is_own: true,
-            shown: root,
-        })
-    }
-
-    /// The directory at `root`, in a mount namespace that is not the container's alone.
-    pub(super) fn as_it_is(bundle: &str, root: &'c str) -> Result<Self, Fault> {
-        let path = path_of(bundle, root)?;
-        Ok(Self {
-            mount: open_directory(&path)?,
-            path,
-            propagation: None,
-            switch: RootSwitch::Chroot,
-            is_own: false,
-            shown: root,
-        })
+        self.mount = mounted.into_root();
+        self.propagation = propagation;
+        self.switch = config.annotations.root_switch;
+        self.is_own = true;
+        Ok(())
     }
 
     /// The root of the mount.
@@ -138,16 +140,4 @@ fn give_up_the_way_back() -> Result<(), Fault> {
             .during(Op::Drop, "CAP_SYS_ADMIN and CAP_SYS_CHROOT")?;
     }
     Ok(())
-}
-
-/// `root`, relative to `bundle` unless absolute.
-fn path_of(bundle: &str, root: &str) -> Result<crate::sys::path::Path, Fault> {
-    let separator = if root.starts_with('/') { "" } else { "/" };
-    let bundle = if separator.is_empty() { "" } else { bundle };
-    path(format_args!("{bundle}{separator}{root}")).during(Op::Open, root)
-}
-
-fn open_directory(path: &str) -> Result<OwnedFd, Fault> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty()).during(Op::Open, path)
 }

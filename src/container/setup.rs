@@ -8,11 +8,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 
-use super::builder::{self, Rope};
+use super::builder::Rope;
 use super::confine;
 use super::control::{Message, Voice};
 use super::limits::Moment;
-use super::mounts::Mounts;
+use super::mounts::{Mounts, Tied};
 use super::program::Program;
 use super::rootfs::Rootfs;
 use super::seccomp::Filter;
@@ -20,7 +20,7 @@ use super::start::{Place, Request, Streams};
 use super::state::{State, Status};
 use super::{credentials, devices, hooks, image, landlock, limits, mounts, namespaces, terminal};
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{HookKind, Kind};
+use crate::parse::config::{HookKind, Kind, MAX_MOUNTS};
 use crate::sys::procfs::Procfs;
 use crate::sys::{console, mount, namespace, net, raw, signal};
 
@@ -41,6 +41,12 @@ fn prepare_and_execute(
     let config = request.config;
     // The builder's part is done once this process is somebody.
     let pid = rope.as_ref().map(Rope::wait).transpose()?;
+    let is_new = matches!(request.place, Place::New);
+    let mut tied = [const { None }; MAX_MOUNTS];
+    let rootfs = match is_new {
+        true => Some(take(&request, &mut tied)?),
+        false => None,
+    };
     let can_change_groups = match config.namespaces.has(Kind::User) {
         true => namespace::become_root()?,
         false => true,
@@ -55,8 +61,8 @@ fn prepare_and_execute(
         pid: state.pid.or(pid),
         ..state
     };
-    if !builder::is_joining(&request) {
-        limits::set_oom_score(&config.process)?;
+    if rope.is_none() {
+        limits::raise(&config.process, None)?;
     }
     // Compiled while everything may still be called.
     let agent = rope.as_mut().and_then(|rope| rope.agent.take());
@@ -64,14 +70,13 @@ fn prepare_and_execute(
         Some(profile) => Some(Filter::of(profile, agent, pid, &state)?),
         None => None,
     };
-    let is_new = matches!(request.place, Place::New);
-    if is_new {
+    if let Some(rootfs) = rootfs {
         namespaces::enter_time(config)?;
         if config.namespaces.is_new(Kind::Network) {
             net::bring_loopback_up()?;
         }
         hide(request.keeps_keyring)?;
-        make_root(&request, rope.as_ref(), &state)?;
+        make_root(&request, rope.as_ref(), &state, rootfs, &mut tied)?;
         if let Streams::Pipes { .. } = request.streams {
             console::read_own_null().during(Op::Open, "/dev/null")?;
         }
@@ -171,9 +176,27 @@ fn enter_working_directory(path: &str) -> Result<(), Fault> {
     .during(Op::Chdir, format_args!("{path}, outside of the root"))
 }
 
+/// Takes from the host what may be out of reach once this process is somebody else: the directory of the rootfs, and volumes (see
+/// [`mounts::copy_tied`]).
+#[inline(never)]
+fn take<'c>(request: &Request<'c>, tied: &mut Tied) -> Result<Rootfs<'c>, Fault> {
+    let (bundle, config) = (request.bundle, request.config);
+    if config.namespaces.is_new(Kind::Mount) {
+        let all = config.namespaces.has(Kind::User);
+        mounts::copy_tied(bundle, &config.mounts, config.rootfs_propagation, all, tied)?;
+    }
+    Rootfs::open(bundle, config.root_path)
+}
+
 /// From the host's root to the container's.
 #[inline(never)]
-fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> Result<(), Fault> {
+fn make_root(
+    request: &Request<'_>,
+    rope: Option<&Rope>,
+    state: &State<'_>,
+    mut rootfs: Rootfs<'_>,
+    tied: &mut Tied,
+) -> Result<(), Fault> {
     let (bundle, config) = (request.bundle, request.config);
     confine::set_parameters(&config.confinement)?;
     let annotations = &config.annotations;
@@ -186,17 +209,11 @@ fn make_root(request: &Request<'_>, rope: Option<&Rope>, state: &State<'_>) -> R
         )
     });
     let has_mounts = config.namespaces.is_new(Kind::Mount);
-    let propagation = config.rootfs_propagation;
-    let mut tied = match has_mounts {
-        true => Some(mounts::copy_tied(bundle, &config.mounts, propagation)?),
-        false => None,
-    };
-    let rootfs = match has_mounts {
-        true => Rootfs::bind(bundle, config, image.transpose()?)?,
-        false => Rootfs::as_it_is(bundle, config.root_path)?,
-    };
+    if has_mounts {
+        rootfs.bind(bundle, config, image.transpose()?)?;
+    }
     let mut made = None;
-    if let Some(tied) = &mut tied {
+    if has_mounts {
         let mounts = Mounts {
             root: rootfs.root(),
             bundle,

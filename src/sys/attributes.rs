@@ -20,13 +20,45 @@ pub fn set_resource_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Err
         rlim_max: hard,
     };
     // SAFETY: `limit` is what the kernel reads, and outlives the call; it is asked for no old limit.
+    unsafe { prlimit(0, resource, &raw const limit, core::ptr::null_mut()) }
+}
+
+/// Has the process `pid` be able to go up to `hard` of the resource: `prlimit(2)`. Neither limit becomes lower. `pid` 0 is this
+/// process.
+///
+/// # Errors
+/// Those of `prlimit(2)`.
+pub fn raise_hard_limit(pid: i32, resource: u32, hard: u64) -> Result<(), Errno> {
+    let mut limit = linux::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is what the kernel writes, and outlives the call; no new limit is given.
+    unsafe { prlimit(pid, resource, core::ptr::null(), &raw mut limit) }?;
+    if limit.rlim_max >= hard {
+        return Ok(());
+    }
+    limit.rlim_max = hard;
+    // SAFETY: `limit` is what the kernel reads, and outlives the call; it is asked for no old limit.
+    unsafe { prlimit(pid, resource, &raw const limit, core::ptr::null_mut()) }
+}
+
+/// # Safety
+/// Each of `new` and `old` is null, or outlives the call; nothing else has `old`.
+unsafe fn prlimit(
+    pid: i32,
+    resource: u32,
+    new: *const linux::rlimit64,
+    old: *mut linux::rlimit64,
+) -> Result<(), Errno> {
+    // SAFETY: the caller's promise.
     let result = unsafe {
         syscall5(
             linux::__NR_prlimit64,
-            0,
+            pid as usize,
             resource as usize,
-            (&raw const limit).expose_provenance(),
-            0,
+            new.expose_provenance(),
+            old.expose_provenance(),
             0,
         )
     };

@@ -20,12 +20,13 @@ const PROGRAMS: [&str; 6] = [
 const SETTINGS: [&str; 2] = ["etc/containers", "usr/share/containers"];
 
 const DIRECTORIES: [&str; 9] = [
-    "bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var",
+    "bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var/tmp",
 ];
 
 /// Commands that are links to busybox.
-const APPLETS: [&str; 12] = [
-    "cat", "echo", "hostname", "id", "ls", "mkdir", "mount", "rm", "sh", "sleep", "test", "touch",
+const APPLETS: [&str; 13] = [
+    "cat", "echo", "hostname", "id", "ls", "mkdir", "mount", "rm", "sh", "sleep", "stat", "test",
+    "touch",
 ];
 
 /// Adds a root with the engines, and with busybox, at `at`.

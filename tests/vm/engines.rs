@@ -38,6 +38,14 @@ step podman unpause two
 step podman stop two
 step podman inspect --format '{{.State.Status}} {{.State.ExitCode}}' two
 step podman rm two
+mkdir /data /box/data && touch /data/file /box/etc/hosts /box/etc/hostname /box/etc/resolv.conf /box/run/.containerenv
+mapped() {
+    podman run --rm --network none --uidmap 0:100000:1000 --gidmap 0:100000:1000 --volume "$1" --rootfs /box \
+        /bin/sh -c 'cat /proc/self/uid_map; stat -c %u:%g /data/file; touch /data/made' 2>&1
+}
+step mapped /data:/data
+step mapped /data:/data:idmap
+stat -c %u:%g /data/made
 "#;
 
 const PODMAN_SAYS: &[&str] = &[
@@ -62,6 +70,14 @@ const PODMAN_SAYS: &[&str] = &[
     "status 0",
     "two",
     "status 0",
+    "         0     100000       1000",
+    "65534:65534",
+    "touch: /data/made: Permission denied",
+    "status 1",
+    "         0     100000       1000",
+    "0:0",
+    "status 0",
+    "0:0",
 ];
 
 /// Without the part that Kubernetes calls, which wants a network.

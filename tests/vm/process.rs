@@ -42,6 +42,15 @@ fn user(uid: u32) -> Value {
     json!({ "uid": uid, "gid": 100 })
 }
 
+/// Whose user 0 is another one outside.
+fn with_users(bundle: Bundle) -> Bundle {
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    bundle
+        .set("/linux/namespaces/-", json!({ "type": "user" }))
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+}
+
 /// A container, and facts that it prints.
 type Asked = (Bundle, Vec<String>);
 
@@ -139,6 +148,12 @@ fn cases() -> Vec<Asked> {
         ),
         asked(with("oom", "oomScoreAdj", json!(-500)).set("/process/user", user(1000)), &["oom -500"]),
         asked(with("oom-zero", "oomScoreAdj", json!(0)), &["oom 0"]),
+        // With rights that nobody has in the container.
+        asked(
+            with_users(with("mapped-rlimits", "rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 5000, "hard": 100_000 }]))),
+            &["limit 7 5000 100000"],
+        ),
+        asked(with_users(with("mapped-oom", "oomScoreAdj", json!(-500))), &["oom -500"]),
         asked(
             with("fifo", "scheduler", json!({ "policy": "SCHED_FIFO", "priority": 7, "flags": ["SCHED_FLAG_RESET_ON_FORK"] })),
             &["scheduler 1 0x1 0 7"],

@@ -16,8 +16,7 @@ pub(super) use ids::map_of as map_ids_of;
 pub(super) use make::open_source;
 use target::Target;
 pub(super) use target::prepare as prepare_target;
-use tied::Tied;
-pub(super) use tied::copy_tied;
+pub(super) use tied::{Tied, copy_tied};
 
 use heapless::Vec;
 use linux_raw_sys::general::MS_RDONLY;

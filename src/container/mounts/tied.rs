@@ -1,4 +1,6 @@
-//! Bind mounts that exchange mounts with the host.
+//! Bind mounts that are copied before the namespace is cut loose from the host's, and before this process is somebody else.
+//!
+//! # Those that exchange mounts with the host
 //!
 //! They are copied before the namespace is cut loose ([`crate::container`]): from then on its mounts are slaves or private, and
 //! so would be every copy of them. Of a private mount none can be a slave, and of a slave none a peer of its master
@@ -7,6 +9,12 @@
 //! All others are copied late, just before they are attached, for what the host mounts meanwhile does not reach a detached copy.
 //! So in a volume that is tied, what the host mounts or unmounts while the container is being set up passes it by; from then on,
 //! everything arrives. A later copy cannot be a peer any more, and one that is attached early is cut loose with the rest.
+//!
+//! # All of a container in a user namespace
+//!
+//! As user 0 inside, its first process is somebody without rights outside, and does not get through a directory that only the host's
+//! root may enter: container engines keep their containers in such. Until then it is still whoever made it, and owns what he owns,
+//! though it has no rights beyond that any more (user_namespaces(7), "Capabilities"). It cannot come back to that.
 
 use super::make::bind;
 use crate::error::{During, Fault, Op};
@@ -17,20 +25,24 @@ use crate::sys::mount::Detached;
 /// For each of the mounts its copy, if it is tied to the host's.
 pub(in crate::container) type Tied = [Option<Detached>; MAX_MOUNTS];
 
-/// Copies what asks to be the host's peer, or its slave where the container's `root` is none.
+/// Copies what asks to be the host's peer, or its slave where the container's `root` is none; or `all` that is bound.
 #[inline(never)]
 pub(in crate::container) fn copy_tied(
     bundle: &str,
     items: &[Mount<'_>],
     root: Option<Propagation>,
-) -> Result<Tied, Fault> {
-    let mut tied = [const { None }; MAX_MOUNTS];
+    all: bool,
+    tied: &mut Tied,
+) -> Result<(), Fault> {
     let root_is_slave = matches!(root, None | Some(Propagation::Slave));
     for (place, item) in tied.iter_mut().zip(items) {
         let propagation = match item.options.propagation {
             Some((Propagation::Shared, _)) => Propagation::Shared,
             Some((Propagation::Slave, _)) if !root_is_slave => Propagation::Slave,
-            _ => continue,
+            _ if !all => continue,
+            // What the namespace will be.
+            _ if root_is_slave => Propagation::Slave,
+            _ => Propagation::Private,
         };
         if !item.options.is_bind() {
             continue;
@@ -41,5 +53,5 @@ pub(in crate::container) fn copy_tied(
             .during(Op::Propagation, item.destination)?;
         *place = Some(copy);
     }
-    Ok(tied)
+    Ok(())
 }

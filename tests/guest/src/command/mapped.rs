@@ -1,7 +1,7 @@
 //! Volumes with mapped ids in containers that have other users than the host: whose files are whose, seen from both sides.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = cases![
     MappedIds nothing_is_left_of_what_maps_ids,
     UserNamespaces user_without_rights_cannot_have_ids_mapped,
     MappedIds joined_namespace_has_the_maps_that_are_asked_for,
+    MappedIds what_only_the_hosts_root_may_go_to_is_the_containers_all_the_same,
 ];
 
 /// User 0 is another one outside.
@@ -73,6 +74,28 @@ fn volume(lab: &Lab, name: &str) -> Result<PathBuf> {
 /// Writes the bundle `b`, which makes a file for user 0 and one for user 1000 on `/mnt` and tells whose all are.
 fn bundle(lab: &Lab, change: impl FnOnce(&mut Value)) -> Result<()> {
     lab.bundle_with("b", &["own", "/mnt"], change).map(drop)
+}
+
+/// As engines have it: rootfs and volumes in directories that are closed to others, users of the container included.
+fn what_only_the_hosts_root_may_go_to_is_the_containers_all_the_same(lab: &Lab) -> Result<()> {
+    let closed = lab.directory.join("closed");
+    let open = closed.join("open");
+    fs::create_dir_all(&open)?;
+    fs::write(open.join("text"), "told")?;
+    for options in [
+        &["bind"][..],
+        &["rbind", "ro"],
+        &["bind", "idmap"],
+        &["bind", "rprivate"],
+    ] {
+        lab.bundle_with("closed/b", &["show", "/mnt/text"], |config| {
+            with_users(config, bind(&open, options));
+        })?;
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700))?;
+        let said = lab.ok(&["run", "--bundle", "closed/b", "one"])?;
+        ensure!(said == "told", "{options:?}: {said}");
+    }
+    Ok(())
 }
 
 /// What it says of these files.
