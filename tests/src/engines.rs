@@ -24,9 +24,9 @@ const DIRECTORIES: [&str; 9] = [
 ];
 
 /// Commands that are links to busybox.
-const APPLETS: [&str; 13] = [
-    "cat", "echo", "hostname", "id", "ls", "mkdir", "mount", "rm", "sh", "sleep", "stat", "test",
-    "touch",
+const APPLETS: [&str; 16] = [
+    "cat", "echo", "grep", "head", "hostname", "id", "ls", "mkdir", "mount", "rm", "sh", "sleep",
+    "stat", "test", "touch", "wc",
 ];
 
 /// Adds a root with the engines, and with busybox, at `at`.

@@ -35,9 +35,20 @@ step podman exec two /bin/sh -c 'exit 9'
 step podman pause two
 step podman ps --all --filter name=two --format '{{.State}}'
 step podman unpause two
+step quiet podman update --memory 100m two
+step podman exec --tty --user 5 two /bin/sh -c 'id -u; test -t 0; cat /sys/fs/cgroup/memory.max'
 step podman stop two
 step podman inspect --format '{{.State.Status}} {{.State.ExitCode}}' two
 step podman rm two
+box() { step podman run --rm --network none "$@" 2>&1; }
+echo typed | box --interactive --rootfs /box /bin/cat
+box --memory 20m --rootfs /box /bin/sh -c 'x=aaaaaaaaaaaaaaaaaaaaaaaaaaa; while :; do x=$x$x; done'
+box --read-only --tmpfs /tmp --rootfs /box /bin/sh -c 'touch /x; touch /tmp/y && echo made'
+box --cap-drop all --cap-add net_bind_service --user 1000:1000 --rootfs /box \
+    /bin/sh -c 'id; grep CapEff /proc/self/status'
+box --device /dev/zero:/dev/other:r --ulimit nofile=100:200 --oom-score-adj 500 --rootfs /box \
+    /bin/sh -c 'head -c 3 /dev/other | wc -c; ulimit -n; cat /proc/self/oom_score_adj'
+step podman run --rm --network host --ipc host --pid host --uts host --cgroupns host --rootfs /box /bin/cat /proc/self/comm
 mkdir /data /box/data && touch /data/file /box/etc/hosts /box/etc/hostname /box/etc/resolv.conf /box/run/.containerenv
 mapped() {
     podman run --rm --network none --uidmap 0:100000:1000 --gidmap 0:100000:1000 --volume "$1" --rootfs /box \
@@ -64,11 +75,30 @@ const PODMAN_SAYS: &[&str] = &[
     "status 0",
     "two",
     "status 0",
+    "status 0",
+    "5",
+    "104857600",
+    "status 0",
     "two",
     "status 0",
     "exited 3",
     "status 0",
     "two",
+    "status 0",
+    "typed",
+    "status 0",
+    "status 137",
+    "touch: /x: Read-only file system",
+    "made",
+    "status 0",
+    "uid=1000 gid=1000 groups=1000",
+    "CapEff:\t0000000000000400",
+    "status 0",
+    "3",
+    "100",
+    "500",
+    "status 0",
+    "cat",
     "status 0",
     "         0     100000       1000",
     "65534:65534",
