@@ -13,6 +13,7 @@ pub mod policy;
 mod report;
 mod restart;
 mod shutdown;
+mod start;
 
 use core::convert::Infallible;
 use core::time::Duration;
@@ -20,9 +21,9 @@ use core::time::Duration;
 use rustix::fd::AsFd;
 
 use crate::boot::{Machine, Switched};
-use crate::container::{Groups, each_bundle, spawn};
-use crate::error::{At, Code, Error, Op, Stage};
-use crate::parse::config::{Annotations, HookKind, OnExit};
+use crate::container::Groups;
+use crate::error::{At, Code, Error, Stage};
+use crate::parse::config::{HookKind, OnExit};
 use crate::parse::uevent::Uevent;
 use crate::plan::Plan;
 use crate::sys::clock::{self, Moment};
@@ -31,11 +32,11 @@ use crate::sys::kmsg;
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::process::{self, End, Status};
 use crate::sys::signal::{self, Signals};
-use crate::text::Text;
 use children::{Children, Part, Source};
 use jobs::Jobs;
 use output::Output;
 use policy::{Action, EndStatus, Input, Phase};
+use start::is_free;
 
 /// How long containers have to end before they are killed, unless `berth.stop-timeout` says otherwise.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -125,105 +126,6 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             watches_console: false,
             watches_event_device: false,
         })
-    }
-
-    fn start_all(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
-        let bundles = each_bundle(plan.containers)?;
-        self.jobs = Jobs::new(bundles.ids.into_iter());
-        for index in self.jobs.indices() {
-            self.start(index, true);
-        }
-        self.refuse_circles();
-        if bundles.excess > 0 {
-            self.status.note_failure();
-            let error = Error::new(
-                Stage::Containers,
-                Code::ContainerLimit,
-                Op::List,
-                plan.containers,
-                format_args!(
-                    "{} bundles more than can be supervised are not started",
-                    bundles.excess
-                ),
-            );
-            self.report(&error);
-        }
-        self.start_due();
-        self.settle();
-        self.end_if_idle();
-        Ok(())
-    }
-
-    /// Starts the container at `index`; the first time, it may find that it has to wait for others.
-    #[inline(never)]
-    fn start(&mut self, index: usize, is_first: bool) {
-        let id = self.jobs.id(index);
-        let jobs = &self.jobs;
-        let mut others = 0;
-        let mut gate = |annotations: &Annotations<'_>| {
-            if is_first {
-                others = jobs.named(annotations.after).map_err(|name| {
-                    Text::new(format_args!("berth.after: there is no container {name}"))
-                })?;
-            }
-            Ok(others == 0)
-        };
-        let machine = &mut *self.machine;
-        let warn = |text: core::fmt::Arguments<'_>| machine.warn(Stage::Containers, text);
-        let directory = self.plan.containers;
-        let started = spawn(directory, &id, self.groups.as_ref(), &mut gate, warn);
-        let added = started.and_then(|child| match child {
-            Some(child) => {
-                self.jobs.starts(index);
-                self.children.add(&self.epoll, index, &id, child)
-            }
-            None => {
-                self.jobs.wait(index, others);
-                Ok(())
-            }
-        });
-        if let Err(error) = added {
-            self.could_not_start(index, &error);
-        }
-    }
-
-    /// Refuses containers that would wait for themselves.
-    #[inline(never)]
-    fn refuse_circles(&mut self) {
-        let circles = self.jobs.circles();
-        let plan = self.plan;
-        for index in jobs::each(circles) {
-            let id = self.jobs.id(index);
-            let error = Error::new(
-                Stage::Containers,
-                Code::BundleConfig,
-                Op::Parse,
-                format_args!("{}/{id}/config.json", plan.containers),
-                format_args!(
-                    "berth.after goes in a circle: {}",
-                    self.jobs.way_back(index)
-                ),
-            );
-            self.machine.container_failed(&id, &error);
-            self.status.note_failure();
-        }
-        // Only now: until then they are on each other's way.
-        jobs::each(circles).for_each(|index| self.jobs.failed(index));
-    }
-
-    /// Starts what need not wait any more.
-    fn start_due(&mut self) {
-        let mut has_tried = false;
-        while let Some(index) = self
-            .jobs
-            .due(clock::now(), is_free(&self.children, &self.groups))
-        {
-            self.start(index, false);
-            has_tried = true;
-        }
-        if has_tried {
-            self.end_if_idle();
-        }
     }
 
     fn end_if_idle(&mut self) {
@@ -466,12 +368,6 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         });
     }
 
-    fn could_not_start(&mut self, index: usize, error: &Error) {
-        self.jobs.failed(index);
-        self.status.note_failure();
-        self.machine.container_failed(&self.jobs.id(index), error);
-    }
-
     fn report(&mut self, error: &Error) {
         self.machine.report(error);
     }
@@ -510,14 +406,6 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 shutdown::end(self.machine, &self.signals, end, self.status.value())
             }
         }
-    }
-}
-
-/// Whether nothing is left of the last run of a container: hooks, or processes on their way out.
-fn is_free(children: &Children, groups: &Option<Groups>) -> impl Fn(usize) -> bool {
-    |index| {
-        let is_left = |groups: &Groups| groups.is_left_of(index);
-        children.is_free(index) && !groups.as_ref().is_some_and(is_left)
     }
 }
 

@@ -1,0 +1,126 @@
+//! How containers come to be started: all at first, and then those that waited for others or are started again.
+
+use super::Supervisor;
+use super::children::Children;
+use super::jobs::{self, Jobs};
+use crate::container::{Groups, each_bundle, spawn};
+use crate::error::{Code, Error, Op, Stage};
+use crate::parse::config::Annotations;
+use crate::plan::Plan;
+use crate::sys::clock;
+use crate::text::Text;
+
+impl Supervisor<'_, '_> {
+    pub(super) fn start_all(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
+        let bundles = each_bundle(plan.containers)?;
+        self.jobs = Jobs::new(bundles.ids.into_iter());
+        for index in self.jobs.indices() {
+            self.start(index, true);
+        }
+        self.refuse_circles();
+        if bundles.excess > 0 {
+            self.status.note_failure();
+            let error = Error::new(
+                Stage::Containers,
+                Code::ContainerLimit,
+                Op::List,
+                plan.containers,
+                format_args!(
+                    "{} bundles more than can be supervised are not started",
+                    bundles.excess
+                ),
+            );
+            self.report(&error);
+        }
+        self.start_due();
+        self.settle();
+        self.end_if_idle();
+        Ok(())
+    }
+
+    /// Starts the container at `index`; the first time, it may find that it has to wait for others.
+    #[inline(never)]
+    fn start(&mut self, index: usize, is_first: bool) {
+        let id = self.jobs.id(index);
+        let jobs = &self.jobs;
+        let mut others = 0;
+        let mut gate = |annotations: &Annotations<'_>| {
+            if is_first {
+                others = jobs.named(annotations.after).map_err(|name| {
+                    Text::new(format_args!("berth.after: there is no container {name}"))
+                })?;
+            }
+            Ok(others == 0)
+        };
+        let machine = &mut *self.machine;
+        let warn = |text: core::fmt::Arguments<'_>| machine.warn(Stage::Containers, text);
+        let directory = self.plan.containers;
+        let started = spawn(directory, &id, self.groups.as_ref(), &mut gate, warn);
+        let added = started.and_then(|child| match child {
+            Some(child) => {
+                self.jobs.starts(index);
+                self.children.add(&self.epoll, index, &id, child)
+            }
+            None => {
+                self.jobs.wait(index, others);
+                Ok(())
+            }
+        });
+        if let Err(error) = added {
+            self.could_not_start(index, &error);
+        }
+    }
+
+    /// Refuses containers that would wait for themselves.
+    #[inline(never)]
+    fn refuse_circles(&mut self) {
+        let circles = self.jobs.circles();
+        let plan = self.plan;
+        for index in jobs::each(circles) {
+            let id = self.jobs.id(index);
+            let error = Error::new(
+                Stage::Containers,
+                Code::BundleConfig,
+                Op::Parse,
+                format_args!("{}/{id}/config.json", plan.containers),
+                format_args!(
+                    "berth.after goes in a circle: {}",
+                    self.jobs.way_back(index)
+                ),
+            );
+            self.machine.container_failed(&id, &error);
+            self.status.note_failure();
+        }
+        // Only now: until then they are on each other's way.
+        jobs::each(circles).for_each(|index| self.jobs.failed(index));
+    }
+
+    /// Starts what need not wait any more.
+    pub(super) fn start_due(&mut self) {
+        let mut has_tried = false;
+        while let Some(index) = self
+            .jobs
+            .due(clock::now(), is_free(&self.children, &self.groups))
+        {
+            self.start(index, false);
+            has_tried = true;
+        }
+        if has_tried {
+            self.end_if_idle();
+        }
+    }
+
+    pub(super) fn could_not_start(&mut self, index: usize, error: &Error) {
+        self.jobs.failed(index);
+        self.status.note_failure();
+        self.machine.container_failed(&self.jobs.id(index), error);
+    }
+}
+
+/// Whether nothing is left of the last run of a container: hooks, or processes on their way out.
+pub(super) fn is_free(children: &Children, groups: &Option<Groups>) -> impl Fn(usize) -> bool {
+    |index| {
+        let is_left = |groups: &Groups| groups.is_left_of(index);
+        children.is_free(index) && !groups.as_ref().is_some_and(is_left)
+    }
+}
