@@ -11,7 +11,7 @@ use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Ended, Vm};
 
 use crate::c;
-use crate::repeat::least;
+use crate::repeat::{OF_A_BOOT, least};
 use crate::table::{Table, bytes, instructions};
 
 /// The way to a virtio disk.
@@ -176,7 +176,7 @@ fn repeated(
     root: &str,
 ) -> Result<Boot> {
     let mut modules = Vec::new();
-    let instructions = least(name, || {
+    let instructions = least(name, OF_A_BOOT, || {
         let boot = boot(name, kernel, image, disk, root)?;
         modules = boot.modules;
         Ok(boot.instructions)

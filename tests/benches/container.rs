@@ -13,7 +13,7 @@ use berth_qemu::vm::{Ended, Outcome, Vm};
 use serde_json::json;
 
 use crate::c;
-use crate::repeat::least;
+use crate::repeat::{OF_A_CONTAINER, least};
 use crate::table::{Table, instructions};
 
 /// The kernel records forks and executions from its start on.
@@ -33,10 +33,10 @@ pub(crate) fn measure(kernel: &Kernel, init: &Path, table: &mut Table) -> Result
         format!("static const char SCRIPT[] = \"{SCRIPT}\";\n"),
     )?;
     let image = image(init, &c::compile("container.c")?)?;
-    let berth = least("bench/container", || {
+    let berth = least("bench/container", OF_A_CONTAINER, || {
         start("bench/container", kernel, &image, "")
     })?;
-    let by_hand = least("bench/container-c", || {
+    let by_hand = least("bench/container-c", OF_A_CONTAINER, || {
         start("bench/container-c", kernel, &image, "init=/container")
     })?;
     table.row(
