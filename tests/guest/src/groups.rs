@@ -1,8 +1,9 @@
 //! The library's control groups, used as somebody else than PID 1 uses them: made, filled, stopped, changed, removed.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use berth::container::cgroup::Group;
@@ -38,6 +39,8 @@ fn life(root: &OwnedFd) -> Result<()> {
         Command::new("/bin/guest").arg("stay"),
         &format!("{path}/inner"),
     )?;
+    // Until they are ready, a signal would end them in another way.
+    let _outputs = [first_line(&mut asked)?, first_line(&mut other)?];
     let mut pids = Vec::new();
     group
         .each_process(&mut |pid| pids.push(pid))
@@ -77,6 +80,15 @@ fn life(root: &OwnedFd) -> Result<()> {
     group.remove().map_err(fault)?;
     println!("gone {}", !fs::exists(format!("{ROOT}/engine"))?);
     Ok(())
+}
+
+/// Waits until the process has said something, and says that. What it says later goes where this returns.
+fn first_line(child: &mut Child) -> Result<BufReader<ChildStdout>> {
+    let mut output = BufReader::new(child.stdout.take().context("no output")?);
+    let mut line = String::new();
+    output.read_line(&mut line)?;
+    print!("{line}");
+    Ok(output)
 }
 
 /// The last policy is the only one.
@@ -129,7 +141,7 @@ fn resources(section: &'static str) -> Result<Resources<'static>> {
 }
 
 fn put(command: &mut Command, group: &str) -> Result<Child> {
-    let child = command.spawn()?;
+    let child = command.stdout(Stdio::piped()).spawn()?;
     fs::write(
         format!("{ROOT}/{group}/cgroup.procs"),
         child.id().to_string(),
