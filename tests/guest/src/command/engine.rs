@@ -72,10 +72,11 @@ fn descriptors_are_preserved_as_asked_for(lab: &Lab) -> Result<()> {
     with_descriptor_3(&mut command, &high);
     let output = command.output()?;
     ensure!(!output.stdout.starts_with(b"through"), "{output:?}");
+    // Whoever started this may have left some open.
     lab.fails(
-        &["run", "--preserve-fds", "1", "--bundle", "b", "one"],
+        &["run", "--preserve-fds", "1000", "--bundle", "b", "one"],
         125,
-        &["descriptor 3 is not open", "[B070]"],
+        &[" is not open", "[B070]"],
     )
     .map(drop)
 }
