@@ -137,7 +137,8 @@ impl<const N: usize> PartialEq for Text<N> {
     }
 }
 
-/// What is before and behind the last `separator`, an ASCII character. By bytes: to look for a character takes ten times the code.
+/// What is before and behind the last `separator`, an ASCII character. By bytes: to look for a character from behind is
+/// half a KiB of code.
 pub fn split_last(text: &str, separator: u8) -> Option<(&str, &str)> {
     let at = text
         .as_bytes()

@@ -12,24 +12,30 @@ use crate::sys::path::path;
 use crate::sys::procfs::Procfs;
 use crate::text::Text;
 
-/// What takes rights on the host: how eagerly the kernel kills it for want of memory (proc_pid_oom_score_adj(5)), and how far its
-/// limits can go up. A score that nobody wishes for is PID 1's, as the specification has it. A limit that cannot go up is
-/// [refused](apply) later.
+/// How eagerly the kernel kills it for want of memory (proc_pid_oom_score_adj(5)). Without a wish, it is PID 1's, as the
+/// specification has it.
 ///
-/// Of the process `first`, or of this one, from which the first then has it. A procfs must be to be had: as long as the host's is to
-/// be seen.
+/// Of the process `first`, or of this one, from which the first then has it. To be called where a procfs can be made: while the host's
+/// is still to be seen.
 #[inline(never)]
+pub(super) fn set_oom_score(process: &Process<'_>, first: Option<Pid>) -> Result<(), Fault> {
+    let Some(score) = process.oom_score_adj else {
+        return Ok(());
+    };
+    let score = Text::<8>::new(score);
+    let path = match first {
+        None => path(format_args!("self/oom_score_adj")),
+        Some(first) => path(format_args!("{}/oom_score_adj", first.as_raw_nonzero())),
+    };
+    let path = path.during(Op::Open, "oom_score_adj")?;
+    Procfs::new_or_mounted()?.write(&path, score.as_str().as_bytes())
+}
+
+/// What takes rights on the host, which the first process may not have any more: the score, and how far its limits can go up. A limit
+/// that cannot is [refused](apply) later.
 pub(super) fn raise(process: &Process<'_>, first: Option<Pid>) -> Result<(), Fault> {
+    set_oom_score(process, first)?;
     let number = first.map_or(0, |first| first.as_raw_nonzero().get());
-    if let Some(score) = process.oom_score_adj {
-        let score = Text::<8>::new(score);
-        let path = match number {
-            0 => path(format_args!("self/oom_score_adj")),
-            number => path(format_args!("{number}/oom_score_adj")),
-        };
-        let path = path.during(Op::Open, "oom_score_adj")?;
-        Procfs::new_or_mounted()?.write(&path, score.as_str().as_bytes())?;
-    }
     for limit in &process.rlimits {
         let _ = attributes::raise_hard_limit(number, limit.resource, limit.hard);
     }

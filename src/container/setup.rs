@@ -62,7 +62,7 @@ fn prepare_and_execute(
         ..state
     };
     if rope.is_none() {
-        limits::raise(&config.process, None)?;
+        limits::set_oom_score(&config.process, None)?;
     }
     // Compiled while everything may still be called.
     let agent = rope.as_mut().and_then(|rope| rope.agent.take());
