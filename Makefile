@@ -16,10 +16,11 @@ SMALL := -Crelocation-model=static -Cllvm-args=-enable-machine-outliner=always -
 run: setup init ## boot the demo on this terminal; `ARGS='-append "…"'` adds kernel words
 	@$(QEMU) run $(ARGS)
 
-init: cc ## build the release binary: `target/init`
+init: cc ## build the release programs: `target/init`, PID 1, and `target/berth`, the command
+	$(CARGO) rustc --release -p berth --bin init -- $(SMALL)
 	$(CARGO) rustc --release -p berth --bin berth -- $(SMALL)
-	@install -D -m 0755 $(CARGO_TARGET_DIR)/release/berth target/init
-	@echo "target/init: $$(stat -c %s target/init) bytes"
+	@install -D -m 0755 -t target $(CARGO_TARGET_DIR)/release/init $(CARGO_TARGET_DIR)/release/berth
+	@stat -c '%n: %s bytes' target/init target/berth
 
 image: init ## build the demo's initramfs: `target/initramfs.cpio`
 	@$(QEMU) image
@@ -43,10 +44,10 @@ qemu-matrix: setup init guest ## boot those of the matrix on the kernels 6.1, 6.
 bench: setup init guest ## count instructions, beside a C program that does the same: `target/bench.md`
 	$(CARGO) bench --profile dev -p berth-tests --bench boot
 
-lint: cc init ## check format, lints, layers, the binary, documentation, fuzz targets, aarch64
+lint: cc init ## check format, lints, layers, the programs, documentation, fuzz targets, aarch64
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
-	$(CARGO) clippy -p berth --bin berth -- -D warnings
+	$(CARGO) clippy -p berth --bins -- -D warnings
 	$(CARGO) clippy -p berth --lib --tests -- -D warnings
 	$(CARGO) clippy $(TOOLS) --all-targets -- -D warnings
 	cd tests/fuzz && $(CARGO) clippy --quiet --target-dir $(abspath $(CARGO_TARGET_DIR))/fuzz -- -D warnings
@@ -55,12 +56,12 @@ lint: cc init ## check format, lints, layers, the binary, documentation, fuzz ta
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps -p berth-initramfs -p berth-qemu -p berth-tests --lib
 	$(CARGO) test --quiet -p berth --lib readme
 	@$(GATES) layers
-	@$(GATES) binary target/init
+	@$(GATES) binary target/init target/berth
 	@$(GATES) aarch64
 	@$(GATES) fuzz
 
-size: image ## show the sizes of the binary and of the image
-	@$(GATES) size target/init target/initramfs.cpio
+size: image ## show the sizes of the programs and of the image
+	@$(GATES) size target/init target/berth target/initramfs.cpio
 
 readme: ## put the tables of commands, keys and codes into the README
 	BERTH_WRITE_README=1 $(CARGO) test --quiet -p berth --lib readme

@@ -1,4 +1,4 @@
-//! Link arguments for the PID 1 binary only: in `.cargo/config.toml` they would reach the test programs too.
+//! Link arguments for the programs only: in `.cargo/config.toml` they would reach the test programs too.
 
 use std::env;
 

@@ -27,7 +27,7 @@ pub fn hint(error: &Error) -> &'static str {
             "the initramfs must be writable and hold nothing in the way of /proc, /sys, /dev and /run"
         }
         (Code::NotPid1, _) => {
-            "boot it as /init of an initramfs (`berth-qemu run`), or see `berth --help` for its commands"
+            "boot it as /init of an initramfs (`berth-qemu run`); the command is the program `berth`"
         }
         (Code::Panic, _) => {
             "report it, with the text above and the version of berth and of the kernel"

@@ -1,8 +1,8 @@
 //! berth: PID 1 for booting into an isolated root.
 //!
 //! Packed into an initramfs as `/init`, it brings the machine up, finds and mounts the root device, moves onto it, and
-//! from then on starts, isolates, supervises and finally stops containers. The same library is used by the binary and by
-//! its tests on the host.
+//! from then on starts, isolates, supervises and finally stops containers. The same library is used by the programs and by
+//! their tests on the host.
 //!
 //! # The way through the code
 //!
@@ -18,7 +18,9 @@
 //! Data goes one way: text, plan, effects. [`plan::Plan`] is everything that was asked for; no later stage reads the
 //! command line. [`boot`] is a chain of types in which each stage consumes the proof that the last one returned, so that a
 //! wrong order does not compile. [`supervise`] is a loop around a table of decisions. [`container`] is the engine: bundles
-//! in, isolated processes out. Where the program is not PID 1 it is a [`command`], which hands bundles to the same engine.
+//! in, isolated processes out.
+//!
+//! Two programs are made of it: `/init`, which is PID 1, and `berth`, the [`command`], which hands bundles to the same engine.
 //!
 //! # Layers
 //!

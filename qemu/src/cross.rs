@@ -63,11 +63,11 @@ impl Toolchain {
         })
     }
 
-    /// Builds berth's binary. Returns where cargo left it.
+    /// Builds one of berth's programs. Returns where cargo left it.
     ///
     /// # Errors
     /// cargo's.
-    pub fn build(&self, workspace: &Path) -> Result<PathBuf> {
+    pub fn build(&self, workspace: &Path, program: &str) -> Result<PathBuf> {
         let of_cargo =
             env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
         // Apart from what another compiler built.
@@ -86,7 +86,7 @@ impl Toolchain {
                 "-p",
                 "berth",
                 "--bin",
-                "berth",
+                program,
             ])
             .args(["--target", self.target, "--target-dir"])
             .arg(&built)
@@ -101,10 +101,10 @@ impl Toolchain {
         let status = cargo.status().context("start cargo")?;
         ensure!(
             status.success(),
-            "berth does not build for {}: {status}",
+            "{program} does not build for {}: {status}",
             self.target
         );
-        Ok(built.join(self.target).join("release/berth"))
+        Ok(built.join(self.target).join("release").join(program))
     }
 }
 

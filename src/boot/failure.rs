@@ -159,6 +159,24 @@ pub fn rest() -> ! {
     }
 }
 
+/// The end of a process that is not PID 1, and has no machine to end.
+pub fn not_pid_1() -> ! {
+    end_as_a_process(&Error::new(
+        Stage::Early,
+        Code::NotPid1,
+        crate::error::Op::Exec,
+        "init",
+        "it is not PID 1 of a machine",
+    ))
+}
+
+fn end_as_a_process(error: &Error) -> ! {
+    let mut text = Text::<512>::EMPTY;
+    text.push(format_args!("berth: {error}\n  {}\n", hint(error)));
+    console::complain(text.as_str());
+    crate::sys::raw::exit(OWN_FAILURE.into())
+}
+
 /// What the panic handler does: the report, without anything that could be the cause of the panic.
 pub fn panicked(place: core::fmt::Arguments<'_>) -> ! {
     let error = Error::new(
@@ -169,11 +187,7 @@ pub fn panicked(place: core::fmt::Arguments<'_>) -> ! {
         place,
     );
     if !super::machine::is_claimed() {
-        // A command has no machine to end.
-        let mut text = Text::<512>::EMPTY;
-        text.push(format_args!("berth: {error}\n  {}\n", hint(&error)));
-        console::complain(text.as_str());
-        crate::sys::raw::exit(OWN_FAILURE.into())
+        end_as_a_process(&error)
     }
     kmsg::error(Stage::Early, format_args!("{error}"));
     kmsg::error(Stage::Early, format_args!("  {}", hint(&error)));

@@ -1,4 +1,4 @@
-//! The command: berth as an OCI runtime, where it is not PID 1.
+//! The command: berth as an OCI runtime, a program beside PID 1.
 //!
 //! People type it, and engines call it (podman, containerd), as they call other runtimes: the operations of the runtime
 //! specification (runtime.md, "Operations") and what has become usual besides. Each is a file here and a row of
@@ -24,10 +24,10 @@ use crate::events::OWN_FAILURE;
 use crate::parse::arguments::{ArgumentError, Given, MAX_OPERANDS, Opt, Options};
 use crate::parse::config::container_id;
 use crate::parse::nearest::nearest;
-use crate::sys::console;
 use crate::sys::path::{Path, path};
 use crate::sys::process::{Arguments, Environment};
 use crate::sys::sealed::become_sealed;
+use crate::sys::{console, raw};
 use crate::text::{Quoted, Text};
 
 mod attend;
@@ -219,6 +219,13 @@ pub fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> u8 {
     }
 }
 
+/// What the panic handler does: the report, and the end.
+pub fn panicked(place: fmt::Arguments<'_>) -> ! {
+    let error = Error::new(Stage::Containers, Code::Panic, Op::Exec, "berth", place);
+    Journal::default().fail("panic", &error);
+    raw::exit(status_of(&error).into())
+}
+
 /// The status that tells the caller of a failure (POSIX, "Exit Status for Commands", for programs that cannot be executed).
 fn status_of(error: &Error) -> u8 {
     match (error.code, error.errno) {
@@ -325,8 +332,7 @@ impl<'a> Call<'a> {
         if self.given.has(&HELP) {
             return help::overview(self);
         }
-        let detail = "it is PID 1 of a machine, or is told what to do";
-        Err(self.found(Code::NotPid1, Op::Exec, &"berth", &detail))
+        Err(self.usage("there is no command"))
     }
 
     /// What is the same for all commands.

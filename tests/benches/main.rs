@@ -19,19 +19,20 @@ mod demo;
 mod repeat;
 mod table;
 
-use std::path::PathBuf;
-use std::{env, fs};
+use std::fs;
 
 use anyhow::{Context, Result};
 use berth_qemu::arch::Arch;
 use berth_qemu::{kernel, target_dir};
+use berth_tests::{berth, init};
 use table::Table;
 
 fn main() -> Result<()> {
     let kernel = kernel::default(Arch::X86_64)?;
-    let init = env::var_os("BERTH_INIT").map_or_else(|| target_dir().join("init"), PathBuf::from);
+    let init = init()?;
     let mut table = Table::new(&kernel.release);
-    table.binary(&init)?;
+    table.program(&init, "goal 208 KiB")?;
+    table.program(&berth()?, "goal 312 KiB")?;
     boot::measure(&kernel, &init, &mut table)?;
     container::measure(&kernel, &init, &mut table)?;
     demo::measure(&kernel, &init, &mut table)?;

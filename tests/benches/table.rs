@@ -31,16 +31,13 @@ impl Table {
         self.rows.push([what.into(), figure.into(), beside.into()]);
     }
 
-    /// Adds the size of the binary.
-    pub(crate) fn binary(&mut self, init: &Path) -> Result<()> {
-        let size = fs::metadata(init)
-            .with_context(|| format!("{}: `make init` builds it", init.display()))?
+    /// Adds the size of a program.
+    pub(crate) fn program(&mut self, path: &Path, goal: &str) -> Result<()> {
+        let size = fs::metadata(path)
+            .with_context(|| format!("{}: `make init` builds it", path.display()))?
             .len();
-        self.row(
-            "release binary",
-            bytes(size),
-            "goal 160 KiB, refused above 448 KiB",
-        );
+        let name = path.file_name().unwrap_or_default().display();
+        self.row(format!("program `{name}`"), bytes(size), goal);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The program for aarch64: built where a standard library for it is to be had, and booted in an emulated machine.
+//! The programs for aarch64: built where a standard library for it is to be had, and booted in an emulated machine.
 
 use std::fs;
 use std::path::Path;
@@ -18,14 +18,17 @@ use crate::binary;
 /// What reaches the event port and a vfat disk there.
 const MODULES: [&str; 4] = ["virtio_pci", "virtio_console", "virtio_blk", "vfat"];
 
-/// Builds it, leaves it at `target/init-aarch64`, holds it to the rules of binaries, and boots it.
+/// Builds both, leaves them in `target/`, holds them to the rules of binaries, and boots `/init`.
 pub(crate) fn check(workspace: &Path) -> Result<()> {
     let toolchain = Toolchain::get(Arch::Aarch64)
         .context("aarch64 was NOT checked: there is no standard library for it")?;
-    let built = toolchain.build(workspace)?;
+    for program in binary::PROGRAMS {
+        let built = toolchain.build(workspace, program.name)?;
+        binary::check(&built)?;
+        let kept = workspace.join(format!("target/{}-aarch64", program.name));
+        fs::copy(&built, &kept).with_context(|| format!("write {}", kept.display()))?;
+    }
     let init = workspace.join("target/init-aarch64");
-    fs::copy(&built, &init).with_context(|| format!("write {}", init.display()))?;
-    binary::check(&init)?;
     setup::ensure_programs(Arch::Aarch64)?;
     boot(&init).context("aarch64 was NOT seen to boot")
 }

@@ -26,10 +26,10 @@ struct Cli {
 enum Gate {
     /// No module names one of a higher layer, and `unsafe` stays where it may be
     Layers,
-    /// The program is static, no segment is writable and executable, and it is small enough
+    /// The programs are static, no segment is writable and executable, and they are small enough
     Binary {
-        /// The program
-        file: PathBuf,
+        /// The programs
+        files: Vec<PathBuf>,
     },
     /// Sizes of files, and of the parts of those that are programs
     Size {
@@ -42,7 +42,7 @@ enum Gate {
         #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
-    /// The program builds for aarch64, and passes `binary` there
+    /// The programs build for aarch64, and pass `binary` there
     Aarch64,
 }
 
@@ -60,7 +60,7 @@ fn run(gate: Gate) -> Result<()> {
     let workspace = workspace();
     match gate {
         Gate::Layers => layers::check(&workspace.join("src")),
-        Gate::Binary { file } => binary::check(&file),
+        Gate::Binary { files } => files.iter().try_for_each(|file| binary::check(file)),
         Gate::Size { files } => files.iter().try_for_each(|file| binary::sizes(file)),
         Gate::Fuzz { seconds } => fuzz::run_all(&workspace, Duration::from_secs(seconds)),
         Gate::Aarch64 => aarch64::check(&workspace),

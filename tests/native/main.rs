@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use berth_tests::{guest, init};
+use berth_tests::{berth, guest, init};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     // One at a time: the containers have the same names, and so the same control groups.
     arguments.test_threads = Some(1);
-    let (guest, init) = (guest()?, init()?);
+    let (guest, berth) = (guest()?, berth()?);
     // They are looked for beside the directory of the cases.
     berth_tests::real_bundles()?;
     let listed = Command::new(&guest).arg("command-list").output();
@@ -28,23 +28,35 @@ fn main() -> Result<ExitCode> {
         if !lacking.is_empty() {
             eprintln!("NOT POSSIBLE HERE: {name}: this machine lacks {lacking}");
         }
-        let (guest, init, directory) = (guest.clone(), init.clone(), directory.clone());
+        let (guest, berth, directory) = (guest.clone(), berth.clone(), directory.clone());
         let name = name.to_owned();
-        let trial = Trial::test(name.clone(), move || run(guest, init, directory, &name));
+        let trial = Trial::test(name.clone(), move || run(guest, berth, directory, &name));
         trials.push(trial.with_ignored_flag(!lacking.is_empty()));
     }
+    trials.push(Trial::test("init_is_no_command", init_is_no_command));
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
 }
 
-fn run(guest: PathBuf, init: PathBuf, directory: PathBuf, name: &str) -> Result<(), Failed> {
+fn run(guest: PathBuf, berth: PathBuf, directory: PathBuf, name: &str) -> Result<(), Failed> {
     let output = Command::new(guest)
         .arg("command-cases")
-        .args([init, directory])
+        .args([berth, directory])
         .arg(name)
         .output()?;
     let said = String::from_utf8_lossy(&output.stdout);
     match said.trim() == format!("ok {name}") {
         true => Ok(()),
         false => Err(format!("{said}{}", String::from_utf8_lossy(&output.stderr)).into()),
+    }
+}
+
+/// Started where it is not PID 1, it touches nothing.
+fn init_is_no_command() -> Result<(), Failed> {
+    let output = Command::new(init()?).arg("list").output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let is_said = said.contains("[B006]") && said.contains("the command is the program `berth`");
+    match is_said && output.stdout.is_empty() && output.status.code() == Some(125) {
+        true => Ok(()),
+        false => Err(format!("{output:?}").into()),
     }
 }

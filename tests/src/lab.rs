@@ -33,8 +33,10 @@ pub struct Lab {
     pub series: Series,
     /// The kernel.
     pub kernel: Kernel,
-    /// The program under test.
+    /// PID 1.
     pub init: PathBuf,
+    /// The command.
+    pub berth: PathBuf,
     image: Image,
 }
 
@@ -53,6 +55,7 @@ impl Lab {
             series,
             kernel,
             init,
+            berth: berth()?,
             image,
         })
     }
@@ -96,12 +99,20 @@ fn spec(kernel: &Kernel, init: &Path) -> Result<Spec> {
     Ok(Spec::new(init).modules(tree))
 }
 
-/// The program under test.
+/// The program that is PID 1.
 ///
 /// # Errors
 /// It was not built.
 pub fn init() -> Result<PathBuf> {
-    built("BERTH_INIT", "init")
+    built("BERTH_INIT", "init", "init")
+}
+
+/// The command.
+///
+/// # Errors
+/// It was not built.
+pub fn berth() -> Result<PathBuf> {
+    built("BERTH_COMMAND", "berth", "init")
 }
 
 /// The static program that runs the checks inside a machine.
@@ -109,16 +120,16 @@ pub fn init() -> Result<PathBuf> {
 /// # Errors
 /// It was not built.
 pub fn guest() -> Result<PathBuf> {
-    built("BERTH_GUEST", "guest")
+    built("BERTH_GUEST", "guest", "guest")
 }
 
-/// A program that `make` leaves in `target/`, unless the environment names another.
-fn built(variable: &str, name: &str) -> Result<PathBuf> {
+/// A program that `make <goal>` leaves in `target/`, unless the environment names another.
+fn built(variable: &str, name: &str, goal: &str) -> Result<PathBuf> {
     let path =
         env::var_os(variable).map_or_else(|| berth_qemu::target_dir().join(name), PathBuf::from);
     ensure!(
         path.is_file(),
-        "{} is not there: run `make {name}`",
+        "{} is not there: run `make {goal}`",
         path.display()
     );
     path.canonicalize()

@@ -23,7 +23,7 @@ mod shared;
 
 pub use bundle::Bundle;
 pub use engines::{busybox, engines};
-pub use lab::{Lab, MODULES, guest, init};
+pub use lab::{Lab, MODULES, berth, guest, init};
 pub use real::{QUESTIONS, REAL, Real, real_bundles};
 pub use seen::{MountLine, Seen};
 pub use shared::Shared;

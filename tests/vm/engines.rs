@@ -152,7 +152,7 @@ fn run(lab: &Lab, name: &str, script: &str, says: &[&str]) -> Result<()> {
         .mount("/run", "tmpfs", "tmpfs", &[])
         .mount("/tmp", "tmpfs", "tmpfs", &[]);
     let tree = engines(disk::files([engine])?, "engines")?
-        .copy(lab.init.clone(), "engines/bin/berth")
+        .copy(lab.berth.clone(), "engines/bin/berth")
         .file("engines/etc/containerd.toml", CONTAINERD_SETTINGS);
     let mut tree = busybox(tree, "engines/box")?;
     for directory in ["dev", "etc", "proc", "run", "sys", "tmp"] {

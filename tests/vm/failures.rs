@@ -181,7 +181,7 @@ fn panic_is_reported_and_acted_on(lab: &Lab) -> Result<()> {
             "-p",
             "berth",
             "--bin",
-            "berth",
+            "init",
             "--target-dir",
         ])
         .arg(&target)
@@ -194,7 +194,7 @@ fn panic_is_reported_and_acted_on(lab: &Lab) -> Result<()> {
         "{}",
         String::from_utf8_lossy(&build.stderr)
     );
-    let image = Spec::new(target.join("release/berth")).build(Compression::None)?;
+    let image = Spec::new(target.join("release/init")).build(Compression::None)?;
     let vm = lab
         .machine_with("panic_is_reported_and_acted_on", &image)
         .without_events()
@@ -207,7 +207,7 @@ fn panic_is_reported_and_acted_on(lab: &Lab) -> Result<()> {
         .find(|line| line.contains("[B007]"))
         .unwrap_or_default();
     ensure!(
-        line.contains("panic at src/main.rs") && line.contains("provoked"),
+        line.contains("panic at src/programs/init.rs") && line.contains("provoked"),
         "{line:?}"
     );
     Ok(())

@@ -98,7 +98,7 @@ fn boot(lab: &Lab, name: &str, each: usize, count: usize) -> Result<Outcome> {
         bundles.extend((0..each).map(|number| bundle.clone().named(&format!("{name}-{number}"))));
     }
     let mut tree = disk::files(bundles)?
-        .copy(lab.init.clone(), "bin/berth")
+        .copy(lab.berth.clone(), "bin/berth")
         .copy(guest()?, "bin/guest")
         .file("app.img", &image[..])
         .directory("many");

@@ -26,7 +26,7 @@ use berth_qemu::kernel::Kernel;
 use berth_qemu::packages::{LIBRARIES, Packages};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Ended, Outcome, Vm};
-use berth_tests::guest;
+use berth_tests::{berth, guest};
 use serde_json::{Value, json};
 
 use crate::c;
@@ -61,7 +61,7 @@ pub(crate) fn measure(kernel: &Kernel, init: &Path) -> Result<String> {
     fs::write(c::directory()?.join("compare.h"), header).context("write compare.h")?;
     let by_hand = c::compile("compare.c")?;
     let root = tempfile::tempdir()?;
-    tree(init, &by_hand, &packages, &bundles, filter)?.make(root.path())?;
+    tree(&by_hand, &packages, &bundles, filter)?.make(root.path())?;
     index_libraries(root.path())?;
 
     let image = Spec::new(init)
@@ -103,7 +103,6 @@ fn boot(name: &str, kernel: &Kernel, image: &Image, words: &str) -> Result<Outco
 
 /// The root of the machine.
 fn tree(
-    init: &Path,
     by_hand: &Path,
     packages: &Packages,
     bundles: &[(&str, Value)],
@@ -112,7 +111,7 @@ fn tree(
     let plan = json!({ "program": PROGRAM, "passes": PASSES, "runs": runs() });
     let mut tree = Tree::new()
         .copy(guest()?, "bin/guest")
-        .copy(init, "bin/berth")
+        .copy(berth()?, "bin/berth")
         .copy(by_hand, "bin/compare")
         .file("filter", filter)
         .file("compare.json", plan.to_string())

@@ -79,7 +79,7 @@ fn word_that_is_not_understood_is_named(lab: &Lab) -> Result<()> {
 }
 
 fn without_a_command_it_says_what_it_is_for(lab: &Lab) -> Result<()> {
-    lab.fails(&[], 125, &["PID 1 of a machine", "[B006]", "berth --help"])
+    lab.fails(&[], 125, &["there is no command", "[B070]", "berth --help"])
         .map(drop)
 }
 

@@ -1,5 +1,4 @@
-//! PID 1, and the command where it is not. What each step does, and why in this order, is told in the library: `berth::boot`,
-//! `berth::supervise`, `berth::command`.
+//! `/init`: PID 1. What each step does, and why in this order, is told in the library: `berth::boot`, `berth::supervise`.
 
 #![no_std]
 #![no_main]
@@ -7,17 +6,16 @@
 mod rt;
 
 use core::convert::Infallible;
+use core::fmt;
 
 use berth::boot::{CommandLine, Machine, Pid1, failure};
-use berth::command;
 use berth::error::Error;
 use berth::supervise::supervise;
 use berth::sys::process::{Arguments, Environment};
-use berth::sys::raw;
 
-fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> ! {
+fn main(_: Arguments<'_>, environment: Environment<'_>) -> ! {
     let Some(pid1) = Pid1::claim() else {
-        raw::exit(command::main(arguments, environment).into())
+        failure::not_pid_1()
     };
     let mut machine = Machine::new();
     match boot(pid1, &mut machine, environment) {
@@ -46,4 +44,8 @@ fn boot(
         .switch_root(&plan)?
         .hand_over(&plan, environment)?;
     supervise(switched, &plan)
+}
+
+fn panicked(place: fmt::Arguments<'_>) -> ! {
+    failure::panicked(place)
 }

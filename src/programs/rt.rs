@@ -66,10 +66,8 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     match info.location() {
-        Some(place) => {
-            berth::boot::failure::panicked(format_args!("panic at {place}: {}", info.message()))
-        }
-        None => berth::boot::failure::panicked(format_args!("panic: {}", info.message())),
+        Some(place) => crate::panicked(format_args!("panic at {place}: {}", info.message())),
+        None => crate::panicked(format_args!("panic: {}", info.message())),
     }
 }
 

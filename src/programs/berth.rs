@@ -1,0 +1,20 @@
+//! `berth`: the command. What it does is told in the library: `berth::command`.
+
+#![no_std]
+#![no_main]
+
+mod rt;
+
+use core::fmt;
+
+use berth::command;
+use berth::sys::process::{Arguments, Environment};
+use berth::sys::raw;
+
+fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> ! {
+    raw::exit(command::main(arguments, environment).into())
+}
+
+fn panicked(place: fmt::Arguments<'_>) -> ! {
+    command::panicked(place)
+}
