@@ -26,6 +26,27 @@ impl fmt::Display for Name {
     }
 }
 
+/// Whether what was asked for is right, and only lacks something that may be there later: processes, memory, room, descriptors,
+/// or a device, a group or a file that somebody else uses. `ECHILD` is a helper that was killed, mostly for want of memory.
+pub const fn is_shortage(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::AGAIN
+            | Errno::BUSY
+            | Errno::CHILD
+            | Errno::DQUOT
+            | Errno::INTR
+            | Errno::MFILE
+            | Errno::NFILE
+            | Errno::NOBUFS
+            | Errno::NOLCK
+            | Errno::NOMEM
+            | Errno::NOSPC
+            | Errno::TXTBSY
+            | Errno::USERS
+    )
+}
+
 /// Ordered by number.
 const NAMES: &[(i32, &str)] = &[
     (1, "EPERM"),

@@ -4,6 +4,7 @@
 
 use rustix::io::Errno;
 
+use crate::errno;
 use crate::error::{Code, Error};
 use crate::text::contains;
 
@@ -101,6 +102,11 @@ pub fn hint(error: &Error) -> &'static str {
         (Code::InitExec, _) => "see the kernel's own words",
         (Code::NoContainers, _) => {
             "make the directory on the root, or name another with berth.containers="
+        }
+        (Code::BundleConfig | Code::ContainerSetup | Code::ContainerExec, Some(shortage))
+            if errno::is_shortage(shortage) =>
+        {
+            "it is used up or in use at the moment: free it, limit who uses it, or have `berth.restart` try again"
         }
         (Code::BundleConfig, _) => {
             "correct config.json; the runtime specification says what belongs there"

@@ -266,6 +266,12 @@ impl Child {
         hooks::run_beside(text, moment, &state).map(Some)
     }
 
+    /// Kills all that was made of it so far, and what makes it.
+    pub fn abandon(&self) {
+        self.signal(crate::sys::signal::KILL);
+        self.kill();
+    }
+
     /// Kills all its processes; without a control group, its first, whose PID namespace goes with it.
     pub fn kill(&self) {
         if self

@@ -9,7 +9,7 @@ use rustix::process::Pid;
 use super::lines::Lines;
 use crate::container::control::Progress;
 use crate::container::{BUNDLES_MAX, Child, Group, Groups, Id, News, Status, Why, setup_error};
-use crate::error::{At, Code, Error, Fault, Stage};
+use crate::error::{Error, Fault};
 use crate::parse::config::{Annotations, HookKind};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::{process, signal};
@@ -78,6 +78,17 @@ struct Running {
 }
 
 impl Running {
+    fn watch(&self, epoll: &Epoll, index: usize, output: Interest) -> Result<(), Fault> {
+        let setup = Source::Setup(index).number();
+        epoll.add(&self.child.birth, setup, Interest::IN)?;
+        for (number, stream) in self.streams.iter().enumerate() {
+            if let Some(pipe) = &stream.pipe {
+                epoll.add(pipe, Source::Output(index, number).number(), output)?;
+            }
+        }
+        Ok(())
+    }
+
     fn first(&self) -> Option<Pid> {
         self.child.birth.pid().filter(|_| !self.has_ended)
     }
@@ -161,28 +172,22 @@ impl Children {
     }
 
     /// Takes a new child in, and watches it.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2). The child is killed then, and is there until it has ended.
     pub(super) fn add(
         &mut self,
         epoll: &Epoll,
         index: usize,
         id: &Id,
         mut child: Child,
-    ) -> Result<(), Error> {
-        let watched =
-            |result: Result<(), crate::error::Fault>| result.at(Stage::Containers, Code::EventLoop);
-        watched(epoll.add(&child.birth, Source::Setup(index).number(), Interest::IN))?;
+    ) -> Result<(), Fault> {
         let streams = child
             .output
             .take()
             .map_or([None, None], |[stdout, stderr]| {
                 [Some(stdout), Some(stderr)]
             });
-        for (stream, pipe) in streams.iter().enumerate() {
-            if let Some(pipe) = pipe {
-                let number = Source::Output(index, stream).number();
-                watched(epoll.add(pipe, number, interest(self.listens)))?;
-            }
-        }
         let running = Running {
             id: id.clone(),
             child,
@@ -196,10 +201,15 @@ impl Children {
         };
         // There are as many places as bundles.
         while self.places.len() <= index && self.places.push(None).is_ok() {}
-        if let Some(place) = self.places.get_mut(index) {
-            *place = Some(running);
+        let Some(place) = self.places.get_mut(index) else {
+            return Ok(());
+        };
+        let running = place.insert(running);
+        let watched = running.watch(epoll, index, interest(self.listens));
+        if watched.is_err() {
+            running.child.abandon();
         }
-        Ok(())
+        watched
     }
 
     /// Reads the containers' output from now on, or lets it wait in their pipes.

@@ -42,7 +42,14 @@ struct Job {
     id: Id,
     state: State,
     restarts: Restarts,
+    /// As its bundle said when it could last be read.
+    restart: Restart,
+    /// Its program ran once.
+    has_run: bool,
 }
+
+/// What becomes of a bundle that could never be read for want of something: what it says of restarts is not known.
+const UNREAD: Restart = Restart::OnFailure { max: Some(5) };
 
 /// All containers, in the order of their names.
 pub(super) struct Jobs(heapless::Vec<Job, BUNDLES_MAX>);
@@ -55,6 +62,8 @@ impl Jobs {
                 id,
                 state: State::Waiting(0),
                 restarts: Restarts::NONE,
+                restart: UNREAD,
+                has_run: false,
             })
             .collect(),
         )
@@ -98,10 +107,18 @@ impl Jobs {
         self.set(index, State::Starting);
     }
 
+    /// What the bundle of the container at `index` says of restarts.
+    pub(super) fn obey(&mut self, index: usize, restart: Restart) {
+        if let Some(job) = self.0.get_mut(index) {
+            job.restart = restart;
+        }
+    }
+
     /// Its program runs. Whether for the first time.
     pub(super) fn runs(&mut self, index: usize, now: Moment) -> bool {
         self.set(index, State::Running(now));
-        self.0.get(index).is_some_and(|job| job.restarts.count == 0)
+        let had_run = |job: &mut Job| core::mem::replace(&mut job.has_run, true);
+        !self.0.get_mut(index).is_some_and(had_run)
     }
 
     /// It could not be started, and nobody tries again.
@@ -109,11 +126,11 @@ impl Jobs {
         self.set(index, State::Over);
     }
 
-    /// Its program has ended. If it shall be started again: for which time, and how long it rests before.
+    /// Its program has ended, or could not be started for want of something, which counts as [`crate::events::OWN_FAILURE`]. If it shall be
+    /// started again: for which time, and how long it rests before.
     pub(super) fn ended(
         &mut self,
         index: usize,
-        restart: Restart,
         status: Status,
         phase: Phase,
         now: Moment,
@@ -123,7 +140,7 @@ impl Jobs {
             State::Running(since) => Duration::from_micros(now - since),
             _ => Duration::ZERO,
         };
-        let rest = job.restarts.next(restart, status, ran, phase);
+        let rest = job.restarts.next(job.restart, status, ran, phase);
         job.state = rest.map_or(State::Over, |rest| State::Resting(now + rest, status));
         rest.map(|rest| (job.restarts.count, rest))
     }
@@ -250,6 +267,7 @@ pub(super) fn each(set: Set) -> impl Iterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::OWN_FAILURE;
 
     const NOW: Moment = Moment(0);
 
@@ -342,9 +360,9 @@ mod tests {
         let mut jobs = jobs(&["a"]);
         jobs.starts(0);
         assert!(jobs.runs(0, NOW));
-        let always = Restart::Always;
+        jobs.obey(0, Restart::Always);
         let bad = Status::Exited(1);
-        let rest = jobs.ended(0, always, bad, Phase::Running, NOW);
+        let rest = jobs.ended(0, bad, Phase::Running, NOW);
         assert_eq!(rest, Some((1, Duration::from_millis(100))));
         let until = Moment(100_000);
         assert_eq!(jobs.deadline(|_| true), Some(until));
@@ -355,12 +373,36 @@ mod tests {
         assert!(jobs.are_pending() && !jobs.are_waiting());
         jobs.starts(0);
         assert!(!jobs.runs(0, until));
-        let rest = jobs.ended(0, always, bad, Phase::Running, Moment(20_000_000));
+        let rest = jobs.ended(0, bad, Phase::Running, Moment(20_000_000));
         assert_eq!(rest, Some((2, Duration::from_millis(100))));
 
         let mut statuses = Vec::new();
         jobs.abandon(|status| statuses.push(status));
         assert_eq!(statuses, [bad]);
         assert!(!jobs.are_pending());
+    }
+
+    #[test]
+    fn one_that_lacks_something_at_its_first_start_is_started_as_its_bundle_says() {
+        let starved = Status::Exited(OWN_FAILURE);
+        for (policy, expected) in [
+            (None, 5),
+            (Some(Restart::No), 0),
+            (Some(Restart::OnFailure { max: Some(2) }), 2),
+        ] {
+            let mut jobs = jobs(&["a"]);
+            if let Some(restart) = policy {
+                jobs.obey(0, restart);
+            }
+            let mut lack = || jobs.ended(0, starved, Phase::Running, NOW);
+            let counts = core::iter::from_fn(|| lack().map(|(count, _)| count));
+            assert_eq!(counts.count(), expected, "{policy:?}");
+            assert!(!jobs.are_pending());
+        }
+        let mut jobs = jobs(&["a"]);
+        jobs.obey(0, Restart::Always);
+        assert!(jobs.ended(0, starved, Phase::Running, NOW).is_some());
+        // It counts among those that were started all the same, and once.
+        assert!(jobs.runs(0, NOW) && !jobs.runs(0, NOW));
     }
 }

@@ -344,8 +344,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         if ended.was_started {
             self.machine
                 .container_exited(&id, status, ended.out_of_memory);
-            let (restart, phase) = (ended.annotations.restart, self.phase);
-            again = self.jobs.ended(index, restart, status, phase, clock::now());
+            let phase = self.phase;
+            again = self.jobs.ended(index, status, phase, clock::now());
             match again {
                 // What counts is how it ends in the end.
                 Some((count, rest)) => self.machine.container_rests(&id, count, rest),

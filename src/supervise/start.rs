@@ -4,10 +4,13 @@ use super::Supervisor;
 use super::children::Children;
 use super::jobs::{self, Jobs};
 use crate::container::{Groups, each_bundle, spawn};
+use crate::errno;
 use crate::error::{Code, Error, Op, Stage};
+use crate::events::OWN_FAILURE;
 use crate::parse::config::Annotations;
 use crate::plan::Plan;
 use crate::sys::clock;
+use crate::sys::process::Status;
 use crate::text::Text;
 
 impl Supervisor<'_, '_> {
@@ -44,7 +47,9 @@ impl Supervisor<'_, '_> {
         let id = self.jobs.id(index);
         let jobs = &self.jobs;
         let mut others = 0;
+        let mut restart = None;
         let mut gate = |annotations: &Annotations<'_>| {
+            restart = Some(annotations.restart);
             if is_first {
                 others = jobs.named(annotations.after).map_err(|name| {
                     Text::new(format_args!("berth.after: there is no container {name}"))
@@ -56,18 +61,20 @@ impl Supervisor<'_, '_> {
         let warn = |text: core::fmt::Arguments<'_>| machine.warn(Stage::Containers, text);
         let directory = self.plan.containers;
         let started = spawn(directory, &id, self.groups.as_ref(), &mut gate, warn);
-        let added = started.and_then(|child| match child {
-            Some(child) => {
+        if let Some(restart) = restart {
+            self.jobs.obey(index, restart);
+        }
+        match started {
+            Ok(Some(child)) => {
                 self.jobs.starts(index);
-                self.children.add(&self.epoll, index, &id, child)
+                if let Err(fault) = self.children.add(&self.epoll, index, &id, child) {
+                    // It was killed, and its end brings the rest.
+                    self.machine
+                        .warn(Stage::Containers, format_args!("{id}: {fault}"));
+                }
             }
-            None => {
-                self.jobs.wait(index, others);
-                Ok(())
-            }
-        });
-        if let Err(error) = added {
-            self.could_not_start(index, &error);
+            Ok(None) => self.jobs.wait(index, others),
+            Err(error) => self.could_not_start(index, &error),
         }
     }
 
@@ -110,11 +117,35 @@ impl Supervisor<'_, '_> {
         }
     }
 
+    /// The container at `index` could not be started. What it lacked may be there later, so whether it is started again is for
+    /// its restart policy to say; what is wrong with it stays wrong.
+    #[inline(never)]
     pub(super) fn could_not_start(&mut self, index: usize, error: &Error) {
+        let id = self.jobs.id(index);
+        let starved = Status::Exited(OWN_FAILURE);
+        let (phase, now) = (self.phase, clock::now());
+        let again = match lacks_something(error) {
+            true => self.jobs.ended(index, starved, phase, now),
+            false => None,
+        };
+        if let Some((count, rest)) = again {
+            self.machine
+                .warn(Stage::Containers, format_args!("{id}: {error}"));
+            self.machine.container_rests(&id, count, rest);
+            return;
+        }
         self.jobs.failed(index);
         self.status.note_failure();
-        self.machine.container_failed(&self.jobs.id(index), error);
+        self.machine.container_failed(&id, error);
     }
+}
+
+/// Whether a start failed for want of something that may be there later. Without an error number it does where the process was
+/// killed before it could say anything, often for want of memory.
+fn lacks_something(error: &Error) -> bool {
+    error
+        .errno
+        .map_or(error.code == Code::ContainerSetup, errno::is_shortage)
 }
 
 /// Whether nothing is left of the last run of a container: hooks, or processes on their way out.

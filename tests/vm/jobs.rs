@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = cases![
     once container_that_cannot_be_started_is_not_started_again,
     everywhere layer_in_a_directory_is_there_at_the_next_start_and_one_in_memory_is_not,
     everywhere container_is_started_again_when_nothing_is_left_of_it,
+    everywhere container_that_lacks_something_is_started_when_it_is_there,
     once status_is_that_of_the_last_run,
     once end_of_a_container_that_is_started_again_is_not_the_machines,
     once machine_that_ends_starts_nothing_again,
@@ -188,6 +189,54 @@ fn container_is_started_again_when_nothing_is_left_of_it(lab: &Lab) -> Result<()
     };
     ensure!(last_start("flaky") < last_start("hooked"));
     Ok(())
+}
+
+fn container_that_lacks_something_is_started_when_it_is_there(lab: &Lab) -> Result<()> {
+    let in_group = |bundle: Bundle| bundle.set("/linux/cgroupsPath", json!("/shared"));
+    let open = |bundle: Bundle| {
+        bundle
+            .set("/linux/maskedPaths", json!([]))
+            .set("/linux/readonlyPaths", json!([]))
+    };
+    let hog = Bundle::new("a-hog").annotation("berth.console", "true");
+    let bundles = vec![
+        in_group(open(hog.runs(["/bin/guest", "starve"]))),
+        restarts(attempts("again", "1"), "always"),
+        restarts(in_group(attempts("second", "1")), "on-failure"),
+        in_group(attempts("third", "1")),
+    ];
+    let vm = boot(lab, "jobs_lacking", bundles)?;
+    vm.expect_console("starved\n")?;
+    vm.expect("a start that fails for want of a process", |event| {
+        event.is_container("again", "restarting")
+            && field(event, "text").is_none()
+            && event.raw["count"].as_u64() > Some(2)
+    })?;
+    vm.expect("a warning that says so", |event| {
+        field(event, "text")
+            .is_some_and(|text| text.contains("again: create") && text.contains("EAGAIN"))
+    })?;
+    vm.send_console(b"enough\n")?;
+    vm.expect("second to be started", |event| {
+        event.is_container("second", "started")
+    })?;
+    vm.expect("again to be started again", |event| {
+        event.is_container("again", "started")
+    })?;
+    vm.ctrl_alt_delete()?;
+    let outcome = vm.wait()?;
+    let warned = |words: [&str; 2]| {
+        let mut texts = outcome
+            .events
+            .iter()
+            .filter_map(|event| field(event, "text"));
+        texts.any(|text| words.iter().all(|word| text.contains(word)))
+    };
+    ensure!(warned(["second: ", "EBUSY"]));
+    ensure!(states(&outcome.events, "third", "failed").count() == 1);
+    ensure!(states(&outcome.events, "third", "restarting").count() == 0);
+    // That of the third.
+    Ok(outcome.assert(Ended::Reboot, 125)?)
 }
 
 fn status_is_that_of_the_last_run(lab: &Lab) -> Result<()> {

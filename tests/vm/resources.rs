@@ -14,6 +14,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere limits_are_read_back_from_the_containers_group,
     once limits_of_what_few_use_are_read_back_too,
     everywhere limit_of_processes_is_in_force,
+    everywhere limit_of_processes_is_a_share_of_the_machines_unless_the_bundle_says_more,
     everywhere limit_of_memory_ends_in_an_event_that_says_so,
     everywhere devices_are_those_that_the_list_allows,
     everywhere devices_are_those_of_the_list_in_a_user_namespace_too,
@@ -110,6 +111,11 @@ fn good() -> Result<Vec<Bundle>> {
         seeing(
             seldom.runs(show([files(&SELDOM), vec!["io.max"]].concat())),
             &[],
+        ),
+        seeing(Bundle::new("share").runs(["/bin/guest", "share"]), &["ro"]),
+        seeing(
+            with("unlimited", json!({ "pids": { "limit": -1 } })).runs(["/bin/guest", "share"]),
+            &["ro"],
         ),
         with("few", json!({ "pids": { "limit": 5 } })).runs(["/bin/guest", "fill", "50"]),
         devices(
@@ -288,6 +294,27 @@ fn limit_of_processes_is_in_force(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     // With itself they are five.
     Seen::new(&outcome, "few").printed("filled 4 EAGAIN")
+}
+
+fn limit_of_processes_is_a_share_of_the_machines_unless_the_bundle_says_more(
+    lab: &Lab,
+) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    let shares = Seen::new(&outcome, "share").facts("share");
+    let (own, all) = shares
+        .first()
+        .and_then(|share| share.split_once(" of "))
+        .context("no share")?;
+    let share = all.parse::<u64>()? * 15 / 100;
+    ensure!(own.parse() == Ok(share), "{shares:?}");
+    let shares = Seen::new(&outcome, "unlimited").facts("share");
+    ensure!(
+        shares
+            .first()
+            .is_some_and(|share| share.starts_with("max ")),
+        "{shares:?}"
+    );
+    Ok(())
 }
 
 fn limit_of_memory_ends_in_an_event_that_says_so(lab: &Lab) -> Result<()> {

@@ -72,7 +72,8 @@ impl Groups {
         }))
     }
 
-    /// Makes the group of the container `id`, with the limits that its bundle asks for in force.
+    /// Makes the group of the container `id`, with the limits that its bundle asks for in force, and [the default
+    /// one](Group::limit_processes) of processes.
     ///
     /// # Errors
     /// Those of [`Group::create`] and [`Group::apply`]. Then there is no group.
@@ -85,6 +86,8 @@ impl Groups {
     ) -> Result<Group, Fault> {
         let path = group_path(id, place).during(Op::Create, id)?;
         let group = Group::create(self.root.as_fd(), &path, resources)?;
+        // One that does without the controller does without the limit, too. What the bundle says comes after it.
+        let _ = group.limit_processes();
         match group.apply(resources) {
             Ok(()) => Ok(group),
             Err(fault) => {

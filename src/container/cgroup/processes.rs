@@ -4,13 +4,16 @@ use core::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom, openat, seek};
+use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom, openat, seek};
 use rustix::io::{Errno, read};
 
 use super::Group;
 use crate::error::{During, Fault, Op};
+use crate::parse::number::number;
 use crate::sys::clock;
 use crate::sys::fs::{self, each_entry, open_file, read_up_to};
+use crate::sys::path::path;
+use crate::text::Text;
 
 /// How long processes may take to stop. One that waits for a device cannot be stopped before that answers.
 const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,6 +28,22 @@ impl Group {
     /// `ENOENT` on older kernels.
     pub fn kill(&self) -> Result<(), Fault> {
         fs::write_file(self, "cgroup.kill", b"1")
+    }
+
+    /// Limits its processes and threads to the share of all that systemd's `DefaultTasksMax=` is too, so that one container leaves
+    /// some to the others and to PID 1.
+    pub(super) fn limit_processes(&self) -> Result<(), Fault> {
+        const PERCENT: u64 = 15;
+        let mut most = u64::MAX;
+        for limit in ["pid_max", "threads-max"] {
+            let mut buffer = [0; 32];
+            let file = path(format_args!("/proc/sys/kernel/{limit}")).during(Op::Open, limit)?;
+            let text = fs::read_file(CWD, &file, &mut buffer)?.trim_ascii();
+            let number = core::str::from_utf8(text).ok().and_then(number::<u64>);
+            most = most.min(number.unwrap_or(u64::MAX));
+        }
+        let share = Text::<24>::new(most.saturating_mul(PERCENT) / 100);
+        fs::write_file(self, "pids.max", share.as_str().as_bytes())
     }
 
     /// Whether the kernel killed a process in it for want of memory (`memory.events`).

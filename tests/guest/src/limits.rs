@@ -48,6 +48,28 @@ pub(crate) fn fill(most: usize) -> Result<()> {
     Ok(())
 }
 
+/// Lets nobody make a process until there is a line on standard input.
+pub(crate) fn starve() -> Result<()> {
+    const LIMIT: &str = "/proc/sys/kernel/threads-max";
+    let before = fs::read_to_string(LIMIT)?;
+    // The least that the kernel takes; its own threads are more.
+    fs::write(LIMIT, "20")?;
+    println!("starved");
+    std::io::stdin().read_line(&mut String::new())?;
+    Ok(fs::write(LIMIT, before)?)
+}
+
+/// Prints the limit of processes of its group, and what there is of them on the machine.
+pub(crate) fn share() -> Result<()> {
+    let read = |file: &str| -> Result<String> { Ok(fs::read_to_string(file)?.trim().to_owned()) };
+    let number = |file: &str| -> Result<u64> { Ok(read(file)?.parse()?) };
+    let limits = ["pid_max", "threads-max"].map(|name| format!("/proc/sys/kernel/{name}"));
+    let all = number(&limits[0])?.min(number(&limits[1])?);
+    let own = read(&format!("{GROUP}/pids.max"))?;
+    println!("share {own} of {all}");
+    Ok(())
+}
+
 /// Uses more memory than it may.
 pub(crate) fn devour(mib: usize) -> Result<()> {
     let memory = vec![1u8; mib << 20];

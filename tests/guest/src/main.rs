@@ -132,6 +132,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         }
         ["mountat"] => mountat::check()?,
         ["limits", files @ ..] => limits::show(files)?,
+        ["starve"] => limits::starve()?,
+        ["share"] => limits::share()?,
         ["fill", most] => limits::fill(most.parse()?)?,
         ["devour", mib] => limits::devour(mib.parse()?)?,
         ["try-devices", devices @ ..] => limits::try_devices(devices)?,
