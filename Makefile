@@ -39,7 +39,7 @@ qemu-test: setup init guest ## run the command's tests and boot all virtual mach
 	$(CARGO) test -p berth-tests --test vm -- $(ARGS)
 
 qemu-matrix: setup init guest ## boot those of the matrix on the kernels 6.1, 6.12 and 7
-	BERTH_TEST_KERNELS=$(MATRIX) $(CARGO) test -p berth-tests --test vm -- $(ARGS)
+	BERTH_TEST_KERNELS=$(MATRIX) BERTH_TEST_CONTAINERS=1000 $(CARGO) test -p berth-tests --test vm -- $(ARGS)
 
 bench: setup init guest ## count instructions, beside a C program that does the same: `target/bench.md`
 	$(CARGO) bench --profile dev -p berth-tests --bench boot

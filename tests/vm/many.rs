@@ -1,11 +1,12 @@
-//! A thousand containers in one boot, and all that PID 1 takes besides: nothing of them is left, on the machine and in PID 1.
+//! Hundreds of containers in one boot, and all that PID 1 takes besides: nothing of them is left, on the machine and in PID 1.
 //!
 //! PID 1 itself starts what is in its directory of bundles, and that is 64 at most; all others are started by the command, whose
 //! orphans PID 1 inherits and collects.
 
 use std::collections::BTreeMap;
-use std::fs;
+
 use std::time::Duration;
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::Compression;
@@ -19,12 +20,15 @@ use uuid::Uuid;
 use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
-    once thousand_containers_of_the_command_leave_nothing_behind,
+    everywhere hundreds_of_containers_of_the_command_leave_nothing_behind,
     once every_bundle_that_pid_1_takes_leaves_nothing_behind,
 ];
 
-/// By the command.
-const COUNT: usize = 1000;
+/// By the command. What one of them leaves behind is seen in 250 of them; the matrix has four times as many.
+const COUNT: usize = 250;
+
+/// Says another number of them.
+const COUNT_VARIABLE: &str = "BERTH_TEST_CONTAINERS";
 
 /// Of each kind, by PID 1: with the one that counts, nearly all that it takes.
 const EACH: usize = 9;
@@ -32,8 +36,15 @@ const EACH: usize = 9;
 /// An emulated machine runs three or four containers a second.
 const DEADLINE: Duration = Duration::from_secs(900);
 
-static MANY: Shared = Shared::new(|lab| boot(lab, "many", EACH, COUNT));
+static MANY: Shared = Shared::new(|lab| boot(lab, "many", EACH, count()?));
 static FEW: Shared = Shared::new(|lab| boot(lab, "few", 1, 0));
+
+fn count() -> Result<usize> {
+    match env::var(COUNT_VARIABLE) {
+        Ok(count) => count.parse().context(COUNT_VARIABLE),
+        Err(_) => Ok(COUNT),
+    }
+}
 
 fn image() -> Result<DiskImage> {
     let tree = ["dev", "proc", "sys", "tmp"].into_iter();
@@ -129,11 +140,11 @@ fn account(outcome: &Outcome, when: &str) -> Result<BTreeMap<String, u64>> {
     Ok(found)
 }
 
-fn thousand_containers_of_the_command_leave_nothing_behind(lab: &Lab) -> Result<()> {
+fn hundreds_of_containers_of_the_command_leave_nothing_behind(lab: &Lab) -> Result<()> {
     let outcome = MANY.outcome(lab)?;
     outcome.assert_ended(Ended::PowerOff)?;
     let driver = Seen::new(&outcome, "driver");
-    driver.printed(&format!("many {COUNT} were run"))?;
+    driver.printed(&format!("many {} were run", count()?))?;
     driver.exited(0)?;
     let (before, after) = (account(&outcome, "before")?, account(&outcome, "after")?);
     ensure!(before == after, "before {before:#?}\nafter {after:#?}");
