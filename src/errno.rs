@@ -95,6 +95,7 @@ const NAMES: &[(i32, &str)] = &[
     (74, "EBADMSG"),
     (75, "EOVERFLOW"),
     (80, "ELIBBAD"),
+    (84, "EILSEQ"),
     (87, "EUSERS"),
     (90, "EMSGSIZE"),
     (95, "EOPNOTSUPP"),
@@ -102,6 +103,7 @@ const NAMES: &[(i32, &str)] = &[
     (98, "EADDRINUSE"),
     (104, "ECONNRESET"),
     (105, "ENOBUFS"),
+    (107, "ENOTCONN"),
     (110, "ETIMEDOUT"),
     (111, "ECONNREFUSED"),
     (116, "ESTALE"),
@@ -116,14 +118,93 @@ const NAMES: &[(i32, &str)] = &[
     (133, "EHWPOISON"),
 ];
 
+/// What the C library says for an error number (strerror(3)), in lower case as Go has it: engines and test suites look for these
+/// words. None for an error that no command meets.
+pub fn words(errno: Errno) -> Option<&'static str> {
+    let number = errno.raw_os_error();
+    WORDS
+        .binary_search_by_key(&number, |row| row.0)
+        .ok()
+        .and_then(|at| WORDS.get(at))
+        .map(|row| row.1)
+}
+
+/// Ordered by number.
+const WORDS: &[(i32, &str)] = &[
+    (1, "operation not permitted"),
+    (2, "no such file or directory"),
+    (3, "no such process"),
+    (4, "interrupted system call"),
+    (5, "input/output error"),
+    (6, "no such device or address"),
+    (7, "argument list too long"),
+    (8, "exec format error"),
+    (9, "bad file descriptor"),
+    (10, "no child processes"),
+    (11, "resource temporarily unavailable"),
+    (12, "cannot allocate memory"),
+    (13, "permission denied"),
+    (15, "block device required"),
+    (16, "device or resource busy"),
+    (17, "file exists"),
+    (18, "invalid cross-device link"),
+    (19, "no such device"),
+    (20, "not a directory"),
+    (21, "is a directory"),
+    (22, "invalid argument"),
+    (23, "too many open files in system"),
+    (24, "too many open files"),
+    (25, "inappropriate ioctl for device"),
+    (26, "text file busy"),
+    (27, "file too large"),
+    (28, "no space left on device"),
+    (30, "read-only file system"),
+    (31, "too many links"),
+    (32, "broken pipe"),
+    (34, "numerical result out of range"),
+    (36, "file name too long"),
+    (38, "function not implemented"),
+    (39, "directory not empty"),
+    (40, "too many levels of symbolic links"),
+    (61, "no data available"),
+    (74, "bad message"),
+    (75, "value too large for defined data type"),
+    (84, "invalid or incomplete multibyte or wide character"),
+    (87, "too many users"),
+    (90, "message too long"),
+    (95, "operation not supported"),
+    (97, "address family not supported by protocol"),
+    (98, "address already in use"),
+    (104, "connection reset by peer"),
+    (105, "no buffer space available"),
+    (107, "transport endpoint is not connected"),
+    (110, "connection timed out"),
+    (111, "connection refused"),
+    (117, "structure needs cleaning"),
+    (123, "no medium found"),
+    (125, "operation canceled"),
+];
+
 #[cfg(test)]
 mod tests {
-    use super::{NAMES, Name};
+    use super::{NAMES, Name, WORDS, words};
     use rustix::io::Errno;
 
     #[test]
     fn the_table_is_ordered_as_its_search_needs() {
         assert!(NAMES.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(WORDS.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn words_are_those_of_the_c_library() {
+        for (number, words) in WORDS {
+            let theirs = std::io::Error::from_raw_os_error(*number).to_string();
+            let theirs = theirs.to_lowercase();
+            assert!(theirs.starts_with(words), "{words}: {theirs}");
+        }
+        assert_eq!(words(Errno::ACCESS), Some("permission denied"));
+        assert_eq!(words(Errno::from_raw_os_error(400)), None);
     }
 
     #[test]

@@ -35,6 +35,9 @@ const PATIENCE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
+/// Why it cannot be deleted.
+const NOT_STOPPED: &str = "cannot delete container that is not stopped";
+
 fn run(call: &Call<'_>) -> Result<u8, Told> {
     let (id, force) = (call.id()?, call.given.has(&FORCE));
     let found = Directory::find(call, id)?;
@@ -49,7 +52,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     if let Some(record) = &record {
         let status = directory.status(record).tell(call, Code::State)?;
         if !force && status != Status::Stopped {
-            return Err(call.wrong_status(Op::Remove, id, status));
+            return Err(call.wrong_status(Op::Remove, id, status, NOT_STOPPED));
         }
         kill(record, id).tell(call, Code::Control)?;
     }
@@ -61,7 +64,9 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     };
     match flock(&directory, lock) {
         Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => return Err(call.wrong_status(Op::Remove, id, Status::Creating)),
+        Err(Errno::WOULDBLOCK) => {
+            return Err(call.wrong_status(Op::Remove, id, Status::Creating, NOT_STOPPED));
+        }
         Err(errno) => {
             return Err(errno).during(Op::Remove, id).tell(call, Code::State);
         }

@@ -83,6 +83,9 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     run,
 };
 
+/// Why nothing can be executed in a container that is frozen.
+const PAUSED: &str = "cannot exec in a paused container (use --ignore-paused to override)";
+
 fn run(call: &Call<'_>) -> Result<u8, Told> {
     let id = call.id()?;
     call.seal()?;
@@ -92,7 +95,11 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     let status = directory.status(&record).tell(call, Code::State)?;
     let first = record.process().tell(call, Code::Control)?;
     let (Status::Running, Some(first)) = (status, first) else {
-        return Err(call.wrong_status(Op::Exec, id, status));
+        let known = match status {
+            Status::Paused => PAUSED,
+            _ => "",
+        };
+        return Err(call.wrong_status(Op::Exec, id, status, known));
     };
     let mut of_container = Buffer::new();
     let of_container = directory

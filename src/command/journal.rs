@@ -8,10 +8,10 @@ use core::fmt;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::Errno;
 
 use super::output::write_all;
 use super::time::Time;
+use crate::errno;
 use crate::error::{During, Error, Fault, Op};
 use crate::hint::hint;
 use crate::sys::console;
@@ -19,14 +19,6 @@ use crate::text::{Json, Text};
 
 /// Room for one record, in bytes.
 const RECORD: usize = 2048;
-
-/// Engines tell some failures by the words of the C library, in the log or on standard error; where the kernel has said nothing they
-/// are the detail.
-const WORDS: [(Errno, &str); 3] = [
-    (Errno::NOENT, "no such file or directory"),
-    (Errno::ACCESS, "permission denied"),
-    (Errno::PERM, "operation not permitted"),
-];
 
 /// Where records go.
 #[derive(Default)]
@@ -73,13 +65,14 @@ impl Journal {
     /// The end of the command `name`.
     #[inline(never)]
     pub(super) fn fail(&self, name: &str, error: &Error) {
-        let words = WORDS
-            .iter()
-            .find(|(errno, _)| error.errno == Some(*errno))
-            .filter(|_| error.detail.is_empty());
-        let error = &words.map_or(*error, |(_, words)| error.with_detail(words));
         let hint = hint(error);
-        complain(&format_args!("{name}: {error}\n  {hint}"));
+        // Engines know some failures by the words of the C library, in the log or on standard error.
+        let error = &match error.errno.and_then(errno::words) {
+            Some(words) if error.detail.is_empty() => error.with_detail(words),
+            Some(words) => error.with_detail(format_args!("{words}: {}", error.detail)),
+            None => *error,
+        };
+        complain(&format_args!("error: {name}: {error}\n  {hint}"));
         self.record("error", &format_args!("{name}: {error}; {hint}"));
     }
 

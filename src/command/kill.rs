@@ -5,7 +5,7 @@ use super::{Call, Subcommand, Tell, Told, group, signals};
 use crate::container::Status;
 use crate::error::{Code, During, Op};
 use crate::parse::arguments::Opt;
-use crate::sys::signal;
+use crate::sys::{fs, signal};
 use crate::text::Quoted;
 
 const ALL: Opt = Opt {
@@ -33,13 +33,18 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
             .ok_or_else(|| call.usage(format_args!("there is no signal {}", Quoted(text))))?,
     };
     let record = Directory::open(call, id)?.record(call)?;
+    let stopped = || call.wrong_status(Op::Signal, id, Status::Stopped, "");
+    let process = record.process().tell(call, Code::Control)?;
     if call.given.has(&ALL) {
+        // What its first process has left behind may be there still.
+        if process.is_none() && !fs::is_directory(&record.cgroup) {
+            return Err(stopped());
+        }
         let group = group::of(call, &record, id)?;
         group::signal_all(&group, signal).tell(call, Code::Control)?;
         return Ok(0);
     }
-    let process = record.process().tell(call, Code::Control)?;
-    let process = process.ok_or_else(|| call.wrong_status(Op::Signal, id, Status::Stopped))?;
+    let process = process.ok_or_else(stopped)?;
     process
         .signal(signal)
         .during(Op::Signal, id)

@@ -1,23 +1,23 @@
-//! `list` and `ps`: which containers there are, and which processes they have.
+//! `list`: which containers there are.
 
 use core::fmt::Write as _;
 
 use super::output::Output;
 use super::state::{self, Directory};
-use super::{Call, QUIET, Subcommand, Tell, Told, group};
+use super::{Call, QUIET, Subcommand, Tell, Told};
 use crate::error::Code;
 use crate::parse::arguments::Opt;
 use crate::parse::config::SPECIFICATION;
 use crate::text::{Json, Quoted};
 
-const FORMAT: Opt = Opt {
+pub(super) const FORMAT: Opt = Opt {
     long: "format",
     short: Some('f'),
     value: Some("table|json"),
     about: "how it is printed; table",
 };
 
-pub(super) const LIST: Subcommand = Subcommand {
+pub(super) const COMMAND: Subcommand = Subcommand {
     name: "list",
     operands: "",
     count: (0, 0),
@@ -27,17 +27,7 @@ pub(super) const LIST: Subcommand = Subcommand {
     run: list,
 };
 
-pub(super) const PS: Subcommand = Subcommand {
-    name: "ps",
-    operands: "ID",
-    count: (1, 1),
-    raw_from: usize::MAX,
-    options: &[&FORMAT],
-    about: "print the processes of a container, by the numbers they have here",
-    run: processes,
-};
-
-fn is_json(call: &Call<'_>) -> Result<bool, Told> {
+pub(super) fn is_json(call: &Call<'_>) -> Result<bool, Told> {
     match call.given.value(&FORMAT) {
         None | Some("table") => Ok(false),
         Some("json") => Ok(true),
@@ -87,24 +77,5 @@ fn list(call: &Call<'_>) -> Result<u8, Told> {
     if is_json && !is_quiet {
         let _ = writeln!(output, "{}]", if separator == '[' { "[" } else { "" });
     }
-    output.finish(call).map(|()| 0)
-}
-
-fn processes(call: &Call<'_>) -> Result<u8, Told> {
-    let (id, is_json) = (call.id()?, is_json(call)?);
-    let record = Directory::open(call, id)?.record(call)?;
-    let group = group::of(call, &record, id)?;
-    let mut output = Output::new();
-    let mut is_first = true;
-    let _ = output.write_str(if is_json { "[" } else { "PID\n" });
-    let visited = group.each_process(&mut |pid| {
-        let _ = match (is_json, core::mem::take(&mut is_first)) {
-            (true, true) => write!(output, "{pid}"),
-            (true, false) => write!(output, ",{pid}"),
-            (false, _) => writeln!(output, "{pid}"),
-        };
-    });
-    visited.tell(call, Code::Control)?;
-    let _ = output.write_str(if is_json { "]\n" } else { "" });
     output.finish(call).map(|()| 0)
 }

@@ -47,6 +47,7 @@ mod limits;
 mod list;
 mod output;
 mod pause;
+mod ps;
 mod relay;
 mod run;
 mod show;
@@ -87,8 +88,8 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     show::COMMAND,
     kill::COMMAND,
     delete::COMMAND,
-    list::LIST,
-    list::PS,
+    list::COMMAND,
+    ps::COMMAND,
     pause::PAUSE,
     pause::RESUME,
     update::COMMAND,
@@ -268,9 +269,15 @@ impl<'a> Call<'a> {
         self.found(Code::Usage, Op::Parse, &"the command line", &detail)
     }
 
-    /// Tells that the container is not in a state in which this can be done.
-    fn wrong_status(&self, op: Op, id: &str, status: Status) -> Told {
-        let detail = format_args!("it is {}", status.name());
+    /// Tells that the container is not in a state in which this can be done; in words that engines know, which are `known` for one
+    /// that has not stopped.
+    fn wrong_status(&self, op: Op, id: &str, status: Status, known: &str) -> Told {
+        let (known, separator) = match (status, known) {
+            (Status::Stopped, _) => ("container not running", ": "),
+            (_, "") => ("", ""),
+            _ => (known, ": "),
+        };
+        let detail = format_args!("{known}{separator}it is {}", status.name());
         self.found(Code::WrongStatus, op, &id, &detail)
     }
 

@@ -31,12 +31,15 @@ fn freeze(call: &Call<'_>, frozen: bool) -> Result<u8, Told> {
     let record = directory.record(call)?;
     let group = group::of(call, &record, id)?;
     let status = directory.status(&record).tell(call, Code::State)?;
-    let is_fitting = match frozen {
-        true => matches!(status, Status::Created | Status::Running),
-        false => status == Status::Paused,
+    let (is_fitting, known) = match frozen {
+        true => (
+            matches!(status, Status::Created | Status::Running),
+            "container not running or created",
+        ),
+        false => (status == Status::Paused, "container not paused"),
     };
     if !is_fitting {
-        return Err(call.wrong_status(Op::Signal, id, status));
+        return Err(call.wrong_status(Op::Signal, id, status, known));
     }
     let changed = match frozen {
         true => group.freeze(),

@@ -27,6 +27,9 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     run,
 };
 
+/// Why a container cannot be started that has not stopped.
+const RUNNING: &str = "cannot start an already running container";
+
 fn run(call: &Call<'_>) -> Result<u8, Told> {
     let id = call.id()?;
     let directory = Directory::open(call, id)?;
@@ -43,10 +46,10 @@ pub(super) fn go(call: &Call<'_>, directory: &Directory, record: &Record) -> Res
     let status = directory.status(record).tell(call, Code::State)?;
     let process = record.process().tell(call, Code::Control)?;
     let (Status::Created, Some(process)) = (status, process) else {
-        return Err(call.wrong_status(Op::Exec, id, status));
+        return Err(call.wrong_status(Op::Exec, id, status, RUNNING));
     };
     let claimed = claim(directory).tell(call, Code::State)?;
-    let fifo = claimed.ok_or_else(|| call.wrong_status(Op::Exec, id, Status::Running))?;
+    let fifo = claimed.ok_or_else(|| call.wrong_status(Op::Exec, id, Status::Running, RUNNING))?;
     release(&fifo, &process, record.pid).map_err(|why| call.fail(&setup_error(id, why)))?;
     later::run(call, directory, record, HookKind::Poststart);
     Ok(())

@@ -148,7 +148,8 @@ impl Directory {
                 Claim::Ours(directory) => return Ok(directory),
                 Claim::Again => {}
                 Claim::Taken(status) => {
-                    return Err(call.found(Code::InUse, Op::Create, &id, &status));
+                    let detail = format_args!("container with given ID already exists: {status}");
+                    return Err(call.found(Code::InUse, Op::Create, &id, &detail));
                 }
             }
         }
@@ -198,7 +199,7 @@ impl Directory {
 
     /// Tells that there is none.
     pub(super) fn missing(call: &Call<'_>, id: &str) -> Told {
-        let detail = format_args!("nothing of it in {}", call.root);
+        let detail = format_args!("container does not exist: nothing of it in {}", call.root);
         call.found(Code::NoContainer, Op::Open, &id, &detail)
     }
 

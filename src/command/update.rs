@@ -46,7 +46,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         .map_err(|error| call.fail(&refusal(path, &error)))?;
     let status = directory.status(&record).tell(call, Code::State)?;
     if status == Status::Stopped {
-        return Err(call.wrong_status(Op::Configure, id, status));
+        return Err(call.wrong_status(Op::Configure, id, status, ""));
     }
     let group = group::of(call, &record, id)?;
     Group::enable(&record.cgroup, &resources)

@@ -14,6 +14,9 @@ use crate::sys::strings::Strings;
 /// Where programs are looked for without a `PATH` in `process.env`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What follows the name of a program that was looked for.
+pub(super) const IN_PATH: &str = " in PATH";
+
 /// The permissions to execute, in `st_mode`.
 const ANY_EXECUTE: u32 = 0o111;
 
@@ -90,7 +93,7 @@ impl Program {
                 other => return other.during(Op::Exec, name),
             }
         }
-        Err(errno).during(Op::Exec, format_args!("{name} in PATH"))
+        Err(errno).during(Op::Exec, format_args!("{name}{IN_PATH}"))
     }
 
     fn try_path(&self, path: &str) -> Errno {

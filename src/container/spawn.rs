@@ -10,6 +10,7 @@ use super::bundle::Id;
 use super::cgroup::{Group, Groups};
 use super::control::Birth;
 use super::hooks;
+use super::program::IN_PATH;
 use super::start::{Place, Request, Streams, start};
 use super::state::{State, Status};
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
@@ -319,5 +320,12 @@ pub fn setup_error(id: &str, why: Why) -> Error {
     };
     let mut error = fault.at(Stage::Containers, code);
     error.subject = Text::new(format_args!("{} for {id}", fault.subject));
+    if fault.op == Op::Exec
+        && fault.errno == Errno::NOENT
+        && fault.subject.as_str().ends_with(IN_PATH)
+    {
+        // Engines look for these words.
+        error.detail = Text::new("executable file not found in $PATH");
+    }
     error
 }

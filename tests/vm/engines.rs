@@ -29,6 +29,8 @@ quiet() { "$@" >/dev/null; }
 step() { "$@"; echo "status $?"; }
 step podman run --rm --network none --hostname inside --rootfs /box /bin/sh -c 'hostname; id -u; exit 7'
 step podman run --network none --rootfs /box /bin/nothing 2>/dev/null
+step podman run --network none --rootfs /box nothing 2>&1 | grep -o 'executable file not found in $PATH'
+for program in nothing /etc; do step quiet podman run --network none --rootfs /box $program 2>/dev/null; done
 step quiet podman run --detach --name two --memory 64m --pids-limit 50 --network none --rootfs /box /bin/sh -c 'trap "exit 3" TERM; sleep 1000 & wait'
 step podman exec two /bin/cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max
 step podman exec two /bin/sh -c 'exit 9'
@@ -64,6 +66,9 @@ const PODMAN_SAYS: &[&str] = &[
     "0",
     "status 7",
     "status 127",
+    "executable file not found in $PATH",
+    "status 127",
+    "status 126",
     "status 0",
     "67108864",
     "50",

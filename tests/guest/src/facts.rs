@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{IsTerminal, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::process::ExitCode;
 use std::{env, io};
 
 use anyhow::Result;
@@ -47,6 +48,22 @@ pub(crate) fn tell(words: &[&str]) -> Result<()> {
     devices()?;
     println!("root {}", writable("/.written"));
     Ok(())
+}
+
+/// Prints what `ps` would with these options: but for two that a test has, the options and all processes.
+pub(crate) fn processes(options: &[&str]) -> Result<ExitCode> {
+    match options {
+        ["--nonsense"] => return Ok(ExitCode::from(1)),
+        ["without"] => println!("COMMAND"),
+        _ => println!("OPTIONS PID {}", options.join(" ")),
+    }
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            println!("of {} guest", name.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the namespaces of the process `pid`, by their inodes.

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
     let result = match arguments.first() {
         Some(name) if name == prepare::NAME => prepare::run(&words),
+        Some(name) if name == "ps" => facts::processes(&words),
         _ => run(&words),
     };
     match result {

@@ -169,7 +169,7 @@ fn agent_is_told_when_a_container_is_started(lab: &Lab) -> Result<()> {
     lab.ok(&["delete", "one"])?;
     lab.leaves(&["create", "--bundle", "b", "one"])?;
     drop(agent.accept()?);
-    let says = ["write to the agent of linux.seccomp for one: EPIPE  [B053]"];
+    let says = ["write to the agent of linux.seccomp for one: EPIPE: broken pipe  [B053]"];
     lab.fails(&["start", "one"], 125, &says)?;
     ensure!(lab.status("one")? == "stopped");
     Ok(())
@@ -210,7 +210,7 @@ fn agent_is_told_of_each_process_that_comes_in(lab: &Lab) -> Result<()> {
     drop(agent);
     let says = [
         "open socket for the agent at",
-        "for one: ECONNREFUSED  [B053]",
+        "for one: ECONNREFUSED: connection refused  [B053]",
     ];
     lab.fails(&["exec", "one", "/bin/guest", "exit", "0"], 125, &says)?;
     ensure!(lab.status("one")? == "running");
@@ -245,7 +245,7 @@ fn agent_answers_whether_a_program_is_executed(lab: &Lab) -> Result<()> {
     let errors = String::from_utf8(output.stderr)?;
     ensure!(
         output.status.code() == Some(126)
-            && errors.contains("execute /bin/guest for one: ENOMEDIUM  [B054]"),
+            && errors.contains("execute /bin/guest for one: ENOMEDIUM: no medium found  [B054]"),
         "{errors}"
     );
     ensure!(lab.ok(&["list", "-q"])?.is_empty(), "something is left");
@@ -263,7 +263,10 @@ fn agent_that_goes_leaves_calls_that_do_not_exist(lab: &Lab) -> Result<()> {
     let running = Running::start(&mut lab.command(["run", "--bundle", "b", "two"]))?;
     drop(agent.hear()?);
     let errors = String::from_utf8(running.output()?.stderr)?;
-    ensure!(errors.contains("for two: ENOSYS  [B054]"), "{errors}");
+    ensure!(
+        errors.contains("for two: ENOSYS: function not implemented  [B054]"),
+        "{errors}"
+    );
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
@@ -28,6 +29,7 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing killed_run_does_not_block_the_next,
     Nothing container_that_is_not_there_is_named,
     Group processes_are_listed_and_frozen,
+    Group options_behind_the_id_are_those_of_ps,
     Group signal_to_all_reaches_every_process,
     Group deleted_container_leaves_no_group,
     Group group_that_is_gone_is_named_and_no_obstacle,
@@ -47,11 +49,20 @@ fn container_goes_from_created_to_stopped(lab: &Lab) -> Result<()> {
     )?;
     lab.ok(&["start", "one"])?;
     ensure!(lab.status("one")? == "running");
-    lab.fails(&["start", "one"], 125, &["it is running", "[B073]"])?;
+    let says = ["cannot start an already running container", "[B073]"];
+    lab.fails(&["start", "one"], 125, &says)?;
     lab.ok(&["kill", "one", "KILL"])?;
     process.wait()?;
     ensure!(lab.status("one")? == "stopped");
-    lab.fails(&["kill", "one"], 125, &["it is stopped", "[B073]"])?;
+    // containerd takes it for one that has ended.
+    let says = ["container not running: it is stopped", "[B073]"];
+    for words in [
+        &["kill", "one"][..],
+        &["exec", "one", "x"],
+        &["pause", "one"],
+    ] {
+        lab.fails(words, 125, &says)?;
+    }
     lab.ok(&["delete", "one"])?;
     lab.fails(&["state", "one"], 125, &["[B072]"])?;
     ensure!(fs::read_dir(lab.root())?.count() == 0, "something is left");
@@ -170,7 +181,10 @@ fn id_that_is_in_use_is_refused(lab: &Lab) -> Result<()> {
         lab.fails(
             &[command, "--bundle", "b", "one"],
             125,
-            &["create one", "[B071]"],
+            &[
+                "create one: container with given ID already exists",
+                "[B071]",
+            ],
         )?;
     }
     ensure!(
@@ -268,15 +282,20 @@ fn program_that_is_missing_is_told_by_create(lab: &Lab) -> Result<()> {
             "/bin/guest/x",
             "/bin",
             126,
-            "execute /bin/guest/x for one: ENOTDIR",
+            "execute /bin/guest/x for one: ENOTDIR: not a directory",
         ),
         (
             "nothing",
             "/bin:/etc",
             127,
-            "execute nothing in PATH for one: ENOENT: no such file or directory  [B054]",
+            "execute nothing in PATH for one: ENOENT: no such file or directory: executable file not found in $PATH  [B054]",
         ),
-        ("/etc", "/bin", 126, "execute /etc for one: EACCES"),
+        (
+            "/etc",
+            "/bin",
+            126,
+            "execute /etc for one: EACCES: permission denied",
+        ),
         (
             "/etc/plain",
             "/bin",
@@ -287,7 +306,7 @@ fn program_that_is_missing_is_told_by_create(lab: &Lab) -> Result<()> {
             "plain",
             "/bin:/etc",
             126,
-            "execute plain in PATH for one: EACCES",
+            "execute plain in PATH for one: EACCES: permission denied",
         ),
     ] {
         let bundle = lab.bundle_with("b", &[], |config| {
@@ -365,7 +384,12 @@ fn container_that_is_not_there_is_named(lab: &Lab) -> Result<()> {
         &["ps", "none"],
         &["pause", "none"],
     ] {
-        lab.fails(words, 125, &["open none", "[B072]"])?;
+        let says = [
+            "berth: error: ",
+            "open none: container does not exist",
+            "[B072]",
+        ];
+        lab.fails(words, 125, &says)?;
     }
     lab.ok(&["delete", "--force", "none"]).map(drop)
 }
@@ -376,7 +400,11 @@ fn processes_are_listed_and_frozen(lab: &Lab) -> Result<()> {
     let pid = lab.state("one")?["pid"].clone();
     ensure!(lab.ok(&["ps", "--format", "json", "one"])? == format!("[{pid}]\n"));
     ensure!(lab.ok(&["ps", "one"])? == format!("PID\n{pid}\n"));
-    lab.fails(&["resume", "one"], 125, &["it is running", "[B073]"])?;
+    lab.fails(
+        &["resume", "one"],
+        125,
+        &["container not paused: it is running", "[B073]"],
+    )?;
     lab.ok(&["pause", "one"])?;
     ensure!(lab.status("one")? == "paused");
     lab.fails(&["pause", "one"], 125, &["it is paused", "[B073]"])?;
@@ -390,6 +418,40 @@ fn processes_are_listed_and_frozen(lab: &Lab) -> Result<()> {
     lab.ok(&["pause", "one"])?;
     // One that is frozen can be killed all the same.
     lab.ok(&["delete", "--force", "one"]).map(drop)
+}
+
+/// The host's `ps` is a link to the guest program here, which prints the same columns on every machine.
+fn options_behind_the_id_are_those_of_ps(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["run", "-d", "--bundle", "b", "one"])?;
+    let pid = lab.state("one")?["pid"].to_string();
+    symlink(std::env::current_exe()?, lab.directory.join("ps"))?;
+    let ps = |options: &[&str]| {
+        let mut command = lab.command([&["ps", "one"][..], options].concat());
+        command.env("PATH", &lab.directory).output()
+    };
+    for options in [&["aux"][..], &["-ef", "--format", "json"]] {
+        let shown = String::from_utf8(ps(options)?.stdout)?;
+        let lines: Vec<_> = shown.lines().collect();
+        let title = format!("OPTIONS PID {}", options.join(" "));
+        ensure!(lines == [title, format!("of {pid} guest")], "{shown}");
+    }
+    for (options, says) in [
+        ("without", "it has no column PID"),
+        ("--nonsense", "execute ps: it ended with status 1"),
+    ] {
+        let output = ps(&[options])?;
+        let errors = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(125) && output.stdout.is_empty());
+        ensure!(
+            errors.contains(says) && errors.contains("[B075]"),
+            "{errors}"
+        );
+    }
+    fs::remove_file(lab.directory.join("ps"))?;
+    let errors = String::from_utf8(ps(&["aux"])?.stderr)?;
+    ensure!(errors.contains("execute ps in PATH: ENOENT"), "{errors}");
+    Ok(())
 }
 
 fn signal_to_all_reaches_every_process(lab: &Lab) -> Result<()> {
@@ -439,6 +501,9 @@ fn group_that_is_gone_is_named_and_no_obstacle(lab: &Lab) -> Result<()> {
     process.wait()?;
     fs::remove_dir(format!("{GROUPS}/berth/one"))?;
     lab.fails(&["ps", "one"], 125, &["berth/one: ENOENT", "[B075]"])?;
+    // Nothing of it is left, and nobody to be signalled.
+    let words = ["kill", "--all", "one", "KILL"];
+    lab.fails(&words, 125, &["container not running", "[B073]"])?;
     lab.ok(&["delete", "one"]).map(drop)
 }
 
