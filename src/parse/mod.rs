@@ -30,7 +30,7 @@
 //!
 //! [`device_policy`] goes the other way, from a bundle's rules to a program for the kernel.
 //! [`read_at`] is what the readers of disks read from, [`checksum`] what formats are protected by. [`nearest`] finds the word
-//! that a mistyped one was meant to be, [`near_miss`] the device, for messages.
+//! that a mistyped one was meant to be, [`near_miss`] the device, for messages. [`device_order`] says which device comes first.
 //!
 //! What the command line *means* is one floor up, in [`crate::plan`].
 
@@ -45,6 +45,7 @@ pub mod cmdline;
 pub mod config;
 pub mod cpio;
 pub mod device;
+pub mod device_order;
 pub mod device_policy;
 pub mod executable;
 pub mod json;

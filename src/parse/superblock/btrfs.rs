@@ -19,6 +19,7 @@ const UUID: Range<usize> = 32..48;
 const PLACE: Range<usize> = 48..56;
 const MAGIC: Range<usize> = 64..72;
 const LOG_ROOT: Range<usize> = 96..104;
+const DEVICES: Range<usize> = 0x88..0x90;
 const SECTOR_SIZE: Range<usize> = 0x90..0x94;
 const CHECKSUM_TYPE: Range<usize> = 0xc4..0xc6;
 const LABEL: Range<usize> = 0x12b..0x22b;
@@ -43,6 +44,7 @@ pub(super) fn probe(window: &[u8]) -> Option<Content> {
     let uuid = Uuid::full(array(block, UUID)?);
     let label = Label::terminated(block.get(LABEL)?);
     let mut found = Content::filesystem("btrfs", uuid, label);
+    found.devices = le64(block, DEVICES)?;
     if le64(block, LOG_ROOT)? != 0 {
         found.state = State::NeedsRecovery;
     }

@@ -15,17 +15,23 @@
 //! 3. *Other contents of the first sectors*: LUKS, LVM, swap, a hash tree. mke2fs leaves the mark of an older swap.
 //! 4. *ISO 9660*, at 32 KiB: an image may begin with a partition table, which is nothing that could be mounted.
 //! 5. *Partition tables.* What partitions do not cover keeps what was there before, an old btrfs for one.
-//! 6. *btrfs*, at 64 KiB: mke2fs leaves an old one. And then nothing: all zero, or unknown.
+//! 6. *btrfs*, at 64 KiB. And then nothing: all zero, or unknown.
+//!
+//! # Two at once
+//!
+//! What makes a filesystem removes what was there before. Where two of these are still found, one is left from something else, and
+//! nobody but the owner knows which: the order above says what is told first, and [`Content::also`] that there is another. An image
+//! without gaps (squashfs, erofs) may hold anything inside.
 //!
 //! # How much is read
 //!
-//! The first [`EARLY`] bytes, which hold the superblocks of most formats; the kernel needs them for the mount too. Only where they do
-//! not decide it, the rest of a window that holds those of all formats but RAID's; of a disk with partitions, the volume descriptor. [`Depth`] says whether more is worth it.
+//! The first [`EARLY`] bytes, which hold the superblocks of most formats; the kernel needs them for the mount too. Where something is
+//! recognised in them, the two superblocks that lie further back; else the rest of a window that holds those of all formats but
+//! RAID's; of a disk with partitions, the volume descriptor. [`Depth`] says whether more is worth it.
 //!
 //! The offsets are written as named ranges, as the formats' specifications have them in tables.
 
 use core::fmt;
-use core::ops::Range;
 
 use super::bytes;
 use super::partition;
@@ -76,6 +82,21 @@ pub struct Content {
     /// How many bytes from the start of the device it takes, of the formats that tell and of which images are made: squashfs,
     /// erofs, ext.
     pub size: Option<u64>,
+    /// On how many devices it lies: more than one for btrfs only.
+    pub devices: u64,
+    /// What else is recognised there. It is not known then which of the two counts.
+    pub also: Option<Other>,
+}
+
+/// The second of two things that are recognised on one device, with its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// What it is.
+    pub kind: Kind,
+    /// What `UUID=` asks for.
+    pub uuid: Option<Uuid>,
+    /// What `LABEL=` asks for.
+    pub label: Option<Label>,
 }
 
 /// What a device holds.
@@ -131,6 +152,19 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What is on a device, in words: one thing, or the two that were recognised.
+pub struct Signatures(pub Kind, pub Option<Kind>);
+
+impl fmt::Display for Signatures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)?;
+        match self.1 {
+            Some(kind) => write!(f, ", and also {kind}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// How a filesystem was left by its last user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -150,7 +184,7 @@ pub struct Label(heapless::Vec<u8, LABEL_MAX>);
 type Probe = fn(&[u8]) -> Option<Content>;
 
 /// What [`EARLY`] bytes are enough for, usually: most devices are known by them, and the rest need not be read.
-const EARLY_PROBES: [Probe; 11] = [
+const EARLY_PROBES: [Probe; 12] = [
     xfs::probe,
     squashfs::probe,
     exfat::probe,
@@ -162,17 +196,17 @@ const EARLY_PROBES: [Probe; 11] = [
     containers::luks,
     containers::verity_tree,
     containers::lvm,
+    containers::swap,
 ];
 
 /// How many bytes those look at, in bytes; what needs more of some format is found with the whole window.
 const EARLY: usize = 8 * 1024;
 
-/// The place of ISO 9660's descriptor behind those.
-const ISO9660_IN_LATE: Range<usize> = iso9660::AT - EARLY..iso9660::AT - EARLY + iso9660::LEN;
-
-/// Filesystems that begin late, and what has its mark at the end of a page, of whatever size. After those that begin early; see above
-/// for the order.
-const LATE_PROBES: [Probe; 3] = [containers::swap, iso9660::probe, btrfs::probe];
+/// Filesystems that begin late, with their places. After those that begin early; see above for the order.
+const LATE_PROBES: [(usize, usize, Probe); 2] = [
+    (iso9660::AT, iso9660::LEN, iso9660::probe),
+    (btrfs::AT, btrfs::LEN, btrfs::probe),
+];
 
 /// Whether `device` is a member of a RAID array that has its superblock at the end, and the filesystem at its beginning, of `taken`
 /// bytes (0: nobody knows), is that of the array. One that takes the superblock's place is not.
@@ -194,28 +228,45 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
     if device.read_at(0, early).is_none() {
         return Content::of(Kind::Unknown);
     }
-    if let Some(member) = md::at_start(early) {
-        return member;
-    }
-    if depth == Depth::Everything
-        && let Some(member) = md::at_end(device, 0)
-    {
-        return member;
-    }
-    let mut found = EARLY_PROBES.iter().find_map(|probe| probe(early));
+    let member = md::at_start(early).or_else(|| {
+        let goes_on = depth == Depth::Everything;
+        goes_on.then(|| md::at_end(device, 0)).flatten()
+    });
     let table = partition::kind_of_table(early);
-    if found.is_none() && table.is_some() {
-        let volume = late.get_mut(ISO9660_IN_LATE);
-        let read = volume.and_then(|volume| device.read_at(iso9660::AT as u64, volume));
-        found = read.and_then(|()| iso9660::probe(window));
-    } else if found.is_none() {
+    let of_early = EARLY_PROBES.iter().filter_map(|probe| probe(early));
+    let mut recognised = member.into_iter().chain(of_early);
+    let mut first = recognised.next();
+    // Whatever else there is at the beginning of a squashfs is in it.
+    let is_dense = |first: &Content| first.kind == Kind::Filesystem("squashfs");
+    let mut second = recognised.next();
+    drop(recognised);
+    if first.as_ref().is_some_and(is_dense) {
+        second = None;
+    }
+    if first.is_none() && table.is_none() {
         if !late.is_empty() && device.read_at(EARLY as u64, late).is_none() {
             return Content::of(Kind::Unknown);
         }
-        let all = EARLY_PROBES.iter().chain(&LATE_PROBES);
-        found = all.into_iter().find_map(|probe| probe(window));
+        let of_late = LATE_PROBES.iter().map(|(.., probe)| probe);
+        let all = EARLY_PROBES.iter().chain(of_late);
+        let mut recognised = all.filter_map(|probe| probe(window));
+        (first, second) = (recognised.next(), recognised.next());
+    } else {
+        for (at, len, probe) in LATE_PROBES {
+            let is_other = match &first {
+                Some(first) => !first.covers(at),
+                // What partitions do not cover keeps what was there before; the image of a disc is there on purpose.
+                None => at != btrfs::AT,
+            };
+            let end = at.saturating_add(len);
+            let place = window.get_mut(at..end).filter(|_| is_other);
+            let read = place.and_then(|place| device.read_at(at as u64, place));
+            let found = read.and_then(|()| probe(window.get(..end)?));
+            let place = if first.is_none() { &mut first } else { &mut second };
+            *place = place.take().or(found);
+        }
     }
-    if let Some(mut found) = found {
+    if let Some(mut found) = first {
         let elsewhere = match found.kind {
             _ if depth == Depth::Superblock => None,
             Kind::Filesystem("vfat") => vfat::root_label(device, window),
@@ -224,6 +275,7 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
             _ => None,
         };
         found.label = elsewhere.or(found.label);
+        found.also = second.map(Other::from);
         return found;
     }
     let is_zero = window.iter().all(|byte| *byte == 0);
@@ -232,6 +284,31 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
         None if is_zero => Kind::Empty,
         None => Kind::Unknown,
     })
+}
+
+impl From<Content> for Other {
+    fn from(content: Content) -> Self {
+        let Content {
+            kind, uuid, label, ..
+        } = content;
+        Self { kind, uuid, label }
+    }
+}
+
+impl Content {
+    /// What can be meant by a name: what it is, and the other if there are two.
+    pub fn each(&self) -> impl Iterator<Item = (Kind, Option<&Uuid>, Option<&Label>)> {
+        let also = self.also.iter();
+        let also = also.map(|other| (other.kind, other.uuid.as_ref(), other.label.as_ref()));
+        let own = (self.kind, self.uuid.as_ref(), self.label.as_ref());
+        core::iter::once(own).chain(also)
+    }
+
+    /// Whether the byte there is within an image that has no gaps.
+    fn covers(&self, at: usize) -> bool {
+        let has_no_gaps = matches!(self.kind, Kind::Filesystem("squashfs" | "erofs"));
+        has_no_gaps && self.size.is_some_and(|size| size > at as u64)
+    }
 }
 
 impl Content {
@@ -243,6 +320,8 @@ impl Content {
             label: None,
             state: State::Clean,
             size: None,
+            devices: 1,
+            also: None,
         }
     }
 
@@ -366,12 +445,7 @@ mod tests {
         let mut iso9660 = [0; iso9660::LEN];
         iso9660[..7].copy_from_slice(b"\x01CD001\x01");
         iso9660[128..130].copy_from_slice(&2048_u16.to_le_bytes());
-        let mut btrfs = [0; btrfs::LEN];
-        btrfs[48..56].copy_from_slice(&(btrfs::AT as u64).to_le_bytes());
-        btrfs[64..72].copy_from_slice(b"_BHRfS_M");
-        btrfs[0x90..0x94].copy_from_slice(&4096_u32.to_le_bytes());
-        // A checksum that is not looked at.
-        btrfs[0xc4] = 1;
+        let btrfs = btrfs_of(1);
         for (fstype, part, with_partitions) in [
             (
                 "iso9660",
@@ -387,13 +461,68 @@ mod tests {
     }
 
     #[test]
-    fn fat32_made_over_an_ext_filesystem_is_fat() {
-        let boot = include_bytes!("testdata/fat32-boot.bin");
-        let ext = include_bytes!("testdata/ext4.bin");
-        assert_eq!(
-            kind(&window(&[(0, boot), (1024, ext)])),
-            Kind::Filesystem("vfat")
-        );
+    fn of_two_that_are_recognised_both_are_told() {
+        let fat = (0, &include_bytes!("testdata/fat32-boot.bin")[..]);
+        let ext = (1024, &include_bytes!("testdata/ext4.bin")[..]);
+        let mut luks = [0; 592];
+        luks[..8].copy_from_slice(b"LUKS\xba\xbe\0\x01");
+        let mut iso9660 = [0; iso9660::LEN];
+        iso9660[..7].copy_from_slice(b"\x01CD001\x01");
+        iso9660[128..130].copy_from_slice(&2048_u16.to_le_bytes());
+        let iso9660 = (iso9660::AT, &iso9660[..]);
+        let btrfs = btrfs_of(1);
+        let btrfs = (btrfs::AT, &btrfs[..]);
+        let squashfs = |size: u64| {
+            let mut block = [0; 96];
+            block[..4].copy_from_slice(b"hsqs");
+            block[4] = 1;
+            block[12..16].copy_from_slice(&0x2_0000_u32.to_le_bytes());
+            block[22..24].copy_from_slice(&17_u16.to_le_bytes());
+            block[28] = 4;
+            block[40..48].copy_from_slice(&size.to_le_bytes());
+            block
+        };
+        let [small, large] = [squashfs(4096), squashfs(1 << 20)];
+        let fs = |fstype| Kind::Filesystem(fstype);
+        for (parts, first, second) in [
+            ([fat, ext], fs("vfat"), Some(fs("ext4"))),
+            ([(0, &luks), btrfs], Kind::Luks, Some(fs("btrfs"))),
+            ([ext, iso9660], fs("ext4"), Some(fs("iso9660"))),
+            ([iso9660, btrfs], fs("iso9660"), Some(fs("btrfs"))),
+            ([(0, &small), btrfs], fs("squashfs"), Some(fs("btrfs"))),
+            // What lies inside an image is its content.
+            ([(0, &large), btrfs], fs("squashfs"), None),
+            ([(0, &large), iso9660], fs("squashfs"), None),
+            ([ext, ext], fs("ext4"), None),
+        ] {
+            let bytes = window(&parts);
+            // What another device has left in the window is not this one's.
+            let mut window = [0x5a; WINDOW];
+            let last = btrfs.1;
+            window[btrfs::AT..].copy_from_slice(last);
+            let found = identify(&mut &bytes[..], &mut window, Depth::Superblock);
+            assert_eq!((found.kind, found.also.map(|other| other.kind)), (first, second));
+        }
+    }
+
+    /// A superblock with a checksum that is not looked at, of a filesystem on so many devices.
+    fn btrfs_of(devices: u64) -> [u8; btrfs::LEN] {
+        let mut btrfs = [0; btrfs::LEN];
+        btrfs[48..56].copy_from_slice(&(btrfs::AT as u64).to_le_bytes());
+        btrfs[64..72].copy_from_slice(b"_BHRfS_M");
+        btrfs[0x88..0x90].copy_from_slice(&devices.to_le_bytes());
+        btrfs[0x90..0x94].copy_from_slice(&4096_u32.to_le_bytes());
+        btrfs[0xc4] = 1;
+        btrfs
+    }
+
+    #[test]
+    fn a_btrfs_tells_on_how_many_devices_it_lies() {
+        for devices in [1, 3] {
+            let bytes = window(&[(btrfs::AT, &btrfs_of(devices))]);
+            let found = identify(&mut &bytes[..], &mut [0; WINDOW], Depth::Superblock);
+            assert_eq!(found.devices, devices);
+        }
     }
 
     #[test]

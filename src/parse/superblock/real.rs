@@ -168,6 +168,7 @@ fn what_the_real_tools_make_is_recognised_as_blkid_does() {
         assert_eq!(in_blkids_words(&found), blkid(&image.0), "{name}");
         assert_ne!(found.kind, Kind::Unknown, "{name}");
         assert_eq!(found.state, State::Clean, "{name}");
+        assert_eq!(found.also, None, "{name}");
     }
 }
 
@@ -203,7 +204,9 @@ fn the_filesystem_that_was_made_last_is_found() {
     let mut image = Image::made("layers", 320, "true");
     for (step, kind) in steps.into_iter().zip(kinds) {
         image.run(step);
-        assert_eq!(in_blkids_words(&image.identify())[0], kind, "{step}");
+        let found = image.identify();
+        assert_eq!(in_blkids_words(&found)[0], kind, "{step}");
+        assert_eq!(found.also, None, "{step}");
     }
 }
 
