@@ -204,6 +204,14 @@ fn from_words(words: &str) -> Option<&'static str> {
         ),
         ("Unknown parameter", "correct rootflags="),
         (
+            ", and also ",
+            "say which of the two it is with rootfstype=, and have `wipefs -n` show the other, which `wipefs -o` removes",
+        ),
+        (
+            "devices of this filesystem are there",
+            "attach the missing ones; with what its redundancy can do without, rootflags=degraded mounts it all the same",
+        ),
+        (
             "bad block size",
             "the filesystem's blocks are smaller than the device's, which with berth.verity= are those of `veritysetup format --data-block-size=`",
         ),

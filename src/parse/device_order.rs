@@ -37,17 +37,10 @@ mod tests {
 
     #[test]
     fn disks_and_partitions_come_as_the_kernel_counts_them() {
-        let in_order = [
-            "sda",
-            "sda1",
-            "sda2",
-            "sda10",
-            "sdb",
-            "sdb1",
-            "sdz1",
-            "sdaa",
-            "sdaa1",
-            "sdab",
+        let disks = [
+            "sda", "sda1", "sda2", "sda10", "sdb", "sdb1", "sdz1", "sdaa", "sdaa1", "sdab",
+        ];
+        let numbered = [
             "nvme0n1",
             "nvme0n1p2",
             "nvme0n1p10",
@@ -58,9 +51,11 @@ mod tests {
             "mmcblk0p1",
             "mmcblk1",
         ];
-        for (place, a) in in_order.iter().enumerate() {
-            for (other, b) in in_order.iter().enumerate() {
-                assert_eq!(device_order(a, b), place.cmp(&other), "{a} {b}");
+        for in_order in [&disks[..], &numbered[..]] {
+            for (place, a) in in_order.iter().enumerate() {
+                for (other, b) in in_order.iter().enumerate() {
+                    assert_eq!(device_order(a, b), place.cmp(&other), "{a} {b}");
+                }
             }
         }
     }

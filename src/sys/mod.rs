@@ -8,6 +8,7 @@ pub mod arch;
 pub mod attributes;
 pub mod block;
 pub mod bpf;
+pub mod btrfs;
 pub mod buffer;
 pub mod clock;
 pub mod console;

@@ -10,6 +10,7 @@ mod command;
 mod confine;
 mod containers;
 mod devices;
+mod doubts;
 mod early;
 mod engines;
 mod escapes;
@@ -101,6 +102,7 @@ const ALL: &[&[Case]] = &[
     confine::CASES,
     containers::CASES,
     devices::CASES,
+    doubts::CASES,
     early::CASES,
     engines::CASES,
     escapes::CASES,

@@ -13,7 +13,7 @@ use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     once root_is_found_among_64_disks,
-    once name_that_is_on_two_disks_is_warned_of,
+    everywhere of_disks_with_one_name_the_first_is_taken,
     once member_of_a_raid_array_is_not_taken_for_its_filesystem,
     once disk_that_comes_goes_and_comes_again_is_found,
     everywhere machine_with_little_memory_boots,
@@ -45,23 +45,19 @@ fn root_is_found_among_64_disks(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn name_that_is_on_two_disks_is_warned_of(lab: &Lab) -> Result<()> {
+/// The disks come in any order, and sysfs lists them in another.
+fn of_disks_with_one_name_the_first_is_taken(lab: &Lab) -> Result<()> {
     let image = disk::vfat([Bundle::new("twin")])?;
-    let outcome = lab
-        .machine("name_that_is_on_two_disks_is_warned_of")?
+    let vm = lab
+        .machine("of_disks_with_one_name_the_first_is_taken")?
         .append("root=UUID=B0A7-0002")
-        .blk(&image)
-        .blk(&image)
-        .start()?
-        .wait()?;
+        .at_once();
+    let outcome = (0..11).fold(vm, |vm, _| vm.blk(&image)).start()?.wait()?;
     outcome.assert(Ended::PowerOff, 0)?;
-    let first = root(&outcome)?;
-    let second = if first == "/dev/vda1" {
-        "/dev/vdb1"
-    } else {
-        "/dev/vda1"
-    };
-    let expected = format!("UUID=B0A7-0002 is on {first} and on {second}: the first is taken");
+    ensure!(root(&outcome)? == "/dev/vda1");
+    let all = ('a'..='h').map(|letter| format!("/dev/vd{letter}1"));
+    let all = all.collect::<Vec<_>>().join(", ");
+    let expected = format!("UUID=B0A7-0002 is on {all} and 3 more: /dev/vda1 is taken");
     let warned = outcome
         .events
         .iter()
@@ -88,7 +84,11 @@ fn member_of_a_raid_array_is_not_taken_for_its_filesystem(lab: &Lab) -> Result<(
     outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
     ensure!(outcome.events.iter().any(|event| event.is_failure("B020")));
     let is_listed = |event: &Event| {
-        field(event, "line") == Some("/dev/vda: 65 MiB, virtio_blk, RAID member (md)")
+        field(event, "line")
+            == Some(
+                "/dev/vda: 65 MiB, virtio_blk, RAID member (md), and also ext4, \
+             UUID=b0a70000-0000-4000-8000-000000000003, LABEL=BERTH",
+            )
     };
     ensure!(
         outcome.events.iter().any(is_listed),

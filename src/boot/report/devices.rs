@@ -104,12 +104,15 @@ fn show(report: &mut Report<'_>, device: &block::Device, window: &mut Buffer<WIN
     let (content, entry) = look(device, window);
     match content {
         Some(Ok(content)) => {
-            line.push(format_args!(", {}", content.kind));
-            if let Some(uuid) = content.uuid {
-                line.push(format_args!(", UUID={uuid}"));
-            }
-            if let Some(label) = content.label {
-                line.push(format_args!(", LABEL={label}"));
+            for (number, (kind, uuid, label)) in content.each().enumerate() {
+                let also = if number > 0 { "and also " } else { "" };
+                line.push(format_args!(", {also}{kind}"));
+                if let Some(uuid) = uuid {
+                    line.push(format_args!(", UUID={uuid}"));
+                }
+                if let Some(label) = label {
+                    line.push(format_args!(", LABEL={label}"));
+                }
             }
         }
         Some(Err(fault)) => line.push(format_args!(", {fault}")),

@@ -4,6 +4,8 @@
 //! moment it is its turn; the first that can be mounted is the root. Why the others are not is said when they are given up.
 
 mod archive;
+mod btrfs;
+mod candidates;
 mod mount;
 mod overlay;
 mod search;

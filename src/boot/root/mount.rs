@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::search::Device;
-use super::{Machine, SYSROOT, overlay};
+use super::{Machine, SYSROOT, btrfs, overlay};
 use crate::boot::modules::need;
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
 use crate::parse::mount_options::RootOptions;
@@ -47,6 +47,8 @@ impl Device {
         plan: &Plan<'s>,
     ) -> Result<Mounted<'s>, Error> {
         match self.state {
+            // Of two it is not known which is mounted.
+            _ if self.also.is_some() => {}
             State::Dirty => machine.warn(
                 Stage::Root,
                 format_args!(
@@ -60,16 +62,9 @@ impl Device {
             ),
             State::Clean => {}
         }
+        btrfs::gather(machine, plan, self)?;
         if plan.rootfstype.is_empty() {
-            let Some(fstype) = self.kind.fstype() else {
-                return Err(Error::new(
-                    Stage::Root,
-                    Code::RootUnknownType,
-                    Op::Mount,
-                    &self.node,
-                    format_args!("what is on it: {}", self.kind),
-                ));
-            };
+            let fstype = self.fstype(format_args!(""))?;
             let result = mount(machine, plan, &self.node, fstype);
             // Its other driver, which Linux 7.1 brought.
             let has_other = fstype == "ntfs3";

@@ -13,7 +13,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::mount::{attach, make, refused};
 use super::search::Search;
-use super::{Machine, SYSROOT};
+use super::{Machine, SYSROOT, btrfs};
 use crate::boot::UPPER_LAYER;
 use crate::boot::modules::need;
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
@@ -90,15 +90,8 @@ fn on_device(
     let Some(device) = search.run(machine, plan, deadline)? else {
         return Err(search.gave_up(plan, "berth.overlay"));
     };
-    let Some(fstype) = device.kind.fstype() else {
-        return Err(Error::new(
-            Stage::Root,
-            Code::RootUnknownType,
-            Op::Mount,
-            format_args!("{} for berth.overlay={wanted}", device.node),
-            format_args!("what is on it: {}", device.kind),
-        ));
-    };
+    let fstype = device.fstype(format_args!(" for berth.overlay={wanted}"))?;
+    btrfs::gather(machine, plan, &device)?;
     need::for_filesystem(machine, plan, fstype, "");
     let mark = kmsg::Mark::here();
     let layer = make(&device.node, fstype, &RootOptions::NONE, false)

@@ -5,17 +5,21 @@
 //! loaded, so looking first and then listening misses nothing, and nothing has to be polled. When the socket overflows,
 //! devices are looked up afresh.
 
+use core::fmt;
+
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
 use super::Machine;
+use super::candidates::Candidates;
 use crate::boot::modules::need;
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
-use crate::parse::superblock::{Content, Kind, State};
+use crate::parse::superblock::{Content, Kind, Signatures, State};
 use crate::parse::uevent::{Action, Uevent};
+use crate::parse::uuid::Uuid;
 use crate::plan::Plan;
 use crate::sys::block::{self, Depth, WINDOW};
 use crate::sys::buffer::Buffer;
@@ -33,16 +37,42 @@ pub(in crate::boot) struct Device {
     pub(super) state: State,
     /// How many bytes the filesystem takes, if that is known.
     pub(super) size: Option<u64>,
+    /// What else was recognised on it.
+    pub(super) also: Option<Kind>,
+    /// The UUID of a filesystem on several devices, and on how many.
+    pub(super) spread: Option<(Uuid, u64)>,
 }
 
 impl Device {
     pub(super) fn new(node: Path, content: Content) -> Self {
+        let spread = content.uuid.zip(Some(content.devices));
         Self {
             node,
             kind: content.kind,
             state: content.state,
-            size: content.size,
+            // Whose size it would be is not known.
+            size: content.size.filter(|_| content.also.is_none()),
+            also: content.also.map(|other| other.kind),
+            spread: spread.filter(|(_, devices)| *devices > 1),
         }
+    }
+
+    /// The one filesystem that is on it; `purpose` says in an error what it is for.
+    ///
+    /// # Errors
+    /// [`Code::RootUnknownType`] if there is none, or something else is recognised there too.
+    pub(super) fn fstype(&self, purpose: fmt::Arguments<'_>) -> Result<&'static str, Error> {
+        let fstype = self.kind.fstype().filter(|_| self.also.is_none());
+        fstype.ok_or_else(|| {
+            let found = Signatures(self.kind, self.also);
+            Error::new(
+                Stage::Root,
+                Code::RootUnknownType,
+                Op::Mount,
+                format_args!("{}{purpose}", self.node),
+                format_args!("what is on it: {found}"),
+            )
+        })
     }
 }
 
@@ -188,38 +218,35 @@ impl<'p> Search<'p> {
             if !machine.has_devtmpfs {
                 block::make_node(&device.name, device.number);
             }
-            if let Some(device) = self.look_at(&device) {
+            let Some(device) = self.look_at(&device) else {
+                continue;
+            };
+            if !self.is_shared() {
                 return Ok(Some(device));
             }
+            // Which device is announced first is a matter of luck.
+            need::settle(machine, plan);
+            let first = self.look_at_all(machine)?;
+            return Ok(first.or(Some(device)));
         }
     }
 
-    /// Looks at what is there. A name that is on the device itself may be on two, as that of a copy is: the first is taken,
-    /// and that there are more is said.
+    /// Looks at what is there. A name that is on the device itself may be on several, as that of a copy is.
     fn look_at_all(&mut self, machine: &mut Machine) -> Result<Option<Device>, Error> {
         if let DeviceRef::Path(node) = self.wanted
             && machine.has_devtmpfs
         {
             return Ok(self.look_at_path(node));
         }
-        let mut found: Option<Device> = None;
+        let mut candidates = Candidates::default();
         block::each_device(|device| {
             if !machine.has_devtmpfs {
                 block::make_node(&device.name, device.number);
             }
-            match (self.look_at(device), &found) {
-                (Some(other), Some(first)) => machine.warn(
-                    Stage::Root,
-                    format_args!(
-                        "{} is on {} and on {}: the first is taken",
-                        self.wanted, first.node, other.node
-                    ),
-                ),
-                (Some(first), None) => found = Some(first),
-                (None, _) => {}
+            if let Some(found) = self.look_at(device) {
+                candidates.add(found);
             }
-            let is_unique = matches!(self.wanted, DeviceRef::Path(_) | DeviceRef::Number { .. });
-            found.is_none() || !is_unique
+            candidates.is_empty() || self.is_shared()
         })
         // A kernel without block devices has no such class.
         .or_else(|fault| {
@@ -230,7 +257,12 @@ impl<'p> Search<'p> {
             }
         })
         .at(Stage::Root, Code::RootNotFound)?;
-        Ok(found)
+        Ok(candidates.take(machine, self.wanted))
+    }
+
+    /// Whether several devices can have what is asked for.
+    const fn is_shared(&self) -> bool {
+        !matches!(self.wanted, DeviceRef::Path(_) | DeviceRef::Number { .. })
     }
 
     fn look_at_path(&mut self, node: &str) -> Option<Device> {
@@ -280,29 +312,36 @@ impl<'p> Search<'p> {
             }
         };
         // Other things carry names too: what holds an encrypted root is not the root.
-        let names = Some(&content).filter(|content| match self.for_hash_tree {
-            true => content.kind == Kind::VerityTree,
-            false => content.kind.fstype().is_some(),
-        });
-        let is_wanted = match self.wanted {
-            DeviceRef::Uuid(_) => names
-                .and_then(|content| content.uuid)
-                .is_some_and(|uuid| self.wanted.matches_uuid(&uuid)),
-            DeviceRef::Label(_) => names
-                .and_then(|content| content.label.as_ref())
-                .is_some_and(|label| self.wanted.matches_label(label)),
+        let carries_names = |kind: Kind| match self.for_hash_tree {
+            true => kind == Kind::VerityTree,
+            false => kind.fstype().is_some(),
+        };
+        let wanted = self.wanted;
+        let mut names = content.each().filter(|(kind, ..)| carries_names(*kind));
+        let is_wanted = match wanted {
+            DeviceRef::Uuid(_) => {
+                names.any(|(_, uuid, _)| uuid.is_some_and(|uuid| wanted.matches_uuid(uuid)))
+            }
+            DeviceRef::Label(_) => {
+                names.any(|(.., label)| label.is_some_and(|label| wanted.matches_label(label)))
+            }
             _ => true,
         };
+        drop(names);
         // Whether the filesystem is that of what is made of this device: of a RAID array with its superblocks at the end, or of a device
-        // that is there already. Who names the filesystem does not mean the layer below it. Who names the device does.
-        let is_layer = |file: &mut block::Opened<'_>| {
-            block::is_held(&node) || file.is_member_by_its_end(content.size)
-        };
-        if !is_wanted || self.is_by_content() && is_layer(&mut file) {
+        // that is there already. Who names the filesystem does not mean the layer below it.
+        let is_member = is_wanted && file.is_member_by_its_end(content.size);
+        if !is_wanted || self.is_by_content() && (is_member || block::is_held(&node)) {
             return None;
         }
         drop(file);
-        Some(Device::new(node, content))
+        let mut device = Device::new(node, content);
+        if is_member && device.kind.fstype().is_some() {
+            device.also.get_or_insert(Kind::Md);
+        } else if is_member {
+            device.kind = Kind::Md;
+        }
+        Some(device)
     }
 
     /// Whether it is what is on the device that is named, and not the device.
@@ -326,10 +365,7 @@ impl<'p> Search<'p> {
 }
 
 /// Sleeps until a uevent, or room in the event device, is there; `false` if `deadline` came first.
-pub(super) fn wait_for_uevent(
-    machine: &mut Machine,
-    deadline: Option<Moment>,
-) -> Result<bool, Error> {
+fn wait_for_uevent(machine: &mut Machine, deadline: Option<Moment>) -> Result<bool, Error> {
     let timeout: Option<Timespec> = deadline.map(Moment::from_now);
     let Some(uevents) = &machine.uevents else {
         return Ok(false);
@@ -356,6 +392,19 @@ pub(super) fn wait_for_uevent(
             .during(Op::Wait, "uevents")
             .at(Stage::Root, Code::EventLoop),
     }
+}
+
+/// Sleeps until a device may have come; `false` when `deadline` has.
+pub(super) fn next_device(
+    machine: &mut Machine,
+    plan: &Plan<'_>,
+    deadline: Option<Moment>,
+) -> Result<bool, Error> {
+    let has_come = wait_for_uevent(machine, deadline)?;
+    need::settle(machine, plan);
+    machine.events.reader_may_have_come();
+    machine.open_event_device();
+    Ok(has_come)
 }
 
 /// Sleeps until then.

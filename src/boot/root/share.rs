@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::mount::{Mounted, attach, options, place, refused, wants_read_only};
-use super::search::wait_for_uevent;
+use super::search::next_device;
 use crate::boot::Machine;
 use crate::boot::modules::need;
 use crate::error::{Code, Error, Fault, Op, SUBJECT_MAX, Stage};
@@ -16,7 +16,7 @@ use crate::events::Event;
 use crate::parse::device::DeviceRef;
 use crate::parse::mount_options::RootOptions;
 use crate::plan::Plan;
-use crate::sys::clock::{self, Moment};
+use crate::sys::clock;
 use crate::sys::kmsg;
 use crate::sys::mount::{Detached, attributes_to_set, filesystem_flags};
 use crate::text::Text;
@@ -101,19 +101,6 @@ pub(super) fn find(
             return Err(never_came(plan, wanted, &fault, &mark));
         }
     }
-}
-
-/// Sleeps until a device may have come; `false` when the deadline has.
-fn next_device(
-    machine: &mut Machine,
-    plan: &Plan<'_>,
-    deadline: Option<Moment>,
-) -> Result<bool, Error> {
-    let has_come = wait_for_uevent(machine, deadline)?;
-    need::settle(machine, plan);
-    machine.events.reader_may_have_come();
-    machine.open_event_device();
-    Ok(has_come)
 }
 
 fn make(

@@ -262,7 +262,11 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
             let place = window.get_mut(at..end).filter(|_| is_other);
             let read = place.and_then(|place| device.read_at(at as u64, place));
             let found = read.and_then(|()| probe(window.get(..end)?));
-            let place = if first.is_none() { &mut first } else { &mut second };
+            let place = if first.is_none() {
+                &mut first
+            } else {
+                &mut second
+            };
             *place = place.take().or(found);
         }
     }
@@ -501,7 +505,10 @@ mod tests {
             let last = btrfs.1;
             window[btrfs::AT..].copy_from_slice(last);
             let found = identify(&mut &bytes[..], &mut window, Depth::Superblock);
-            assert_eq!((found.kind, found.also.map(|other| other.kind)), (first, second));
+            assert_eq!(
+                (found.kind, found.also.map(|other| other.kind)),
+                (first, second)
+            );
         }
     }
 

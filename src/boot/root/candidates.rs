@@ -1,0 +1,81 @@
+//! Which device is taken where several have the name that was asked for: copies of a disk, or a label that was given twice.
+//!
+//! The first one, in the order in which the kernel counts devices ([`device_order`]); in which order they come, and sysfs lists
+//! them, changes from boot to boot. One on which something else was recognised too is taken when there is no other. All
+//! devices of a filesystem that lies on several have its name, and are one.
+
+use super::Machine;
+use super::search::Device;
+use crate::error::{DETAIL_MAX, Stage};
+use crate::parse::device::DeviceRef;
+use crate::parse::device_order::device_order;
+use crate::sys::path::Path;
+use crate::text::Text;
+
+/// The most that are named.
+const NAMED: usize = 8;
+
+/// Devices that have the name.
+#[derive(Default)]
+pub(super) struct Candidates {
+    first: Option<Device>,
+    /// Their nodes, in order.
+    nodes: heapless::Vec<Path, NAMED>,
+    count: usize,
+}
+
+impl Candidates {
+    /// Whether there is none so far.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Adds one.
+    pub(super) fn add(&mut self, device: Device) {
+        let is_before = |first: &Device| {
+            let by_doubt = device.also.is_some().cmp(&first.also.is_some());
+            by_doubt
+                .then_with(|| device_order(&device.node, &first.node))
+                .is_lt()
+        };
+        let first = self.first.as_ref();
+        let is_first = first.is_none_or(is_before);
+        let is_member =
+            first.is_some_and(|first| first.spread.is_some() && first.spread == device.spread);
+        if !is_member {
+            self.count = self.count.saturating_add(1);
+            let place = self
+                .nodes
+                .partition_point(|node| device_order(node, &device.node).is_lt());
+            if self.nodes.is_full() && place < NAMED {
+                self.nodes.pop();
+            }
+            // Behind the last that is named it is only counted.
+            let _ = self.nodes.insert(place, device.node.clone());
+        }
+        if is_first {
+            self.first = Some(device);
+        }
+    }
+
+    /// The one that is taken; that there are others is said.
+    pub(super) fn take(self, machine: &mut Machine, wanted: DeviceRef<'_>) -> Option<Device> {
+        let first = self.first?;
+        if self.count > 1 {
+            let mut nodes = Text::<DETAIL_MAX>::EMPTY;
+            for node in &self.nodes {
+                let separator = if nodes.is_empty() { "" } else { ", " };
+                nodes.push(format_args!("{separator}{node}"));
+            }
+            if let Some(more @ 1..) = self.count.checked_sub(self.nodes.len()) {
+                nodes.push(format_args!(" and {more} more"));
+            }
+            let node = &first.node;
+            machine.warn(
+                Stage::Root,
+                format_args!("{wanted} is on {nodes}: {node} is taken"),
+            );
+        }
+        Some(first)
+    }
+}
