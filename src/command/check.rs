@@ -11,6 +11,7 @@ use rustix::fs::CWD;
 use super::document::Writer;
 use super::output::Output;
 use super::{Call, Subcommand, Tell, Told};
+use crate::container::PRIVILEGED;
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::{Config, ConfigError, MAX_SIZE, OF_PID_1};
 use crate::parse::json::{self, Node, Value};
@@ -43,8 +44,9 @@ type Place = heapless::String<256>;
 
 /// What the parser says.
 enum Answer {
-    /// It takes the document. The text is the list of what it warns of, each path between commas.
-    Takes(Text<1024>),
+    /// It takes the document. The text is the list of what it warns of, each path between commas; and the container may be
+    /// `berth.privileged`.
+    Takes(Text<1024>, bool),
     /// It does not.
     Refuses(Text<1024>),
 }
@@ -75,7 +77,7 @@ impl Parser {
                 for path in &config.warnings {
                     warnings.push(format_args!("{path},"));
                 }
-                Answer::Takes(warnings)
+                Answer::Takes(warnings, config.annotations.privileged)
             }
             // What else is refused begins with its path.
             Err(error @ ConfigError::UnknownAnnotation { key, .. }) => {
@@ -125,7 +127,10 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
             .ask(document, end, "")
             .tell(call, Code::BundleConfig)?;
         let message = match answer {
-            Answer::Takes(warnings) => {
+            Answer::Takes(warnings, is_privileged) => {
+                if is_privileged {
+                    let _ = writeln!(output, "{PRIVILEGED}");
+                }
                 let told = tell(&mut output, &mut parser, document, root, warnings.as_str());
                 told.tell(call, Code::BundleConfig)?;
                 break;

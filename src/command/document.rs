@@ -48,11 +48,26 @@ impl Write for Writer<'_> {
 pub(super) fn write(out: &mut dyn Write, config: Value<'_>, wanted: &Wanted<'_>) -> fmt::Result {
     out.write_str("{\"process\":")?;
     match wanted {
-        Wanted::Whole(process) => out.write_str(process.as_written())?,
+        Wanted::Whole(process) => write_whole(out, config, *process)?,
         Wanted::Changed(changes) => changes.write(out, config)?,
     }
     others(out, config, &["process"])?;
     out.write_str("}")
+}
+
+/// A process has the container's capabilities where it says nothing of them, as with runc and crun.
+fn write_whole(out: &mut dyn Write, config: Value<'_>, process: Value<'_>) -> fmt::Result {
+    match (
+        process.member("capabilities"),
+        config.at("process.capabilities"),
+    ) {
+        (None, Some(sets)) => {
+            write!(out, "{{\"capabilities\":{}", sets.as_written())?;
+            others(out, process, &["capabilities"])?;
+            out.write_str("}")
+        }
+        _ => out.write_str(process.as_written()),
+    }
 }
 
 /// Writes the members of an object but for those of these names; each with a comma in front.
@@ -161,5 +176,29 @@ mod tests {
             written(&Wanted::Whole(process)),
             r#"{"process":{"args": ["a"], "cwd": "/"},"ociVersion":"1.0.2","root":{"path":"r"}}"#
         );
+    }
+
+    #[test]
+    fn a_whole_process_without_capabilities_has_the_containers() {
+        let config = check(br#"{"process":{"capabilities":{"bounding":[]},"cwd":"/"}}"#).unwrap();
+        for (process, expected) in [
+            (
+                r#"{"args":["a"]}"#,
+                r#"{"process":{"capabilities":{"bounding":[]},"args":["a"]}}"#,
+            ),
+            (
+                r#"{"capabilities":null}"#,
+                r#"{"process":{"capabilities":{"bounding":[]}}}"#,
+            ),
+            (
+                r#"{"capabilities":{}}"#,
+                r#"{"process":{"capabilities":{}}}"#,
+            ),
+        ] {
+            let mut text = String::new();
+            let process = Wanted::Whole(check(process.as_bytes()).unwrap());
+            write(&mut text, config, &process).unwrap();
+            assert_eq!(text, expected);
+        }
     }
 }

@@ -126,6 +126,15 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         true => None,
         false => Some(group::of(call, &record, id)?),
     };
+    // The process may be able to make nodes, and the container not: then nothing but `nodev` keeps it from them so far.
+    if let Some(group) = group
+        .as_ref()
+        .filter(|_| !config.resources.has_device_rules())
+    {
+        group
+            .confine_devices(&config)
+            .tell(call, Code::ContainerSetup)?;
+    }
     adopt_orphans(call)?;
     let mut birth = start(Request {
         id,

@@ -260,7 +260,7 @@ fn lead(
         let _ = send(rope, &number, SendFlags::NOSIGNAL);
     };
     if let Some(group) = group.filter(|_| config.namespaces.has(Kind::User)) {
-        group.confine_devices(&config.resources)?;
+        group.confine_devices(config)?;
     }
     go_on();
     for item in mounts {

@@ -10,8 +10,8 @@
 //! * What execve makes of the sets is the kernel's: a program of root gets all that the bounding set holds, whatever was permitted
 //!   before; another's gets the ambient set, and what its file has.
 //!
-//! Without `process.capabilities` it is the kernel's too: the bounding set stays as it is, so that root has all capabilities, and
-//! another user none.
+//! Without `process.capabilities` there are none, but for a container that is `berth.privileged`: there the bounding set stays as it
+//! is, so that root has all capabilities, and another user none.
 
 use heapless::Vec;
 use rustix::io::Errno;

@@ -99,15 +99,19 @@ impl Nodes {
 /// Makes what `linux.devices` lists, and the directories that lead there.
 ///
 /// # Errors
-/// `EEXIST` where something else is; `EPERM` where it can neither be made nor bound.
+/// `EEXIST` where something else is, which is no link to such a device either; `EPERM` where it can neither be made nor bound.
 #[inline(never)]
-pub(super) fn make_all(root: BorrowedFd<'_>, confinement: &Confinement<'_>) -> Result<(), Fault> {
+pub(super) fn make_all(
+    root: BorrowedFd<'_>,
+    confinement: &Confinement<'_>,
+    has_nodev: bool,
+) -> Result<(), Fault> {
     confinement
         .devices()
-        .try_for_each(|device| make(root, &device))
+        .try_for_each(|device| make(root, &device, has_nodev))
 }
 
-fn make(root: BorrowedFd<'_>, device: &Device) -> Result<(), Fault> {
+fn make(root: BorrowedFd<'_>, device: &Device, has_nodev: bool) -> Result<(), Fault> {
     let path = device.path.trim_end_matches('/');
     let node = Node {
         kind: device.kind,
@@ -123,7 +127,15 @@ fn make(root: BorrowedFd<'_>, device: &Device) -> Result<(), Fault> {
     };
     match node.make(directory.as_fd(), name) {
         // Why it could not be made says more than that the host has none.
-        made @ Err(Errno::PERM | Errno::EXIST) => node.bind(path, directory.as_fd(), name).or(made),
+        made @ Err(Errno::PERM | Errno::EXIST) => {
+            let is_there = || resolve_in_root(root, path).is_ok_and(|found| node.is_at(&found));
+            match is_there() {
+                true => Ok(()),
+                false => node.bind(path, directory.as_fd(), name).or(made),
+            }
+        }
+        // Outside of `/dev`, it is on a mount where none is of use.
+        Ok(()) if has_nodev => node.allow(directory.as_fd(), name),
         made => made,
     }
     .during(Op::Create, path)

@@ -20,9 +20,13 @@ use super::start::{Place, Request, Streams};
 use super::state::{State, Status};
 use super::{credentials, devices, hooks, image, landlock, limits, mounts, namespaces, terminal};
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{HookKind, Kind, MAX_MOUNTS};
+use crate::parse::config::{DeviceAccess, HookKind, Kind, MAX_MOUNTS};
 use crate::sys::procfs::Procfs;
 use crate::sys::{console, mount, namespace, net, raw, signal};
+
+/// What a container that can make nodes, or brings some, is told where there are no control groups.
+const NEEDS_GROUPS: &str =
+    "which devices it may use, which needs control groups of version 2, or berth.privileged";
 
 /// Sets everything up and executes the program. Returns only what went wrong.
 pub(super) fn run(request: Request<'_>, voice: &mut Voice, rope: Option<Rope>) -> Fault {
@@ -212,6 +216,15 @@ fn make_root(
     if has_mounts {
         rootfs.bind(bundle, config, image.transpose()?)?;
     }
+    // Where there is no group to attach a program to, it is better than nothing.
+    let has_nodev = match config.device_access() {
+        DeviceAccess::Any => false,
+        DeviceAccess::NoDev => has_mounts,
+        DeviceAccess::Program => has_mounts && request.group.is_none(),
+    };
+    if has_nodev {
+        mount::forbid_devices(rootfs.root()).during(Op::Mount, "the rootfs nodev")?;
+    }
     let mut made = None;
     if has_mounts {
         let mounts = Mounts {
@@ -220,11 +233,12 @@ fn make_root(
             items: &config.mounts,
             has_ipc: config.namespaces.has(Kind::Ipc),
             has_cgroups: config.namespaces.has(Kind::Cgroup),
+            has_nodev,
             mapper: rope.filter(|_| config.namespaces.has(Kind::User)),
         };
         made = Some(mounts.make(tied)?);
     }
-    devices::make_all(rootfs.root(), &config.confinement)?;
+    devices::make_all(rootfs.root(), &config.confinement, has_nodev)?;
     match &request.streams {
         Streams::Console(_) if has_mounts => {
             // Not by its descriptor: that was opened in the host's namespace, and only mounts of this one can be bound.
@@ -241,9 +255,6 @@ fn make_root(
     if let Some((asked, tops)) = made {
         propagations = Some(asked);
         confine::apply(rootfs.root(), tops, &config.confinement)?;
-        if config.root_readonly {
-            mount::make_read_only(rootfs.root()).during(Op::Mount, "the rootfs read-only")?;
-        }
     }
     if let Some(hostname) = config.hostname {
         rustix::system::sethostname(hostname.as_bytes()).during(Op::SetHostname, hostname)?;
@@ -256,14 +267,20 @@ fn make_root(
         rope.let_hooks_run()?;
     }
     hooks::run(config, HookKind::CreateContainer, state)?;
+    // Only now: these hooks may still write there.
+    if has_mounts && config.root_readonly {
+        mount::make_read_only(rootfs.root()).during(Op::Mount, "the rootfs read-only")?;
+    }
     rootfs.enter()?;
     propagations.map_or(Ok(()), |propagations| propagations.set())?;
     match request.group {
         // In a user namespace nobody may say which devices can be used: there the builder does it.
-        Some(group) if !config.namespaces.has(Kind::User) => {
-            group.confine_devices(&config.resources)
+        _ if config.namespaces.has(Kind::User) => Ok(()),
+        Some(group) => group.confine_devices(config),
+        None if config.device_access() == DeviceAccess::Program => {
+            Err(Errno::OPNOTSUPP).during(Op::Configure, NEEDS_GROUPS)
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::parse::config::{Annotations, Config, ConfigError, HookKind, MAX_SIZE};
 use crate::sys::buffer::Buffer;
 use crate::sys::path::path;
-use crate::sys::{console, fs, process};
+use crate::sys::{console, fs, kmsg, process};
 use crate::text::Text;
 
 /// A container's first process, and what leads to it.
@@ -78,7 +78,11 @@ pub fn spawn(
         .during(Op::Parse, &file_path)
         .at(Stage::Containers, Code::BundleConfig)?;
     let started = {
-        let config = Config::parse(text, scratch).map_err(|error| refusal(&file_path, &error))?;
+        let mut config =
+            Config::parse(text, scratch).map_err(|error| refusal(&file_path, &error))?;
+        if !config.annotations.privileged {
+            config.confinement.use_usual_paths();
+        }
         let is_let = gate(&config.annotations).map_err(|why| {
             Error::new(
                 Stage::Containers,
@@ -106,6 +110,9 @@ pub fn spawn(
     Ok(Some(child))
 }
 
+/// What is said of a container that is `berth.privileged`.
+pub const PRIVILEGED: &str = "PRIVILEGED (berth.privileged): ALL CAPABILITIES, ALL DEVICES, NO PATH MASKED OR READ-ONLY, BUT FOR WHAT ITS OWN FIELDS SAY";
+
 #[inline(never)]
 fn start_config(
     config: &Config<'_>,
@@ -121,6 +128,9 @@ fn start_config(
     }
     if let Some(capabilities) = &config.process.capabilities {
         capabilities.each_warning(&mut |text| warn(format_args!("{id}: {text}")));
+    }
+    if config.annotations.privileged {
+        kmsg::notice(Stage::Containers, format_args!("{id}: {PRIVILEGED}"));
     }
     if config.process.terminal && !config.annotations.console {
         warn(format_args!(

@@ -28,7 +28,7 @@ pub const READ: u8 = 2;
 /// Opening for writing.
 pub const WRITE: u8 = 4;
 /// All that can be asked for.
-const ALL: u8 = MKNOD | READ | WRITE;
+pub const ALL: u8 = MKNOD | READ | WRITE;
 
 /// As many rules fit.
 pub const MAX_RULES: usize = 256;
@@ -68,7 +68,9 @@ pub struct Rule {
 }
 
 impl Rule {
-    const fn allow(kind: Kind, major: Option<u16>, minor: Option<u32>, access: u8) -> Self {
+    /// Allows this to devices of a kind, and of these numbers if they are given.
+    #[must_use]
+    pub const fn allow(kind: Kind, major: Option<u16>, minor: Option<u32>, access: u8) -> Self {
         Self {
             allow: true,
             kind: Some(kind),

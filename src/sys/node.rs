@@ -5,10 +5,11 @@
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fstat, makedev, mknodat,
-    openat, unlinkat,
+    AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, Stat, StatVfsMountFlags, Uid, chownat, fstat,
+    fstatvfs, makedev, mknodat, openat, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
 
 use super::mount::Detached;
 use crate::parse::config::NodeKind;
@@ -100,6 +101,32 @@ impl Node {
         }
         let (uid, gid) = (self.uid.map(Uid::from_raw), self.gid.map(Gid::from_raw));
         chownat(&made, "", uid, gid, AtFlags::EMPTY_PATH)
+    }
+
+    /// Whether `found` is such a node, whoever owns it.
+    pub fn is_at(&self, found: &OwnedFd) -> bool {
+        fstat(found).is_ok_and(|stat| self.is(&stat))
+    }
+
+    /// Makes the node `name` of `directory` one that can be used, if the mount that it is on has `nodev`: by a mount of its own.
+    ///
+    /// # Errors
+    /// Those of openat(2), fstatvfs(3), open_tree(2), mount_setattr(2) and move_mount(2); `EEXIST` if it is something else.
+    pub fn allow(&self, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+        if !fstatvfs(directory)?
+            .f_flag
+            .contains(StatVfsMountFlags::NODEV)
+        {
+            return Ok(());
+        }
+        let node = open_node(directory, name)?;
+        if !self.is_at(&node) {
+            return Err(Errno::EXIST);
+        }
+        let copy = Detached::copy_of(node.as_fd(), false)?;
+        let nodev = MountAttrFlags::MOUNT_ATTR_NODEV;
+        copy.change_attributes(MountAttrFlags::empty(), nodev, false)?;
+        copy.attach(node.as_fd())
     }
 
     /// Opens the node that the host has at `path`, to be bound elsewhere.

@@ -11,8 +11,8 @@ const DIRECTORIES: [&str; 7] = ["bin", "dev", "mnt", "proc", "sys", "tmp", "etc"
 
 /// An OCI bundle whose rootfs holds the guest program as `/bin/guest`.
 ///
-/// Unless it is changed, its configuration is what a container is by default: new mount, PID, UTS and IPC namespaces, its
-/// own `/proc` and `/dev`.
+/// Unless it is changed, it has new mount, PID, UTS and IPC namespaces, its own `/proc` and `/dev`, and is `berth.privileged`: what
+/// the guest program looks at and tries takes rights. [`Bundle::confined`] leaves what a container is by default.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     id: String,
@@ -36,6 +36,7 @@ impl Bundle {
             "linux": { "namespaces": [
                 { "type": "mount" }, { "type": "pid" }, { "type": "uts" }, { "type": "ipc" },
             ] },
+            "annotations": { "berth.privileged": "true" },
         });
         Self {
             id: id.to_owned(),
@@ -79,6 +80,12 @@ impl Bundle {
             }
         }
         self
+    }
+
+    /// Has no more rights than a container has by default.
+    #[must_use]
+    pub fn confined(self) -> Self {
+        self.annotation("berth.privileged", "false")
     }
 
     /// Adds an annotation.

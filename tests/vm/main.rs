@@ -9,6 +9,7 @@ mod bundles;
 mod command;
 mod confine;
 mod containers;
+mod defaults;
 mod devices;
 mod doubts;
 mod early;
@@ -101,6 +102,7 @@ const ALL: &[&[Case]] = &[
     command::CASES,
     confine::CASES,
     containers::CASES,
+    defaults::CASES,
     devices::CASES,
     doubts::CASES,
     early::CASES,

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use super::Group;
 use crate::error::{During, Fault, Op};
-use crate::parse::config::Resources;
+use crate::parse::config::{Config, DeviceAccess};
 use crate::parse::device_policy::{MAX_SIZE, Program};
 use crate::sys::bpf::DeviceProgram;
 use crate::sys::buffer::Buffer;
@@ -13,8 +13,8 @@ use crate::sys::buffer::Buffer;
 const SUBJECT: &str = "linux.resources.devices";
 
 impl Group {
-    /// Allows the devices that `resources` list, and no others but those that every container is given. Without a list, nothing
-    /// changes: a container may then use all that it can open.
+    /// Allows the devices that the configuration lists, and no others but those that every container is given; where it takes a
+    /// program ([`DeviceAccess`]).
     ///
     /// The container's set-up calls it last: to mount a block device, and to make a loop device of an image, is to open a device
     /// that its program need not be allowed.
@@ -23,14 +23,14 @@ impl Group {
     /// Those of bpf(2): `EINVAL` and `ENOSYS` where the kernel lacks CONFIG_CGROUP_BPF, `EPERM` in another user namespace than the
     /// first.
     #[inline(never)]
-    pub fn confine_devices(&self, resources: &Resources<'_>) -> Result<(), Fault> {
-        if !resources.has_device_rules() {
+    pub fn confine_devices(&self, config: &Config<'_>) -> Result<(), Fault> {
+        if config.device_access() != DeviceAccess::Program {
             return Ok(());
         }
         let mut room = Buffer::<MAX_SIZE>::new();
         let mut program = Program::new(room.bytes_mut().during(Op::Configure, SUBJECT)?);
-        // They were checked when they were read, and that many fit.
-        let _ = resources.each_device_rule(&mut |rule| {
+        // What does not fit is seen at the end.
+        config.each_device_rule(&mut |rule| {
             let _ = program.push(rule);
         });
         program

@@ -48,6 +48,8 @@ pub(super) struct Mounts<'c> {
     pub(super) has_ipc: bool,
     /// Whether the container has a cgroup namespace of its own.
     pub(super) has_cgroups: bool,
+    /// Whether nodes are of no use but in `/dev`.
+    pub(super) has_nodev: bool,
     /// Who maps the ids of mounts, if the container is in a user namespace of its own.
     pub(super) mapper: Option<&'c Rope>,
 }
@@ -94,6 +96,9 @@ impl<'c> Mounts<'c> {
             Some(copy) => copy,
             None => make::make(self, item, is_filled)?,
         };
+        if self.has_nodev && !item.may_have_nodes() {
+            mount::forbid_devices(made.root()).during(Op::Mount, destination)?;
+        }
         // A filesystem begins with a directory; what is bound may be a file.
         let kind = match made.is_new() {
             true => Ok(FileType::Directory),

@@ -37,6 +37,8 @@ pub struct Annotations<'a> {
     pub overlay: Option<Overlay<'a>>,
     /// `berth.landlock.*`: what it may do with files and ports.
     pub landlock: Landlock<'a>,
+    /// `berth.privileged`: whether it has all capabilities, all devices, and no masks, where its fields do not say otherwise.
+    pub privileged: bool,
 }
 
 /// Those that ask something of PID 1, and nothing of who else starts the container.
@@ -121,6 +123,14 @@ const KEYS: &[Key] = &[
         accepts: "true or false",
         set: |annotations, value| {
             annotations.console = value.parse().ok()?;
+            Some(())
+        },
+    },
+    Key {
+        name: "berth.privileged",
+        accepts: "true or false",
+        set: |annotations, value| {
+            annotations.privileged = value.parse().ok()?;
             Some(())
         },
     },
@@ -258,6 +268,7 @@ impl Default for Annotations<'_> {
             verity: None,
             overlay: None,
             landlock: Landlock::default(),
+            privileged: false,
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Confinement<'a> {
     read_only: Option<Value<'a>>,
     devices: Option<Value<'a>>,
     sysctl: Option<Value<'a>>,
+    /// Whether lists of paths that are missing are the usual ones.
+    has_usual: bool,
 }
 
 /// A path of these lists as it is meant: absolute, without `.` and `..`.
@@ -58,6 +60,33 @@ const PERMISSION_BITS: u32 = 0o7777;
 const MAX_MAJOR: u32 = (1 << 12) - 1;
 const MAX_MINOR: u32 = (1 << 20) - 1;
 
+/// What engines cover in a container of which nothing else is said: the lists of podman and of docker together.
+const USUALLY_MASKED: [&str; 14] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/dev/block",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
+];
+
+/// What they make read-only.
+const USUALLY_READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
 const MASKED: (&str, &str) = ("linux.maskedPaths", "linux.maskedPaths[]");
 const READ_ONLY: (&str, &str) = ("linux.readonlyPaths", "linux.readonlyPaths[]");
 const DEVICES: &str = "linux.devices";
@@ -83,6 +112,7 @@ impl<'a> Confinement<'a> {
             read_only: config.at(READ_ONLY.0),
             devices: config.at(DEVICES),
             sysctl: reader.section(config, SYSCTL)?,
+            has_usual: false,
         };
         for (key, value) in confinement.members() {
             sysctl::check(reader, key, value, namespaces)?;
@@ -90,14 +120,29 @@ impl<'a> Confinement<'a> {
         Ok(confinement)
     }
 
+    /// From now on, a list of paths that is not there is the usual one. An empty one stays empty.
+    pub const fn use_usual_paths(&mut self) {
+        self.has_usual = true;
+    }
+
     /// Paths at which nothing is to be seen.
     pub fn masked_paths(&self) -> impl Iterator<Item = ListedPath> + use<'a> {
-        paths(self.masked)
+        paths(self.masked).chain(self.usual(self.masked, &USUALLY_MASKED))
     }
 
     /// Paths below which nothing is to be written.
     pub fn readonly_paths(&self) -> impl Iterator<Item = ListedPath> + use<'a> {
-        paths(self.read_only)
+        paths(self.read_only).chain(self.usual(self.read_only, &USUALLY_READ_ONLY))
+    }
+
+    fn usual(
+        &self,
+        list: Option<Value<'a>>,
+        usual: &'static [&str],
+    ) -> impl Iterator<Item = ListedPath> + use<'a> {
+        let is_meant = self.has_usual && list.is_none();
+        let usual = usual.iter().filter(move |_| is_meant);
+        usual.filter_map(|path| ListedPath::try_from(*path).ok())
     }
 
     /// Nodes to make.

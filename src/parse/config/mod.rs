@@ -16,6 +16,7 @@ pub mod annotations;
 pub mod capabilities;
 pub mod cgroups_path;
 pub mod confine;
+mod device_access;
 pub mod error;
 pub mod hooks;
 pub mod id;
@@ -40,6 +41,7 @@ pub mod user;
 pub use annotations::{Annotations, OF_PID_1, OnExit, Overlay, Restart, RootSwitch};
 pub use cgroups_path::CgroupsPath;
 pub use confine::{Confinement, Device, NodeKind};
+pub use device_access::DeviceAccess;
 pub use error::{ConfigError, Field};
 pub use hooks::{Hook, HookKind, Hooks};
 pub use id::{IdError, container_id};
@@ -149,7 +151,10 @@ impl<'a> Config<'a> {
         let hostname = uts_name(reader, config, "hostname", &namespaces)?;
         let domainname = uts_name(reader, config, "domainname", &namespaces)?;
         let annotations = Annotations::read(reader, config)?;
-        let process = Process::read(reader, config)?;
+        let mut process = Process::read(reader, config)?;
+        if !annotations.privileged {
+            process.capabilities.get_or_insert_default();
+        }
         if let Some(capabilities) = &process.capabilities {
             capabilities.check(reader, annotations.root_switch)?;
         }

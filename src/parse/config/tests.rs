@@ -100,7 +100,7 @@ fn a_whole_configuration_is_read() {
             user.groups.iter().collect::<Vec<_, 2>>(),
             [5, 4_294_967_294]
         );
-        assert!(process.no_new_privileges && process.capabilities.is_none());
+        assert!(process.no_new_privileges);
         let limit = |resource, soft, hard| Rlimit {
             resource,
             soft,
@@ -168,7 +168,9 @@ fn the_least_configuration_has_the_documented_defaults() {
         let user = process.user;
         assert_eq!((user.uid, user.gid, user.umask), (0, 0, 0o22));
         assert_eq!(user.groups.iter().count(), 0);
-        assert!(!process.no_new_privileges && process.capabilities.is_none());
+        let sets = process.capabilities.unwrap();
+        assert_eq!((sets.bounding, sets.ambient), Default::default());
+        assert!(!process.no_new_privileges);
         assert!(process.rlimits.is_empty() && process.scheduler.is_none());
         assert_eq!(process.oom_score_adj, None);
         assert_eq!((process.io_priority, process.personality), (None, None));

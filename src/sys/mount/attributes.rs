@@ -106,6 +106,15 @@ pub fn make_read_only(root: BorrowedFd<'_>) -> Result<(), Errno> {
     change_attributes(root, read_only, MountAttrFlags::empty(), false)
 }
 
+/// Makes nodes of devices useless on the mount that `root` is the root of, and on all below it.
+///
+/// # Errors
+/// Those of mount_setattr(2).
+pub fn forbid_devices(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    let nodev = MountAttrFlags::MOUNT_ATTR_NODEV;
+    change_attributes(root, nodev, MountAttrFlags::empty(), true)
+}
+
 /// Whether nothing can be written in the directory that `mount` is, be it for the mount or for the filesystem (access(2),
 /// `EROFS`). statfs(2) would tell too, but has vfat count its free clusters.
 pub fn is_read_only(mount: BorrowedFd<'_>) -> bool {

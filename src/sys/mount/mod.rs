@@ -20,8 +20,8 @@ pub use rustix::mount::MountFlags as Flags;
 
 pub use at::{is_mount_root, look_at};
 pub use attributes::{
-    attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags, is_read_only,
-    make_read_only, map_ids, propagate,
+    attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags, forbid_devices,
+    is_read_only, make_read_only, map_ids, propagate,
 };
 pub use context::reconfigure;
 pub use detached::Detached;

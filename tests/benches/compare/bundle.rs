@@ -63,6 +63,8 @@ pub(super) fn config(filter: Option<Value>) -> Value {
         "linux": {
             "cgroupsPath": GROUP,
             "namespaces": [{ "type": "mount" }, { "type": "pid" }, { "type": "uts" }, { "type": "ipc" }],
+            // PID 1 would have some.
+            "maskedPaths": [], "readonlyPaths": [],
         },
     });
     for set in ["bounding", "effective", "permitted"] {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use berth::container::cgroup::Group;
 use berth::errno::Name;
 use berth::error::Fault;
-use berth::parse::config::Resources;
+use berth::parse::config::{Config, Resources};
 use berth::parse::json;
 use berth::sys::raw::{self, Forked};
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, open};
@@ -100,9 +100,9 @@ fn devices(root: &OwnedFd) -> Result<()> {
         Mode::RUSR,
         makedev(1, 11),
     )?;
-    let none = resources(r#"{"devices": [{"allow": false, "access": "rwm"}]}"#)?;
-    let all = resources(r#"{"devices": [{"allow": true, "access": "rwm"}]}"#)?;
-    let group = Group::create(root.as_fd(), "policies", &none).map_err(fault)?;
+    let none = config(false)?;
+    let all = config(true)?;
+    let group = Group::create(root.as_fd(), "policies", &none.resources).map_err(fault)?;
     for policy in [
         None,
         Some(&none),
@@ -133,6 +133,18 @@ fn open_inside(group: &Group) -> Result<i32> {
             status.exit_status().context("no exit status")
         }
     }
+}
+
+/// A configuration that allows all devices, or none but the default ones.
+fn config(allow: bool) -> Result<Config<'static>> {
+    let text = format!(
+        r#"{{"ociVersion": "1.2.0", "root": {{"path": "r"}}, "process": {{"args": ["x"], "cwd": "/"}},
+            "linux": {{"namespaces": [{{"type": "mount"}}],
+                "resources": {{"devices": [{{"allow": {allow}, "access": "rwm"}}]}}}}}}"#
+    );
+    let scratch = vec![0; text.len()].leak();
+    let text = Box::leak(text.into_boxed_str());
+    Config::parse(text.as_bytes(), scratch).map_err(|error| anyhow!("{error}"))
 }
 
 fn resources(section: &'static str) -> Result<Resources<'static>> {
