@@ -2,16 +2,23 @@
 //!
 //! One pure function from an [`Error`] to a line of advice, so that all advice stands in one place and is tested as a table.
 
+mod mount;
+
+pub use mount::unpacking;
 use rustix::io::Errno;
 
 use crate::errno;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Stage};
 use crate::text::contains;
 
 /// What to do next, in one line.
 pub fn hint(error: &Error) -> &'static str {
     let known = [error.detail.as_str(), error.subject.as_str()];
     if let Some(hint) = known.into_iter().find_map(from_words) {
+        return hint;
+    }
+    let of_kernel = (error.stage == Stage::Root).then_some(error.detail.as_str());
+    if let Some(hint) = of_kernel.and_then(|words| find(mount::WORDS, words)) {
         return hint;
     }
     match (error.code, error.errno) {
@@ -69,9 +76,9 @@ pub fn hint(error: &Error) -> &'static str {
             "check rootflags= and rootfstype= against what the kernel says"
         }
         (Code::RootMount, Some(Errno::ROFS | Errno::ACCESS)) => {
-            "the device is read-only: boot with ro"
+            "the device is write-protected: boot with ro, and if it is so already, without a replay of the journal (rootflags=norecovery)"
         }
-        (Code::RootMount, _) => "check the filesystem with fsck",
+        (Code::RootMount, _) => mount::repair(error.subject.as_str()),
         (Code::RootVerity, Some(Errno::NODEV | Errno::NXIO | Errno::NOENT)) => {
             "add dm-verity to the image, `--for-devices layers`, or build it into the kernel"
         }
@@ -204,6 +211,10 @@ fn from_words(words: &str) -> Option<&'static str> {
         ),
         ("Unknown parameter", "correct rootflags="),
         (
+            "udev makes this link",
+            "name the device by UUID=, LABEL=, PARTUUID= or PARTLABEL= as in the list below; LVM and LUKS are not opened",
+        ),
+        (
             ", and also ",
             "say which of the two it is with rootfstype=, and have `wipefs -n` show the other, which `wipefs -o` removes",
         ),
@@ -221,16 +232,25 @@ fn from_words(words: &str) -> Option<&'static str> {
         ),
         ("Unrecognized mount option", "correct rootflags="),
     ];
-    KNOWN
-        .iter()
-        .find(|(known, _)| contains(words, known))
-        .map(|(_, hint)| *hint)
+    find(KNOWN, words)
+}
+
+/// The first row with a part of `words`.
+fn find(table: &[(&str, &'static str)], words: &str) -> Option<&'static str> {
+    let row = table.iter().find(|(known, _)| contains(words, known));
+    row.map(|(_, hint)| *hint)
+}
+
+/// Whether there is advice for these words of the kernel: then they are the ones to be quoted.
+#[must_use]
+pub fn explains(words: &str) -> bool {
+    from_words(words).is_some() || find(mount::WORDS, words).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Op, Stage};
+    use crate::error::Op;
 
     fn hint_for(code: Code, detail: &str) -> &'static str {
         hint(&Error::new(

@@ -66,7 +66,11 @@ impl<'m> Switched<'m> {
         let shell = Shell::for_break(machine, plan, BreakAt::Containers);
         let new_root = if rooted.has_device { SYSROOT } else { "/" };
         let successor = match plan.init {
-            Some(program) => Some(handover::prove(new_root, program)?),
+            Some(program) => {
+                let proven = handover::prove(new_root, program);
+                // What it is on may be missing.
+                Some(proven.map_err(|error| rooted.usr.unwrap_or(error))?)
+            }
             None => None,
         };
         let (method, removed) = if rooted.has_device {
@@ -166,7 +170,7 @@ fn check_new_root() -> Result<(), Error> {
 }
 
 /// The directories on which the moved mounts will lie. A root that can be written to gets what it lacks.
-fn prepare_mount_points() -> Result<(), Error> {
+pub(super) fn prepare_mount_points() -> Result<(), Error> {
     let mut missing = Text::<SUBJECT_MAX>::EMPTY;
     let mut errno = Errno::ROFS;
     for mount in MOVED {

@@ -6,6 +6,10 @@
 //!
 //! A [`DeviceRef`] is what was asked for, not a promise that it exists. It borrows the text that
 //! somebody typed, and `Display` gives that text back, so that a report shows what to search for.
+//!
+//! What people write instead, and what can mean nothing else, is taken too: `uuid=` in any case, a colon for the equals sign,
+//! the links that udev makes in `/dev/disk/by-{uuid,label,partuuid,partlabel}`, quotes, and a device number in hexadecimal
+//! digits as LILO passes it. How a UUID or a label may be written is with [`Uuid::matches`] and [`Label::is`].
 
 use core::fmt;
 
@@ -61,33 +65,62 @@ impl<'a> DeviceRef<'a> {
     /// # Errors
     /// [`DeviceError`], which says what is wrong with the form that the text begins with.
     pub fn parse(text: &'a str) -> Result<Self, DeviceError<'a>> {
-        if text == "tmpfs" {
+        let refuse = |fault| Err(DeviceError { text, fault });
+        let named = strip_quotes(text);
+        if named == "tmpfs" {
             return Ok(Self::Tmpfs);
         }
-        let refuse = |fault| Err(DeviceError { text, fault });
-        if let Some(name) = text.strip_prefix("/dev/") {
-            return match name {
-                "" => refuse(Fault::Empty),
-                _ => Ok(Self::Path(text)),
+        if let Some(name) = named.strip_prefix("/dev/") {
+            let link = name.strip_prefix("disk/by-");
+            return match link.and_then(|link| link.split_once('/')) {
+                _ if name.is_empty() => refuse(Fault::Empty),
+                Some((kind, name)) => match Self::of_kind(kind, name) {
+                    Some(found) => found.or_else(refuse),
+                    None => Ok(Self::Path(named)),
+                },
+                None => match name.strip_prefix("block/").map(device_number) {
+                    Some(Ok(number)) => Ok(number),
+                    _ => Ok(Self::Path(named)),
+                },
             };
         }
-        let Some((kind, name)) = text.split_once(['=', ':']) else {
+        if let Some(number) = encoded_number(named) {
+            return Ok(number);
+        }
+        let Some((kind, name)) = named.split_once(['=', ':']) else {
             return refuse(Fault::Form);
         };
-        let name = strip_quotes(name);
-        let make = match text.get(..kind.len().saturating_add(1)).unwrap_or_default() {
-            "UUID=" => Self::Uuid,
-            "LABEL=" => Self::Label,
-            "PARTLABEL=" => Self::PartLabel,
-            "virtiofs:" => Self::Virtiofs,
-            "9p:" => Self::NineP,
-            "PARTUUID=" => return part_uuid(name).or_else(refuse),
-            _ => return device_number(text).or_else(refuse),
+        let found = match (kind, strip_quotes(name)) {
+            ("virtiofs" | "9p", "") => Err(Fault::Empty),
+            ("virtiofs", tag) => Ok(Self::Virtiofs(tag)),
+            ("9p", tag) => Ok(Self::NineP(tag)),
+            _ => Self::of_kind(kind, name).unwrap_or_else(|| device_number(named)),
         };
-        match name {
-            "" => refuse(Fault::Empty),
-            _ => Ok(make(name)),
-        }
+        found.or_else(refuse)
+    }
+
+    /// The names of a kind that are on devices or in partition tables; `None` for another kind.
+    fn of_kind(kind: &str, name: &'a str) -> Option<Result<Self, Fault>> {
+        const KINDS: [&str; 4] = ["uuid", "label", "partuuid", "partlabel"];
+        let number = KINDS
+            .iter()
+            .position(|known| known.eq_ignore_ascii_case(kind))?;
+        let name = strip_quotes(name);
+        Some(match number {
+            _ if name.is_empty() => Err(Fault::Empty),
+            0 => Ok(Self::Uuid(name)),
+            1 => Ok(Self::Label(name)),
+            2 => part_uuid(name),
+            _ => Ok(Self::PartLabel(name)),
+        })
+    }
+
+    /// Whether it is a link that udev makes and that names nothing that could be found otherwise.
+    #[must_use]
+    pub fn is_udev_link(&self) -> bool {
+        const DIRECTORIES: [&str; 2] = ["/dev/disk/", "/dev/mapper/"];
+        let Self::Path(path) = self else { return false };
+        DIRECTORIES.iter().any(|start| path.starts_with(start))
     }
 
     /// Whether this asks for the filesystem with the given UUID.
@@ -99,7 +132,7 @@ impl<'a> DeviceRef<'a> {
     /// Whether this asks for the filesystem with the given label.
     #[must_use]
     pub fn matches_label(&self, found: &Label) -> bool {
-        matches!(self, Self::Label(typed) if found.bytes() == typed.as_bytes())
+        matches!(self, Self::Label(typed) if found.is(typed))
     }
 
     /// Whether a block device of this machine is meant: one that can appear late.
@@ -157,11 +190,29 @@ fn device_number(text: &str) -> Result<DeviceRef<'_>, Fault> {
     }
 }
 
-/// `LABEL="a b"`: the quotes of a value that stood inside a quoted word survive the tokeniser.
-fn strip_quotes(text: &str) -> &str {
-    text.strip_prefix('"')
-        .and_then(|inner| inner.strip_suffix('"'))
-        .unwrap_or(text)
+/// Hexadecimal digits, as `new_encode_dev` of include/linux/kdev_t.h makes them of a device number.
+fn encoded_number<'a>(text: &str) -> Option<DeviceRef<'a>> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let is_one = (3..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let encoded = u32::from_str_radix(digits, 16).ok().filter(|_| is_one)?;
+    Some(DeviceRef::Number {
+        major: encoded >> 8 & 0xfff,
+        minor: encoded & 0xff | encoded >> 12 & 0xf_ff00,
+    })
+}
+
+/// `LABEL="a b"`: the quotes of a value that stood inside a quoted word survive the tokeniser. The kernel knows no single ones,
+/// and passes them on.
+fn strip_quotes(mut text: &str) -> &str {
+    let inner = |text: &str, quote| {
+        let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
+        Some(inner.len())
+    };
+    while let Some(len) = inner(text, '"').or_else(|| inner(text, '\'')) {
+        let end = len.saturating_add(1);
+        text = text.get(1..end).unwrap_or_default();
+    }
+    text
 }
 
 /// A text that names no device.
@@ -236,9 +287,51 @@ mod tests {
     }
 
     #[test]
-    fn quotes_around_a_label_are_removed() {
-        let label = DeviceRef::parse(r#"LABEL="my disk""#);
-        assert_eq!(label, Ok(DeviceRef::Label("my disk")));
+    fn what_can_mean_nothing_else_is_understood() {
+        let number = |major, minor| DeviceRef::Number { major, minor };
+        for (text, expected) in [
+            (r#"LABEL="my disk""#, DeviceRef::Label("my disk")),
+            ("LABEL='my disk'", DeviceRef::Label("my disk")),
+            (r#"'LABEL="my disk"'"#, DeviceRef::Label("my disk")),
+            ("LABEL:DATA", DeviceRef::Label("DATA")),
+            ("Label=DATA", DeviceRef::Label("DATA")),
+            ("uuid=ABCD-1234", DeviceRef::Uuid("ABCD-1234")),
+            ("PartLabel:x", DeviceRef::PartLabel("x")),
+            ("/dev/disk/by-uuid/ab-cd", DeviceRef::Uuid("ab-cd")),
+            (r"/dev/disk/by-label/a\x2fb", DeviceRef::Label(r"a\x2fb")),
+            ("/dev/disk/by-partlabel/r", DeviceRef::PartLabel("r")),
+            (
+                "/dev/disk/by-partuuid/0a1b2c3d-01",
+                DeviceRef::PartUuid {
+                    uuid: "0a1b2c3d-01",
+                    offset: None,
+                },
+            ),
+            ("/dev/block/8:17", number(8, 17)),
+            ("0811", number(8, 17)),
+            ("801", number(8, 1)),
+            ("0x10010302", number(259, 0x1_0002)),
+        ] {
+            let device = DeviceRef::parse(text);
+            assert_eq!(device, Ok(expected), "{text}");
+            let written = device.unwrap().to_string();
+            assert_eq!(DeviceRef::parse(&written), Ok(expected), "{written}");
+        }
+    }
+
+    #[test]
+    fn links_that_only_udev_makes_are_told() {
+        for (text, is_one) in [
+            ("/dev/disk/by-id/ata-x-part1", true),
+            ("/dev/disk/by-path/pci-0", true),
+            ("/dev/mapper/vg-root", true),
+            ("/dev/disk/by-uuid/ab", false),
+            ("/dev/sda1", false),
+            ("LABEL=/dev/disk/", false),
+        ] {
+            let device = DeviceRef::parse(text).unwrap();
+            assert_eq!(device.is_udev_link(), is_one, "{text}");
+        }
     }
 
     #[test]
@@ -246,7 +339,10 @@ mod tests {
         let table = [
             ("", Fault::Form),
             ("sdb1", Fault::Form),
-            ("uuid=ABCD-1234", Fault::Form),
+            ("UUID:", Fault::Empty),
+            ("LABEL=''", Fault::Empty),
+            ("/dev/disk/by-label/", Fault::Empty),
+            ("/dev/disk/by-partuuid/a/b", Fault::Offset),
             ("/dev/", Fault::Empty),
             ("UUID=", Fault::Empty),
             ("9p:", Fault::Empty),

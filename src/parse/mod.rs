@@ -18,6 +18,7 @@
 //! | [`superblock`] | what lies on a block device | mkfs, or an attacker |
 //! | [`partition`] | GPT and MBR partition tables | fdisk, or an attacker |
 //! | [`cpio`] | the archive that becomes a root in memory | cpio, berth-initramfs |
+//! | [`fstab`] | a root's `/etc/fstab` | distributions, people |
 //! | [`mountinfo`] | `/proc/self/mountinfo` | the kernel |
 //! | [`uevent`] | netlink datagrams and sysfs `uevent` files | the kernel |
 //! | [`kmsg`] | records of `/dev/kmsg` | the kernel, and programs |
@@ -48,6 +49,7 @@ pub mod device;
 pub mod device_order;
 pub mod device_policy;
 pub mod executable;
+pub mod fstab;
 pub mod json;
 pub mod kmsg;
 pub mod list;

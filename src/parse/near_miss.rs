@@ -54,15 +54,17 @@ pub fn near_miss(wanted: &DeviceRef<'_>, seen: &Seen<'_>) -> Option<NearMiss> {
     let label = content.label.as_ref();
     let part_label = seen.entry.and_then(|entry| entry.name.as_ref());
     let is_uuid = |typed: &str| content.uuid.is_some_and(|uuid| uuid.matches(typed));
-    let is = |label: Option<&Label>, typed: &str| {
-        label.is_some_and(|label| label.bytes() == typed.as_bytes())
-    };
+    let is = |label: Option<&Label>, typed: &str| label.is_some_and(|label| label.is(typed));
+    let part_uuid = seen.entry.map(|entry| entry.partuuid);
     match *wanted {
         DeviceRef::Uuid(typed) if is_uuid(typed) => Some(NearMiss::NotAFilesystem(content.kind)),
-        DeviceRef::Uuid(typed) => seen
-            .entry
-            .filter(|entry| entry.partuuid.matches(typed))
-            .map(|_| NearMiss::IsPartUuid),
+        DeviceRef::Uuid(typed) if part_uuid.is_some_and(|uuid| uuid.matches(typed)) => {
+            Some(NearMiss::IsPartUuid)
+        }
+        DeviceRef::Uuid(typed) => {
+            let is_near = content.uuid.is_some_and(|uuid| uuid.is_near(typed));
+            is_near.then_some(NearMiss::Spelling)
+        }
         DeviceRef::PartUuid { uuid, .. } => is_uuid(uuid).then_some(NearMiss::IsUuid),
         DeviceRef::Label(typed) if is(label, typed) => Some(NearMiss::NotAFilesystem(content.kind)),
         DeviceRef::Label(typed) if is(part_label, typed) => Some(NearMiss::IsPartLabel),

@@ -47,13 +47,31 @@ impl Uuid {
         nibbles.next().is_none().then_some(Self::Full(bytes))
     }
 
-    /// Whether `text`, as somebody typed it, is this UUID. Case does not matter; hyphens do, since
-    /// their places are part of the form.
+    /// Whether `text`, as somebody typed it, is this UUID: its digits count. Case, hyphens, braces and an `0x` do not.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
-        let mut typed = Typed { rest: text };
-        write!(typed, "{self}").is_ok() && typed.rest.is_empty()
+        is_typed(text, self)
     }
+
+    /// Whether `text` is this UUID but for one or two digits, or is the beginning of it, of eight digits or more.
+    #[must_use]
+    pub fn is_near(&self, text: &str) -> bool {
+        const WRONG: usize = 2;
+        const BEGINNING: usize = 8;
+        let mut typed = Typed::new(text);
+        // Where the typed text ends, comparing does.
+        let _ = write!(typed, "{self}");
+        let is_whole = typed.missing == 0 && typed.wrong > 0 && typed.wrong <= WRONG;
+        let is_beginning = typed.wrong == 0 && typed.missing > 0 && typed.right >= BEGINNING;
+        typed.rest.is_empty() && (is_whole && typed.right > BEGINNING / 2 || is_beginning)
+    }
+}
+
+/// Whether `text`, as somebody typed it, is what `found` displays as, as far as digits go.
+pub(super) fn is_typed(text: &str, found: &impl fmt::Display) -> bool {
+    let mut typed = Typed::new(text);
+    let is_compared = write!(typed, "{found}").is_ok();
+    is_compared && typed.rest.is_empty() && typed.missing == 0 && typed.wrong == 0
 }
 
 /// `1b6e…-…` in lower case for the 16 bytes, `ABCD-1234` in upper case for a serial number,
@@ -85,20 +103,53 @@ impl fmt::Display for Uuid {
     }
 }
 
-/// Compares what is written to it with typed text, piece by piece, so that no buffer is needed.
+/// Compares what is written to it with typed text, digit by digit, so that no buffer is needed.
 struct Typed<'a> {
-    rest: &'a str,
+    rest: &'a [u8],
+    right: usize,
+    wrong: usize,
+    /// Digits for which the typed text is too short.
+    missing: usize,
+}
+
+impl<'a> Typed<'a> {
+    fn new(text: &'a str) -> Self {
+        let text = text.trim_matches(['{', '}']);
+        let text = text
+            .strip_prefix("0x")
+            .or(text.strip_prefix("0X"))
+            .unwrap_or(text);
+        Self {
+            rest: skip_hyphens(text.as_bytes()),
+            right: 0,
+            wrong: 0,
+            missing: 0,
+        }
+    }
+}
+
+fn skip_hyphens(text: &[u8]) -> &[u8] {
+    let hyphens = text.iter().take_while(|byte| **byte == b'-').count();
+    text.get(hyphens..).unwrap_or_default()
 }
 
 impl fmt::Write for Typed<'_> {
     fn write_str(&mut self, piece: &str) -> fmt::Result {
-        match self.rest.split_at_checked(piece.len()) {
-            Some((head, rest)) if head.eq_ignore_ascii_case(piece) => {
-                self.rest = rest;
-                Ok(())
-            }
-            _ => Err(fmt::Error),
+        for digit in piece.bytes().filter(|byte| *byte != b'-') {
+            let count = match self.rest.split_first() {
+                None => &mut self.missing,
+                Some((typed, rest)) => {
+                    self.rest = skip_hyphens(rest);
+                    if typed.eq_ignore_ascii_case(&digit) {
+                        &mut self.right
+                    } else {
+                        &mut self.wrong
+                    }
+                }
+            };
+            *count = count.saturating_add(1);
         }
+        Ok(())
     }
 }
 
@@ -134,18 +185,47 @@ mod tests {
     }
 
     #[test]
-    fn case_does_not_matter_but_the_form_does() {
-        assert!(FULL.matches("00010203-0405-0607-0809-AABBCCDDEEFF"));
-        assert!(Uuid::Serial(0xabcd_0012).matches("abcd-0012"));
+    fn the_digits_count_however_they_are_written() {
+        for typed in [
+            "00010203-0405-0607-0809-AABBCCDDEEFF",
+            "{00010203-0405-0607-0809-aabbccddeeff}",
+            "000102030405060708 09aabbccddeeff"
+                .replace(' ', "")
+                .as_str(),
+        ] {
+            assert!(FULL.matches(typed), "{typed}");
+        }
+        for typed in ["abcd-0012", "ABCD0012", "abcd0012", "0xABCD0012"] {
+            assert!(Uuid::Serial(0xabcd_0012).matches(typed), "{typed}");
+        }
         for other in [
             "",
             "ABCD",
             "ABCD-001",
             "ABCD-00123",
-            "ABCD0012",
             "ABCD-001é",
+            "ABCD-0013",
         ] {
             assert!(!Uuid::Serial(0xabcd_0012).matches(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_digit_or_two_that_are_wrong_and_a_beginning_come_near() {
+        for (typed, is_near) in [
+            ("00010203-0405-0607-0809-aabbccddeef0", true),
+            ("00010203-0405-0607-0809-aabbccddee00", true),
+            ("00010203-0405-0607-0809-aabbccdd0000", false),
+            ("00010203", true),
+            ("00010203-0405", true),
+            ("0001020", false),
+            ("00010203-0405-0607-0809-aabbccddeeff", false),
+            ("00010203-0405-0607-0809-aabbccddeeff0", false),
+            ("", false),
+        ] {
+            assert_eq!(FULL.is_near(typed), is_near, "{typed}");
+        }
+        assert!(Uuid::Serial(0xabcd_0012).is_near("abcd-0013"));
+        assert!(!Uuid::Serial(0xabcd_0012).is_near("1234-5678"));
     }
 }

@@ -97,7 +97,7 @@ pub static KEYS: &[Key] = &[
             p.overlay = Some(device).filter(|device| device.is_block() || *device == DeviceRef::Tmpfs);
             p.overlay.map(|_| ())
         }),
-    key("berth.root_fallback", "devices, a comma list", "none", "further roots, tried in order when root= does not come or cannot be mounted; each is waited for as long",
+    key("berth.root_fallback", "devices, a comma list", "none", "further roots, tried in order when root= does not come, cannot be mounted or lacks what a root needs; each is waited for as long",
         |p, v| { p.root_fallback = List::parse(v?, |item| DeviceRef::parse(item).is_ok())?; Some(()) }),
     key("berth.verity", "ROOT-HASH, or ROOT-HASH,DEVICE or ROOT-HASH,OFFSET", "none", "hold each block of the root against a hash tree of veritysetup: on that device, at that byte, or behind the filesystem",
         |p, v| { p.verity = Some(Verity::parse(v?)?); Some(()) }),

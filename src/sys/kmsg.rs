@@ -186,6 +186,19 @@ impl Mark {
         first
     }
 
+    /// The first warning or error since that `is_telling`, else the last one, without its header.
+    pub fn telling_complaint(&self, is_telling: fn(&str) -> bool) -> Text<SUBJECT_MAX> {
+        let mut found = Text::EMPTY;
+        let mut is_found = false;
+        self.each_record(|record| {
+            if record.is_complaint() && !is_found {
+                found = Text::from_bytes(record.text);
+                is_found = is_telling(found.as_str());
+            }
+        });
+        found
+    }
+
     /// The last warning or error that the kernel has logged since, without its header.
     pub fn last_complaint(&self) -> Text<SUBJECT_MAX> {
         let mut last = Text::EMPTY;

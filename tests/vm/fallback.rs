@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 use berth_qemu::disk::{Disk, Fs};
+use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Ended, Event, Outcome};
-use berth_tests::{Bundle, Lab, disk, field};
+use berth_tests::{Bundle, Lab, disk, field, guest};
 use uuid::Uuid;
 
 use crate::provoke::OWN_FAILURE;
@@ -15,6 +16,8 @@ pub(crate) const CASES: &[Case] = cases![
     once fallback_after_a_fallback_is_taken,
     once root_that_comes_is_taken_before_its_fallbacks,
     once boot_without_any_root_fails_as_its_first_candidate_did,
+    everywhere root_that_lacks_what_it_needs_is_given_up_for_the_next,
+    once root_without_the_program_of_init_is_given_up_for_the_next,
 ];
 
 /// The candidates that were given up: name, code.
@@ -124,4 +127,55 @@ fn boot_without_any_root_fails_as_its_first_candidate_did(lab: &Lab) -> Result<(
     ensure!(rejected(&outcome) == expected, "{:?}", rejected(&outcome));
     ensure!(outcome.events.iter().any(|event| event.is_failure("B022")));
     Ok(())
+}
+
+/// Slots without anything, without a bundle, and with something in the place of a mount point.
+fn root_that_lacks_what_it_needs_is_given_up_for_the_next(lab: &Lab) -> Result<()> {
+    let slot = |label: &str, tree: Tree| disk::of(Fs::ext4(label, Uuid::new_v4(), tree));
+    let blocked = Tree::new().symlink("proc", "/sys");
+    let blocked = Bundle::new("blocked").put(blocked.directory("containers"))?;
+    let outcome = lab
+        .machine("root_that_lacks_what_it_needs_is_given_up_for_the_next")?
+        .append("root=LABEL=A berth.root_fallback=LABEL=B,LABEL=C,LABEL=BERTH rootwait=0")
+        .blk(&slot("A", Tree::new())?)
+        .blk(&slot("B", disk::files([])?)?)
+        .blk(&slot("C", blocked)?)
+        .blk(&disk::vfat([Bundle::new("slot")])?)
+        .start()?
+        .wait()?;
+    took(&outcome, "/dev/vdd1", "vfat", "LABEL=BERTH")?;
+    let expected = [
+        ("LABEL=A", "B050"),
+        ("LABEL=B", "B050"),
+        ("LABEL=C", "B030"),
+    ];
+    ensure!(rejected(&outcome) == expected, "{:?}", rejected(&outcome));
+    let warned = |event: &Event| event.name() == "warning";
+    ensure!(!outcome.events.iter().any(warned), "{:#?}", outcome.events);
+    Ok(())
+}
+
+/// Beside that, the program is on a filesystem of its own on the second slot, which its fstab names.
+fn root_without_the_program_of_init_is_given_up_for_the_next(lab: &Lab) -> Result<()> {
+    let mount_points = || disk::files([]);
+    let empty = Fs::ext4("A", Uuid::new_v4(), mount_points()?.directory("usr"));
+    let fstab = "# comment\nLABEL=My\\040Usr /usr/ auto defaults,nofail,x-initrd.mount 0 2\n";
+    let root = mount_points()?.directory("usr").file("etc/fstab", fstab);
+    let root = root.symlink("sbin", "usr/sbin");
+    let usr = Tree::new().copy(guest()?, "sbin/init");
+    let outcome = lab
+        .machine("root_without_the_program_of_init_is_given_up_for_the_next")?
+        .append("root=LABEL=A berth.root_fallback=LABEL=B init=/sbin/init -- facts")
+        .blk(&disk::of(empty)?)
+        .blk(&disk::of(Fs::ext4("B", Uuid::new_v4(), root))?)
+        .blk(&disk::of(Fs::ext4("My Usr", Uuid::new_v4(), usr))?)
+        .start()?;
+    let seen = outcome.expect_console("/dev/vdc1 is mounted on /usr, ext4, ro, as /etc/fstab says");
+    seen?;
+    outcome.expect("the second slot", |event| {
+        event.name() == "root" && field(event, "device") == Some("/dev/vdb1")
+    })?;
+    outcome.expect("the switch", |event| event.name() == "switch")?;
+    outcome.quit()?;
+    Ok(outcome.wait()?.assert_ended(Ended::Killed)?)
 }

@@ -3,6 +3,7 @@
 //! `BERTH_TEST_KERNELS=6.1,6.12,7` runs those marked for the matrix on these kernels; without it, all run on the default
 //! one. A kernel that cannot be fetched fails all its tests.
 
+mod advice;
 mod archive;
 mod boot;
 mod bundles;
@@ -96,6 +97,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 const ALL: &[&[Case]] = &[
+    advice::CASES,
     archive::CASES,
     boot::CASES,
     bundles::CASES,

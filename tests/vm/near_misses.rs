@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use berth_initramfs::Compression;
 use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::vm::{Builder, Drive, Ended, Outcome};
-use berth_tests::{Lab, MODULES, disk, field};
+use berth_tests::{Bundle, Lab, MODULES, disk, field, line};
 use uuid::Uuid;
 
 use crate::provoke::OWN_FAILURE;
@@ -12,9 +12,11 @@ use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     once near_misses_are_named,
+    once names_are_understood_however_they_are_written,
+    once near_miss_is_told_while_the_device_is_waited_for,
     once device_that_comes_after_the_deadline_is_told_with_the_time_it_takes,
     once disk_that_cannot_be_read_is_told_in_the_kernels_words,
-    everywhere initramfs_that_does_not_fit_into_memory_is_said_to_be_truncated,
+    everywhere initramfs_that_does_not_fit_into_memory_is_said_not_to_be_whole,
     once report_is_on_every_console_whatever_the_log_level,
     once report_is_in_the_event_stream_line_by_line,
 ];
@@ -101,6 +103,47 @@ fn near_misses_are_named(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
+/// Holds a boot to the container of the disk.
+fn ran(outcome: &Outcome) -> Result<()> {
+    outcome.assert(Ended::PowerOff, 0)?;
+    let mut lines = outcome.events.iter().filter_map(line);
+    ensure!(lines.any(|line| line == ("named", "named")));
+    Ok(())
+}
+
+fn names_are_understood_however_they_are_written(lab: &Lab) -> Result<()> {
+    let fs = Fs::vfat("MY ROOT", 0xcafe_0051, disk::files([Bundle::new("named")])?);
+    let image = disk::of(fs)?;
+    for words in [
+        r"root=LABEL=MY\x20ROOT",
+        "root=UUID=cafe0051",
+        r"root=/dev/disk/by-label/MY\x20ROOT",
+        // What comes before is given up at once, although it may be waited for long.
+        "root=/dev/disk/by-id/virtio-x berth.root_fallback=PartUUID:0xB0A70001-01 rootwait",
+    ] {
+        let vm = lab.machine("names_are_understood_however_they_are_written")?;
+        let outcome = vm.append(words).blk(&image).start()?.wait()?;
+        ran(&outcome).with_context(|| words.to_owned())?;
+    }
+    Ok(())
+}
+
+fn near_miss_is_told_while_the_device_is_waited_for(lab: &Lab) -> Result<()> {
+    let mut vm = lab
+        .machine("near_miss_is_told_while_the_device_is_waited_for")?
+        .append("root=LABEL=system rootwait")
+        .blk(&gpt()?)
+        .start()?;
+    let told = "that is the partition /dev/vda1: ask for it with root=PARTLABEL=";
+    vm.expect("what comes close", |event| {
+        event.name() == "warning" && field(event, "text") == Some(told)
+    })?;
+    let files = disk::files([Bundle::new("named")])?;
+    let late = disk::of(Fs::ext4("system", Uuid::from_u128(7), files))?;
+    vm.plug(Drive::blk(&late))?;
+    ran(&vm.wait()?)
+}
+
 fn device_that_comes_after_the_deadline_is_told_with_the_time_it_takes(lab: &Lab) -> Result<()> {
     let name = "device_that_comes_after_the_deadline_is_told_with_the_time_it_takes";
     let mut vm = lab
@@ -155,7 +198,7 @@ fn disk_that_cannot_be_read_is_told_in_the_kernels_words(lab: &Lab) -> Result<()
 /// What stands before the modules in the image fills the memory that the kernel has for it, which is half of all on a tmpfs.
 /// That is what the kernel takes when its own command line has no `root=` (init/do_mounts.c); on a ramfs it would run out of
 /// memory and panic.
-fn initramfs_that_does_not_fit_into_memory_is_said_to_be_truncated(lab: &Lab) -> Result<()> {
+fn initramfs_that_does_not_fit_into_memory_is_said_not_to_be_whole(lab: &Lab) -> Result<()> {
     let ballast = vec![0x5a; 80 << 20];
     let spec = lab
         .spec()?
@@ -164,7 +207,7 @@ fn initramfs_that_does_not_fit_into_memory_is_said_to_be_truncated(lab: &Lab) ->
         .replace("/lib/modules/.ballast", ballast, 0o644);
     let outcome = lab
         .machine_with(
-            "initramfs_that_does_not_fit_into_memory_is_said_to_be_truncated",
+            "initramfs_that_does_not_fit_into_memory_is_said_not_to_be_whole",
             &spec.build(Compression::Zstd)?,
         )
         .memory(128)
@@ -173,7 +216,7 @@ fn initramfs_that_does_not_fit_into_memory_is_said_to_be_truncated(lab: &Lab) ->
         .wait()?;
     outcome.assert_ended(Ended::PowerOff)?;
     ensure!(
-        outcome.console.contains("the initramfs was truncated when the kernel unpacked it (write error): give the VM more memory"),
+        outcome.console.contains("the kernel did not unpack the initramfs whole (write error): it does not fit into memory: give the VM more"),
         "{}",
         outcome.log.display()
     );

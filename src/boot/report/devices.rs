@@ -21,13 +21,17 @@ const NEAR_MISSES: usize = 3;
 /// block device that is not empty.
 #[inline(never)]
 pub(super) fn list(report: &mut Report<'_>, code: Code) {
+    let asked = report.machine.asked.root;
+    if let Some(wanted) = DeviceRef::parse(asked.as_str()).ok()
+        && code == Code::RootNotFound
+    {
+        each_near_miss(&wanted, &mut |advice| {
+            report.line(format_args!("{advice}"));
+        });
+    }
     let mut devices = heapless::Vec::<block::Device, DEVICES>::new();
     let mut window = Buffer::new();
     let mut count = 0_usize;
-    let mut near = 0_usize;
-    let asked = report.machine.asked.root;
-    let wanted = DeviceRef::parse(asked.as_str());
-    let wanted = wanted.ok().filter(|_| code == Code::RootNotFound);
     // A kernel without block devices has no such class.
     let _ = block::each_device(|device| {
         if device.sectors() > 0 {
@@ -35,12 +39,6 @@ pub(super) fn list(report: &mut Report<'_>, code: Code) {
             // Partitions follow their disk. What does not fit is counted.
             let place = devices.partition_point(|other| other.number < device.number);
             let _ = devices.insert(place, device.clone());
-            if let Some(wanted) = &wanted
-                && near < NEAR_MISSES
-                && tell_near_miss(report, wanted, device, &mut window)
-            {
-                near = near.saturating_add(1);
-            }
         }
         true
     });
@@ -75,23 +73,29 @@ fn look(
     (content, entry)
 }
 
-fn tell_near_miss(
-    report: &mut Report<'_>,
-    wanted: &DeviceRef<'_>,
-    device: &block::Device,
-    window: &mut Buffer<WINDOW>,
-) -> bool {
-    let (Some(Ok(content)), entry) = look(device, window) else {
-        return false;
-    };
-    let seen = Seen {
-        name: &device.name,
-        partition: device.partition,
-        content: &content,
-        entry: entry.as_ref(),
-    };
-    let near = near_miss(wanted, &seen);
-    near.is_some_and(|near| report.line(format_args!("{}", Advice { wanted, seen, near })))
+/// Calls `tell` with each device that comes close to the one that is wanted; with a few at most.
+#[inline(never)]
+pub(in crate::boot) fn each_near_miss(wanted: &DeviceRef<'_>, tell: &mut dyn FnMut(&Advice<'_>)) {
+    let mut window = Buffer::new();
+    let mut told = 0_usize;
+    // A kernel without block devices has no such class.
+    let _ = block::each_device(|device| {
+        if let (Some(Ok(content)), entry) = look(device, &mut window)
+            && device.sectors() > 0
+        {
+            let seen = Seen {
+                name: &device.name,
+                partition: device.partition,
+                content: &content,
+                entry: entry.as_ref(),
+            };
+            if let Some(near) = near_miss(wanted, &seen) {
+                tell(&Advice { wanted, seen, near });
+                told = told.saturating_add(1);
+            }
+        }
+        told < NEAR_MISSES
+    });
 }
 
 #[inline(never)]

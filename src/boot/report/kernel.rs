@@ -4,6 +4,7 @@ use heapless::Deque;
 
 use super::Report;
 use crate::error::{Error, SUBJECT_MAX};
+use crate::hint::unpacking;
 use crate::sys::kmsg::Mark;
 use crate::text::Text;
 
@@ -11,7 +12,7 @@ use crate::text::Text;
 const LINES: usize = 4;
 
 /// Says so if the kernel could not unpack the initramfs whole: whatever is missing then was in it.
-pub(super) fn truncated_initramfs(report: &mut Report<'_>) {
+pub(super) fn incomplete_initramfs(report: &mut Report<'_>) {
     let mut reason = None;
     Mark::oldest().each_record(|record| {
         if let Some(words) = record.unpacking_failure() {
@@ -19,8 +20,9 @@ pub(super) fn truncated_initramfs(report: &mut Report<'_>) {
         }
     });
     if let Some(reason) = reason {
+        let hint = unpacking(reason.as_str());
         report.line(format_args!(
-            "the initramfs was truncated when the kernel unpacked it ({reason}): give the VM more memory, or build a smaller image"
+            "the kernel did not unpack the initramfs whole ({reason}): {hint}"
         ));
     }
 }

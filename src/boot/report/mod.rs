@@ -9,7 +9,7 @@
 //! A console has [`ROWS`] rows of [`COLUMNS`] columns, a line is folded where it is longer, and the kernel puts the time
 //! before each. So rows are counted: what matters most comes first, lists give way and say how much they leave out.
 
-mod devices;
+pub(super) mod devices;
 mod kernel;
 pub(super) mod late;
 mod shares;
@@ -55,7 +55,7 @@ pub(super) fn report(machine: &mut Machine, error: &Error, action: &str) {
     report.count(format_args!("{error}"));
     report.count(format_args!("  {}", hint(error)));
     report.asked();
-    kernel::truncated_initramfs(&mut report);
+    kernel::incomplete_initramfs(&mut report);
     if error.stage == Stage::Root {
         devices::list(&mut report, error.code);
     }

@@ -2,7 +2,8 @@
 //! them. Where udev runs it does that; here each device with the UUID of the filesystem is registered before the mount.
 
 use super::Machine;
-use super::search::{Device, next_device};
+use super::device::Device;
+use super::search::next_device;
 use crate::boot::modules::need;
 use crate::error::{At, Code, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::parse::device_order::device_order;

@@ -5,7 +5,7 @@
 //! devices of a filesystem that lies on several have its name, and are one.
 
 use super::Machine;
-use super::search::Device;
+use super::device::Device;
 use crate::error::{DETAIL_MAX, Stage};
 use crate::parse::device::DeviceRef;
 use crate::parse::device_order::device_order;

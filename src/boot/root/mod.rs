@@ -1,15 +1,19 @@
 //! The third stage: the root device appears and its filesystem is mounted.
 //!
 //! `root=` is the first candidate, those of `berth.root_fallback=` follow. Each is waited for as `rootwait=` says, from the
-//! moment it is its turn; the first that can be mounted is the root. Why the others are not is said when they are given up.
+//! moment it is its turn; the first that can be mounted, and has what a root needs where there are others, is the root. Why the
+//! others are not is said when they are given up.
 
 mod archive;
 mod btrfs;
 mod candidates;
+mod device;
+mod fit;
 mod mount;
 mod overlay;
 mod search;
 mod share;
+mod usr;
 mod verity;
 
 use super::Machine;
@@ -22,8 +26,8 @@ use crate::parse::device::DeviceRef;
 use crate::plan::Plan;
 use crate::sys::{clock, fs};
 use crate::text::Text;
-use mount::Mounted;
-use search::Device;
+use device::Device;
+use mount::{Mounted, place};
 pub(super) use search::{Search, pause_until};
 use share::Share;
 
@@ -57,10 +61,21 @@ enum Source {
     Archive,
 }
 
+/// What was mounted of a candidate.
+struct Root<'s> {
+    mounted: Mounted<'s>,
+    /// What the upper layer is on, if there is one.
+    overlay: Text<SUBJECT_MAX>,
+    /// Why `/usr` is not mounted, if it is another filesystem.
+    usr: Option<Error>,
+}
+
 /// The root filesystem is mounted at [`SYSROOT`], or there is none and the initramfs stays.
 pub struct Rooted<'m> {
     pub(super) machine: &'m mut Machine,
     pub(super) has_device: bool,
+    /// Why `/usr`, which the program of `init=` may be on, is not mounted.
+    pub(super) usr: Option<Error>,
 }
 
 impl<'m> Found<'m> {
@@ -117,8 +132,8 @@ impl<'m> Found<'m> {
     /// Mounts the root filesystem at [`SYSROOT`].
     ///
     /// # Errors
-    /// That of the first candidate when none can be mounted: [`Code::RootUnknownType`], [`Code::RootNoDriver`],
-    /// [`Code::RootMount`], and those of [`Found::wait`].
+    /// That of the first candidate when none can be the root: [`Code::RootUnknownType`], [`Code::RootNoDriver`],
+    /// [`Code::RootMount`], those of [`Found::wait`], and those of [`fit::check`].
     #[inline(never)]
     pub fn mount_root(mut self, plan: &Plan<'_>) -> Result<Rooted<'m>, Error> {
         if let Some(shell) = Shell::for_break(self.machine, plan, BreakAt::MountRoot) {
@@ -132,17 +147,14 @@ impl<'m> Found<'m> {
             let Some(wanted) = plan.roots().nth(number) else {
                 break;
             };
-            match source.mount(self.machine, plan) {
-                Ok(mounted) => {
-                    let overlay = match plan.overlay {
-                        Some(layer) => overlay::mount(self.machine, plan, layer)?,
-                        None => Text::EMPTY,
-                    };
+            match self.mount(plan, &source)? {
+                Ok(root) => {
                     let node = source.name(wanted);
-                    self.mounted(plan, wanted, node.as_str(), &mounted, overlay.as_str());
+                    self.mounted(plan, wanted, node.as_str(), &root);
                     return Ok(Rooted {
                         machine: self.machine,
                         has_device: true,
+                        usr: root.usr,
                     });
                 }
                 Err(error) => {
@@ -166,21 +178,49 @@ impl<'m> Found<'m> {
         Ok(Rooted {
             machine: self.machine,
             has_device: false,
+            usr: None,
         })
     }
 
-    fn mounted(
+    /// Mounts one candidate, with what is above it. If there are others, it has to have what a root needs: else the inner error
+    /// is why it is not taken. The outer one is about what any of them would get.
+    fn mount<'s>(
         &mut self,
-        plan: &Plan<'_>,
-        wanted: DeviceRef<'_>,
-        node: &str,
-        mounted: &Mounted<'_>,
-        overlay: &str,
-    ) {
+        plan: &Plan<'s>,
+        source: &Source,
+    ) -> Result<Result<Root<'s>, Error>, Error> {
+        let machine = &mut *self.machine;
+        let mounted = match source.mount(machine, plan) {
+            Ok(mounted) => mounted,
+            Err(error) => return Ok(Err(error)),
+        };
+        let overlay = match plan.overlay {
+            Some(layer) => overlay::mount(machine, plan, layer)?,
+            None => Text::EMPTY,
+        };
+        let usr = plan.init.and_then(|_| usr::mount(machine, plan).err());
+        if let Some(error) = &usr {
+            machine.warn_of(error);
+        }
+        if plan.roots().nth(1).is_some()
+            && let Err(error) = fit::check(plan, usr)
+        {
+            fit::discard(machine, plan);
+            return Ok(Err(error));
+        }
+        Ok(Ok(Root {
+            mounted,
+            overlay,
+            usr,
+        }))
+    }
+
+    fn mounted(&mut self, plan: &Plan<'_>, wanted: DeviceRef<'_>, node: &str, root: &Root<'_>) {
         let Mounted {
             fstype,
             is_read_only: ro,
-        } = *mounted;
+        } = root.mounted;
+        let overlay = root.overlay.as_str();
         let access = if ro { "ro" } else { "rw" };
         let verified = plan.verity.is_some();
         let checked = if verified { ", verified" } else { "" };
@@ -218,7 +258,7 @@ impl Source {
     #[inline(never)]
     fn mount<'s>(&self, machine: &mut Machine, plan: &Plan<'s>) -> Result<Mounted<'s>, Error> {
         match (self, &plan.verity) {
-            (Self::Block(device), None) => device.mount(machine, plan),
+            (Self::Block(device), None) => device.mount(machine, plan, place(plan)),
             (Self::Block(device), Some(verity)) => verity::mount(machine, plan, device, verity),
             (Self::Share(share), None) => share.mount(plan),
             (Self::Archive, None) => archive::mount(plan),

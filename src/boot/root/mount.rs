@@ -20,10 +20,11 @@ use rustix::fs::{CWD, access};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::search::Device;
+use super::device::Device;
 use super::{Machine, SYSROOT, btrfs, overlay};
 use crate::boot::modules::need;
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
+use crate::hint::explains;
 use crate::parse::mount_options::RootOptions;
 use crate::parse::superblock::State;
 use crate::plan::{Access, Plan};
@@ -40,11 +41,12 @@ pub(super) struct Mounted<'s> {
 }
 
 impl Device {
-    /// Tries the types in question; the one that was mounted.
+    /// Tries the types in question, at the directory `at`; the one that was mounted.
     pub(super) fn mount<'s>(
         &self,
         machine: &mut Machine,
         plan: &Plan<'s>,
+        at: &str,
     ) -> Result<Mounted<'s>, Error> {
         match self.state {
             // Of two it is not known which is mounted.
@@ -65,42 +67,48 @@ impl Device {
         btrfs::gather(machine, plan, self)?;
         if plan.rootfstype.is_empty() {
             let fstype = self.fstype(format_args!(""))?;
-            let result = mount(machine, plan, &self.node, fstype);
+            let result = mount(machine, plan, &self.node, fstype, at);
             // Its other driver, which Linux 7.1 brought.
             let has_other = fstype == "ntfs3";
             return match result {
                 Err(error) if has_other && error.code == Code::RootNoDriver => {
-                    mount(machine, plan, &self.node, "ntfs").or(Err(error))
+                    mount(machine, plan, &self.node, "ntfs", at).or(Err(error))
                 }
                 result => result,
             };
         }
         let mut types = plan.rootfstype.iter();
         // A list that was given has at least one item.
-        let mut result = mount(machine, plan, &self.node, types.next().unwrap_or_default());
+        let mut result = mount(
+            machine,
+            plan,
+            &self.node,
+            types.next().unwrap_or_default(),
+            at,
+        );
         for fstype in types {
             if result.is_ok() {
                 break;
             }
-            result = mount(machine, plan, &self.node, fstype);
+            result = mount(machine, plan, &self.node, fstype, at);
         }
         result
     }
 }
 
-/// Mounts `source` as `fstype` with the options of `plan`.
+/// Mounts `source` as `fstype` with the options of `plan` at the directory `at`.
 fn mount<'s>(
     machine: &mut Machine,
     plan: &Plan<'_>,
     source: &str,
     fstype: &'s str,
+    at: &str,
 ) -> Result<Mounted<'s>, Error> {
     let options = options(plan, source, fstype)?;
     let text = plan.rootflags.unwrap_or_default();
     need::for_filesystem(machine, plan, fstype, text);
     let mark = kmsg::Mark::here();
     let read_only = wants_read_only(plan, &options);
-    let at = place(plan);
     let made = make_or_mount(source, fstype, &options, read_only, at).or_else(|fault| {
         let is_protected = matches!(fault.errno, Errno::ROFS | Errno::ACCESS);
         if read_only || !is_protected || plan.access.is_some() {
@@ -161,7 +169,7 @@ pub(super) fn refused(fault: Fault, mark: &kmsg::Mark) -> Error {
     };
     fault
         .at(Stage::Root, code)
-        .with_detail(mark.last_complaint())
+        .with_detail(mark.telling_complaint(explains))
 }
 
 /// Attaches a filesystem at a directory of the initramfs.

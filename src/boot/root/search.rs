@@ -5,21 +5,21 @@
 //! loaded, so looking first and then listening misses nothing, and nothing has to be polled. When the socket overflows,
 //! devices are looked up afresh.
 
-use core::fmt;
-
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
 use super::Machine;
 use super::candidates::Candidates;
+use super::device::Device;
 use crate::boot::modules::need;
+use crate::boot::report::devices::each_near_miss;
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
-use crate::parse::superblock::{Content, Kind, Signatures, State};
+use crate::parse::near_miss::NearMiss;
+use crate::parse::superblock::Kind;
 use crate::parse::uevent::{Action, Uevent};
-use crate::parse::uuid::Uuid;
 use crate::plan::Plan;
 use crate::sys::block::{self, Depth, WINDOW};
 use crate::sys::buffer::Buffer;
@@ -28,53 +28,6 @@ use crate::sys::kmsg;
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::path::{Path, path};
 use crate::text::Text;
-
-/// A root device.
-pub(in crate::boot) struct Device {
-    pub(in crate::boot) node: Path,
-    /// What its superblock tells.
-    pub(super) kind: Kind,
-    pub(super) state: State,
-    /// How many bytes the filesystem takes, if that is known.
-    pub(super) size: Option<u64>,
-    /// What else was recognised on it.
-    pub(super) also: Option<Kind>,
-    /// The UUID of a filesystem on several devices, and on how many.
-    pub(super) spread: Option<(Uuid, u64)>,
-}
-
-impl Device {
-    pub(super) fn new(node: Path, content: Content) -> Self {
-        let spread = content.uuid.zip(Some(content.devices));
-        Self {
-            node,
-            kind: content.kind,
-            state: content.state,
-            // Whose size it would be is not known.
-            size: content.size.filter(|_| content.also.is_none()),
-            also: content.also.map(|other| other.kind),
-            spread: spread.filter(|(_, devices)| *devices > 1),
-        }
-    }
-
-    /// The one filesystem that is on it; `purpose` says in an error what it is for.
-    ///
-    /// # Errors
-    /// [`Code::RootUnknownType`] if there is none, or something else is recognised there too.
-    pub(super) fn fstype(&self, purpose: fmt::Arguments<'_>) -> Result<&'static str, Error> {
-        let fstype = self.kind.fstype().filter(|_| self.also.is_none());
-        fstype.ok_or_else(|| {
-            let found = Signatures(self.kind, self.also);
-            Error::new(
-                Stage::Root,
-                Code::RootUnknownType,
-                Op::Mount,
-                format_args!("{}{purpose}", self.node),
-                format_args!("what is on it: {found}"),
-            )
-        })
-    }
-}
 
 /// The search for one device.
 pub(in crate::boot) struct Search<'p> {
@@ -90,7 +43,8 @@ impl<'p> Search<'p> {
     /// A search that has not begun.
     ///
     /// # Errors
-    /// [`Code::Unsupported`] for a form that is not found by looking at block devices.
+    /// [`Code::Unsupported`] for a form that is not found by looking at block devices, [`Code::RootNotFound`] for a link that
+    /// nobody will make.
     pub(in crate::boot) fn new(wanted: DeviceRef<'p>) -> Result<Self, Error> {
         if !wanted.is_block() {
             return Err(Error::new(
@@ -99,6 +53,18 @@ impl<'p> Search<'p> {
                 Op::Wait,
                 format_args!("root={wanted}"),
                 "this form of root= is not supported by this version",
+            ));
+        }
+        if let DeviceRef::Path(node) = wanted
+            && wanted.is_udev_link()
+            && block::number_of(node).is_err()
+        {
+            return Err(Error::new(
+                Stage::Root,
+                Code::RootNotFound,
+                Op::Wait,
+                format_args!("root={wanted}"),
+                "udev makes this link, and here is none",
             ));
         }
         Ok(Self {
@@ -138,6 +104,13 @@ impl<'p> Search<'p> {
         machine.events.emit(Event::Waiting {
             root: wanted.as_str(),
         });
+        // A disk may come yet. Its name may also be misspelt, and the wait be long.
+        if self.is_shared() {
+            each_near_miss(&self.wanted, &mut |advice| match advice.near {
+                NearMiss::Spelling => kmsg::notice(Stage::Root, format_args!("{advice}")),
+                _ => machine.warn(Stage::Root, format_args!("{advice}")),
+            });
+        }
         self.listen(machine, plan, deadline)
     }
 
@@ -284,7 +257,7 @@ impl<'p> Search<'p> {
             }
             DeviceRef::PartLabel(name) => {
                 let entry = block::table_entry(&device.disk()?, device.partition?).ok()??;
-                (entry.name?.bytes() == name.as_bytes()).then_some(())?;
+                entry.name?.is(name).then_some(())?;
             }
             _ => {}
         }

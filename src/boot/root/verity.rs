@@ -9,8 +9,9 @@
 use core::fmt;
 
 use super::Machine;
-use super::mount::Mounted;
-use super::search::{Device, Search};
+use super::device::Device;
+use super::mount::{self, Mounted};
+use super::search::Search;
 use crate::boot::modules::need;
 use crate::error::{At, Code, During, Error, Op, Stage};
 use crate::parse::verity::tree::HashTree;
@@ -23,7 +24,7 @@ use crate::sys::verity::{self, Place};
 use crate::sys::{clock, device_mapper, kmsg};
 
 /// The name of the device in the device-mapper.
-const NAME: &str = "root";
+pub(super) const NAME: &str = "root";
 
 /// Mounts the filesystem on `device`, checked.
 ///
@@ -39,7 +40,8 @@ pub(super) fn mount<'s>(
 ) -> Result<Mounted<'s>, Error> {
     let mark = kmsg::Mark::here();
     let verified = open(machine, plan, device, asked)?;
-    let mounted = identify(verified).and_then(|device| device.mount(machine, plan));
+    let mounted =
+        identify(verified).and_then(|device| device.mount(machine, plan, mount::place(plan)));
     mounted.map_err(|error| {
         // What is left would keep the device below from the next candidate; this failure is the one to tell of.
         let _ = device_mapper::remove(NAME);

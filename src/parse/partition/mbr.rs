@@ -190,7 +190,9 @@ mod tests {
             signature: 0xb0a7_0001,
             number: 0xa,
         };
-        assert!(name.matches("B0A70001-0a") && name.matches("b0a70001-0A"));
+        for same in ["B0A70001-0a", "b0a70001-0A", "0xb0a70001-0a", "b0a700010a"] {
+            assert!(name.matches(same), "{same}");
+        }
         for other in [
             "b0a70001-a",
             "b0a70001-+a",

@@ -11,7 +11,7 @@ mod mbr;
 
 use super::read_at::ReadAt;
 use super::superblock::{Kind, Label};
-use super::uuid::Uuid;
+use super::uuid::{Uuid, is_typed};
 
 /// A partition's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,19 +37,10 @@ pub enum PartUuid {
 }
 
 impl PartUuid {
-    /// Whether `text`, as somebody typed it, names this partition. Case does not matter.
+    /// Whether `text`, as somebody typed it, names this partition: all its digits count.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
-        match self {
-            Self::Gpt(uuid) => uuid.matches(text),
-            Self::Mbr { signature, number } => text.split_once('-').is_some_and(|(disk, part)| {
-                let hex = |text: &str, len| {
-                    let value = u32::from_str_radix(text, 16).ok();
-                    value.filter(|_| text.len() == len && !text.starts_with('+'))
-                };
-                hex(disk, 8) == Some(*signature) && hex(part, 2) == Some(*number)
-            }),
-        }
+        is_typed(text, self)
     }
 }
 

@@ -1,0 +1,80 @@
+//! Whether what was mounted can be the root: with further candidates in `berth.root_fallback=`, one that is empty is given up for
+//! the next like one that cannot be mounted.
+
+use core::ffi::CStr;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
+
+use super::{Machine, SYSROOT, overlay, usr};
+use crate::boot::{UPPER_LAYER, handover, switch};
+use crate::error::{At, Code, During, Error, Op, Stage};
+use crate::plan::Plan;
+use crate::sys::{device_mapper, fs, mount};
+
+/// Whether the root at [`SYSROOT`] has the program of `init=`, or bundles, and what is needed to move onto it.
+///
+/// # Errors
+/// Those of the stages that would fail: [`Code::InitMissing`] and the like, [`Code::NoContainers`], [`Code::MountPoints`].
+#[inline(never)]
+pub(super) fn check(plan: &Plan<'_>, usr: Option<Error>) -> Result<(), Error> {
+    match plan.init {
+        Some(program) => {
+            handover::prove(SYSROOT, program).map_err(|error| usr.unwrap_or(error))?;
+        }
+        None => has_bundles(plan.containers)?,
+    }
+    switch::prepare_mount_points()
+}
+
+fn has_bundles(containers: &str) -> Result<(), Error> {
+    let mut has_one = false;
+    let found = fs::open_directory(CWD, SYSROOT)
+        .and_then(|root| mount::resolve_in_root(root.as_fd(), containers))
+        .and_then(|place| open(place.as_fd(), c".").during(Op::List, containers))
+        .and_then(|directory| {
+            fs::each_entry(directory.as_fd(), |name, _| {
+                let bundle = open(directory.as_fd(), name);
+                has_one = bundle
+                    .is_ok_and(|bundle| statat(bundle, c"config.json", AtFlags::empty()).is_ok());
+                !has_one
+            })
+            .during(Op::List, containers)
+        });
+    found.at(Stage::Root, Code::NoContainers)?;
+    if has_one {
+        return Ok(());
+    }
+    Err(Error::new(
+        Stage::Root,
+        Code::NoContainers,
+        Op::List,
+        containers,
+        "there is no bundle: no directory with a config.json",
+    ))
+}
+
+fn open(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(directory, name, flags, Mode::empty())
+}
+
+/// Takes the root at [`SYSROOT`], and what was mounted for it, away again. What cannot be unmounted is taken out of the tree.
+pub(super) fn discard(machine: &mut Machine, plan: &Plan<'_>) {
+    let layers = [usr::PLACE, SYSROOT, UPPER_LAYER, overlay::LOWER];
+    for place in layers {
+        if !fs::is_mount_point(place) {
+            continue;
+        }
+        if let Err(fault) = mount::unmount_now(place) {
+            machine.warn(Stage::Root, format_args!("{fault}"));
+            // Nothing else can be done about it.
+            let _ = mount::unmount_detach(place);
+        }
+    }
+    if plan.verity.is_some() {
+        // The next candidate's device would have its name; the failure that led here is the one to tell of.
+        let _ = device_mapper::remove(super::verity::NAME);
+    }
+}
