@@ -14,7 +14,7 @@ use super::buffer::Buffer;
 use super::fs::{each_name, open_file, read_file};
 use super::path::{Path, path};
 use crate::error::{During, Fault, Op};
-use crate::parse::partition::{self, Entry};
+use crate::parse::partition::{self, Entry, Flaw};
 use crate::parse::read_at::ReadAt;
 use crate::parse::superblock::{self, Kind};
 use crate::parse::uevent::Properties;
@@ -206,6 +206,27 @@ pub fn table_entry(disk: &Device, number: u32) -> Result<Option<Entry>, Fault> {
         Some(errno) if entry.is_none() => Err(errno).during(Op::Read, &node),
         _ => Ok(entry),
     }
+}
+
+/// What is wrong with the partition table of a whole disk of which the kernel made no partitions; `None` if it has some, or no
+/// table.
+pub fn table_flaw(disk: &Device) -> Option<Flaw> {
+    if disk.partition.is_some() {
+        return None;
+    }
+    let mut has_partitions = false;
+    let directory = path(format_args!("{CLASS}/{}", SysfsName(&disk.name))).ok()?;
+    // The directories of partitions are in that of their disk, and are called as they are.
+    let _ = each_name(&directory, |name| {
+        let file = path(format_args!("{directory}/{name}/partition"));
+        has_partitions = file.is_ok_and(|file| stat(file.as_str()).is_ok());
+        !has_partitions
+    });
+    if has_partitions {
+        return None;
+    }
+    let node = disk.node().ok()?;
+    partition::flaw(&mut Opened::open(&node).ok()?, disk.sector_size())
 }
 
 /// A device that is open for reading.

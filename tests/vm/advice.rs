@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::Compression;
 use berth_qemu::disk::{Disk, DiskImage, Fs};
+use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Drive, Ended, Event, Outcome};
 use berth_tests::{Bundle, Lab, MODULES, disk, field, line};
 
@@ -13,6 +14,8 @@ use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     everywhere journal_that_cannot_be_replayed_is_to_be_left_alone,
+    once what_is_on_a_root_without_containers_is_told,
+    once link_that_leads_nowhere_is_told_with_its_target,
     everywhere archive_at_an_odd_place_of_the_initramfs_is_told_by_its_place,
 ];
 
@@ -68,4 +71,38 @@ fn archive_at_an_odd_place_of_the_initramfs_is_told_by_its_place(lab: &Lab) -> R
     let is_it = |event: &Event| field(event, "line") == Some(expected);
     ensure!(outcome.events.iter().any(is_it), "{:#?}", outcome.events);
     Ok(())
+}
+
+/// Boots from an ext4 with this on it, and holds the report to the line.
+fn told_of(lab: &Lab, name: &str, tree: Tree, words: &str, expected: &str) -> Result<()> {
+    let image = disk::of(Fs::ext4("BERTH", disk::EXT4_UUID, tree))?;
+    let vm = lab.machine(name)?.append("root=LABEL=BERTH").append(words);
+    let outcome = vm.blk(&image).start()?.wait()?;
+    outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
+    let is_it = |event: &Event| field(event, "line") == Some(expected);
+    ensure!(outcome.events.iter().any(is_it), "{:#?}", outcome.events);
+    Ok(())
+}
+
+fn what_is_on_a_root_without_containers_is_told(lab: &Lab) -> Result<()> {
+    let name = "what_is_on_a_root_without_containers_is_told";
+    let debian = Tree::new()
+        .file(
+            "usr/lib/os-release",
+            "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n",
+        )
+        .symlink("etc/os-release", "../usr/lib/os-release")
+        .executable("usr/lib/systemd/systemd", "x")
+        .symlink("sbin", "usr/sbin")
+        .symlink("usr/sbin/init", "/lib/systemd/systemd")
+        .symlink("lib", "usr/lib");
+    let told = "the root is Debian GNU/Linux 12: boot it with init=/sbin/init";
+    told_of(lab, name, debian, "", told)
+}
+
+fn link_that_leads_nowhere_is_told_with_its_target(lab: &Lab) -> Result<()> {
+    let name = "link_that_leads_nowhere_is_told_with_its_target";
+    let tree = Tree::new().symlink("sbin/init", "/lib/systemd/systemd");
+    let told = "/sbin/init is a link to /lib/systemd/systemd, which is not on the root";
+    told_of(lab, name, tree, "init=/sbin/init", told)
 }

@@ -13,6 +13,7 @@ use crate::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     once near_misses_are_named,
     once names_are_understood_however_they_are_written,
+    everywhere gpt_of_which_the_kernel_makes_no_partitions_is_told_why,
     once near_miss_is_told_while_the_device_is_waited_for,
     once device_that_comes_after_the_deadline_is_told_with_the_time_it_takes,
     once disk_that_cannot_be_read_is_told_in_the_kernels_words,
@@ -124,6 +125,38 @@ fn names_are_understood_however_they_are_written(lab: &Lab) -> Result<()> {
         let vm = lab.machine("names_are_understood_however_they_are_written")?;
         let outcome = vm.append(words).blk(&image).start()?.wait()?;
         ran(&outcome).with_context(|| words.to_owned())?;
+    }
+    Ok(())
+}
+
+/// The first copy of the table is broken, both are, and it is one for other sectors.
+fn gpt_of_which_the_kernel_makes_no_partitions_is_told_why(lab: &Lab) -> Result<()> {
+    let damaged = |copies: usize| -> Result<berth_qemu::disk::DiskImage> {
+        let mut bytes = std::fs::read(gpt()?)?;
+        let end = bytes.len() - 512;
+        for place in [512, end].into_iter().take(copies) {
+            bytes[place + 16] ^= 1;
+        }
+        Disk::bare(Fs::bytes(bytes)).build()
+    };
+    let outcome = lab
+        .machine("gpt_of_which_the_kernel_makes_no_partitions_is_told_why")?
+        .append("root=/dev/vda1 rootwait=0")
+        .blk(&damaged(1)?)
+        .blk(&damaged(2)?)
+        .drive(Drive::blk(&gpt()?).sectors(4096))
+        .start()?
+        .wait()?;
+    for (disk, why) in [
+        (
+            "vda",
+            "the first copy of its GPT is broken and the one at the end is whole: boot with the kernel's word `gpt`",
+        ),
+        ("vdb", "both copies of its GPT are broken"),
+        ("vdc", "its GPT is for sectors of 512 bytes"),
+    ] {
+        let line = format!("the kernel made no partitions of /dev/{disk}: {why}");
+        reported(&outcome, &line)?;
     }
     Ok(())
 }

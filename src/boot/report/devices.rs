@@ -128,7 +128,14 @@ fn show(report: &mut Report<'_>, device: &block::Device, window: &mut Buffer<WIN
             line.push(format_args!(", PARTLABEL={name}"));
         }
     }
-    report.line(format_args!("{line}"))
+    let is_shown = report.line(format_args!("{line}"));
+    if let Some(flaw) = block::table_flaw(device) {
+        report.line(format_args!(
+            "the kernel made no partitions of /dev/{}: {flaw}",
+            device.name
+        ));
+    }
+    is_shown
 }
 
 /// Sectors of 512 bytes in the largest binary unit that leaves a number.

@@ -9,6 +9,7 @@
 //! A console has [`ROWS`] rows of [`COLUMNS`] columns, a line is folded where it is longer, and the kernel puts the time
 //! before each. So rows are counted: what matters most comes first, lists give way and say how much they leave out.
 
+mod contents;
 pub(super) mod devices;
 mod kernel;
 pub(super) mod late;
@@ -56,6 +57,7 @@ pub(super) fn report(machine: &mut Machine, error: &Error, action: &str) {
     report.count(format_args!("  {}", hint(error)));
     report.asked();
     kernel::incomplete_initramfs(&mut report);
+    contents::list(&mut report, error);
     if error.stage == Stage::Root {
         devices::list(&mut report, error.code);
     }

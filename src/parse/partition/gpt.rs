@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{Entry, PartUuid};
+use super::{Entry, Flaw, PartUuid};
 use crate::parse::bytes::{array, le32, le64};
 use crate::parse::checksum::crc32;
 use crate::parse::read_at::ReadAt;
@@ -40,6 +40,32 @@ pub(super) fn entry(disk: &mut dyn ReadAt, sector_size: u32, number: u32) -> Opt
         .into_iter()
         .find_map(|place| Table::read(disk, sector_size, place))?
         .entry(disk, number)
+}
+
+/// Why the kernel makes no partitions of a GPT, if it makes none (`find_valid_gpt`); `is_protected` is whether an MBR says that
+/// there is one.
+pub(super) fn flaw(disk: &mut dyn ReadAt, sector_size: u32, is_protected: bool) -> Option<Flaw> {
+    const SIZES: [u32; 4] = [512, 4096, 2048, 1024];
+    let last = |size: u32| {
+        let sectors = disk.size().checked_div(u64::from(size));
+        sectors.and_then(|sectors| sectors.checked_sub(1))
+    };
+    let backup = last(sector_size)?;
+    if Table::read(disk, sector_size, 1).is_some() {
+        return Some(match is_protected {
+            true => Flaw::None,
+            false => Flaw::Unprotected,
+        });
+    }
+    if Table::read(disk, sector_size, backup).is_some() {
+        return Some(Flaw::OnlyBackup);
+    }
+    let mut others = SIZES.into_iter().filter(|size| *size != sector_size);
+    let other = others.find(|size| Table::read(disk, *size, 1).is_some());
+    match other {
+        Some(size) => Some(Flaw::OtherSectors(size)),
+        None => is_protected.then_some(Flaw::Broken),
+    }
 }
 
 /// A header whose sums are right.
@@ -176,6 +202,25 @@ mod tests {
             disk[end] ^= 1;
             assert_eq!(found(&disk, 512, 2), None, "{damage}");
         }
+    }
+
+    #[test]
+    fn what_keeps_the_kernel_from_a_table_is_told() {
+        let whole = disk(512, 128);
+        let told = |disk: &[u8], size, is_protected| flaw(&mut &disk[..], size, is_protected);
+        assert_eq!(told(&whole, 512, true), Some(Flaw::None));
+        assert_eq!(told(&whole, 512, false), Some(Flaw::Unprotected));
+        assert_eq!(told(&whole, 4096, true), Some(Flaw::OtherSectors(512)));
+        let large = disk(4096, 128);
+        assert_eq!(told(&large, 512, true), Some(Flaw::OtherSectors(4096)));
+        let mut broken = whole.clone();
+        broken[512 + 16] ^= 1;
+        assert_eq!(told(&broken, 512, true), Some(Flaw::OnlyBackup));
+        let end = broken.len() - 512;
+        broken[end] ^= 1;
+        assert_eq!(told(&broken, 512, true), Some(Flaw::Broken));
+        assert_eq!(told(&broken, 512, false), None);
+        assert_eq!(told(&[0; 64], 512, true), None);
     }
 
     #[test]

@@ -68,3 +68,52 @@ pub fn entry(disk: &mut dyn ReadAt, sector_size: u32, number: u32) -> Option<Ent
 pub fn kind_of_table(window: &[u8]) -> Option<Kind> {
     mbr::kind(window)
 }
+
+/// Why the kernel makes no partitions of a disk that has a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// Nothing is wrong with the table.
+    None,
+    /// A GPT whose first copy is broken, and whose copy at the end is whole.
+    OnlyBackup,
+    /// A GPT of which both copies are broken.
+    Broken,
+    /// A GPT without the MBR that protects it.
+    Unprotected,
+    /// A GPT that was written for sectors of this size, in bytes.
+    OtherSectors(u32),
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str(
+                "its table is whole: the device makes none (a loop device without `losetup -P`, a mapped one), or the kernel was built without this kind of table",
+            ),
+            Self::OnlyBackup => f.write_str(
+                "the first copy of its GPT is broken and the one at the end is whole: boot with the kernel's word `gpt`, and repair it (`sgdisk -e`)",
+            ),
+            Self::Broken => f.write_str(
+                "both copies of its GPT are broken: restore the table from a backup, or look for partitions with testdisk",
+            ),
+            Self::Unprotected => f.write_str(
+                "its GPT has no protective MBR: boot with the kernel's word `gpt`, and repair it (`sgdisk -e`)",
+            ),
+            Self::OtherSectors(size) => write!(
+                f,
+                "its GPT is for sectors of {size} bytes: attach the disk with such (QEMU: logical_block_size={size}, losetup: --sector-size {size})"
+            ),
+        }
+    }
+}
+
+/// What is wrong with the table of `disk`, whose sectors have `sector_size` bytes, of which the kernel made no partitions. `None`
+/// if there is no table.
+#[must_use]
+pub fn flaw(disk: &mut dyn ReadAt, sector_size: u32) -> Option<Flaw> {
+    let mut sector = [0; 512];
+    disk.read_at(0, &mut sector)?;
+    let table = kind_of_table(&sector);
+    let of_gpt = gpt::flaw(disk, sector_size, table == Some(Kind::Gpt));
+    of_gpt.or_else(|| table.map(|_| Flaw::None))
+}
