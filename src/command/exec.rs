@@ -22,7 +22,7 @@ use crate::parse::arguments::{MAX_OPTIONS, Opt};
 use crate::parse::config::{Config, MAX_SIZE};
 use crate::parse::json;
 use crate::sys::buffer::Buffer;
-use crate::sys::fs;
+use crate::sys::{fs, namespace};
 use crate::text::Quoted;
 
 const PROCESS: Opt = Opt {
@@ -111,7 +111,9 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         .parts(len)
         .during(Op::Parse, id)
         .tell(call, Code::State)?;
-    let config = Config::parse(file, scratch).map_err(|error| call.fail(&refusal(id, &error)))?;
+    let mut config =
+        Config::parse(file, scratch).map_err(|error| call.fail(&refusal(id, &error)))?;
+    config.is_of_user = !namespace::is_machines_root();
 
     let then = match call.given.has(&DETACH) {
         true => Then::Detach,

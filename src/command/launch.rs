@@ -20,7 +20,7 @@ use crate::parse::arguments::{Opt, Options};
 use crate::parse::config::{Config, MAX_SIZE, RootSwitch};
 use crate::sys::buffer::Buffer;
 use crate::sys::path::{Path, path};
-use crate::sys::{fs, process, raw, socket};
+use crate::sys::{fs, namespace, process, raw, socket};
 
 pub(super) const BUNDLE: Opt = Opt {
     long: "bundle",
@@ -143,6 +143,7 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
     if call.given.has(&NO_PIVOT) {
         config.annotations.root_switch = RootSwitch::Move;
     }
+    config.is_of_user = !namespace::is_machines_root();
     let directory = Directory::create(call, id)?;
     let made = directory
         .keep_config(file)

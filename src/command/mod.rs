@@ -24,6 +24,7 @@ use crate::events::OWN_FAILURE;
 use crate::parse::arguments::{ArgumentError, Given, MAX_OPERANDS, Opt, Options};
 use crate::parse::config::container_id;
 use crate::parse::nearest::nearest;
+use crate::sys::namespace::is_machines_root;
 use crate::sys::path::{Path, path};
 use crate::sys::process::{Arguments, Environment};
 use crate::sys::sealed::become_sealed;
@@ -366,15 +367,20 @@ impl<'a> Call<'a> {
     }
 
     fn root_directory(&self) -> Result<Path, Told> {
-        let directory = match self.given.value(&ROOT) {
-            Some(root) => path(format_args!("{root}")),
-            None if rustix::process::geteuid().is_root() => path(format_args!("/run/berth")),
-            None => match self.environment.value("XDG_RUNTIME_DIR") {
-                Some(directory) => path(format_args!("{directory}/berth")),
-                None => {
-                    return Err(self.usage("--root is missing, and $XDG_RUNTIME_DIR is not set"));
-                }
-            },
+        // Root of a user's namespace keeps containers where that user does.
+        let own = match is_machines_root() {
+            true => None,
+            false => self.environment.value("XDG_RUNTIME_DIR"),
+        };
+        let directory = match (self.given.value(&ROOT), own) {
+            (Some(root), _) => path(format_args!("{root}")),
+            (None, Some(directory)) => path(format_args!("{directory}/berth")),
+            (None, None) if rustix::process::geteuid().is_root() => {
+                path(format_args!("/run/berth"))
+            }
+            (None, None) => {
+                return Err(self.usage("--root is missing, and $XDG_RUNTIME_DIR is not set"));
+            }
         };
         directory.during(Op::Open, "--root").tell(self, Code::State)
     }

@@ -2,8 +2,9 @@
 
 use linux_raw_sys::general as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
+use rustix::fs::{CWD, Mode, OFlags, Stat, fstatfs, openat, stat};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use rustix::thread::{
     Gid, LinkNameSpaceType, ThreadNameSpaceType, Uid, UnshareFlags, move_into_link_name_space,
     move_into_thread_name_spaces, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
@@ -34,6 +35,16 @@ const fn link_type(kind: Kind) -> LinkNameSpaceType {
         Kind::Cgroup => LinkNameSpaceType::ControlGroup,
         Kind::Time => LinkNameSpaceType::Time,
     }
+}
+
+/// Whether this process is root, and root of the machine: in its first user namespace, and not in one where a user has the number
+/// 0. Where `/proc` does not tell, it is taken for that.
+#[must_use]
+pub fn is_machines_root() -> bool {
+    /// `PROC_USER_INIT_INO`, the same on every boot (include/linux/proc_ns.h).
+    const FIRST: u64 = 0xefff_fffd;
+    let is_first = |namespace: Stat| namespace.st_ino == FIRST;
+    geteuid().is_root() && stat("/proc/self/ns/user").map_or(true, is_first)
 }
 
 /// Opens the namespace of this kind that the file `path` stands for.

@@ -13,7 +13,7 @@ use crate::parse::device_policy::{self, Rule};
 /// What decides which devices a container may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceAccess {
-    /// Nothing: it is `berth.privileged`.
+    /// Nothing: it is `berth.privileged`, or of a user, who can make no node and opens those that the host lets that user open.
     Any,
     /// `nodev` on its root and on what is mounted there, but in `/dev`.
     NoDev,
@@ -29,7 +29,9 @@ impl Config<'_> {
             let bounding = self.process.capabilities.map(|sets| sets.bounding);
             bounding.is_none_or(|set| set.has(CAP_MKNOD) || set.has(CAP_SYS_ADMIN))
         };
-        if self.resources.has_device_rules() {
+        if self.is_of_user {
+            DeviceAccess::Any
+        } else if self.resources.has_device_rules() {
             DeviceAccess::Program
         } else if self.annotations.privileged {
             DeviceAccess::Any
@@ -132,6 +134,16 @@ mod tests {
         // What is said stands, also beside the one word for everything.
         assert_eq!(access("", "", RULES, false), Program);
         assert_eq!(access("", "", RULES, true), Program);
+    }
+
+    #[test]
+    fn nothing_decides_where_the_container_is_a_users() {
+        let of_user = |mut config: Config<'_>| {
+            config.is_of_user = true;
+            config.device_access()
+        };
+        assert_eq!(with("", "", RULES, false, of_user), Any);
+        assert_eq!(with("", "", "", false, of_user), Any);
     }
 
     #[test]

@@ -115,6 +115,9 @@ pub struct Config<'a> {
     pub all_annotations: Option<&'a str>,
     /// Fields that are known, not acted on, and no matter of security.
     pub warnings: known::Warnings,
+    /// Who makes the container is no more than a user of the machine: nothing decides which devices it may use but that user's
+    /// rights. Nothing in the file says so.
+    pub is_of_user: bool,
 }
 
 impl<'a> Config<'a> {
@@ -187,6 +190,7 @@ impl<'a> Config<'a> {
             annotations,
             all_annotations: config.member("annotations").map(|value| value.as_written()),
             warnings,
+            is_of_user: false,
         })
     }
 }
