@@ -10,7 +10,7 @@ MATRIX := 6.1,6.12,7
 # With the whole program in sight: no position independence, less inlined, and what is written twice is called instead.
 SMALL := -Crelocation-model=static -Cllvm-args=-enable-machine-outliner=always -Cllvm-args=-inline-threshold=18
 
-.PHONY: run init image test qemu-test qemu-matrix bench lint size readme help
+.PHONY: run init image test qemu-test qemu-matrix qemu-engines bench lint size readme help
 .PHONY: cc setup guest
 
 run: setup init ## boot the demo on this terminal; `ARGS='-append "…"'` adds kernel words
@@ -40,6 +40,9 @@ qemu-test: setup init guest ## run the command's tests and boot all virtual mach
 
 qemu-matrix: setup init guest ## boot those of the matrix on the kernels 6.1, 6.12 and 7
 	BERTH_TEST_KERNELS=$(MATRIX) BERTH_TEST_CONTAINERS=1000 $(CARGO) test -p berth-tests --test vm -- $(ARGS)
+
+qemu-engines: setup init guest ## compare container engines with berth and with their usual runtime, in whole Debians
+	$(CARGO) test -p berth-tests --test engines -- $(ARGS)
 
 bench: setup init guest ## count instructions, beside a C program that does the same: `target/bench.md`
 	$(CARGO) bench --profile dev -p berth-tests --bench boot

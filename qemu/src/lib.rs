@@ -10,6 +10,7 @@
 //! * [`demo`] is the machine that `make run` boots.
 //! * [`mod@cross`] builds berth for another architecture.
 //! * [`packages`] gets programs that others wrote, for guests in which berth stands beside them.
+//! * [`system`] makes a disk with a whole Debian that boots to systemd, for those that need one around them.
 //!
 //! All that is made stays below `target/`: kernels in `target/kernels/`, logs in `target/vm/<machine>/`.
 //!
@@ -46,6 +47,7 @@ pub mod kernel;
 pub mod packages;
 pub mod rootfs;
 pub mod setup;
+pub mod system;
 pub mod terminal;
 pub mod tree;
 pub mod vm;

@@ -16,7 +16,7 @@ use crate::program::{command, run};
 use crate::whole;
 
 /// Debian 13.
-const SUITES: [&str; 2] = ["trixie", "trixie-security"];
+pub(crate) const SUITES: [&str; 2] = ["trixie", "trixie-security"];
 
 /// Beside what was unpacked: the versions of the packages, one a line.
 const VERSIONS: &str = "versions";

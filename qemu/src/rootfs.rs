@@ -38,7 +38,13 @@ fn unpack(root: &Path) -> Result<()> {
         &[codename.as_str(), &security],
         Arch::X86_64,
     )?;
-    let packages = archive.installation(&PACKAGES)?;
+    install(&archive, &PACKAGES, root)?;
+    Ok(())
+}
+
+/// Unpacks these packages and what they depend on, in an empty directory.
+pub(crate) fn install(archive: &Archive, packages: &[&str], root: &Path) -> Result<()> {
+    let packages = archive.installation(packages)?;
     eprintln!("rootfs: fetching {}", packages.join(", "));
     for name in MERGED {
         fs::create_dir_all(root.join("usr").join(name))?;

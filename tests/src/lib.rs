@@ -15,11 +15,13 @@
 
 mod bundle;
 pub mod disk;
+mod engine_rows;
 mod engines;
 mod lab;
 mod real;
 mod seen;
 mod shared;
+mod side_by_side;
 
 pub use bundle::Bundle;
 pub use engines::{busybox, engines};
@@ -27,6 +29,7 @@ pub use lab::{Lab, MODULES, berth, guest, init};
 pub use real::{QUESTIONS, REAL, Real, real_bundles};
 pub use seen::{MountLine, Seen};
 pub use shared::Shared;
+pub use side_by_side::{Engine, side_by_side};
 
 use berth_qemu::vm::Event;
 

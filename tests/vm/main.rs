@@ -48,6 +48,7 @@ mod robust;
 mod root_mount;
 mod seccomp;
 mod share;
+mod side_by_side;
 mod subtrees;
 mod supervision;
 mod switch;
@@ -143,6 +144,7 @@ const ALL: &[&[Case]] = &[
     root_mount::CASES,
     seccomp::CASES,
     share::CASES,
+    side_by_side::CASES,
     subtrees::CASES,
     supervision::CASES,
     switch::CASES,

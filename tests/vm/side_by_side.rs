@@ -1,0 +1,20 @@
+//! Container engines in a whole Debian, with berth and with the runtime that they usually have: the commands that tell most. `make
+//! qemu-engines` has all of them.
+
+use anyhow::Result;
+use berth_tests::{Engine, Lab, side_by_side};
+
+use crate::{Case, cases};
+
+pub(crate) const CASES: &[Case] = cases![
+    once podman_does_the_same_with_berth,
+    once podman_without_root_does_the_same_with_berth,
+];
+
+fn podman_does_the_same_with_berth(_: &Lab) -> Result<()> {
+    side_by_side(Engine::PODMAN, false)
+}
+
+fn podman_without_root_does_the_same_with_berth(_: &Lab) -> Result<()> {
+    side_by_side(Engine::ROOTLESS, false)
+}
