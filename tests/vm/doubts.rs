@@ -4,7 +4,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::{Compression, Spec};
-use berth_qemu::disk::{Disk, DiskImage, Fs};
+use berth_qemu::disk::{Disk, DiskImage, Fs, Type};
+use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Builder, Drive, Ended, Event, Outcome};
 use berth_tests::{Bundle, Lab, MODULES, disk, field, line};
 use tempfile::TempDir;
@@ -16,6 +17,7 @@ pub(crate) const CASES: &[Case] = cases![
     once of_two_filesystems_neither_is_guessed,
     once filesystem_that_is_named_is_mounted_beside_another,
     everywhere btrfs_is_mounted_when_all_its_devices_are_there,
+    once root_below_the_top_of_a_btrfs_is_told,
     once btrfs_without_one_of_its_devices_is_told_which_there_are,
 ];
 
@@ -156,4 +158,22 @@ fn btrfs_without_one_of_its_devices_is_told_which_there_are(lab: &Lab) -> Result
     ensure!(degraded.events.iter().any(warned), "{:#?}", degraded.events);
     ensure!(degraded.events.iter().any(|event| event.is_failure("B050")));
     Ok(())
+}
+
+fn root_below_the_top_of_a_btrfs_is_told(lab: &Lab) -> Result<()> {
+    let tree = Tree::new()
+        .file("@/etc/os-release", "")
+        .directory("@home/user");
+    let fs = Fs::of_type(Type::Btrfs, "BERTH", disk::EXT4_UUID, tree);
+    let outcome = machine(lab, "root_below_the_top_of_a_btrfs_is_told")?
+        .append("root=LABEL=BERTH init=/sbin/init")
+        .blk(&disk::of(fs)?)
+        .start()?
+        .wait()?;
+    outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
+    ensure!(outcome.events.iter().any(|event| event.is_failure("B040")));
+    reported(
+        &outcome,
+        "@ looks like a root: boot with rootflags=subvol=@",
+    )
 }
