@@ -189,7 +189,7 @@ fn damaged_filesystems_are_given_up_for_the_next(lab: &Lab) -> Result<()> {
     let names = ["sda", "sdb", "sdc", "sdd", "sde", "sdf", "sdg", "sdh"];
     let mut candidates: Vec<_> = names.iter().map(|name| format!("/dev/{name}")).collect();
     candidates.push("LABEL=GOOD".to_owned());
-    let good = Disk::bare(Fs::vfat("GOOD", 7, disk::files([])?)).build()?;
+    let good = Disk::bare(Fs::vfat("GOOD", 7, disk::files([Bundle::new("good")])?)).build()?;
     let types = [
         Type::Exfat,
         Type::Xfs,
