@@ -16,7 +16,7 @@ use crate::plan::{Plan, PlanError, Refusal, Source};
 use crate::sys::mount::{Flags, mount_new};
 use crate::sys::netlink::Uevents;
 use crate::sys::path::path;
-use crate::sys::{console, fs, kmsg, process};
+use crate::sys::{console, fs, kmsg, namespace, process};
 
 const DEFAULTS: &str = "/etc/berth/cmdline";
 const CMDLINE: &str = "/proc/cmdline";
@@ -101,10 +101,11 @@ pub struct Early<'m> {
 }
 
 impl Pid1 {
-    /// Makes sure that this process is PID 1 and can speak. `None`, and nothing was touched, if it is not: then it is a command.
+    /// Makes sure that this process is PID 1 of the machine and can speak. `None`, and nothing was touched, if it is not: another
+    /// process, or the first of a container, whose mounts and files must not be taken for the machine's.
     #[must_use]
     pub fn claim() -> Option<Self> {
-        if !process::is_pid_1() {
+        if !process::is_pid_1() || !namespace::is_first_of_processes() {
             return None;
         }
         super::machine::claim();

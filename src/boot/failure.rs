@@ -159,14 +159,17 @@ pub fn rest() -> ! {
     }
 }
 
-/// The end of a process that is not PID 1, and has no machine to end.
+/// The end of a process that is not PID 1 of a machine, and has no machine to end.
 pub fn not_pid_1() -> ! {
     end_as_a_process(&Error::new(
         Stage::Early,
         Code::NotPid1,
         crate::error::Op::Exec,
         "init",
-        "it is not PID 1 of a machine",
+        match process::is_pid_1() {
+            true => "it is the first process of a container, and not of a machine",
+            false => "it is not PID 1 of a machine",
+        },
     ))
 }
 

@@ -150,6 +150,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         streams,
         hold: None,
         keeps_keyring: false,
+        environment: Some(call.environment),
     })
     .tell(call, Code::ContainerSetup)?;
     await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)))?;

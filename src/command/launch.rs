@@ -189,6 +189,7 @@ fn make(
         streams,
         hold: Some(hold),
         keeps_keyring: call.given.has(&NO_NEW_KEYRING),
+        environment: Some(call.environment),
     };
     let mut birth = start(request).tell(call, Code::ContainerSetup)?;
     let born = await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)));

@@ -1,15 +1,10 @@
 //! How a container's terminal comes to whoever serves it: its outer end goes through a unix socket (unix(7), SCM_RIGHTS).
 
-use core::mem::MaybeUninit;
-
 use rustix::fd::OwnedFd;
-use rustix::io::{Errno, IoSliceMut};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
-    recvmsg, socketpair,
-};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
 
 use crate::error::{During, Fault, Op};
+use crate::sys::socket;
 
 /// A socket of our own: the end that it is received from, and the end that it is sent to.
 ///
@@ -24,27 +19,8 @@ pub(super) fn pair() -> Result<(OwnedFd, OwnedFd), Fault> {
 /// What was sent to `socket`.
 ///
 /// # Errors
-/// Those of recvmsg(2); `ENOTTY` if nothing was sent.
+/// Those of recvmsg(2); `EPIPE` if nothing was sent.
 pub(super) fn receive(socket: &OwnedFd) -> Result<OwnedFd, Fault> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut name = [0; 16];
     // The program runs, or holds, so it was sent.
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    recvmsg(
-        socket,
-        &mut [IoSliceMut::new(&mut name)],
-        &mut ancillary,
-        flags,
-    )
-    .and_then(|_| {
-        let mut messages = ancillary.drain();
-        messages
-            .find_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-                _ => None,
-            })
-            .ok_or(Errno::NOTTY)
-    })
-    .during(Op::Terminal, "the container's terminal")
+    socket::receive(socket, RecvFlags::DONTWAIT).during(Op::Terminal, "the container's terminal")
 }

@@ -21,7 +21,8 @@
 //! # Namespaces that exist
 //!
 //! Hooks run in the builder's namespaces, so it is another process yet that joins those of others, makes the first process as its
-//! sibling (CLONE_PARENT), says which it is, and ends.
+//! sibling (CLONE_PARENT), says which it is, and ends. Where others are in the PID namespace, that process sets up all that the host
+//! can be reached by, and makes the first process last ([`super::seen`]).
 //!
 //! # Whose child it is
 //!
@@ -35,23 +36,21 @@ use core::mem::ManuallyDrop;
 use linux_raw_sys::general as linux;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::{Errno, read, write};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
-};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use super::cgroup::Group;
 use super::control::{Message, Voice};
 use super::hooks;
-use super::limits::{self, Moment};
+use super::limits;
 use super::mounts;
 use super::namespaces::{self, Joined};
-use super::setup;
+use super::seen;
 use super::start::{Place, Request, become_container};
 use super::state::State;
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{Config, HookKind, Kind, Mount, Namespace};
+use crate::parse::config::{Config, HookKind, Kind, Mount};
 use crate::sys::raw::{self, Forked};
 use crate::sys::{process, signal, socket};
 
@@ -90,6 +89,11 @@ fn connect(config: &Config<'_>) -> Result<Option<ManuallyDrop<OwnedFd>>, Fault> 
     Ok(Some(ManuallyDrop::new(socket)))
 }
 
+/// Whether the builder maps the ids of mounts: the first process may not, or would be seen with what that takes.
+pub(super) fn is_mapping(config: &Config<'_>) -> bool {
+    config.namespaces.has(Kind::User) || seen::joins_processes(config)
+}
+
 /// Whether another process joins namespaces for it.
 pub(super) fn is_joining(request: &Request<'_>) -> bool {
     matches!(request.place, Place::Running { .. })
@@ -110,12 +114,14 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
     let (config, has_hooks) = (request.config, request.has_outside_hooks());
     let is_new = matches!(request.place, Place::New);
     let is_joining = is_joining(&request);
-    let group = request.group.filter(|_| is_new);
+    let group = request.group;
     let state = request.state();
-    let Some((pid, rope)) = make_first(request, voice)? else {
+    let Some(Made { pid, rope, born }) = make_first(request, voice)? else {
         return Ok(());
     };
-    voice.say(Message::Pid(pid));
+    if born.is_none() {
+        voice.say(Message::Pid(pid));
+    }
     let state = State {
         pid: Some(pid),
         ..state
@@ -129,65 +135,116 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
         true => Ok(()),
         false => limits::raise(&config.process, Some(pid)),
     });
-    let mounts = match is_new && config.namespaces.has(Kind::User) {
+    let mounts = match is_new && is_mapping(config) {
         true => config.mounts.as_slice(),
         false => &[],
     };
-    let done = maps.and_then(|()| lead(config, group, mounts, has_hooks, &rope, pid, &state));
+    let done = maps.and_then(|()| match is_new {
+        true => lead(config, group, mounts, has_hooks, &rope, &state, voice),
+        false => Ok(()),
+    });
     if done.is_err() {
         // It is this process's child, which nobody else collects.
         let _ = process::signal(pid, signal::KILL);
     }
-    done
+    match born {
+        Some(born) if done.is_ok() => {
+            let first = read_pid(&born);
+            process::wait_for(pid);
+            let Some(first) = first else { return Ok(()) };
+            voice.say(Message::Pid(first));
+            let moved = match group.filter(|_| !is_new) {
+                Some(group) => group.add(first),
+                None => Ok(()),
+            };
+            match &moved {
+                Ok(()) => go_on(&rope, first),
+                Err(_) => drop(process::signal(first, signal::KILL)),
+            }
+            moved
+        }
+        _ => done,
+    }
 }
 
-/// Makes the first process; `None` if that failed, and whoever failed has said why.
+/// The process that becomes the container, or sets it up.
+struct Made {
+    pid: Pid,
+    rope: OwnedFd,
+    /// Where the process that sets up says which is the first, if it is another.
+    born: Option<OwnedFd>,
+}
+
+fn read_pid(from: &OwnedFd) -> Option<Pid> {
+    let mut pid = [0; size_of::<i32>()];
+    let _ = read(from, &mut pid);
+    Pid::from_raw(i32::from_ne_bytes(pid))
+}
+
+/// Makes the first process, or who makes it; `None` if that failed, and whoever failed has said why.
 #[inline(never)]
-fn make_first(request: Request<'_>, voice: &mut Voice) -> Result<Option<(Pid, OwnedFd)>, Fault> {
+fn make_first(request: Request<'_>, voice: &mut Voice) -> Result<Option<Made>, Fault> {
     let joined = match request.place {
         Place::New => Joined::open(&request.config.namespaces)?,
         Place::Running { .. } => Joined::none(),
     };
     let agent = connect(request.config)?;
-    let (ours, theirs) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .during(Op::Pipe, request.id)?;
+    let (ours, theirs) = seen::pair(request.id)?;
     let rope = Rope { end: theirs, agent };
     if !is_joining(&request) {
         let flags = namespaces::flags_of_new(&request.config.namespaces);
         return match fork(&request, flags)? {
             Forked::Child => {
                 drop(ours);
-                become_container(request, voice, Some(rope))
+                become_container(request, voice, Some(rope), None)
             }
-            Forked::Parent(pid) => Ok(Some((pid, ours))),
+            Forked::Parent(pid) => Ok(Some(Made {
+                pid,
+                rope: ours,
+                born: None,
+            })),
         };
     }
     let (pid_from, pid_to) = pipe_with(PipeFlags::CLOEXEC).during(Op::Pipe, request.id)?;
-    match raw::fork(0, None).during(Op::Clone, request.id)? {
+    let is_seen = seen::is_needed(&request);
+    // What it mounts and makes shows the group that it is in.
+    let group = request
+        .group
+        .filter(|_| is_seen && matches!(request.place, Place::New));
+    match raw::fork(0, group.map(AsFd::as_fd)).during(Op::Clone, request.id)? {
         Forked::Child => {
             drop((ours, pid_from));
-            if let Err(fault) = join_and_make(request, &joined, voice, rope, pid_to) {
+            let made = match is_seen {
+                true => seen::begin(request, &joined, voice, rope, pid_to),
+                false => join_and_make(request, &joined, voice, rope, pid_to),
+            };
+            if let Err(fault) = made {
                 voice.say(Message::Fault(fault));
             }
             raw::exit(0)
         }
         Forked::Parent(joiner) => {
             drop(pid_to);
-            let mut pid = [0; size_of::<i32>()];
-            let _ = read(&pid_from, &mut pid);
+            if is_seen {
+                return Ok(Some(Made {
+                    pid: joiner,
+                    rope: ours,
+                    born: Some(pid_from),
+                }));
+            }
+            let pid = read_pid(&pid_from);
             process::wait_for(joiner);
-            let pid = Pid::from_raw(i32::from_ne_bytes(pid));
-            Ok(pid.map(|pid| (pid, ours)))
+            Ok(pid.map(|pid| Made {
+                pid,
+                rope: ours,
+                born: None,
+            }))
         }
     }
 }
 
-/// Joins what is to be joined, and makes the first process there; in a process that does nothing else.
+/// Joins what is to be joined, and makes the first process there, in a PID namespace of its own or the host's; in a process that does
+/// nothing else.
 #[inline(never)]
 fn join_and_make(
     request: Request<'_>,
@@ -196,41 +253,31 @@ fn join_and_make(
     rope: Rope,
     pid_to: OwnedFd,
 ) -> Result<(), Fault> {
-    let namespaces = &request.config.namespaces;
-    let is_seen = matches!(request.place, Place::Running { .. })
-        || matches!(namespaces.get(Kind::Pid), Namespace::At(_));
     limits::raise(&request.config.process, None)?;
-    if is_seen {
-        // Before, since those who are there see the first process at once.
-        setup::hide(request.keeps_keyring)?;
-    }
-    let flags = match request.place {
-        Place::New => {
-            joined.join()?;
-            namespaces::flags_of_new(namespaces)
-        }
-        Place::Running { first, .. } => {
-            limits::set_affinity(&request.config.process, Moment::Initial)?;
-            namespaces::join_container(first, namespaces, |kind| kind != Kind::Cgroup)?;
-            0
-        }
-    };
+    joined.join()?;
+    let flags = namespaces::flags_of_new(&request.config.namespaces);
     match fork(&request, flags | u64::from(linux::CLONE_PARENT))? {
         Forked::Child => {
             drop(pid_to);
-            match request.place {
-                Place::New => joined.join_cgroups()?,
-                Place::Running { first, .. } => {
-                    namespaces::join_container(first, namespaces, |kind| kind == Kind::Cgroup)?;
-                }
-            }
-            become_container(request, voice, Some(rope))
+            joined.join_cgroups()?;
+            become_container(request, voice, Some(rope), None)
         }
         Forked::Parent(pid) => {
-            let _ = write(&pid_to, &pid.as_raw_nonzero().get().to_ne_bytes());
+            say_pid(&pid_to, pid);
             Ok(())
         }
     }
+}
+
+/// Says which process is the first, to the builder.
+pub(super) fn say_pid(to: &OwnedFd, pid: Pid) {
+    let _ = write(to, &pid.as_raw_nonzero().get().to_ne_bytes());
+}
+
+/// Has the process at the other end go on, which is told that it is `pid`. One that is gone has said why.
+fn go_on(rope: &OwnedFd, pid: Pid) {
+    let number = pid.as_raw_nonzero().get().to_ne_bytes();
+    let _ = send(rope, &number, SendFlags::NOSIGNAL);
 }
 
 #[inline(never)]
@@ -251,14 +298,11 @@ fn lead(
     mounts: &[Mount<'_>],
     has_hooks: bool,
     rope: &OwnedFd,
-    pid: Pid,
     state: &State<'_>,
+    voice: &mut Voice,
 ) -> Result<(), Fault> {
-    let number = pid.as_raw_nonzero().get().to_ne_bytes();
-    // A first process that is gone has said why.
-    let go_on = || {
-        let _ = send(rope, &number, SendFlags::NOSIGNAL);
-    };
+    let Some(pid) = state.pid else { return Ok(()) };
+    let go_on = || go_on(rope, pid);
     if let Some(group) = group.filter(|_| config.namespaces.has(Kind::User)) {
         group.confine_devices(config)?;
     }
@@ -278,6 +322,9 @@ fn lead(
         for moment in OUTSIDE {
             hooks::run(config, *moment, state)?;
         }
+        if seen::joins_processes(config) {
+            seen::run_hooks(config, pid, state, voice)?;
+        }
         go_on();
     }
     Ok(())
@@ -285,7 +332,7 @@ fn lead(
 
 /// The end of the rope that the first process has.
 pub(super) struct Rope {
-    end: OwnedFd,
+    pub(super) end: OwnedFd,
     /// The connection to the agent that the container's filter asks. The first process closes it; the others that have it end before
     /// the agent is told anything, or soon after.
     pub(super) agent: Option<ManuallyDrop<OwnedFd>>,
@@ -321,6 +368,9 @@ impl Rope {
 
 impl Request<'_> {
     pub(super) fn has_outside_hooks(&self) -> bool {
-        matches!(self.place, Place::New) && self.config.hooks.has(OUTSIDE)
+        let hooks = &self.config.hooks;
+        let is_seen = seen::joins_processes(self.config);
+        matches!(self.place, Place::New)
+            && (hooks.has(OUTSIDE) || is_seen && hooks.has(&[HookKind::CreateContainer]))
     }
 }

@@ -60,6 +60,7 @@ mod program;
 pub mod report;
 mod rootfs;
 mod seccomp;
+mod seen;
 mod setup;
 mod spawn;
 mod start;

@@ -134,7 +134,7 @@ impl<'c> Rootfs<'c> {
 
 /// From the next execve on, no program of the container has these (capabilities(7), "bounding set"): CAP_SYS_ADMIN could
 /// unmount what lies on top of the host's root, and with CAP_SYS_CHROOT a second chroot leads out of the first (chroot(2)).
-fn give_up_the_way_back() -> Result<(), Fault> {
+pub(super) fn give_up_the_way_back() -> Result<(), Fault> {
     for capability in [CapabilitySet::SYS_ADMIN, CapabilitySet::SYS_CHROOT] {
         remove_capability_from_bounding_set(capability)
             .during(Op::Drop, "CAP_SYS_ADMIN and CAP_SYS_CHROOT")?;

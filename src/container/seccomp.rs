@@ -29,7 +29,7 @@
 
 use core::mem::{ManuallyDrop, size_of};
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -107,11 +107,6 @@ impl Filter {
             ),
         };
         Err(errno).during(Op::Configure, subject)
-    }
-
-    /// The connection to its agent.
-    pub(super) fn agent(&self) -> Option<BorrowedFd<'_>> {
-        self.agent.as_ref().map(|agent| agent.as_fd())
     }
 
     /// Installs it, and tells its agent. It takes CAP_SYS_ADMIN, or `no_new_privs`.

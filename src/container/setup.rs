@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 
-use super::builder::Rope;
+use super::builder::{self, Rope};
 use super::confine;
 use super::control::{Message, Voice};
 use super::limits::Moment;
@@ -16,6 +16,7 @@ use super::mounts::{Mounts, Tied};
 use super::program::Program;
 use super::rootfs::Rootfs;
 use super::seccomp::Filter;
+use super::seen::{self, Unborn};
 use super::start::{Place, Request, Streams};
 use super::state::{State, Status};
 use super::{credentials, devices, hooks, image, landlock, limits, mounts, namespaces, terminal};
@@ -29,8 +30,13 @@ const NEEDS_GROUPS: &str =
     "which devices it may use, which needs control groups of version 2, or berth.privileged";
 
 /// Sets everything up and executes the program. Returns only what went wrong.
-pub(super) fn run(request: Request<'_>, voice: &mut Voice, rope: Option<Rope>) -> Fault {
-    match prepare_and_execute(request, voice, rope) {
+pub(super) fn run(
+    request: Request<'_>,
+    voice: &mut Voice,
+    rope: Option<Rope>,
+    unborn: Option<Unborn>,
+) -> Fault {
+    match prepare_and_execute(request, voice, rope, unborn) {
         Ok(never) => match never {},
         Err(fault) => fault,
     }
@@ -40,12 +46,16 @@ fn prepare_and_execute(
     mut request: Request<'_>,
     voice: &mut Voice,
     mut rope: Option<Rope>,
+    unborn: Option<Unborn>,
 ) -> Result<Infallible, Fault> {
     signal::unblock_all();
     let config = request.config;
-    // The builder's part is done once this process is somebody.
-    let pid = rope.as_ref().map(Rope::wait).transpose()?;
     let is_new = matches!(request.place, Place::New);
+    // The builder's part is done once this process is somebody.
+    let mut pid = match &rope {
+        Some(rope) if is_new => Some(rope.wait()?),
+        _ => None,
+    };
     let mut tied = [const { None }; MAX_MOUNTS];
     let rootfs = match is_new {
         true => Some(take(&request, &mut tied)?),
@@ -57,54 +67,67 @@ fn prepare_and_execute(
     };
     // Nodes and mount points get the modes that stand here.
     umask(Mode::empty());
-    rustix::process::setsid().during(Op::Create, "a session")?;
+    lead_session()?;
     connect(&request.streams)?;
     // Of a container that runs, the state has its first process's.
-    let state = request.state();
-    let state = State {
-        pid: state.pid.or(pid),
-        ..state
-    };
+    let mut state = request.state();
+    state.pid = state.pid.or(pid);
     if rope.is_none() {
         limits::set_oom_score(&config.process, None)?;
     }
-    // Compiled while everything may still be called.
-    let agent = rope.as_mut().and_then(|rope| rope.agent.take());
-    let filter = match &config.seccomp {
-        Some(profile) => Some(Filter::of(profile, agent, pid, &state)?),
-        None => None,
-    };
     if let Some(rootfs) = rootfs {
         namespaces::enter_time(config)?;
         if config.namespaces.is_new(Kind::Network) {
             net::bring_loopback_up()?;
         }
         hide(request.keeps_keyring)?;
-        make_root(&request, rope.as_ref(), &state, rootfs, &mut tied)?;
+        let procfs = unborn.as_ref().and_then(Unborn::maker);
+        let helpers = (rope.as_ref(), procfs);
+        make_root(&request, helpers, &state, rootfs, &mut tied)?;
         if let Streams::Pipes { .. } = request.streams {
             console::read_own_null().during(Op::Open, "/dev/null")?;
         }
-    } else {
-        limits::set_affinity(&config.process, Moment::Final)?;
-        if let Streams::Terminal(socket) = &request.streams {
-            let root = mount::open_root()?;
-            terminal::set_up(root.as_fd(), config.process.console_size, socket, false)?;
-        }
+    } else if let Streams::Terminal(socket) = &request.streams {
+        let root = mount::open_root()?;
+        terminal::set_up(root.as_fd(), config.process.console_size, socket, false)?;
     }
     let more = match request.streams {
         Streams::Inherited { more } => more,
         _ => 0,
     };
+    let has_terminal = matches!(request.streams, Streams::Console(_) | Streams::Terminal(_));
     let fifo = request.hold.take();
     // Who owns a descriptor gives it up before it is closed.
-    drop((rope, request.streams));
+    drop(request.streams);
+    if let Some(environment) = request.environment {
+        environment.forget();
+    }
+    let agent = rope.as_mut().and_then(|rope| rope.agent.take());
     let voice_end = voice.as_fd();
     let kept = [
         voice_end,
         fifo.as_ref().map_or(voice_end, AsFd::as_fd),
-        filter.as_ref().and_then(Filter::agent).unwrap_or(voice_end),
+        agent.as_ref().map_or(voice_end, |agent| agent.as_fd()),
     ];
+    if let (Some(unborn), Some(rope)) = (unborn, &rope) {
+        pid = Some(unborn.be_born(rope, more, kept)?);
+        lead_session()?;
+        state.pid = state.pid.or(pid);
+        if !is_new {
+            limits::set_affinity(&config.process, Moment::Final)?;
+        }
+    }
+    drop(rope);
     close_all_but(more, &kept)?;
+    if has_terminal {
+        let [terminal, ..] = console::standard_descriptors();
+        rustix::process::ioctl_tiocsctty(terminal).during(Op::Terminal, console::PATH)?;
+    }
+    // Compiled while everything may still be called.
+    let filter = match &config.seccomp {
+        Some(profile) => Some(Filter::of(profile, agent, pid, &state)?),
+        None => None,
+    };
     let process = &config.process;
     // Images have directories that only root may enter, and start their programs there as somebody else: so it is entered with all
     // rights. Where root may not (on a network's filesystem, or in a user namespace), the user perhaps may.
@@ -164,7 +187,7 @@ pub(super) fn hide(keeps_keyring: bool) -> Result<(), Fault> {
 
 /// Closes what the set-up and its caller have open, but for `more` descriptors behind the standard ones and those `kept`. Not at
 /// execve(2): a path like `/proc/self/fd/7` is the configuration's, and must not lead to the host before (CVE-2024-21626).
-fn close_all_but(more: u32, kept: &[BorrowedFd<'_>]) -> Result<(), Fault> {
+pub(super) fn close_all_but(more: u32, kept: &[BorrowedFd<'_>]) -> Result<(), Fault> {
     raw::close_all_but(more.saturating_add(3), kept).during(Op::Configure, "close_range(2)")
 }
 
@@ -192,11 +215,18 @@ fn take<'c>(request: &Request<'c>, tied: &mut Tied) -> Result<Rootfs<'c>, Fault>
     Rootfs::open(bundle, config.root_path)
 }
 
+/// This process has a session of its own, and no terminal in it yet.
+fn lead_session() -> Result<(), Fault> {
+    rustix::process::setsid()
+        .map(drop)
+        .during(Op::Create, "a session")
+}
+
 /// From the host's root to the container's.
 #[inline(never)]
 fn make_root(
     request: &Request<'_>,
-    rope: Option<&Rope>,
+    (rope, procfs): (Option<&Rope>, Option<&OwnedFd>),
     state: &State<'_>,
     mut rootfs: Rootfs<'_>,
     tied: &mut Tied,
@@ -234,7 +264,8 @@ fn make_root(
             has_ipc: config.namespaces.has(Kind::Ipc),
             has_cgroups: config.namespaces.has(Kind::Cgroup),
             has_nodev,
-            mapper: rope.filter(|_| config.namespaces.has(Kind::User)),
+            mapper: rope.filter(|_| builder::is_mapping(config)),
+            procfs,
         };
         made = Some(mounts.make(tied)?);
     }
@@ -266,7 +297,9 @@ fn make_root(
     if let Some(rope) = rope.filter(|_| request.has_outside_hooks()) {
         rope.let_hooks_run()?;
     }
-    hooks::run(config, HookKind::CreateContainer, state)?;
+    if !seen::joins_processes(config) {
+        hooks::run(config, HookKind::CreateContainer, state)?;
+    }
     // Only now: these hooks may still write there.
     if has_mounts && config.root_readonly {
         mount::make_read_only(rootfs.root()).during(Op::Mount, "the rootfs read-only")?;
@@ -289,7 +322,7 @@ fn make_root(
 fn hold(voice: &mut Voice, fifo: &OwnedFd) -> Result<(), Fault> {
     let name = crate::sys::path::path(format_args!("{}", fifo.as_raw_fd()));
     let name = name.during(Op::Open, "a descriptor")?;
-    let procfs = Procfs::new_or_mounted()?;
+    let procfs = Procfs::of_processes()?;
     voice.say(Message::Holding);
     voice.hold(procfs.follow("self/fd", &name, OFlags::WRONLY)?);
     Ok(())
@@ -305,7 +338,6 @@ fn connect(streams: &Streams) -> Result<(), Fault> {
                 .during(Op::Open, "standard output")
         }
         Streams::Console(terminal) => {
-            rustix::process::ioctl_tiocsctty(terminal).during(Op::Terminal, console::PATH)?;
             console::become_standard_descriptors(terminal).during(Op::Terminal, console::PATH)
         }
         // A terminal is made in the container's mounts, later.

@@ -230,6 +230,7 @@ fn begin(
         streams,
         hold: None,
         keeps_keyring: false,
+        environment: None,
     })?;
     Ok((birth, output))
 }

@@ -7,10 +7,12 @@ use super::builder::{self, Rope};
 use super::cgroup::Group;
 use super::control::{self, Birth, Message, Progress, Voice};
 use super::namespaces::flags_of_new;
+use super::seen::Unborn;
 use super::setup;
 use super::state::{State, Status};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::Config;
+use crate::sys::process::Environment;
 use crate::sys::raw::{self, Forked};
 
 /// What is to be started, and with what.
@@ -34,6 +36,8 @@ pub struct Request<'r> {
     pub hold: Option<OwnedFd>,
     /// Whether it has the caller's session keyring, and not one of its own.
     pub keeps_keyring: bool,
+    /// The caller's variables: what sets the container up forgets them before others see it.
+    pub environment: Option<Environment<'r>>,
 }
 
 /// Where a process is started.
@@ -91,15 +95,20 @@ pub fn start(request: Request<'_>) -> Result<Birth, Fault> {
     }
     let flags = flags_of_new(&request.config.namespaces);
     match builder::fork(&request, flags)? {
-        Forked::Child => become_container(request, &mut voice, None),
+        Forked::Child => become_container(request, &mut voice, None, None),
         Forked::Parent(pid) => Ok(Birth::new(control, Progress::SettingUp(pid), None)),
     }
 }
 
 /// Sets everything up and executes the program, or says why not.
 #[inline(never)]
-pub(super) fn become_container(request: Request<'_>, voice: &mut Voice, rope: Option<Rope>) -> ! {
-    let fault = setup::run(request, voice, rope);
+pub(super) fn become_container(
+    request: Request<'_>,
+    voice: &mut Voice,
+    rope: Option<Rope>,
+    unborn: Option<Unborn>,
+) -> ! {
+    let fault = setup::run(request, voice, rope, unborn);
     voice.say(Message::Fault(fault));
     raw::exit(127)
 }

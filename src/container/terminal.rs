@@ -19,8 +19,7 @@ const MAKER: &str = "/dev/pts/ptmx";
 /// `DEVPTS_SUPER_MAGIC` (include/uapi/linux/magic.h).
 const DEVPTS: i64 = 0x1cd1;
 
-/// Makes a terminal in the devpts below `root`, makes one end of it this process's controlling terminal and its standard
-/// descriptors, and sends the other through `socket`. With `bind`, `/dev/console` is it, too.
+/// Makes a terminal in the devpts below `root`, makes one end of it this process's standard descriptors, and sends the other through `socket`. With `bind`, `/dev/console` is it, too.
 pub(super) fn set_up(
     root: BorrowedFd<'_>,
     size: Option<[u16; 2]>,
@@ -31,7 +30,6 @@ pub(super) fn set_up(
     if bind {
         mounts::bind_console(root, theirs.as_fd())?;
     }
-    rustix::process::ioctl_tiocsctty(&theirs).during(Op::Terminal, MAKER)?;
     console::become_standard_descriptors(&theirs).during(Op::Terminal, MAKER)?;
     // The text is the terminal's name outside, of which there is none; it has to be something.
     stream::send(socket, b"/dev/ptmx", ours.as_fd())

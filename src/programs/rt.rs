@@ -59,7 +59,8 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
     };
     crate::main(
         Arguments::from_list(arguments),
-        Environment::from_list(environment),
+        // SAFETY: the kernel has put them there, into memory that is this process's.
+        unsafe { Environment::own(environment) },
     )
 }
 

@@ -2,7 +2,7 @@
 
 use linux_raw_sys::general as linux;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, Stat, fstatfs, openat, stat};
+use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, fstatfs, openat, stat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use rustix::thread::{
@@ -87,6 +87,30 @@ pub fn join(file: BorrowedFd<'_>, kind: Kind) -> Result<(), Errno> {
 /// Those of setns(2).
 pub fn join_process(pidfd: BorrowedFd<'_>, flags: u32) -> Result<(), Errno> {
     move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::from_bits_retain(flags))
+}
+
+/// The inode of the machine's own PID namespace, which all others are below (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
+const FIRST_OF_PROCESSES: u64 = 0xefff_fffc;
+
+/// Whether this process is in the machine's own PID namespace: not in that of a container. Nothing is mounted to find it out, and
+/// where the kernel has no procfs it is not known, and held to be so.
+pub fn is_first_of_processes() -> bool {
+    let namespace = Procfs::new().and_then(|procfs| procfs.follow("self/ns", "pid", OFlags::PATH));
+    match namespace {
+        Ok(namespace) => fstat(&namespace).is_ok_and(|stat| stat.st_ino == FIRST_OF_PROCESSES),
+        // The first process of a machine has all rights.
+        Err(fault) => fault.errno != Errno::PERM,
+    }
+}
+
+/// Moves this process into new namespaces, as `flags` say (unshare(2)); into one of processes, only its children.
+///
+/// # Errors
+/// Those of unshare(2).
+pub fn enter_new(flags: u64) -> Result<(), Fault> {
+    let flags = UnshareFlags::from_bits_retain(flags as u32);
+    // SAFETY: what is unshared is no table of descriptors.
+    unsafe { unshare_unsafe(flags) }.during(Op::Create, "namespaces")
 }
 
 /// A file and what it is to be.

@@ -18,21 +18,48 @@ use crate::error::{During, Fault, Op};
 
 /// The variables that a program is started with.
 #[derive(Clone, Copy)]
-pub struct Environment<'a>(StringList<'a>);
+pub struct Environment<'a> {
+    list: StringList<'a>,
+    /// Whether these are the bytes that the kernel has put into this process's memory for it.
+    is_own: bool,
+}
 
 impl<'a> Environment<'a> {
     /// The variables in `list`.
     pub const fn from_list(list: StringList<'a>) -> Self {
-        Self(list)
+        Self {
+            list,
+            is_own: false,
+        }
+    }
+
+    /// The variables that this process was started with, where the kernel has put them.
+    ///
+    /// # Safety
+    /// They are that, and can be written to.
+    pub const unsafe fn own(list: StringList<'a>) -> Self {
+        Self { list, is_own: true }
     }
 
     pub(super) const fn list(self) -> StringList<'a> {
-        self.0
+        self.list
+    }
+
+    /// Writes zeros over the variables that this process was started with: they are shown to who may look at it, as
+    /// `/proc/<pid>/environ` and in its memory, and may hold secrets. None has a value any more then.
+    pub fn forget(self) {
+        if self.is_own {
+            // SAFETY: that is what `own` was promised, and no variable is held on to: `value` is for words that are copied.
+            unsafe { self.list.wipe() }
+        }
     }
 
     /// The value of the variable `name`, if it is UTF-8.
     pub fn value(self, name: &str) -> Option<&'a str> {
-        let mut variables = self.0.iter().filter_map(|variable| variable.to_str().ok());
+        let mut variables = self
+            .list
+            .iter()
+            .filter_map(|variable| variable.to_str().ok());
         variables.find_map(|variable| variable.strip_prefix(name)?.strip_prefix('='))
     }
 }

@@ -4,8 +4,6 @@
 //! where the mounts of the moment lead it, and those may be another's, as in a container's root (CVE-2025-52881). So what is
 //! written goes through an instance of its own, mounted nowhere (fsopen(2), fsmount(2)), and through no link and no mount in it.
 
-use core::iter::empty;
-
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
 use rustix::io::{Errno, write};
@@ -13,6 +11,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::mount::Detached;
 use crate::error::{During, Fault, Op};
+use crate::parse::mount_options::words;
 
 /// `PROC_SUPER_MAGIC` (include/uapi/linux/magic.h).
 const MAGIC: i64 = 0x9fa0;
@@ -31,10 +30,24 @@ impl Procfs {
     /// Those of [`Detached::new`]; `EPERM` without CAP_SYS_ADMIN in the user namespace, and in one that sees a procfs of which a
     /// part is covered.
     pub fn new() -> Result<Self, Fault> {
+        Self::with("")
+    }
+
+    /// Makes one, or takes the one on `/proc` as [`Self::new_or_mounted`] does, that has nothing but processes: parameters of the kernel
+    /// cannot be reached through it, as long as it is open.
+    ///
+    /// # Errors
+    /// Those of [`Self::new_or_mounted`].
+    pub fn of_processes() -> Result<Self, Fault> {
+        Self::with("subset=pid").or_else(Self::or_mounted)
+    }
+
+    fn with(options: &str) -> Result<Self, Fault> {
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let procfs = Detached::new("proc", "proc", &mut empty(), attributes)?;
+        let options = &mut words(options);
+        let procfs = Detached::new("proc", "proc", options, attributes)?;
         Ok(Self(procfs.into_root()))
     }
 
@@ -44,10 +57,14 @@ impl Procfs {
     /// # Errors
     /// Those of [`Self::new`], when there is none on `/proc` either.
     pub fn new_or_mounted() -> Result<Self, Fault> {
-        Self::new().or_else(|fault| match fault.errno {
+        Self::new().or_else(Self::or_mounted)
+    }
+
+    fn or_mounted(fault: Fault) -> Result<Self, Fault> {
+        match fault.errno {
             Errno::PERM => Self::mounted().map_err(|_| fault),
             _ => Err(fault),
-        })
+        }
     }
 
     fn mounted() -> Result<Self, Errno> {

@@ -139,6 +139,25 @@ impl<'a> StringList<'a> {
     }
 }
 
+impl StringList<'_> {
+    /// Writes zeros over the strings.
+    ///
+    /// # Safety
+    /// They can be written to, and no reference to one is used any more.
+    pub(super) unsafe fn wipe(self) {
+        for pointer in self.0.iter().take_while(|pointer| !pointer.is_null()) {
+            let mut byte = pointer.cast_mut();
+            // SAFETY: it is a C string, which is left with its NUL, and writable, as the caller promises.
+            unsafe {
+                while byte.read() != 0 {
+                    byte.write_volatile(0);
+                    byte = byte.add(1);
+                }
+            }
+        }
+    }
+}
+
 /// `execveat(2)`: replaces this process by the program in `file`; returns only on failure.
 ///
 /// # Errors

@@ -5,10 +5,10 @@ use core::mem::{MaybeUninit, size_of};
 use linux_raw_sys::general::__NR_connect;
 use linux_raw_sys::net as linux;
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use rustix::io::{Errno, IoSlice};
+use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-    sendmsg, socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socket_with,
 };
 
 use super::raw::call;
@@ -68,16 +68,36 @@ pub fn send(socket: &OwnedFd, text: &[u8], descriptor: BorrowedFd<'_>) -> Result
     }
 }
 
+/// The descriptor that was sent through `socket`.
+///
+/// # Errors
+/// Those of recvmsg(2); `EPIPE` if none came, because the other end is gone or has sent something else.
+pub fn receive(socket: &OwnedFd, flags: RecvFlags) -> Result<OwnedFd, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut text = [0; 16];
+    let texts = &mut [IoSliceMut::new(&mut text)];
+    recvmsg(
+        socket,
+        texts,
+        &mut ancillary,
+        flags | RecvFlags::CMSG_CLOEXEC,
+    )?;
+    let mut messages = ancillary.drain();
+    let descriptor = messages.find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    descriptor.ok_or(Errno::PIPE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     use rustix::fd::AsFd;
-    use rustix::io::{IoSliceMut, read, write};
-    use rustix::net::{
-        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, accept, bind, listen,
-        recvmsg,
-    };
+    use rustix::io::{read, write};
+    use rustix::net::{SocketAddrUnix, accept, bind, listen};
     use rustix::pipe::pipe;
 
     #[test]
@@ -98,18 +118,9 @@ mod tests {
         send(&socket, b"text", writer.as_fd()).unwrap();
         drop((socket, writer));
 
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = receive(&peer, RecvFlags::empty()).unwrap();
+        write(received, b"through").unwrap();
         let mut text = [0; 8];
-        let mut texts = [IoSliceMut::new(&mut text)];
-        let flags = RecvFlags::CMSG_CLOEXEC;
-        let received = recvmsg(&peer, &mut texts, &mut ancillary, flags).unwrap();
-        assert_eq!(text[..received.bytes], *b"text");
-        let mut messages = ancillary.drain();
-        let Some(RecvAncillaryMessage::ScmRights(mut descriptors)) = messages.next() else {
-            panic!("no descriptor")
-        };
-        write(descriptors.next().unwrap(), b"through").unwrap();
         assert_eq!(read(&peer, &mut text), Ok(0));
         assert_eq!(read(&reader, &mut text), Ok(7));
 

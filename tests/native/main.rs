@@ -34,6 +34,10 @@ fn main() -> Result<ExitCode> {
         trials.push(trial.with_ignored_flag(!lacking.is_empty()));
     }
     trials.push(Trial::test("init_is_no_command", init_is_no_command));
+    trials.push(Trial::test(
+        "init_in_a_container_ends_and_touches_nothing",
+        init_in_a_container,
+    ));
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
 }
 
@@ -59,4 +63,38 @@ fn init_is_no_command() -> Result<(), Failed> {
         true => Ok(()),
         false => Err(format!("{output:?}").into()),
     }
+}
+
+/// As the first process of a container, which may have all rights and a root in memory, it is no machine's.
+fn init_in_a_container() -> Result<(), Failed> {
+    let bundle = berth_qemu::target_dir().join("native/init-in-a-container");
+    let rootfs = bundle.join("rootfs");
+    std::fs::create_dir_all(rootfs.join("proc"))?;
+    std::fs::copy(init()?, rootfs.join("init"))?;
+    std::fs::write(rootfs.join("kept"), "")?;
+    for capabilities in [r#""CAP_SYS_ADMIN","CAP_SYS_BOOT","CAP_SYS_CHROOT""#, ""] {
+        for mounts in ["", r#"{"destination":"/proc","type":"proc"}"#] {
+            let sets = ["bounding", "effective", "permitted"];
+            let sets = sets
+                .map(|set| format!(r#""{set}":[{capabilities}]"#))
+                .join(",");
+            let config = format!(
+                r#"{{"ociVersion":"1.2.0","process":{{"args":["/init"],"cwd":"/","capabilities":{{{sets}}}}},
+                "root":{{"path":"rootfs"}},"mounts":[{mounts}],"linux":{{"namespaces":[{{"type":"pid"}},{{"type":"mount"}}]}},
+                "annotations":{{"berth.privileged":"true"}}}}"#
+            );
+            std::fs::write(bundle.join("config.json"), config)?;
+            let output = Command::new(berth()?)
+                .args(["--root".as_ref(), bundle.join("root").as_os_str()])
+                .args(["run".as_ref(), "--bundle".as_ref(), bundle.as_os_str()])
+                .arg("init-in-a-container")
+                .output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            let is_said = said.contains("first process of a container") && said.contains("[B006]");
+            if !is_said || output.status.code() != Some(125) || !rootfs.join("kept").exists() {
+                return Err(format!("{output:?}").into());
+            }
+        }
+    }
+    Ok(())
 }

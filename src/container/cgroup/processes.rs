@@ -6,6 +6,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom, openat, seek};
 use rustix::io::{Errno, read};
+use rustix::process::Pid;
 
 use super::Group;
 use crate::error::{During, Fault, Op};
@@ -44,6 +45,15 @@ impl Group {
         }
         let share = Text::<24>::new(most.saturating_mul(PERCENT) / 100);
         fs::write_file(self, "pids.max", share.as_str().as_bytes())
+    }
+
+    /// Has a process be in it.
+    ///
+    /// # Errors
+    /// `EBUSY` for a group that has groups with controllers in it (cgroup-v2.rst, "No Internal Process Constraint"); those of openat(2).
+    pub fn add(&self, pid: Pid) -> Result<(), Fault> {
+        let number = Text::<16>::new(pid.as_raw_nonzero());
+        fs::write_file(self, "cgroup.procs", number.as_str().as_bytes())
     }
 
     /// Whether the kernel killed a process in it for want of memory (`memory.events`).

@@ -18,7 +18,7 @@ const NOSUID_NOEXEC: u32 = MS_NOSUID | MS_NOEXEC;
 const GUARDED: u32 = NOSUID_NOEXEC | MS_NODEV;
 
 /// The container's processes.
-const PROC: Mount<'static> = default("/proc", "proc", GUARDED, "");
+pub(in crate::container) const PROC: Mount<'static> = default("/proc", "proc", GUARDED, "");
 
 /// The machine, to look at only. Not where the bundle mounts something in it: a directory that it counts on may not be there.
 const SYS: Mount<'static> = default("/sys", "sysfs", GUARDED | MS_RDONLY, "");

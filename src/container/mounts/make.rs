@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::Mounts;
-use crate::container::cgroup;
+use crate::container::{cgroup, seen};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Mount, MountOptions};
 use crate::parse::mount_options::words;
@@ -35,17 +35,28 @@ pub(super) fn make(
         fstype => fstype,
     };
     let source = item.source.unwrap_or(fstype);
-    let flags = item.options.flags;
-    // A disk is mounted read-only as a whole; other filesystems may have one superblock for all, whose state is the host's.
-    let is_read_only = flags.set & MS_RDONLY != 0 && source.starts_with('/');
-    let mut attributes = attributes_to_set(flags);
+    let mut attributes = attributes_to_set(item.options.flags);
     if is_filled {
         attributes.remove(MountAttrFlags::MOUNT_ATTR_RDONLY);
     }
+    let context = match mounts.procfs {
+        // It shows the processes among whom its maker is.
+        Some(maker) if fstype == "proc" => seen::procfs_of(maker, mounts.items, item),
+        _ => configure(item, fstype),
+    };
+    Detached::of(context?, source, fstype, attributes)
+}
+
+/// A new instance of a filesystem, as the item asks for it.
+pub(in crate::container) fn configure(item: &Mount<'_>, fstype: &str) -> Result<OwnedFd, Fault> {
+    let source = item.source.unwrap_or(fstype);
+    let flags = item.options.flags;
+    // A disk is mounted read-only as a whole; other filesystems may have one superblock for all, whose state is the host's.
+    let is_read_only = flags.set & MS_RDONLY != 0 && source.starts_with('/');
     let mut options = filesystem_flags(flags)
         .chain(is_read_only.then_some("ro"))
         .chain(words(item.options.data));
-    Detached::new(fstype, source, &mut options, attributes)
+    Detached::configure(fstype, source, &mut options)
 }
 
 pub(super) fn bind(bundle: &str, item: &Mount<'_>) -> Result<Detached, Fault> {

@@ -12,8 +12,9 @@ mod make;
 mod target;
 mod tied;
 
+pub(super) use defaults::PROC;
 pub(super) use ids::map_of as map_ids_of;
-pub(super) use make::open_source;
+pub(super) use make::{configure, open_source};
 use target::Target;
 pub(super) use target::prepare as prepare_target;
 pub(super) use tied::{Tied, copy_tied};
@@ -52,6 +53,8 @@ pub(super) struct Mounts<'c> {
     pub(super) has_nodev: bool,
     /// Who maps the ids of mounts, if the container is in a user namespace of its own.
     pub(super) mapper: Option<&'c Rope>,
+    /// Who mounts procfs, if this process is not in the container's PID namespace: see [`super::seen`].
+    pub(super) procfs: Option<&'c OwnedFd>,
 }
 
 /// Mounts that ask for a propagation of their own, each with what asks for it.

@@ -35,6 +35,19 @@ impl Detached {
         options: &mut dyn Iterator<Item = &str>,
         attributes: MountAttrFlags,
     ) -> Result<Self, Fault> {
+        let context = Self::configure(fstype, source, options)?;
+        Self::of(context, source, fstype, attributes)
+    }
+
+    /// A new instance of a filesystem that is no mount yet.
+    ///
+    /// # Errors
+    /// Those of fsopen(2) and fsconfig(2).
+    pub fn configure(
+        fstype: &str,
+        source: &str,
+        options: &mut dyn Iterator<Item = &str>,
+    ) -> Result<OwnedFd, Fault> {
         let shown = format_args!("{source} as {fstype}");
         let shown: &dyn core::fmt::Display = &shown;
         let context = match fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC) {
@@ -45,15 +58,31 @@ impl Detached {
             return Err(refused(errno, shown, Some(&context), "source"));
         }
         set_options(&context, shown, options)?;
-        if let Err(errno) = fsconfig_create(&context) {
-            return Err(refused(errno, shown, Some(&context), ""));
+        match fsconfig_create(&context) {
+            Ok(()) => Ok(context),
+            Err(errno) => Err(refused(errno, shown, Some(&context), "")),
         }
+    }
+
+    /// What was [configured](Self::configure), as a mount.
+    ///
+    /// # Errors
+    /// Those of fsmount(2).
+    pub fn of(
+        context: OwnedFd,
+        source: &str,
+        fstype: &str,
+        attributes: MountAttrFlags,
+    ) -> Result<Self, Fault> {
         match fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes) {
             Ok(mount) => Ok(Self {
                 mount,
                 context: Some(context),
             }),
-            Err(errno) => Err(refused(errno, shown, Some(&context), "")),
+            Err(errno) => {
+                let shown = format_args!("{source} as {fstype}");
+                Err(refused(errno, &shown, Some(&context), ""))
+            }
         }
     }
 

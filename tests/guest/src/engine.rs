@@ -109,6 +109,7 @@ fn make(id: &str, place: Place<'_>, streams: Streams, hold: Option<OwnedFd>) -> 
             streams,
             hold,
             keeps_keyring: false,
+            environment: None,
         };
         start(request).map_err(|fault| anyhow!("{fault}"))
     })

@@ -22,6 +22,7 @@ mod prepare;
 mod process;
 mod propagation;
 mod rights;
+mod spy;
 mod subtrees;
 mod unprivileged;
 mod volumes;
@@ -149,6 +150,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["try-rights", attempts @ ..] => rights::attempt(attempts)?,
         ["landlock"] => rights::landlock(),
         ["bytes"] => facts::bytes()?,
+        ["spy", secret, content] => spy::look(secret, content)?,
         ["console"] => facts::console()?,
         _ => bail!("there is no such check"),
     }

@@ -13,6 +13,7 @@ mod lifecycle;
 mod many;
 mod mapped;
 mod rootless;
+mod seen;
 mod terminal;
 mod words;
 
@@ -94,6 +95,7 @@ const ALL: &[&[Case]] = &[
     lifecycle::CASES,
     mapped::CASES,
     rootless::CASES,
+    seen::CASES,
     terminal::CASES,
     words::CASES,
 ];
