@@ -7,7 +7,7 @@
 use core::fmt;
 
 use crate::error::Stage;
-use crate::text::Text;
+use crate::text::{Shown, Text};
 
 /// The largest record: the kernel refuses a write of more than LOG_LINE_MAX (1024 bytes less the prefix it adds).
 pub const RECORD_MAX: usize = 976;
@@ -26,10 +26,14 @@ pub enum Level {
     Info = 6,
 }
 
-/// One record for `/dev/kmsg`, complete but for the write. It ends in a newline: without one the kernel waits for a
+/// How long the level at the beginning of a record is.
+pub const LEVEL_LEN: usize = "<5>".len();
+
+/// One record for `/dev/kmsg`, complete but for the write. What others wrote in `text` cannot end it, or do anything to a console. It ends in a newline: without one the kernel waits for a
 /// continuation, and shows the record only when the next one comes (kernel/printk/printk.c, `LOG_NEWLINE`).
 pub fn record(level: Level, stage: Stage, text: fmt::Arguments<'_>) -> Text<RECORD_MAX> {
     let mut line = Text::<{ RECORD_MAX - 1 }>::EMPTY;
+    let text = Shown(text);
     line.push(format_args!("<{}>berth: {stage}: {text}", level as u8));
     let mut record = Text::EMPTY;
     record.push(format_args!("{line}\n"));
@@ -48,6 +52,16 @@ mod tests {
             format_args!("/dev/sdb1 is vfat"),
         );
         assert_eq!(line.as_str(), "<5>berth: root: /dev/sdb1 is vfat\n");
+    }
+
+    #[test]
+    fn a_record_is_one_line_whatever_is_in_it() {
+        let text = "/mnt/\u{1b}[2J\n<0>forged\u{202e}";
+        let line = record(Level::Notice, Stage::Root, format_args!("{text}"));
+        assert_eq!(
+            line.as_str(),
+            "<5>berth: root: /mnt/\\x1b[2J\\x0a<0>forged\\u{202e}\n"
+        );
     }
 
     #[test]

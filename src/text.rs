@@ -38,14 +38,7 @@ impl<const N: usize> Text<N> {
 
     /// Bytes that are meant to be text: what is not UTF-8 is shown as `\xNN`.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        let mut text = Self::EMPTY;
-        for chunk in bytes.utf8_chunks() {
-            text.push(format_args!("{}", chunk.valid()));
-            for byte in chunk.invalid() {
-                text.push(format_args!("\\x{byte:02x}"));
-            }
-        }
-        text
+        Self::of(&Bytes(bytes))
     }
 
     /// Appends formatted text, as far as it fits.
@@ -160,6 +153,114 @@ pub fn contains(text: &str, part: &str) -> bool {
     find(text.as_bytes(), part.as_bytes()).is_some()
 }
 
+/// Bytes that are meant to be text: what is not UTF-8 is shown as `\xNN`.
+pub struct Bytes<'b>(pub &'b [u8]);
+
+impl fmt::Display for Bytes<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.utf8_chunks().try_for_each(|chunk| {
+            formatter.write_str(chunk.valid())?;
+            write_bytes(formatter, chunk.invalid())
+        })
+    }
+}
+
+fn write_bytes(out: &mut dyn fmt::Write, bytes: &[u8]) -> fmt::Result {
+    let mut bytes = bytes.iter();
+    bytes.try_for_each(|byte| write!(out, "\\x{byte:02x}"))
+}
+
+/// Characters that are not to be seen, or change how others are: those of the general categories Cf, Zl and Zp, and the fillers
+/// (Unicode 16, DerivedGeneralCategory.txt and DerivedCoreProperties.txt, `Default_Ignorable_Code_Point`). Not the selectors of
+/// variants, which only say which of two pictures is meant.
+const UNSEEN: &[(u32, u32)] = &[
+    (0x00ad, 0x00ad),
+    (0x034f, 0x034f),
+    (0x0600, 0x0605),
+    (0x061c, 0x061c),
+    (0x06dd, 0x06dd),
+    (0x070f, 0x070f),
+    (0x0890, 0x0891),
+    (0x08e2, 0x08e2),
+    (0x115f, 0x1160),
+    (0x17b4, 0x17b5),
+    (0x180e, 0x180e),
+    (0x200b, 0x200f),
+    (0x2028, 0x202e),
+    (0x2060, 0x206f),
+    (0x3164, 0x3164),
+    (0xfeff, 0xfeff),
+    (0xffa0, 0xffa0),
+    (0xfff0, 0xfffb),
+    (0x110bd, 0x110bd),
+    (0x110cd, 0x110cd),
+    (0x13430, 0x1343f),
+    (0x1bca0, 0x1bca3),
+    (0x1d173, 0x1d17a),
+    (0xe0000, 0xe0fff),
+];
+
+/// Whether a character can be shown as it is without doing something to a terminal, or to what a reader takes the text for.
+fn is_harmless(c: char) -> bool {
+    let is_in = |(first, last): &(u32, u32)| (*first..=*last).contains(&u32::from(c));
+    c == '\t' || !(c.is_control() || u32::from(c) >= 0xa0 && UNSEEN.iter().any(is_in))
+}
+
+/// Text with parts that somebody else wrote, in one line for a terminal or a log: control characters but the tab are shown as their
+/// bytes, `\xNN`, and others that are not to be seen as `\u{NNNN}`.
+pub struct Shown<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Shown<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_shown(formatter, &self.0)
+    }
+}
+
+#[inline(never)]
+fn write_shown(out: &mut dyn fmt::Write, value: &dyn fmt::Display) -> fmt::Result {
+    fmt::Write::write_fmt(&mut Filter(out, false), format_args!("{value}"))
+}
+
+/// JSON as somebody else wrote it, which may have the same characters in its strings as they are. The text means what it did.
+pub struct Written<'t>(pub &'t str);
+
+impl fmt::Display for Written<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Write::write_str(&mut Filter(formatter, true), self.0)
+    }
+}
+
+/// Shows what is not harmless: as JSON does if told so, where there may be ends of lines between the strings.
+struct Filter<'f>(&'f mut dyn fmt::Write, bool);
+
+impl fmt::Write for Filter<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let Self(out, is_json) = self;
+        let mut rest = text;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| !is_harmless(*c)) {
+            let (before, after) = rest.split_at_checked(at).unwrap_or((rest, ""));
+            out.write_str(before)?;
+            match c {
+                '\n' | '\r' if *is_json => out.write_char(c)?,
+                _ if *is_json => write_units(&mut **out, c)?,
+                _ if c.is_control() => {
+                    write_bytes(&mut **out, c.encode_utf8(&mut [0; 4]).as_bytes())?
+                }
+                _ => write!(out, "\\u{{{:x}}}", u32::from(c))?,
+            }
+            rest = after.get(c.len_utf8()..).unwrap_or_default();
+        }
+        out.write_str(rest)
+    }
+}
+
+/// A character as JSON can write any: in units of UTF-16.
+fn write_units(out: &mut dyn fmt::Write, c: char) -> fmt::Result {
+    let mut units = [0; 2];
+    let mut units = c.encode_utf16(&mut units).iter();
+    units.try_for_each(|unit| write!(out, "\\u{unit:04x}"))
+}
+
 /// Text that somebody else wrote, between quotes: what would end it, or is not to be seen, is escaped.
 pub struct Quoted<'t>(pub &'t str);
 
@@ -178,13 +279,13 @@ impl fmt::Display for Escaped<'_> {
             '"' | '\\' => write!(formatter, "\\{c}"),
             '\n' => formatter.write_str("\\n"),
             '\t' => formatter.write_str("\\t"),
-            _ if c.is_control() => write!(formatter, "\\u{{{:x}}}", u32::from(c)),
+            _ if !is_harmless(c) => write!(formatter, "\\u{{{:x}}}", u32::from(c)),
             _ => fmt::Write::write_char(formatter, c),
         })
     }
 }
 
-/// Text as a string of JSON (RFC 8259, 7).
+/// Text as a string of JSON (RFC 8259, 7), with nothing in it that does something to a terminal.
 pub struct Json<'t>(pub &'t str);
 
 impl fmt::Display for Json<'_> {
@@ -192,7 +293,7 @@ impl fmt::Display for Json<'_> {
         formatter.write_str("\"")?;
         self.0.chars().try_for_each(|c| match c {
             '"' | '\\' => write!(formatter, "\\{c}"),
-            '\0'..' ' => write!(formatter, "\\u{:04x}", u32::from(c)),
+            _ if c == '\t' || !is_harmless(c) => write_units(formatter, c),
             _ => fmt::Write::write_char(formatter, c),
         })?;
         formatter.write_str("\"")
@@ -212,7 +313,7 @@ impl fmt::Display for Hex<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hex, Quoted, Text, contains, find};
+    use super::{Bytes, Hex, Json, Quoted, Shown, Text, Written, contains, find};
 
     #[test]
     fn text_that_fits_is_kept() {
@@ -263,5 +364,43 @@ mod tests {
             "\"r\u{f6}\\\"t\\\\ \\u{1b}[1m\\n\\u{85}\""
         );
         assert_eq!(Hex(&[0, 0xab]).to_string(), "00ab");
+    }
+
+    #[test]
+    fn what_others_wrote_does_nothing_to_a_terminal() {
+        for (text, shown) in [
+            (
+                "a\tb \\x1b \u{f6}\u{1f980}\u{fe0f}",
+                "a\tb \\x1b \u{f6}\u{1f980}\u{fe0f}",
+            ),
+            ("\u{1b}[2Ja\rb\n\0\u{7f}", "\\x1b[2Ja\\x0db\\x0a\\x00\\x7f"),
+            // CSI, as one character.
+            ("\u{9b}1m\u{85}", "\\xc2\\x9b1m\\xc2\\x85"),
+            (
+                "\u{202e}\u{200b}\u{2028}\u{e0041}",
+                "\\u{202e}\\u{200b}\\u{2028}\\u{e0041}",
+            ),
+            ("\u{ad}\u{feff}\u{2066}x", "\\u{ad}\\u{feff}\\u{2066}x"),
+        ] {
+            assert_eq!(Shown(text).to_string(), shown);
+        }
+        assert_eq!(
+            Shown(Bytes(b"a\x9b\x1b\xf0\x9f")).to_string(),
+            "a\\x9b\\x1b\\xf0\\x9f"
+        );
+        assert_eq!(Quoted("\u{202e}\u{9b}").to_string(), "\"\\u{202e}\\u{9b}\"");
+    }
+
+    #[test]
+    fn json_says_the_same_without_them() {
+        let text = "\t\n\u{7f}\u{9b}\u{202e}\u{e0041}\u{f6}\\";
+        let json = Json(text).to_string();
+        assert_eq!(
+            json,
+            "\"\\u0009\\u000a\\u007f\\u009b\\u202e\\udb40\\udc41\u{f6}\\\\\""
+        );
+        let written = "{ \"a\":\n\t\"\u{9b}\u{e0041}\u{f6}\" }";
+        let shown = "{ \"a\":\n\t\"\\u009b\\udb40\\udc41\u{f6}\" }";
+        assert_eq!(Written(written).to_string(), shown);
     }
 }

@@ -18,7 +18,7 @@ use crate::sys::clock::{self, Moment};
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::process::{self, End};
 use crate::sys::{console, fs, kmsg, virtio_port};
-use crate::text::Text;
+use crate::text::{Shown, Text};
 
 /// How long the report may take to reach the reader of the event stream, once its port is there.
 const DELIVERY: Duration = Duration::from_secs(2);
@@ -175,7 +175,7 @@ pub fn not_pid_1() -> ! {
 
 fn end_as_a_process(error: &Error) -> ! {
     let mut text = Text::<512>::EMPTY;
-    text.push(format_args!("berth: {error}\n  {}\n", hint(error)));
+    text.push(format_args!("berth: {}\n  {}\n", Shown(error), hint(error)));
     console::complain(text.as_str());
     crate::sys::raw::exit(OWN_FAILURE.into())
 }

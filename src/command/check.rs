@@ -18,7 +18,7 @@ use crate::parse::json::{self, Node, Value};
 use crate::sys::buffer::Buffer;
 use crate::sys::fs;
 use crate::sys::path::path;
-use crate::text::Text;
+use crate::text::{Shown, Text};
 
 pub(super) const COMMAND: Subcommand = Subcommand {
     name: "check",
@@ -137,7 +137,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
             }
             Answer::Refuses(message) => message,
         };
-        let _ = writeln!(output, "refused  {message}");
+        let _ = writeln!(output, "refused  {}", Shown(&message));
         refused += 1;
         let Some((start, end)) = culprit(document, root, message.as_str()) else {
             break;
@@ -224,7 +224,7 @@ fn tell(
             (false, true) => ("done", ""),
             (false, false) => ("ignored", ": not a field for this machine"),
         };
-        let _ = writeln!(output, "{word:9}{place}{why}");
+        let _ = writeln!(output, "{word:9}{}{why}", Shown(&*place));
         Ok(())
     })
 }

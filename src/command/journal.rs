@@ -15,7 +15,7 @@ use crate::errno;
 use crate::error::{During, Error, Fault, Op};
 use crate::hint::hint;
 use crate::sys::console;
-use crate::text::{Json, Text};
+use crate::text::{Json, Shown, Text};
 
 /// Room for one record, in bytes.
 const RECORD: usize = 2048;
@@ -50,7 +50,7 @@ impl Journal {
     pub(super) fn warn(&self, text: impl fmt::Display) {
         self.record("warning", &text);
         if self.is_debug {
-            complain(&text);
+            complain(&text, "");
         }
     }
 
@@ -58,7 +58,7 @@ impl Journal {
     pub(super) fn debug(&self, text: impl fmt::Display) {
         if self.is_debug {
             self.record("debug", &text);
-            complain(&text);
+            complain(&text, "");
         }
     }
 
@@ -72,7 +72,7 @@ impl Journal {
             Some(words) => error.with_detail(format_args!("{words}: {}", error.detail)),
             None => *error,
         };
-        complain(&format_args!("error: {name}: {error}\n  {hint}"));
+        complain(&format_args!("error: {name}: {error}"), hint);
         self.record("error", &format_args!("{name}: {error}; {hint}"));
     }
 
@@ -92,8 +92,9 @@ impl Journal {
     }
 }
 
-fn complain(text: &dyn fmt::Display) {
+fn complain(text: &dyn fmt::Display, hint: &str) {
+    let separator = if hint.is_empty() { "" } else { "\n  " };
     let mut line = Text::<RECORD>::EMPTY;
-    line.push(format_args!("berth: {text}\n"));
+    line.push(format_args!("berth: {}{separator}{hint}\n", Shown(text)));
     console::complain(line.as_str());
 }

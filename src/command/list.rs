@@ -8,7 +8,7 @@ use super::{Call, QUIET, Subcommand, Tell, Told};
 use crate::error::Code;
 use crate::parse::arguments::Opt;
 use crate::parse::config::SPECIFICATION;
-use crate::text::{Json, Quoted};
+use crate::text::{Json, Quoted, Shown};
 
 pub(super) const FORMAT: Opt = Opt {
     long: "format",
@@ -70,6 +70,7 @@ fn list(call: &Call<'_>) -> Result<u8, Told> {
                 "{start}{{\"ociVersion\":\"{SPECIFICATION}\",\"id\":\"{id}\",\"pid\":{pid},\"status\":\"{status}\",\"bundle\":{bundle},\"created\":\"{created}\"}}"
             );
         } else {
+            let bundle = Shown(bundle);
             let _ = writeln!(output, "{id:24}{pid:>8} {status:9}{bundle}");
         }
     })

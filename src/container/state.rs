@@ -4,7 +4,7 @@ use core::fmt;
 
 use rustix::process::Pid;
 
-use crate::text::Json;
+use crate::text::{Json, Written};
 
 /// The version of the specification that the state is written by.
 const VERSION: &str = "1.2.0";
@@ -66,7 +66,7 @@ impl fmt::Display for State<'_> {
         }
         write!(f, ",\"bundle\":{bundle}")?;
         if let Some(annotations) = self.annotations {
-            write!(f, ",\"annotations\":{annotations}")?;
+            write!(f, ",\"annotations\":{}", Written(annotations))?;
         }
         f.write_str("}")
     }

@@ -6,6 +6,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::{Errno, read};
 use rustix::process::Pid;
 
+use super::Printer;
 use super::lines::Lines;
 use crate::container::control::Progress;
 use crate::container::{BUNDLES_MAX, Child, Group, Groups, Id, News, Status, Why, setup_error};
@@ -164,6 +165,15 @@ impl Children {
         self.get(source)
             .map(|running| running.id.clone())
             .unwrap_or_default()
+    }
+
+    /// What is known of the container where it prints something.
+    pub(super) fn printer(&mut self, source: Source) -> Printer {
+        let is_raw = |running: &mut Running| running.child.annotations.raw_output;
+        Printer {
+            id: self.id(source),
+            is_raw: self.get(source).is_some_and(is_raw),
+        }
     }
 
     /// Whether nothing is left of the container at `index`.

@@ -21,7 +21,7 @@ use core::time::Duration;
 use rustix::fd::AsFd;
 
 use crate::boot::{Machine, Switched};
-use crate::container::Groups;
+use crate::container::{Groups, Id};
 use crate::error::{At, Code, Error, Stage};
 use crate::parse::config::{HookKind, OnExit};
 use crate::parse::uevent::Uevent;
@@ -32,6 +32,7 @@ use crate::sys::kmsg;
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::process::{self, End, Status};
 use crate::sys::signal::{self, Signals};
+use crate::text::Text;
 use children::{Children, Part, Source};
 use jobs::Jobs;
 use output::Output;
@@ -252,10 +253,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     }
 
     fn take_child(&mut self, source: Source) {
-        let id = self.children.id(source);
         match source {
             Source::Setup(index) => match self.children.hear(&self.epoll, source) {
                 Some(Ok(pid)) => {
+                    let id = self.children.id(source);
                     self.started += usize::from(self.jobs.runs(index, clock::now()));
                     self.machine.container_started(&id, pid);
                     self.run_hooks(index, HookKind::Poststart);
@@ -264,9 +265,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 None => {}
             },
             Source::Output(..) => {
+                let printer = self.children.printer(source);
                 self.children
                     .read_output(&self.epoll, source, |stream, line| {
-                        print(&mut self.output, self.machine, &id, stream, line);
+                        printer.print(&mut self.output, self.machine, stream, line);
                     });
             }
         }
@@ -362,9 +364,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         for source in Source::all_of(index) {
             self.take_child(source);
         }
-        let id = self.children.id(Source::Setup(index));
+        let printer = self.children.printer(Source::Setup(index));
         self.children.finish_lines(index, |stream, line| {
-            print(&mut self.output, self.machine, &id, stream, line);
+            printer.print(&mut self.output, self.machine, stream, line);
         });
     }
 
@@ -409,13 +411,18 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     }
 }
 
-fn print(output: &mut Output, machine: &mut Machine, id: &str, stream: &str, line: &[u8]) {
-    output.line(id, line);
-    machine.events.output(
-        id,
-        stream,
-        crate::text::Text::<1024>::from_bytes(line).as_str(),
-    );
+/// A container that prints.
+struct Printer {
+    id: Id,
+    is_raw: bool,
+}
+
+impl Printer {
+    fn print(&self, output: &mut Output, machine: &mut Machine, stream: &str, line: &[u8]) {
+        output.line(&self.id, line, self.is_raw);
+        let text = Text::<1024>::from_bytes(line);
+        machine.events.output(&self.id, stream, text.as_str());
+    }
 }
 
 /// Watches `descriptor` for room if `wanted`, and keeps in `watched` whether it does.

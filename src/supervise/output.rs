@@ -1,6 +1,6 @@
 //! What containers print, on its way to the console.
 //!
-//! Each line goes out as `<id>: <line>`. The console can be slow, or a terminal that someone has stopped; PID 1 waits for
+//! Each line goes out as `<id>: <line>`, with what would do something to a terminal escaped. The console can be slow, or a terminal that someone has stopped; PID 1 waits for
 //! neither. Lines are queued; a full queue makes the containers wait (their pipes are not read), and a console that takes
 //! nothing for [`PATIENCE`] is given up until it takes something again: then lines are dropped and counted.
 
@@ -11,17 +11,22 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, write};
 
 use super::children::READ;
+use super::lines::LINE_MAX;
 use crate::container::ID_MAX;
 use crate::events::Queue;
 use crate::sys::clock::{self, Moment};
 use crate::sys::{console, kmsg};
-use crate::text::Text;
+use crate::text::{Bytes, Shown, Text};
 
 /// The size of the queue, in bytes.
 const QUEUE: usize = 64 * 1024;
 
-/// Room for what one read of a pipe can bring: nothing but ends of lines, each with the longest id in front of it.
-const HEADROOM: usize = READ * (ID_MAX + SEPARATOR.len() + 1);
+/// Room for what one read of a pipe can bring: the end of a line that has come before, and then nothing but ends of lines, each with
+/// the longest id in front of it.
+const HEADROOM: usize = READ * (ID_MAX + SEPARATOR.len() + 1) + SHOWN_MAX;
+
+/// The longest that a line becomes when it is shown: no byte takes more than `\xNN` does.
+const SHOWN_MAX: usize = 4 * LINE_MAX;
 
 /// Between the id and the line.
 const SEPARATOR: &[u8] = b": ";
@@ -73,12 +78,20 @@ impl Output {
             .map(|since| since + PATIENCE)
     }
 
-    /// Adds a line.
-    pub(super) fn line(&mut self, id: &str, line: &[u8]) {
+    /// Adds a line. It is shown so that it does nothing to the terminal and stays one line, unless it `is_raw`.
+    pub(super) fn line(&mut self, id: &str, line: &[u8], is_raw: bool) {
         if self.console.is_none() {
             return;
         }
         self.note_dropped();
+        let mut shown = Text::<SHOWN_MAX>::EMPTY;
+        let line = match is_raw {
+            true => line,
+            false => {
+                shown.push(format_args!("{}", Shown(Bytes(line))));
+                shown.as_str().as_bytes()
+            }
+        };
         if self.dropped > 0 || !self.push(id, line) {
             self.dropped = self.dropped.saturating_add(1);
         }

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom, makedev, mknodat, open, 
 use rustix::io::{Errno, read, write};
 
 use crate::error::{SUBJECT_MAX, Stage};
-use crate::log::{self, Level, RECORD_MAX};
+use crate::log::{self, Level};
 use crate::parse::kmsg::Record;
 use crate::sys::console;
 use crate::text::Text;
@@ -109,11 +109,10 @@ pub fn say(level: Level, stage: Stage, text: fmt::Arguments<'_>) {
     let is_hidden = level as u8 >= HIDDEN_FROM.load(Ordering::Relaxed);
     let is_shown = level as u8 <= Level::Notice as u8 && !IS_HELD.load(Ordering::Relaxed);
     if console >= 0 && is_hidden && is_shown {
-        let mut line = Text::<RECORD_MAX>::EMPTY;
-        line.push(format_args!("berth: {stage}: {text}\n"));
+        let line = record.as_str().get(log::LEVEL_LEN..).unwrap_or_default();
         // SAFETY: the descriptor was opened by `show_progress`, which never closes it.
         let console = unsafe { BorrowedFd::borrow_raw(console) };
-        let _ = write(console, line.as_str().as_bytes());
+        let _ = write(console, line.as_bytes());
     }
     // SAFETY: the descriptor is standard error or was opened by `open_log`, which never closes it.
     let descriptor = unsafe { BorrowedFd::borrow_raw(DESCRIPTOR.load(Ordering::Relaxed)) };

@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::tree::Tree;
-use berth_qemu::vm::{Ended, Vm};
-use berth_tests::{Bundle, Lab, Seen, disk, line};
+use berth_qemu::vm::{Ended, Outcome, Vm};
+use berth_tests::{Bundle, Lab, Seen, Shared, disk, line};
 use serde_json::Value;
 
 use crate::{Case, cases};
@@ -25,6 +25,7 @@ pub(crate) const CASES: &[Case] = cases![
     once status_of_a_signal_is_128_more,
     everywhere console_is_the_containers_terminal,
     once last_words_reach_the_console,
+    once what_containers_say_and_name_does_nothing_to_the_console,
     everywhere ext4_and_vfat_are_left_clean,
     once vfat_root_is_left_clean,
 ];
@@ -184,14 +185,53 @@ fn console_is_the_containers_terminal(lab: &Lab) -> Result<()> {
     Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
 }
 
+static WORDS: Shared = Shared::new(boot_words);
+
+/// What a terminal would act on, in every way that it can come.
+const TRICKS: &str = "a\tb\rberth: forged\u{1b}[2J\u{9b}1m\u{202e}z";
+const SHOWN: &str = "a\tb\\x0dberth: forged\\x1b[2J\\xc2\\x9b1m\\u{202e}z";
+
+fn boot_words(lab: &Lab) -> Result<Outcome> {
+    let says = |id: &str| Bundle::new(id).runs(["/bin/guest", "say", TRICKS]);
+    let program = format!("/bin/{TRICKS}");
+    let bundles = [
+        // More than a terminal holds, less than a pipe does: all of it is still on its way when the machine could end.
+        Bundle::new("talker").runs(["/bin/guest", "print", "32768", "lines"]),
+        says("forger"),
+        says("raw").annotation("berth.console", "raw"),
+        Bundle::new("nameless").runs([program.as_str()]),
+    ];
+    Ok(start(lab, "last_words", "", bundles)?.wait()?)
+}
+
+fn what_containers_say_and_name_does_nothing_to_the_console(lab: &Lab) -> Result<()> {
+    let outcome = WORDS.outcome(lab)?;
+    // The harness leaves out what ends lines on a terminal.
+    let console = &outcome.console;
+    for expected in [
+        format!("\nforger: {SHOWN}"),
+        TRICKS.replace('\r', ""),
+        format!("execute /bin/{SHOWN} for nameless: ENOENT"),
+    ] {
+        ensure!(
+            console.contains(&expected),
+            "{expected:?} is not on the console"
+        );
+    }
+    ensure!(
+        console.matches("\u{1b}[2J").count() == 1,
+        "more than that of `raw`"
+    );
+    Seen::new(&outcome, "forger").printed(TRICKS)
+}
+
 fn last_words_reach_the_console(lab: &Lab) -> Result<()> {
-    // More than a terminal holds, less than a pipe does: all of it is still on its way when the machine could end.
-    let bundle = Bundle::new("talker").runs(["/bin/guest", "print", "32768", "lines"]);
-    let outcome = start(lab, "last_words", "", [bundle])?.wait()?;
+    let outcome = WORDS.outcome(lab)?;
     let line = format!("talker: {}\n", "x".repeat(63));
     let lines = outcome.console.matches(&line).count();
     ensure!(lines == 32768 / 64, "{lines} lines");
-    Ok(outcome.assert(Ended::PowerOff, 0)?)
+    // `nameless` was not started.
+    Ok(outcome.assert(Ended::PowerOff, 125)?)
 }
 
 fn ext4_and_vfat_are_left_clean(lab: &Lab) -> Result<()> {

@@ -23,7 +23,7 @@ use crate::error::{Code, Error, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::hint::hint;
 use crate::sys::kmsg;
-use crate::text::Text;
+use crate::text::{Shown, Text};
 
 /// The smaller kind of console.
 const ROWS: usize = 40;
@@ -142,7 +142,7 @@ impl Report<'_> {
 
     /// The rows that a line takes.
     fn rows_of(&self, text: fmt::Arguments<'_>) -> usize {
-        let line = Text::<LINE_MAX>::new(format_args!("berth: {}:   {text}", self.stage));
+        let line = Text::<LINE_MAX>::new(format_args!("berth: {}:   {}", self.stage, Shown(text)));
         let columns = STAMP.saturating_add(line.as_str().chars().count());
         columns.div_ceil(COLUMNS)
     }

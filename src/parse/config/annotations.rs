@@ -21,6 +21,8 @@ pub struct Annotations<'a> {
     pub root_switch: RootSwitch,
     /// `berth.console`: whether it has the console as its terminal.
     pub console: bool,
+    /// `berth.console` = `raw`: what it prints goes to the console as it is.
+    pub raw_output: bool,
     /// `berth.on-exit`: what its end means for the machine.
     pub on_exit: OnExit,
     /// `berth.stop-timeout`: how long it may take to stop before it is killed.
@@ -120,9 +122,14 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "berth.console",
-        accepts: "true or false",
+        accepts: "true, false or raw",
         set: |annotations, value| {
-            annotations.console = value.parse().ok()?;
+            (annotations.console, annotations.raw_output) = match value {
+                "true" => (true, false),
+                "false" => (false, false),
+                "raw" => (false, true),
+                _ => return None,
+            };
             Some(())
         },
     },
@@ -260,6 +267,7 @@ impl Default for Annotations<'_> {
         Self {
             root_switch: RootSwitch::Pivot,
             console: false,
+            raw_output: false,
             on_exit: OnExit::Continue,
             stop_timeout: None,
             restart: Restart::No,
@@ -308,6 +316,7 @@ impl<'a> Annotations<'a> {
         Annotations {
             root_switch: self.root_switch,
             console: self.console,
+            raw_output: self.raw_output,
             on_exit: self.on_exit,
             stop_timeout: self.stop_timeout,
             restart: self.restart,

@@ -305,7 +305,10 @@ fn a_value_that_is_not_taken_is_answered_with_what_is() {
         r#"linux.namespaces[1].type is "mount"; it takes each type once"#
     );
     let console = refusal(extended("", r#""annotations": {"berth.console": "yes"}"#));
-    assert_eq!(console, r#"berth.console is "yes"; it takes true or false"#);
+    assert_eq!(
+        console,
+        r#"berth.console is "yes"; it takes true, false or raw"#
+    );
     let long = refusal(extended(
         "",
         &format!(r#""hostname": "{}""#, "h".repeat(65)),

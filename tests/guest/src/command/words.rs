@@ -12,6 +12,7 @@ use super::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     Nothing options_may_stand_before_and_behind_the_id,
     Nothing word_that_is_not_understood_is_named,
+    Nothing names_and_keys_do_nothing_to_a_terminal,
     Nothing without_a_command_it_says_what_it_is_for,
     Nothing help_and_version_are_printed,
     Nothing output_that_cannot_be_written_is_a_failure,
@@ -42,6 +43,34 @@ fn options_may_stand_before_and_behind_the_id(lab: &Lab) -> Result<()> {
         output.stdout == b"hello\n" && output.status.success(),
         "{output:?}"
     );
+    Ok(())
+}
+
+fn names_and_keys_do_nothing_to_a_terminal(lab: &Lab) -> Result<()> {
+    const TRICKS: &str = "a\r\u{1b}[2J\n\u{9b}1m\u{202e}z";
+    lab.bundle_with("b", &["say", "hello"], |config| {
+        config[TRICKS] = json!(1);
+        config["annotations"] = json!({ TRICKS: TRICKS });
+    })?;
+    let told = lab.ok(&["check", "b"])?;
+    // A key is shown as it is written, and the writer of this JSON leaves this character alone.
+    ensure!(told.contains("\\u{202e}z: not a field"), "{told:?}");
+    let tricks = |told: &str| told.contains(['\r', '\u{1b}', '\u{9b}', '\u{202e}']);
+    ensure!(!tricks(&told), "{told:?}");
+    for words in [
+        &["check", TRICKS][..],
+        &["run", "--bundle", TRICKS, "one"],
+        &["state", TRICKS],
+        &[TRICKS],
+        &["run", TRICKS],
+        &["--log", TRICKS, "run", "--bundle", "b", "one"],
+    ] {
+        let output = lab.call(words)?;
+        let told = String::from_utf8(output.stderr)?;
+        ensure!(!tricks(&told), "{words:?} {told:?}");
+        // A failure and its advice.
+        ensure!(told.lines().count() <= 2, "{words:?} {told:?}");
+    }
     Ok(())
 }
 
