@@ -107,6 +107,9 @@ pub fn hint(error: &Error) -> &'static str {
             "install the interpreter on the root filesystem, or use a static program"
         }
         (Code::InitExec, _) => "see the kernel's own words",
+        (Code::NoContainers, _) if !error.detail.is_empty() => {
+            "boot with init= to start the root's own, or name the directory of bundles with berth.containers="
+        }
         (Code::NoContainers, _) => {
             "make the directory on the root, or name another with berth.containers="
         }

@@ -159,14 +159,15 @@ fn honour_failure_policy(machine: &mut Machine) {
     }
 }
 
-/// devtmpfs has all devices from the start. Without it (CONFIG_DEVTMPFS=n) the few nodes that programs need are made on a
+/// devtmpfs has all devices from the start. Programs may be mapped from there (`PROT_EXEC` of `/dev/zero`, and of SGX's enclaves), as
+/// systemd has it too. Without it (CONFIG_DEVTMPFS=n) the few nodes that programs need are made on a
 /// tmpfs, and those of disks when they are found: `false`.
 fn mount_dev() -> Result<bool, Fault> {
     fs::make_directory("/dev")?;
     if fs::is_mount_point("/dev") {
         return Ok(true);
     }
-    let flags = Flags::NOSUID | Flags::NOEXEC;
+    let flags = Flags::NOSUID;
     match mount_new("devtmpfs", "devtmpfs", "/dev", flags, c"mode=0755") {
         Err(fault) if fault.errno == Errno::NODEV => {
             mount_new("tmpfs", "tmpfs", "/dev", flags, c"mode=0755")?;

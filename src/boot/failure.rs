@@ -10,6 +10,7 @@ use super::modules;
 use super::report::{late, report};
 use super::root::pause_until;
 use super::shell::Shell;
+use super::unmount;
 use crate::error::{Code, Error, Stage};
 use crate::events::{Event, OWN_FAILURE};
 use crate::hint::hint;
@@ -20,6 +21,9 @@ use crate::sys::process::{self, End};
 use crate::sys::{console, fs, kmsg, virtio_port};
 use crate::text::{Shown, Text};
 
+/// How long a report stays on the console before the machine starts again, in seconds, where nobody says.
+const TIME_TO_READ: i32 = 10;
+
 /// How long the report may take to reach the reader of the event stream, once its port is there.
 const DELIVERY: Duration = Duration::from_secs(2);
 
@@ -28,9 +32,14 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
     let action = machine.on_failure.action;
     if error.stage == Stage::Early {
         // The port of the event stream may need a driver; whether it can be loaded is not what the report is about.
-        let _ = modules::load_listed(machine, &Plan::unasked());
+        let _ = modules::load_all(machine, &Plan::unasked());
     }
     report(machine, error, action.name());
+    if action != OnFailure::Shell {
+        // Before what could take its time.
+        deliver(machine);
+        unmount::leave(machine);
+    }
     machine.events.emit(Event::End {
         status: OWN_FAILURE,
         action: action.name(),
@@ -95,15 +104,19 @@ fn act(machine: &mut Machine, code: Code) -> ! {
                     format_args!("there is no shell at /bin/sh: rebooting instead"),
                 ),
             }
+            unmount::leave(machine);
             reboot_after(timeout, &mut pause)
         }
     }
 }
 
 /// `panic=` as the kernel has it (Documentation/admin-guide/kernel-parameters.txt): seconds to wait, 0 for ever, negative
-/// not at all. What was not given is the kernel's own. `wait` is how the time is spent.
+/// not at all. What was not given is the kernel's own, but for 0: kernels are built with that, and who waits for ever waits for
+/// somebody, so it has to be asked for. `wait` is how the time is spent.
 fn reboot_after(timeout: Option<i32>, wait: &mut dyn FnMut(Option<Moment>)) -> ! {
-    let seconds = timeout.unwrap_or_else(kernel_panic_timeout);
+    let seconds = timeout
+        .or_else(|| kernel_panic_timeout().filter(|seconds| *seconds != 0))
+        .unwrap_or(TIME_TO_READ);
     match u64::try_from(seconds) {
         Ok(0) => {
             kmsg::error(
@@ -126,12 +139,11 @@ fn pause(until: Option<Moment>) {
     }
 }
 
-fn kernel_panic_timeout() -> i32 {
+fn kernel_panic_timeout() -> Option<i32> {
     let mut buffer = [0; 32];
     fs::read_file(CWD, "/proc/sys/kernel/panic", &mut buffer)
         .ok()
         .and_then(|text| core::str::from_utf8(text.trim_ascii()).ok()?.parse().ok())
-        .unwrap_or(0)
 }
 
 /// A panic of the kernel's own, for machines that collect its dumps.
@@ -145,6 +157,7 @@ fn panic_kernel() -> ! {
 pub fn end(end: End) -> ! {
     if let Err(fault) = process::end_machine(end) {
         kmsg::error(Stage::Shutdown, format_args!("{fault}"));
+        process::end_machine_from_here(end);
     }
     rest()
 }
@@ -194,11 +207,12 @@ pub fn panicked(place: core::fmt::Arguments<'_>) -> ! {
     }
     kmsg::error(Stage::Early, format_args!("{error}"));
     kmsg::error(Stage::Early, format_args!("  {}", hint(&error)));
-    rustix::fs::sync();
+    unmount::leave_at_once();
+    let hold = super::machine::holds().then_some(0);
     match super::machine::failure_action() {
         OnFailure::PowerOff => end(End::PowerOff),
         OnFailure::Halt => end(End::Halt),
-        OnFailure::Reboot | OnFailure::Shell => reboot_after(None, &mut pause),
+        OnFailure::Reboot | OnFailure::Shell => reboot_after(hold, &mut pause),
         OnFailure::Panic => panic_kernel(),
     }
 }

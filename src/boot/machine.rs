@@ -6,6 +6,7 @@ use core::time::Duration;
 use rustix::fs::{Mode, OFlags, open};
 
 use super::modules::Modules;
+use super::unmount::List;
 use crate::error::{During, Error, Op, SUBJECT_MAX, Stage};
 use crate::events::{Event, Events};
 use crate::hint::hint;
@@ -24,6 +25,9 @@ pub(super) const EVENT_PORT: &str = "org.berth.events";
 /// [`FailurePolicy::action`] for the panic handler, which has no machine to ask.
 static FAILURE_ACTION: AtomicU8 = AtomicU8::new(OnFailure::Reboot as u8);
 
+/// Whether `panic=0` was asked for, for the panic handler too.
+static HOLDS: AtomicBool = AtomicBool::new(false);
+
 /// Whether this process is PID 1 of a machine, for the panic handler too: what a command does ends no machine.
 static CLAIMED: AtomicBool = AtomicBool::new(false);
 
@@ -35,6 +39,11 @@ pub(super) fn claim() {
 /// Whether the machine is ours.
 pub(super) fn is_claimed() -> bool {
     CLAIMED.load(Ordering::Relaxed)
+}
+
+/// Whether a machine whose boot failed shall hold, as far as it is known.
+pub(super) fn holds() -> bool {
+    HOLDS.load(Ordering::Relaxed)
 }
 
 /// What `berth.on_failure=` asks for, as far as it is known.
@@ -103,6 +112,8 @@ pub struct Machine {
     pub asked: Asked,
     /// The modules of the image, until the switch.
     pub modules: Modules,
+    /// Room for the list of what is mounted, for the end.
+    pub(super) mounts: List,
     event_device: Option<Path>,
     started: Moment,
     stage_started: Moment,
@@ -119,7 +130,11 @@ impl Machine {
     /// A machine that has just started this program.
     pub fn new() -> Self {
         let now = clock::now();
+        let mut mounts = List::new();
+        // Without it only the root is left in order.
+        let _ = mounts.bytes_mut();
         Self {
+            mounts,
             events: Events::new(),
             uevents: None,
             has_devtmpfs: true,
@@ -145,6 +160,7 @@ impl Machine {
             kmsg::show_progress(level);
         }
         FAILURE_ACTION.store(plan.on_failure as u8, Ordering::Relaxed);
+        HOLDS.store(plan.panic_timeout == Some(0), Ordering::Relaxed);
         self.on_failure = FailurePolicy {
             action: plan.on_failure,
             timeout: plan.panic_timeout,

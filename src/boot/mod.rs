@@ -44,6 +44,7 @@ mod report;
 mod root;
 mod shell;
 mod switch;
+pub(crate) mod unmount;
 
 pub use early::{CommandLine, Early, Pid1};
 pub use machine::{FailurePolicy, Machine, Millis};

@@ -224,7 +224,7 @@ fn tell(
             (false, true) => ("done", ""),
             (false, false) => ("ignored", ": not a field for this machine"),
         };
-        let _ = writeln!(output, "{word:9}{}{why}", Shown(&*place));
+        let _ = writeln!(output, "{word:9}{}{why}", Shown(&place));
         Ok(())
     })
 }

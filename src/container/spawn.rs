@@ -174,8 +174,7 @@ fn start_with_output(
         }),
         Err(fault) => {
             if let Some(group) = group {
-                // Nothing was in it yet.
-                let _ = group.remove();
+                group.discard();
             }
             Err(fault)
         }

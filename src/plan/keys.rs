@@ -87,7 +87,7 @@ pub static KEYS: &[Key] = &[
             p.quiet = false;
             Some(())
         }),
-    key("panic", "seconds; 0 holds, negative is at once", "the kernel's", "how long `reboot` waits after a failure",
+    key("panic", "seconds; 0 holds, negative is at once", "the kernel's; 10 where that is 0", "how long `reboot` waits after a failure",
         |p, v| { p.panic_timeout = Some(v?.parse().ok()?); Some(()) }),
     key("berth.modules", "module names, a comma list", "none", "modules to load besides those of the image",
         |p, v| { p.modules = List::parse(v?, is_name)?; Some(()) }),

@@ -60,7 +60,7 @@ pub struct Plan<'a> {
     /// `quiet`, unless a `loglevel=` came after it: berth does not show its progress either.
     pub quiet: bool,
     /// `panic=`: seconds before `reboot` acts on failure. 0 holds, negative is at once, `None`
-    /// leaves it to `/proc/sys/kernel/panic`.
+    /// leaves it to `/proc/sys/kernel/panic`, and is 10 where that is 0.
     pub panic_timeout: Option<i32>,
     /// `berth.modules=`: to load besides those of the image.
     pub modules: List<'a>,

@@ -20,6 +20,7 @@ use core::time::Duration;
 
 use rustix::fd::AsFd;
 
+use crate::boot::unmount::KILL_TIMEOUT;
 use crate::boot::{Machine, Switched};
 use crate::container::{Groups, Id};
 use crate::error::{At, Code, Error, Stage};
@@ -41,9 +42,6 @@ use start::is_free;
 
 /// How long containers have to end before they are killed, unless `berth.stop-timeout` says otherwise.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long killed processes have to disappear.
-const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the descriptors that are no container's are watched under.
 const SIGNALS: u64 = 0;
@@ -155,7 +153,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     fn turn(&mut self) {
         self.watch_for_room();
         let rested = self.jobs.deadline(is_free(&self.children, &self.groups));
-        let deadline = [self.deadline, self.output.deadline(), rested]
+        let are_being_removed = |groups: &Groups| groups.are_being_removed();
+        let at_once = self.groups.as_ref().is_some_and(are_being_removed);
+        let removal = at_once.then(clock::now);
+        let deadline = [self.deadline, self.output.deadline(), rested, removal]
             .into_iter()
             .flatten()
             .min();
@@ -175,6 +176,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 CONSOLE => self.output.flush(),
                 number => self.take_child(Source::from_number(number)),
             }
+        }
+        if let Some(groups) = &mut self.groups {
+            groups.go_on();
         }
         self.start_due();
         self.settle();

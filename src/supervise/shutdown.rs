@@ -1,43 +1,16 @@
 //! The orderly end: processes, filesystems, the machine.
-//!
-//! What is mounted is unmounted in the reverse order of mounting. The root cannot be: it is made read-only, which writes
-//! out what is pending and marks the filesystem clean (mount(2), MS_REMOUNT).
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::CWD;
-
-use super::KILL_TIMEOUT;
-use crate::boot::{Machine, UPPER_LAYER, failure};
-use crate::error::{At, Code, Stage};
+use crate::boot::{Machine, failure, unmount};
+use crate::error::Stage;
 use crate::events::Event;
-use crate::parse::mountinfo::Mounts;
-use crate::sys::buffer::Buffer;
-use crate::sys::clock;
-use crate::sys::process::{self, End};
+use crate::sys::process::End;
 use crate::sys::signal::Signals;
-use crate::sys::{fs, mount};
-
-/// What is needed until the last moment, or holds nothing to lose. What lies below the kernel's own filesystems is theirs.
-const KEPT: &[&[u8]] = &[
-    b"/",
-    b"/dev",
-    b"/proc",
-    b"/run",
-    UPPER_LAYER.as_bytes(),
-    b"/sys",
-];
-
-/// Below these everything is kept.
-const KEPT_BELOW: &[&[u8]] = &[b"/dev/", b"/proc/", b"/sys/"];
-
-/// The size of the list of mounts, in bytes, beyond which the first ones are not unmounted.
-const MOUNTS: usize = 64 * 1024;
 
 /// Ends the machine with `status` in the last event.
 pub(super) fn end(machine: &mut Machine, signals: &Signals, end: End, status: u8) -> ! {
-    kill_rest(signals);
+    unmount::kill_rest(signals);
     rustix::fs::sync();
-    unmount_all(machine);
+    unmount::unmount_all(machine);
     machine.complete(
         Stage::Shutdown,
         format_args!("filesystems are synchronised"),
@@ -50,87 +23,10 @@ pub(super) fn end(machine: &mut Machine, signals: &Signals, end: End, status: u8
     failure::end(end)
 }
 
-/// Kills what is left, orphans and what ran beside the containers, and waits for it: a process on its way out still has its
-/// files open, and a filesystem with a file open for writing cannot be made read-only.
-fn kill_rest(signals: &Signals) {
-    process::kill_all();
-    let deadline = clock::now() + KILL_TIMEOUT;
-    loop {
-        while process::ended().and_then(process::reap).is_some() {}
-        if !process::has_children() || clock::now() >= deadline {
-            return;
-        }
-        // SIGCHLD, which stays blocked.
-        let _ = poll(
-            &mut [PollFd::new(&signals.0, PollFlags::IN)],
-            Some(&deadline.from_now()),
-        );
-        while signals.next().is_some() {}
-    }
-}
-
 const fn name(end: End) -> &'static str {
     match end {
         End::PowerOff => "poweroff",
         End::Reboot => "reboot",
         End::Halt => "halt",
     }
-}
-
-fn unmount_all(machine: &mut Machine) {
-    // A mount that holds another goes in a later round. One round without progress is followed by a last one that names
-    // what is left.
-    let mut is_last = false;
-    loop {
-        let (unmounted, failed) = unmount_round(machine, is_last);
-        if failed == 0 || is_last {
-            break;
-        }
-        is_last = unmounted == 0;
-    }
-    // The layer below an overlay is written to until the overlay is read-only.
-    let layer = fs::is_mount_point(UPPER_LAYER).then_some(UPPER_LAYER);
-    for place in ["/"].into_iter().chain(layer) {
-        if let Err(fault) = mount::remount_read_only(place).at(Stage::Shutdown, Code::Unmount) {
-            machine.warn_of(&fault);
-        }
-    }
-}
-
-/// Unmounts what can be, last mounted first; how many were, and how many could not be.
-fn unmount_round(machine: &mut Machine, is_last: bool) -> (usize, usize) {
-    let mut buffer = Buffer::<MOUNTS>::new();
-    let Ok(text) = fs::open_file(CWD, "/proc/self/mountinfo")
-        .map_err(drop)
-        .and_then(|file| buffer.fill_from(&file).map_err(drop))
-    else {
-        return (0, 0);
-    };
-    let mut counts = (0, 0);
-    for line in text.trim_ascii_end().rsplit(|byte| *byte == b'\n') {
-        let Some(Ok(entry)) = Mounts::new(line).next() else {
-            continue;
-        };
-        let mut path = [0; crate::sys::path::PATH_MAX];
-        let Some(path) = entry.mount_point.decode(&mut path) else {
-            continue;
-        };
-        let is_below = |kept: &&[u8]| path.starts_with(kept);
-        if KEPT.contains(&path) || KEPT_BELOW.iter().any(is_below) {
-            continue;
-        }
-        let Ok(path) = core::str::from_utf8(path) else {
-            continue;
-        };
-        match mount::unmount_now(path).at(Stage::Shutdown, Code::Unmount) {
-            Ok(()) => counts.0 += 1,
-            Err(error) => {
-                counts.1 += 1;
-                if is_last {
-                    machine.warn_of(&error);
-                }
-            }
-        }
-    }
-    counts
 }

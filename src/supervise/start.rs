@@ -1,5 +1,7 @@
 //! How containers come to be started: all at first, and then those that waited for others or are started again.
 
+use rustix::fs::{Access, access};
+
 use super::Supervisor;
 use super::children::Children;
 use super::jobs::{self, Jobs};
@@ -15,7 +17,7 @@ use crate::text::Text;
 
 impl Supervisor<'_, '_> {
     pub(super) fn start_all(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
-        let bundles = each_bundle(plan.containers)?;
+        let bundles = each_bundle(plan.containers).map_err(with_own_init)?;
         self.jobs = Jobs::new(bundles.ids.into_iter());
         for index in self.jobs.indices() {
             self.start(index, true);
@@ -137,6 +139,19 @@ impl Supervisor<'_, '_> {
         self.jobs.failed(index);
         self.status.note_failure();
         self.machine.container_failed(&id, error);
+    }
+}
+
+/// A root without containers may be one that has its own program to begin with, which `init=` starts: those that the kernel looks
+/// for (init/main.c).
+fn with_own_init(error: Error) -> Error {
+    let programs = ["/sbin/init", "/etc/init", "/bin/init"];
+    let is_there = |program: &&str| access(*program, Access::EXEC_OK).is_ok();
+    match programs.into_iter().find(is_there) {
+        Some(program) => error.with_detail(format_args!(
+            "the root has {program}: init={program} starts it"
+        )),
+        None => error,
     }
 }
 

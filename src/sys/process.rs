@@ -252,18 +252,24 @@ pub enum End {
 /// # Errors
 /// Those of clone3(2).
 pub fn end_machine(end: End) -> Result<(), Fault> {
+    match raw::fork(0, None).during(Op::Clone, "the end of the machine")? {
+        Forked::Child => {
+            end_machine_from_here(end);
+            raw::exit(1)
+        }
+        Forked::Parent(_) => Ok(()),
+    }
+}
+
+/// The same from this process, where no other can be made.
+pub fn end_machine_from_here(end: End) {
     let command = match end {
         End::PowerOff => RebootCommand::PowerOff,
         End::Reboot => RebootCommand::Restart,
         End::Halt => RebootCommand::Halt,
     };
-    match raw::fork(0, None).during(Op::Clone, "the end of the machine")? {
-        Forked::Child => {
-            let _ = rustix::system::reboot(command);
-            raw::exit(1)
-        }
-        Forked::Parent(_) => Ok(()),
-    }
+    // It comes back only when it fails.
+    let _ = rustix::system::reboot(command);
 }
 
 /// Tells the kernel to send SIGINT on Ctrl-Alt-Del instead of rebooting at once (reboot(2), LINUX_REBOOT_CMD_CAD_OFF).

@@ -212,7 +212,7 @@ fn container_that_lacks_something_is_started_when_it_is_there(lab: &Lab) -> Resu
             && field(event, "text").is_none()
             && event.raw["count"].as_u64() > Some(2)
     })?;
-    vm.expect("a warning that says so", |event| {
+    let warned = vm.expect("a warning that says so", |event| {
         field(event, "text")
             .is_some_and(|text| text.contains("again: create") && text.contains("EAGAIN"))
     })?;
@@ -221,18 +221,18 @@ fn container_that_lacks_something_is_started_when_it_is_there(lab: &Lab) -> Resu
         event.is_container("second", "started")
     })?;
     vm.expect("again to be started again", |event| {
-        event.is_container("again", "started")
+        event.is_container("again", "started") && event.t > warned.t
     })?;
     vm.ctrl_alt_delete()?;
     let outcome = vm.wait()?;
-    let warned = |words: [&str; 2]| {
+    let is_warned_of = |words: [&str; 2]| {
         let mut texts = outcome
             .events
             .iter()
             .filter_map(|event| field(event, "text"));
         texts.any(|text| words.iter().all(|word| text.contains(word)))
     };
-    ensure!(warned(["second: ", "EBUSY"]));
+    ensure!(is_warned_of(["second: ", "EBUSY"]));
     ensure!(states(&outcome.events, "third", "failed").count() == 1);
     ensure!(states(&outcome.events, "third", "restarting").count() == 0);
     // That of the third.

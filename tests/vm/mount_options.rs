@@ -391,7 +391,7 @@ fn recursive_words_are_for_all_mounts_below_and_others_for_the_top(lab: &Lab) ->
     let seen = Seen::new(&outcome, "recursive");
     let options = |point: &str| -> Result<String> { Ok(seen.mount_at(point)?.options) };
     for (point, expected) in [
-        ("top", "ro,nosuid,noexec,relatime,nosymfollow"),
+        ("top", "ro,nosuid,relatime,nosymfollow"),
         ("top/shm", "rw,nosuid,nodev,relatime"),
         ("top/pts", "rw,nosuid,noexec,relatime"),
         ("all", "ro,nosuid,nodev,noexec,noatime,nosymfollow"),

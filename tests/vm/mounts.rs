@@ -190,7 +190,7 @@ fn default_filesystems_do_not_cover_what_the_bundle_mounts_in_them(lab: &Lab) ->
     for (point, fstype, options) in [
         ("/proc", "proc", "rw,nosuid,nodev,noexec,relatime"),
         ("/sys", "sysfs", "ro,nosuid,nodev,noexec,relatime"),
-        ("/dev", "tmpfs", "rw,nosuid,noexec,relatime"),
+        ("/dev", "tmpfs", "rw,nosuid,relatime"),
         ("/dev/pts", "devpts", "rw,nosuid,noexec,relatime"),
         ("/dev/mqueue", "mqueue", "rw,nosuid,nodev,noexec,relatime"),
         // The bundle's own.

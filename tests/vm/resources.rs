@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Ended, Outcome};
-use berth_tests::{Bundle, Lab, Seen, Shared, disk};
+use berth_tests::{Bundle, Lab, Seen, Shared, disk, line};
 use serde_json::{Value, json};
 
 use crate::{Case, cases};
@@ -23,6 +23,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere control_group_is_where_the_path_says,
     everywhere own_limits_cannot_be_lifted_from_inside,
     everywhere groups_that_a_container_leaves_behind_are_removed,
+    once thousands_of_groups_are_removed_beside_other_work,
     everywhere limits_that_cannot_be_set_are_refused_by_name,
     everywhere every_other_container_ends_well,
     everywhere groups_are_made_stopped_changed_and_removed,
@@ -417,6 +418,51 @@ fn groups_that_a_container_leaves_behind_are_removed(lab: &Lab) -> Result<()> {
     ] {
         witness.printed(&format!("group {group} gone"))?;
     }
+    Ok(())
+}
+
+fn thousands_of_groups_are_removed_beside_other_work(lab: &Lab) -> Result<()> {
+    let bundles = [
+        seeing(Bundle::new("nester"), &[])
+            .annotation("berth.restart", "always")
+            .runs(["/bin/guest", "nest", "2500", "1"]),
+        Bundle::new("clock").runs(["/bin/guest", "tick"]),
+    ];
+    let root = disk::of(Fs::ext4(
+        disk::LABEL,
+        disk::EXT4_UUID,
+        disk::files(bundles)?.directory("containers/nester/rootfs/sys/fs/cgroup"),
+    ))?;
+    let vm = lab
+        .machine("thousands_of_groups")?
+        .append("root=/dev/vda1")
+        .blk(&root)
+        .start()?;
+    let expect = |state: &'static str, since: u64| {
+        vm.expect(state, move |event| {
+            event.is_container("nester", state) && event.t > since
+        })
+    };
+    let ended = expect("restarting", 0)?.t;
+    // Not before nothing is left of it.
+    let again = expect("started", ended)?.t;
+    vm.ctrl_alt_delete()?;
+    let outcome = vm.wait()?;
+    let removal = again - ended;
+    ensure!(removal > 500_000, "they were gone after {removal} µs");
+    let mut late = outcome.events.iter().filter_map(|event| {
+        let (id, text) = line(event)?;
+        let stamp: u64 = text
+            .strip_prefix("at ")
+            .filter(|_| id == "clock")?
+            .parse()
+            .ok()?;
+        (ended..again)
+            .contains(&stamp)
+            .then(|| event.t.saturating_sub(stamp))
+    });
+    let latest = late.by_ref().max().context("the clock stood still")?;
+    ensure!(latest < removal / 4, "{latest} µs late in {removal} µs");
     Ok(())
 }
 

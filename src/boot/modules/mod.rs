@@ -74,10 +74,7 @@ impl<'m> Loaded<'m> {
     /// [`Code::ModuleIndex`], [`Code::ModuleMissing`], [`Code::ModuleRelease`], [`Code::ModuleRejected`].
     #[inline(never)]
     pub(super) fn load(machine: &'m mut Machine, plan: &Plan<'_>) -> Result<Self, Error> {
-        load_listed(machine, plan)?;
-        if need::coldplug(machine, plan) {
-            need::settle(machine, plan);
-        }
+        load_all(machine, plan)?;
         machine.open_event_device();
         let loaded = machine.modules.done.places.len();
         machine.complete(Stage::Modules, format_args!("{loaded} modules loaded"));
@@ -93,11 +90,19 @@ impl<'m> Loaded<'m> {
     }
 }
 
-/// Loads what the image lists and then what `plan` adds.
+/// Loads what the image lists, what `plan` adds, and what the devices ask for.
 ///
 /// # Errors
 /// Those of [`Loaded::load`].
-pub(super) fn load_listed(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error> {
+pub(super) fn load_all(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error> {
+    load_listed(machine, plan)?;
+    if need::coldplug(machine, plan) {
+        need::settle(machine, plan);
+    }
+    Ok(())
+}
+
+fn load_listed(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error> {
     let mut buffer = Buffer::<LIST_MAX>::new();
     let listed = match read_list(&mut buffer) {
         Err(fault) if fault.errno == Errno::NOENT => &[],

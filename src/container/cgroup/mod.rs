@@ -29,6 +29,7 @@ use crate::error::{During, Fault, Op};
 use crate::parse::config::{CgroupsPath, Resources};
 use crate::sys::fs;
 use crate::sys::path::{Path, path};
+use remove::Removal;
 
 /// Where the hierarchy is mounted.
 pub const ROOT: &str = "/sys/fs/cgroup";
@@ -45,8 +46,17 @@ const CONTROLLERS: &[&[u8]] = &[b"+memory", b"+pids"];
 /// The groups of all containers.
 pub struct Groups {
     root: OwnedFd,
-    /// Groups whose processes were killed and are still on their way out, each with its owner.
-    ending: heapless::Vec<(usize, Group), BUNDLES_MAX>,
+    /// Groups whose processes were killed and are still on their way out, or in which there are others still.
+    ending: heapless::Vec<Ending, BUNDLES_MAX>,
+}
+
+/// A group that is to be removed.
+struct Ending {
+    owner: usize,
+    group: Group,
+    removal: Removal,
+    /// It can be gone on with at any time, and not only when another process has ended.
+    has_more: bool,
 }
 
 /// The group of one container.
@@ -95,33 +105,58 @@ impl Groups {
         match group.apply(resources) {
             Ok(()) => Ok(group),
             Err(fault) => {
-                // Nothing was in it yet.
-                let _ = group.remove();
+                group.discard();
                 Err(fault)
             }
         }
     }
 
-    /// Removes a group whose processes were killed: now, or in [`Self::remove_ended`] once the last of them is gone. Until then it
-    /// is said of `owner`, a number of the caller's, that there is something left of it.
+    /// Has a group whose processes were killed removed by [`Self::go_on`], once the last of them is gone. Until then it is said of
+    /// `owner`, a number of the caller's, that there is something left of it.
     pub fn remove(&mut self, owner: usize, group: Group) {
         // There are as many places as bundles, and none is started again while its group is here.
-        let _ = self.ending.push((owner, group));
-        self.remove_ended();
+        let _ = self.ending.push(Ending {
+            owner,
+            group,
+            removal: Removal::default(),
+            has_more: true,
+        });
     }
 
-    /// Removes what can be removed by now. Called when processes have been reaped.
+    /// Removes what can be removed by now, in [steps](Self::go_on). Called when processes have been reaped.
     pub fn remove_ended(&mut self) {
-        let is_busy = |(_, group): &(usize, Group)| {
-            let removed = group.remove();
-            removed.is_err_and(|fault| fault.errno == Errno::BUSY)
+        self.ending
+            .iter_mut()
+            .for_each(|ending| ending.has_more = true);
+    }
+
+    /// Whether there is something to [go on](Self::go_on) with.
+    pub fn are_being_removed(&self) -> bool {
+        self.ending.iter().any(|ending| ending.has_more)
+    }
+
+    /// Goes on removing for a moment.
+    pub fn go_on(&mut self) {
+        let mut steps = remove::STEPS;
+        let is_left = |ending: &mut Ending| {
+            if !ending.has_more || steps == 0 {
+                return true;
+            }
+            let Ending { group, removal, .. } = ending;
+            match group.go_on_removing(removal, &mut steps) {
+                Ok(is_gone) => !is_gone,
+                Err(fault) => {
+                    ending.has_more = false;
+                    fault.errno == Errno::BUSY
+                }
+            }
         };
-        self.ending.retain(is_busy);
+        self.ending.retain_mut(is_left);
     }
 
     /// Whether a group of `owner` is still to be removed.
     pub fn is_left_of(&self, owner: usize) -> bool {
-        self.ending.iter().any(|(other, _)| *other == owner)
+        self.ending.iter().any(|ending| ending.owner == owner)
     }
 }
 

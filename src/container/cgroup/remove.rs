@@ -2,7 +2,8 @@
 //!
 //! A group can be removed when nothing is in it, neither processes nor groups: EBUSY otherwise. A container that may write to
 //! its own group can leave as many groups there as it likes, and as deep, so what is walked here is neither held in memory nor
-//! on the stack: down into the first group, up again when a group is empty.
+//! on the stack: down into the first group, up again when a group is empty. And PID 1 walks so many [steps](STEPS) at once, and does
+//! what else there is to do before it goes on.
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -17,8 +18,11 @@ use crate::sys::fs::{each_entry, open_directory};
 use crate::sys::path::{PATH_MAX, Path, path};
 use crate::text::split_last;
 
-/// As many groups are removed at once; the rest at the next end of a process.
-const GROUPS_MAX: usize = 1 << 16;
+/// So many groups are removed, or entered, at once.
+pub(super) const STEPS: usize = 16;
+
+/// So many times at most where there is nothing else to do.
+const ROUNDS: usize = 1 << 14;
 
 /// What became of the first group in a group.
 enum First {
@@ -31,6 +35,18 @@ enum First {
     Entered(OwnedFd),
     /// It could not be removed.
     Failed(Errno),
+    /// There may be more, and no steps are left.
+    Paused,
+}
+
+/// How far the removal of a group has come.
+#[derive(Debug, Default)]
+pub(super) struct Removal {
+    /// The group in which it goes on, unless that is the one to be removed; and how deep that is.
+    below: Option<OwnedFd>,
+    depth: usize,
+    /// It was entered because it could not be removed, and nothing was removed in it since.
+    is_entered: bool,
 }
 
 impl Group {
@@ -39,13 +55,43 @@ impl Group {
     /// # Errors
     /// `EBUSY` while a process is in it; those of unlinkat(2).
     pub fn remove(&self) -> Result<(), Fault> {
-        let path = self.path().during(Op::Remove, "a control group")?;
-        match unlink(&path) {
-            Err(Errno::BUSY) => {}
-            result => return self.removed(&path, result),
+        let mut removal = Removal::default();
+        for _ in 0..ROUNDS {
+            if self.go_on_removing(&mut removal, &mut { STEPS })? {
+                return Ok(());
+            }
         }
-        let removed = remove_nested(self.as_fd()).and_then(|()| unlink(&path));
-        self.removed(&path, removed)
+        Err(Errno::BUSY).during(Op::Remove, "a control group")
+    }
+
+    /// The same for as many `steps`, which are counted down. Whether it is gone.
+    pub(super) fn go_on_removing(
+        &self,
+        removal: &mut Removal,
+        steps: &mut usize,
+    ) -> Result<bool, Fault> {
+        let path = self.path().during(Op::Remove, "a control group")?;
+        let mut result = match removal.below {
+            Some(_) => Err(Errno::BUSY),
+            None => unlink(&path),
+        };
+        if result == Err(Errno::BUSY) {
+            result = match removal.go_on(self.as_fd(), steps) {
+                Ok(false) => return Ok(false),
+                Ok(true) => unlink(&path),
+                Err(errno) => Err(errno),
+            };
+            *removal = Removal::default();
+        }
+        self.removed(&path, result).map(|()| true)
+    }
+
+    /// Removes it if nothing was ever in it, and those that were made on the way to it and hold nothing else.
+    pub fn discard(&self) {
+        if let Ok(path) = self.path() {
+            // One that was there before may hold something, and stays.
+            let _ = self.removed(&path, unlink(&path));
+        }
     }
 
     fn removed(&self, path: &str, result: Result<(), Errno>) -> Result<(), Fault> {
@@ -85,35 +131,38 @@ fn unlink(path: &str) -> Result<(), Errno> {
     }
 }
 
-fn remove_nested(top: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut below: Option<OwnedFd> = None;
-    let mut depth = 0usize;
-    let mut is_entered = false;
-    for _ in 0..GROUPS_MAX {
-        let here = below.as_ref().map_or(top, AsFd::as_fd);
-        match remove_first(here)? {
-            First::Failed(errno) => return Err(errno),
-            First::Entered(group) => {
-                below = Some(group);
-                depth += 1;
-                is_entered = true;
-            }
-            First::None { .. } if depth == 0 => return Ok(()),
-            // It could not be removed, and no group is in it: a process is.
-            First::None { removed: false } if is_entered => return Err(Errno::BUSY),
-            First::None { .. } => {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                below = Some(openat(here, c"..", flags, Mode::empty())?);
-                depth -= 1;
-                is_entered = false;
+impl Removal {
+    /// Removes groups in `top`. Whether that holds no more.
+    fn go_on(&mut self, top: BorrowedFd<'_>, steps: &mut usize) -> Result<bool, Errno> {
+        loop {
+            let here = self.below.as_ref().map_or(top, AsFd::as_fd);
+            match remove_first(here, steps)? {
+                First::Failed(errno) => return Err(errno),
+                First::Paused => {
+                    self.is_entered = false;
+                    return Ok(false);
+                }
+                First::Entered(group) => {
+                    self.below = Some(group);
+                    self.depth += 1;
+                    self.is_entered = true;
+                }
+                First::None { .. } if self.depth == 0 => return Ok(true),
+                // It could not be removed, and no group is in it: a process is.
+                First::None { removed: false } if self.is_entered => return Err(Errno::BUSY),
+                First::None { .. } => {
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                    self.below = Some(openat(here, c"..", flags, Mode::empty())?);
+                    self.depth -= 1;
+                    self.is_entered = false;
+                }
             }
         }
     }
-    Err(Errno::BUSY)
 }
 
 /// Removes the groups in `group`, up to the first that holds something.
-fn remove_first(group: BorrowedFd<'_>) -> Result<First, Errno> {
+fn remove_first(group: BorrowedFd<'_>, steps: &mut usize) -> Result<First, Errno> {
     // It may have been listed before.
     seek(group, SeekFrom::Start(0))?;
     let mut first = First::None { removed: false };
@@ -121,6 +170,11 @@ fn remove_first(group: BorrowedFd<'_>) -> Result<First, Errno> {
         if kind != FileType::Directory {
             return true;
         }
+        let Some(left) = steps.checked_sub(1) else {
+            first = First::Paused;
+            return false;
+        };
+        *steps = left;
         first = match unlinkat(group, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {
                 first = First::None { removed: true };

@@ -23,8 +23,8 @@ pub(in crate::container) const PROC: Mount<'static> = default("/proc", "proc", G
 /// The machine, to look at only. Not where the bundle mounts something in it: a directory that it counts on may not be there.
 const SYS: Mount<'static> = default("/sys", "sysfs", GUARDED | MS_RDONLY, "");
 
-/// Devices.
-const DEV: Mount<'static> = default("/dev", "tmpfs", NOSUID_NOEXEC, "mode=755,size=64m");
+/// Devices. What is mapped from them may be executed, as in the machine's own `/dev`.
+const DEV: Mount<'static> = default("/dev", "tmpfs", MS_NOSUID, "mode=755,size=64m");
 
 /// Terminals of its own: each devpts that is mounted is a new one (Documentation/filesystems/devpts.rst). A terminal's group is
 /// that of who opens it: a user namespace may lack `tty`, 5.

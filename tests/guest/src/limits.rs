@@ -48,6 +48,28 @@ pub(crate) fn fill(most: usize) -> Result<()> {
     Ok(())
 }
 
+/// Prints what time it is, again and again.
+pub(crate) fn tick() -> ! {
+    loop {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        println!("at {}", now.tv_sec * 1_000_000 + now.tv_nsec / 1000);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// Lets nobody make a process, nor map memory, any more.
+pub(crate) fn starve_for_good() -> Result<()> {
+    for (limit, value) in [
+        ("kernel/threads-max", "20"),
+        ("vm/overcommit_kbytes", "0"),
+        ("vm/overcommit_ratio", "0"),
+        ("vm/overcommit_memory", "2"),
+    ] {
+        fs::write(format!("/proc/sys/{limit}"), value)?;
+    }
+    Ok(())
+}
+
 /// Lets nobody make a process until there is a line on standard input.
 pub(crate) fn starve() -> Result<()> {
     const LIMIT: &str = "/proc/sys/kernel/threads-max";

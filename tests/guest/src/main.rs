@@ -134,6 +134,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         }
         ["mountat"] => mountat::check()?,
         ["limits", files @ ..] => limits::show(files)?,
+        ["tick"] => limits::tick(),
+        ["starve-for-good"] => limits::starve_for_good()?,
         ["starve"] => limits::starve()?,
         ["share"] => limits::share()?,
         ["fill", most] => limits::fill(most.parse()?)?,
