@@ -212,6 +212,14 @@ fn from_words(words: &str) -> Option<&'static str> {
             "the agent at",
             "start the agent first: it has to listen at this path of the host",
         ),
+        (
+            "org.freedesktop.",
+            "these are systemd's words: it was asked for what linux.cgroupsPath and annotations org.systemd.property.* say",
+        ),
+        (
+            " by systemd",
+            "--systemd-cgroup needs systemd as PID 1 of the machine, and the bus of this user; without it berth makes control groups itself",
+        ),
         ("Unknown parameter", "correct rootflags="),
         (
             "udev makes this link",
@@ -285,6 +293,7 @@ mod tests {
             ("a process in a user namespace", "user.max_user_namespaces"),
             ("/proc/7/gid_map", "only the own id"),
             ("/mnt with mapped ids for one", "CAP_SYS_ADMIN"),
+            ("x.scope by systemd", "--systemd-cgroup"),
         ] {
             let hint = hint_for(Code::ContainerSetup, subject);
             assert!(hint.contains(hinted) && hint.len() < 160, "{hint}");

@@ -3,6 +3,7 @@
 //! They are those of one release of Debian, whatever this machine runs, so that figures about them can be compared. Like a kernel
 //! they are fetched once, into `target/packages/`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +55,15 @@ impl Packages {
         lines.find_map(|line| line.strip_prefix(package)?.strip_prefix(' '))
     }
 
+    /// Where the libraries are: all of them, and those that systemd keeps to itself.
+    fn library_path(&self) -> OsString {
+        let all = self.root.join(LIBRARIES);
+        let mut path = all.clone().into_os_string();
+        path.push(":");
+        path.push(all.join("systemd"));
+        path
+    }
+
     /// The shared libraries that a program is linked with, and the dynamic linker, as paths below the root. They are found by
     /// that linker itself, which this machine can run.
     ///
@@ -63,7 +73,7 @@ impl Packages {
         let mut linker = command(&self.root.join(LINKER).display().to_string());
         let list = run(linker
             .arg("--library-path")
-            .arg(self.root.join(LIBRARIES))
+            .arg(self.library_path())
             .arg("--list")
             .arg(self.root.join(program)))?;
         let found = list.lines().filter_map(|line| line.split_once(" => "));

@@ -5,7 +5,7 @@ use rustix::fs::{CWD, FlockOperation, flock, fstat};
 use rustix::io::Errno;
 
 use super::state::{Directory, Record};
-use super::{Call, Subcommand, Tell, Told, group, later};
+use super::{Call, Subcommand, Tell, Told, group, later, systemd};
 use crate::container::{Group, Status};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::arguments::Opt;
@@ -107,6 +107,9 @@ pub(super) fn clear(call: &Call<'_>, directory: &Directory, record: &Record) -> 
             Err(fault) if fault.errno == Errno::NOENT => {}
             opened => group::end(&opened?)?,
         }
+    }
+    if !record.unit.is_empty() {
+        systemd::stop(call, &record.unit);
     }
     later::run(call, directory, record, HookKind::Poststop);
     Ok(())

@@ -38,7 +38,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         ",\"annotations\":{\"berth.version\":\"",
         env!("CARGO_PKG_VERSION"),
         "\"},\"potentiallyUnsafeConfigAnnotations\":[\"berth.\"]",
-        ",\"linux\":{\"cgroup\":{\"v1\":false,\"v2\":true,\"systemd\":false,\"systemdUser\":false,\"rdma\":true}",
+        ",\"linux\":{\"cgroup\":{\"v1\":false,\"v2\":true,\"systemd\":true,\"systemdUser\":true,\"rdma\":true}",
         ",\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false}",
         ",\"mountExtensions\":{\"idmap\":{\"enabled\":true}}",
     ));

@@ -10,8 +10,7 @@ use rustix::process::{Pid, set_child_subreaper, umask};
 use super::delete;
 use super::output::write_all;
 use super::state::{Directory, FIFO, Record};
-use super::terminal;
-use super::{Call, Tell, Told};
+use super::{Call, Tell, Told, systemd, terminal};
 use crate::container::{
     Birth, Group, Groups, News, Place, Request, Streams, Why, refusal, setup_error, start,
 };
@@ -173,8 +172,19 @@ fn make(
 ) -> Result<(Record, Option<OwnedFd>), Told> {
     let id = call.id()?;
     let (streams, waiting) = streams(call, config, more, then)?;
-    let group = group(call, id, config).tell(call, Code::ContainerSetup)?;
-    let cgroup = match &group {
+    let scope = match systemd::is_asked(call)? {
+        true => Some(systemd::start(call, id, config)?),
+        false => None,
+    };
+    let own = match &scope {
+        Some(_) => None,
+        None => group(call, id, config).tell(call, Code::ContainerSetup)?,
+    };
+    let unit = scope
+        .as_ref()
+        .map_or(Path::new(), |scope| scope.unit.clone());
+    let group = scope.as_ref().map(|scope| &scope.group).or(own.as_ref());
+    let cgroup = match group {
         Some(group) => place_of(group).tell(call, Code::ContainerSetup)?,
         None => Path::new(),
     };
@@ -185,7 +195,7 @@ fn make(
         bundle: &bundle,
         config,
         place: Place::New,
-        group: group.as_ref(),
+        group,
         streams,
         hold: Some(hold),
         keeps_keyring: call.given.has(&NO_NEW_KEYRING),
@@ -194,7 +204,7 @@ fn make(
     let mut birth = start(request).tell(call, Code::ContainerSetup)?;
     let born = await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)));
     let pid = birth.pid().map_or(0, number_of);
-    let record = Record::new(pid, bundle.clone(), cgroup, then == Then::Stay);
+    let record = Record::new(pid, bundle.clone(), cgroup, unit, then == Then::Stay);
     let known = born.and_then(|()| {
         write_pid(call, pid)?;
         directory.write(&record).tell(call, Code::State)

@@ -56,6 +56,7 @@ mod signals;
 mod spec;
 mod start;
 mod state;
+mod systemd;
 mod terminal;
 mod time;
 mod update;
@@ -126,14 +127,14 @@ const DEBUG: Opt = Opt {
 const CGROUP_MANAGER: Opt = Opt {
     long: "cgroup-manager",
     short: None,
-    value: Some("cgroupfs"),
-    about: "who makes control groups: only cgroupfs, berth itself",
+    value: Some("cgroupfs|systemd"),
+    about: "who makes control groups: cgroupfs, berth itself, or systemd",
 };
 const SYSTEMD_CGROUP: Opt = Opt {
     long: "systemd-cgroup",
     short: None,
     value: None,
-    about: "refused: control groups are not asked of systemd",
+    about: "have systemd make control groups, as scopes of its",
 };
 const VERSION: Opt = Opt {
     long: "version",
@@ -356,12 +357,7 @@ impl<'a> Call<'a> {
             let operands = command.operands;
             return Err(self.usage(format_args!("{} {operands} {expected}", command.name)));
         }
-        let manager = self.given.value(&CGROUP_MANAGER);
-        if self.given.has(&SYSTEMD_CGROUP) || manager.is_some_and(|name| name != "cgroupfs") {
-            return Err(self.usage(
-                "berth makes control groups itself, not systemd: give podman --cgroup-manager=cgroupfs, containerd SystemdCgroup = false",
-            ));
-        }
+        systemd::is_asked(self)?;
         self.root = self.root_directory()?;
         Ok(())
     }

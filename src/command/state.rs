@@ -57,6 +57,8 @@ pub(super) struct Record {
     pub(super) bundle: Path,
     /// Its control group's directory; empty if it has none.
     pub(super) cgroup: Path,
+    /// The unit of systemd's that this is in; empty if it is in none.
+    pub(super) unit: Path,
     /// When it was created.
     pub(super) created: Text<32>,
     /// It belongs to a `run` in the foreground, and goes with it.
@@ -65,12 +67,19 @@ pub(super) struct Record {
 
 impl Record {
     /// A record of the process `pid`, which was just created.
-    pub(super) fn new(pid: u32, bundle: Path, cgroup: Path, is_transient: bool) -> Self {
+    pub(super) fn new(
+        pid: u32,
+        bundle: Path,
+        cgroup: Path,
+        unit: Path,
+        is_transient: bool,
+    ) -> Self {
         Self {
             pid,
             start: pidfd::stat(pid).map_or(0, |stat| stat.start),
             bundle,
             cgroup,
+            unit,
             created: Text::new(Time::now()),
             is_transient,
         }
@@ -83,6 +92,7 @@ impl Record {
             start: number(record, "start")?,
             bundle: string(record, "bundle")?,
             cgroup: string(record, "cgroup")?,
+            unit: string(record, "unit")?,
             created: Text::new(string(record, "created")?),
             is_transient: matches!(record.member("transient")?.node(), Node::Bool(true)),
         })
@@ -259,10 +269,11 @@ impl Directory {
         let Record { pid, start, .. } = record;
         writeln!(
             text,
-            "{{\"id\":{},\"pid\":{pid},\"start\":{start},\"bundle\":{},\"cgroup\":{},\"created\":\"{}\",\"transient\":{}}}",
+            "{{\"id\":{},\"pid\":{pid},\"start\":{start},\"bundle\":{},\"cgroup\":{},\"unit\":{},\"created\":\"{}\",\"transient\":{}}}",
             Json(&self.id),
             Json(&record.bundle),
             Json(&record.cgroup),
+            Json(&record.unit),
             record.created,
             record.is_transient
         )

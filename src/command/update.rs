@@ -4,7 +4,7 @@ use rustix::fs::CWD;
 
 use super::limits::{self, OPTIONS, RESOURCES};
 use super::state::Directory;
-use super::{Call, Subcommand, Tell, Told, group};
+use super::{Call, Subcommand, Tell, Told, group, systemd};
 use crate::container::{Group, Status, refusal};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::{ConfigError, MAX_SIZE, Resources};
@@ -49,6 +49,9 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         return Err(call.wrong_status(Op::Configure, id, status, ""));
     }
     let group = group::of(call, &record, id)?;
+    if !record.unit.is_empty() {
+        systemd::set(call, &record.unit, &resources)?;
+    }
     Group::enable(&record.cgroup, &resources)
         .and_then(|()| group.apply(&resources))
         .tell(call, Code::Control)?;

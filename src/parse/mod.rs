@@ -27,6 +27,7 @@
 //! | [`stat`] | `/proc/<pid>/stat` | the kernel |
 //! | [`executable`] | the beginning of a program's file | linkers, script authors |
 //! | [`json`], and on it [`config`] | an OCI bundle's `config.json` | container tools |
+//! | [`dbus`] | what systemd answers, and what it is asked | systemd, a bus, or who claims to be one |
 //! | [`seccomp`] | the profile in it, which becomes a program for the kernel | container tools |
 //!
 //! [`device_policy`] goes the other way, from a bundle's rules to a program for the kernel.
@@ -45,6 +46,7 @@ pub mod choice;
 pub mod cmdline;
 pub mod config;
 pub mod cpio;
+pub mod dbus;
 pub mod device;
 pub mod device_order;
 pub mod device_policy;

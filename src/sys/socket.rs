@@ -1,11 +1,13 @@
 //! Stream sockets of the local domain (unix(7)), and descriptors that are handed through them.
 
 use core::mem::{MaybeUninit, size_of};
+use core::time::Duration;
 
 use linux_raw_sys::general::__NR_connect;
 use linux_raw_sys::net as linux;
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socket_with,
@@ -18,23 +20,42 @@ use super::raw::call;
 /// # Errors
 /// Those of connect(2): `ENOENT` if there is no such socket, `ECONNREFUSED` if nobody listens; `ENAMETOOLONG`.
 pub fn connect(path: &str) -> Result<OwnedFd, Errno> {
+    connect_to(path.as_bytes(), None)
+}
+
+/// A connection to who listens at `name`: a path, or a zero and a name that is in no filesystem. Who listens, and accepts nobody for so
+/// long, is not waited for any longer.
+///
+/// # Errors
+/// Those of [`connect`]; `EAGAIN` after that time.
+pub fn connect_within(name: &[u8], time: Duration) -> Result<OwnedFd, Errno> {
+    connect_to(name, Some(time))
+}
+
+#[inline(never)]
+fn connect_to(name: &[u8], time: Option<Duration>) -> Result<OwnedFd, Errno> {
     let mut address = Address {
         family: linux::AF_UNIX as u16,
         path: [0; 108],
     };
-    let room = address.path.get_mut(..path.len());
-    room.ok_or(Errno::NAMETOOLONG)?
-        .copy_from_slice(path.as_bytes());
+    let room = address.path.get_mut(..name.len());
+    room.ok_or(Errno::NAMETOOLONG)?.copy_from_slice(name);
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    // SAFETY: `address` has the size given, and outlives the call.
+    if time.is_some() {
+        // It is for connect(2), too (socket(7), SO_SNDTIMEO).
+        set_socket_timeout(&socket, Timeout::Send, time)?;
+    }
+    // A path ends with the address, or at a NUL; other names have every byte of it.
+    let size = size_of::<u16>() + name.len();
+    // SAFETY: `address` has at least the size given, since the name fits, and outlives the call.
     unsafe {
         call(
             __NR_connect,
             [
                 socket.as_raw_fd() as usize,
                 (&raw const address).expose_provenance(),
-                size_of::<Address>(),
+                size,
                 0,
                 0,
             ],
@@ -112,6 +133,17 @@ mod tests {
         bind(&listener, &SocketAddrUnix::new(path).unwrap()).unwrap();
         assert_eq!(connect(path).unwrap_err(), Errno::CONNREFUSED);
         listen(&listener, 2).unwrap();
+        // The third is one too many, for a moment only.
+        let others = [(); 3].map(|()| connect(path).unwrap());
+        let soon = Duration::from_millis(20);
+        assert_eq!(
+            connect_within(path.as_bytes(), soon).unwrap_err(),
+            Errno::AGAIN
+        );
+        drop(others);
+        for _ in 0..3 {
+            accept(&listener).unwrap();
+        }
         let socket = connect(path).unwrap();
         let peer = accept(&listener).unwrap();
         let (reader, writer) = pipe().unwrap();
@@ -128,5 +160,18 @@ mod tests {
         drop((peer, listener));
         assert_eq!(send(&socket, b"text", socket.as_fd()), Err(Errno::PIPE));
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_name_need_not_be_in_a_filesystem() {
+        let name = format!("berth-socket-{}", std::process::id());
+        let flags = SocketFlags::CLOEXEC;
+        let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap();
+        bind(&listener, &address).unwrap();
+        listen(&listener, 1).unwrap();
+        let name = [b"\0", name.as_bytes()].concat();
+        connect_within(&name, Duration::from_secs(9)).unwrap();
+        accept(&listener).unwrap();
     }
 }

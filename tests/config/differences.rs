@@ -197,8 +197,8 @@ pub(crate) const REFUSED: &[Refused] = &[
     ),
     (
         "/linux/cgroupsPath",
-        r#""system.slice:x:y""#,
-        "linux.cgroupsPath: slice:prefix:name is for systemd, which makes no groups here; give a path",
+        r#""slice:x:y""#,
+        r#"linux.cgroupsPath is "slice:x:y"; it takes a path, or slice:prefix:name with a slice of systemd, as machine.slice:prefix:name"#,
     ),
     (
         "/linux/resources/memory",

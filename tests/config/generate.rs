@@ -297,9 +297,10 @@ fn linux<'b>(c: &mut Choices<'b>, is_new: &[&str], has: &dyn Fn(&'static str) ->
         may("readonlyPaths", &paths),
         may("devices", &|c| c.list(0, 3, device)),
         may("sysctl", &|c| sysctl(c, has)),
-        may("cgroupsPath", &|c| match c.flag() {
-            true => json!(c.path()),
-            false => json!(format!("x{}", c.path())),
+        may("cgroupsPath", &|c| match (c.flag(), c.flag()) {
+            (true, _) => json!(c.path()),
+            (false, true) => json!(format!("x{}", c.path())),
+            (false, false) => json!(format!("{}:x:y-1", c.of(&["", "a-b.slice"]))),
         }),
         may("resources", &resources),
         may("seccomp", &seccomp),

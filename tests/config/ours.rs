@@ -3,7 +3,7 @@
 use berth::parse::config::affinity::PROCESSORS_MAX;
 use berth::parse::config::capabilities::Set;
 use berth::parse::config::{
-    CLOCKS, Config, Hook, HookKind, IdMap, Kind, Mount, Namespace, NodeKind, Process,
+    CLOCKS, CgroupsPath, Config, Hook, HookKind, IdMap, Kind, Mount, Namespace, NodeKind, Process,
 };
 use berth::parse::device_policy;
 use berth::parse::json::Text;
@@ -57,7 +57,12 @@ pub(crate) fn said(config: &Config<'_>) -> Value {
         "sysctl": confinement.sysctls().map(|(path, value)| {
             (path.to_string(), json!(value.to_string()))
         }).collect::<Value>(),
-        "cgroupsPath": config.cgroups_path.map(|path| json!([path.names, path.is_absolute])),
+        "cgroupsPath": config.cgroups_path.map(|path| match path {
+            CgroupsPath::Path { names, is_absolute } => json!([names, is_absolute]),
+            CgroupsPath::Unit { slice, prefix, name } => {
+                json!([format!("{slice}:{prefix}:{name}"), false])
+            }
+        }),
         "resources": resources(config),
         "seccomp": seccomp(config),
     })

@@ -22,6 +22,7 @@ mod real;
 mod seen;
 mod shared;
 mod side_by_side;
+mod systemd;
 
 pub use bundle::Bundle;
 pub use engines::{busybox, engines};
@@ -30,6 +31,7 @@ pub use real::{QUESTIONS, REAL, Real, real_bundles};
 pub use seen::{MountLine, Seen};
 pub use shared::Shared;
 pub use side_by_side::{Engine, side_by_side};
+pub use systemd::systemd;
 
 use berth_qemu::vm::Event;
 

@@ -52,6 +52,7 @@ mod side_by_side;
 mod subtrees;
 mod supervision;
 mod switch;
+mod systemd;
 mod verity;
 mod volumes;
 
@@ -148,6 +149,7 @@ const ALL: &[&[Case]] = &[
     subtrees::CASES,
     supervision::CASES,
     switch::CASES,
+    systemd::CASES,
     verity::CASES,
     volumes::CASES,
 ];

@@ -189,8 +189,8 @@ fn failing() -> Vec<(Bundle, &'static str, &'static str)> {
         ),
         (
             Bundle::new("systemd").set("/linux/cgroupsPath", json!("system.slice:berth:web")),
-            "B052",
-            "linux.cgroupsPath: slice:prefix:name is for systemd",
+            "B053",
+            "linux.cgroupsPath as slice:prefix:name, which is for --systemd-cgroup",
         ),
         (
             with("half", json!({ "memory": { "limit": 0.5 } })),

@@ -23,6 +23,7 @@ mod resources;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, XattrFlags, fsetxattr, mkdirat};
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use super::bundle::BUNDLES_MAX;
 use crate::error::{During, Fault, Op};
@@ -98,6 +99,10 @@ impl Groups {
         place: Option<CgroupsPath<'_>>,
         resources: &Resources<'_>,
     ) -> Result<Group, Fault> {
+        if let Some(CgroupsPath::Unit { .. }) = place {
+            let why = "linux.cgroupsPath as slice:prefix:name, which is for --systemd-cgroup";
+            return Err(Errno::OPNOTSUPP).during(Op::Configure, why);
+        }
         let path = group_path(id, place).during(Op::Create, id)?;
         let group = Group::create(self.root.as_fd(), &path, resources)?;
         // One that does without the controller does without the limit, too. What the bundle says comes after it.
@@ -163,12 +168,16 @@ impl Groups {
 /// Where the group of the container `id` is, below the root of the hierarchy.
 ///
 /// # Errors
-/// `ENAMETOOLONG`.
+/// `ENAMETOOLONG`; `EOPNOTSUPP` where systemd is to make it.
 pub fn group_path(id: &str, place: Option<CgroupsPath<'_>>) -> Result<Path, Errno> {
     match place {
         None => path(format_args!("{PARENT}/{id}")),
-        Some(place) if place.is_absolute => path(format_args!("{}", place.names)),
-        Some(place) => path(format_args!("{PARENT}/{}", place.names)),
+        Some(CgroupsPath::Path {
+            names,
+            is_absolute: true,
+        }) => path(format_args!("{names}")),
+        Some(CgroupsPath::Path { names, .. }) => path(format_args!("{PARENT}/{names}")),
+        Some(CgroupsPath::Unit { .. }) => Err(Errno::OPNOTSUPP),
     }
 }
 
@@ -207,6 +216,40 @@ impl Group {
         group.map(Self).ok_or(Errno::INVAL).during(Op::Create, path)
     }
 
+    /// The group `name` in the one at `path` below the root, which was made for us by another and holds the process `holder` until there
+    /// are others; with the limits that `resources` ask for in force. Without a name it is that group itself.
+    ///
+    /// # Errors
+    /// Those of [`Self::create`] and [`Self::apply`]; `EINVAL` for what is no name.
+    #[inline(never)]
+    pub fn delegated(
+        path: &str,
+        name: &str,
+        holder: Pid,
+        resources: &Resources<'_>,
+    ) -> Result<Self, Fault> {
+        let (mut group, needed) = Self::enable_below_root(path, resources)?;
+        if !name.is_empty() {
+            if name.as_bytes().contains(&b'/') || matches!(name, "." | "..") {
+                return Err(Errno::INVAL).during(Op::Create, name);
+            }
+            let (below, _) = make(group.as_fd(), name)?;
+            // A group with processes in it cannot have others counted below it.
+            let number = heapless::String::<16>::try_from(holder.as_raw_nonzero().get());
+            fs::write_file(
+                &below,
+                "cgroup.procs",
+                number.unwrap_or_default().as_bytes(),
+            )?;
+            resources::enable_all(group.as_fd());
+            resources::enable(group.as_fd(), below.as_fd(), &needed)?;
+            group = below;
+        }
+        let group = Self(group);
+        group.apply(resources)?;
+        Ok(group)
+    }
+
     /// Has the group at `path`, from the host's root, count with the controllers that other limits need: when it was made, these were not
     /// asked for.
     ///
@@ -214,15 +257,23 @@ impl Group {
     /// `EOPNOTSUPP` for a controller that there is not, with the field that needs it; those of openat(2), and of enabling a
     /// controller.
     pub fn enable(path: &str, resources: &Resources<'_>) -> Result<(), Fault> {
+        let path = path.strip_prefix(ROOT).unwrap_or(path);
+        Self::enable_below_root(path, resources).map(drop)
+    }
+
+    /// The group at `below`, from the root of the hierarchy, which counts with what `resources` need.
+    fn enable_below_root(
+        below: &str,
+        resources: &Resources<'_>,
+    ) -> Result<(OwnedFd, resources::Controllers), Fault> {
         let mut parent = fs::open_directory(CWD, ROOT)?;
         let needed = resources::controllers(parent.as_fd(), resources)?;
-        let below = path.strip_prefix(ROOT).unwrap_or(path);
         for name in below.split('/').filter(|name| !name.is_empty()) {
             let group = fs::open_directory(&parent, name)?;
             resources::enable(parent.as_fd(), group.as_fd(), &needed)?;
             parent = group;
         }
-        Ok(())
+        Ok((parent, needed))
     }
 
     /// The group that there is at `path` below `root`.

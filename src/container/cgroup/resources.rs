@@ -74,6 +74,18 @@ pub(super) fn enable(
     )
 }
 
+/// Has the groups in `group` count with everything that it counts with itself, as far as that is possible.
+pub(super) fn enable_all(group: BorrowedFd<'_>) {
+    let mut buffer = [0; CONTROLLERS_MAX];
+    let available = fs::read_file(group, AVAILABLE, &mut buffer).unwrap_or_default();
+    let available = core::str::from_utf8(available).unwrap_or_default();
+    for name in available.split_ascii_whitespace() {
+        if let Ok(word) = crate::sys::path::path(format_args!("+{name}")) {
+            let _ = fs::write_file(group, SUBTREE, word.as_bytes());
+        }
+    }
+}
+
 fn has(available: &[u8], name: &str) -> bool {
     let mut words = available.split(|byte| byte.is_ascii_whitespace());
     words.any(|word| word == name.as_bytes())

@@ -154,8 +154,9 @@ fn a_whole_configuration_is_read() {
         };
         assert_eq!(config.annotations, annotations);
         assert_eq!(config.warnings, [] as [&str; 0]);
-        let group = config.cgroups_path.unwrap();
-        assert_eq!((group.names, group.is_absolute), ("web", true));
+        let (names, is_absolute) = ("web", true);
+        let group = CgroupsPath::Path { names, is_absolute };
+        assert_eq!(config.cgroups_path, Some(group));
     });
 }
 
@@ -966,8 +967,8 @@ fn a_control_group_has_a_path_of_names() {
         ("pods/a", "pods/a", false),
     ] {
         with(group(path).as_bytes(), |result| {
-            let group = result.unwrap().cgroups_path.unwrap();
-            assert_eq!((group.names, group.is_absolute), (names, is_absolute));
+            let group = CgroupsPath::Path { names, is_absolute };
+            assert_eq!(result.unwrap().cgroups_path, Some(group));
         });
     }
     with(group("").as_bytes(), |result| {
@@ -977,11 +978,30 @@ fn a_control_group_has_a_path_of_names() {
         let refusal = refusal(group(path));
         assert!(refusal.contains("it takes a path of names"), "{refusal}");
     }
-    let systemd = refusal(group("system.slice:berth:web"));
-    assert!(
-        systemd.starts_with("linux.cgroupsPath: slice:prefix:name is for systemd"),
-        "{systemd}"
-    );
+    for (path, slice, prefix, name) in [
+        ("machine.slice:libpod:1f", "machine.slice", "libpod", "1f"),
+        (":docker:a-b", "", "docker", "a-b"),
+        ("a-b.slice::x", "a-b.slice", "", "x"),
+    ] {
+        with(group(path).as_bytes(), |result| {
+            let group = CgroupsPath::Unit {
+                slice,
+                prefix,
+                name,
+            };
+            assert_eq!(result.unwrap().cgroups_path, Some(group));
+        });
+    }
+    let mut bad = vec!["a.slice:b".to_owned(), "a:b:c".into(), "a.slice:b:".into()];
+    bad.extend(["a.slice:b:c:d", "a/b.slice:c:d", ".slice:b/../c:d"].map(str::to_owned));
+    bad.push(format!("a.slice:b:{}", "x".repeat(192)));
+    for path in bad {
+        let refusal = refusal(group(&path));
+        assert!(
+            refusal.contains("slice:prefix:name with a slice"),
+            "{refusal}"
+        );
+    }
     let long = refusal(group(&"x".repeat(193)));
     assert_eq!(long, "linux.cgroupsPath: it takes at most 192 bytes");
 }

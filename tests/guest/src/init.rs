@@ -72,6 +72,25 @@ pub(crate) fn command_cases(berth: &str, directory: &str) -> Result<()> {
     end()
 }
 
+/// Runs a program, reports what it prints, and switches the machine off.
+pub(crate) fn report(program: &str, words: &[&str]) -> Result<()> {
+    let mut port = Port::open()?;
+    let (from, to) = std::io::pipe()?;
+    let mut command = Command::new(program);
+    command
+        .args(words)
+        .stdout(to.try_clone()?)
+        .stderr(to)
+        .stdin(Stdio::null());
+    let mut child = command.spawn().context("start the program")?;
+    drop(command);
+    for line in BufReader::new(from).lines() {
+        port.say(&line?)?;
+    }
+    port.say(&format!("done {:?}", child.wait()?.code()))?;
+    power_off()
+}
+
 /// The event port, and what is said there.
 struct Port(File);
 

@@ -83,6 +83,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         }
         ["init", "command-cases", berth, directory] => init::command_cases(berth, directory)?,
         ["init", words @ ..] => init::run(words)?,
+        ["report", program, words @ ..] => init::report(program, words)?,
         ["compare"] => compare::conduct()?,
         ["filter", config] => compare::print_filter(config)?,
         ["power-off"] => init::power_off()?,

@@ -19,7 +19,6 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing log_has_records_of_text,
     Nothing hooks_are_run_in_their_order,
     Nothing options_of_other_runtimes_are_accepted,
-    Nothing systemd_is_not_pretended_to_be_asked,
     Nothing annotations_for_pid_1_keep_no_container_from_running,
     Overlay changes_go_to_the_layer_of_the_bundle,
 ];
@@ -233,17 +232,6 @@ fn options_of_other_runtimes_are_accepted(lab: &Lab) -> Result<()> {
     ensure!(lab.ok(&words)? == "hello\n");
     // The root is moved then, as on an initramfs.
     ensure!(lab.ok(&["run", "--no-pivot", "--bundle", "b", "one"])? == "hello\n");
-    Ok(())
-}
-
-fn systemd_is_not_pretended_to_be_asked(lab: &Lab) -> Result<()> {
-    lab.bundle("b", &["say", "hello"])?;
-    for words in [
-        &["--systemd-cgroup", "create", "-b", "b", "one"][..],
-        &["--cgroup-manager=systemd", "create", "-b", "b", "one"],
-    ] {
-        lab.fails(words, 125, &["not systemd", "[B070]"])?;
-    }
     Ok(())
 }
 

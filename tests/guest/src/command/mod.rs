@@ -5,6 +5,7 @@
 
 mod agents;
 mod bundles;
+mod buses;
 mod engine;
 mod exec;
 mod features;
@@ -88,6 +89,7 @@ pub(crate) use cases;
 
 const ALL: &[&[Case]] = &[
     agents::CASES,
+    buses::CASES,
     bundles::CASES,
     engine::CASES,
     exec::CASES,

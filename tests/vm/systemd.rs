@@ -1,0 +1,289 @@
+//! Containers whose control groups systemd makes, on a machine that it runs.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use berth_initramfs::Compression;
+use berth_qemu::disk::Fs;
+use berth_qemu::vm::{Ended, Outcome};
+use berth_tests::{Bundle, Lab, MODULES, Seen, Shared, busybox, disk, systemd};
+use serde_json::json;
+
+use crate::{Case, cases};
+
+pub(crate) const CASES: &[Case] = cases![
+    everywhere systemd_makes_a_scope_for_each_container,
+    everywhere limits_that_are_changed_outlast_a_reload_of_systemd,
+    everywhere a_scope_goes_with_its_container,
+    everywhere what_systemd_refuses_leaves_nothing_behind,
+    everywhere systemd_is_asked_directly_where_there_is_no_bus,
+    everywhere the_manager_of_a_user_makes_scopes_for_the_user,
+];
+
+/// The programs are large, and interpreted instruction by instruction.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+static BOOT: Shared = Shared::new(boot);
+
+/// What root tells; each part prints `== NAME` first.
+const SCRIPT: &str = r#"
+berth() { /bin/berth --systemd-cgroup "$@"; }
+step() { "$@"; echo "status $?"; }
+show() { systemctl show "$@" | sort; }
+scope=/sys/fs/cgroup/machine.slice/machine-some.slice/libpod-two.scope
+echo == foreground
+step berth run --bundle /containers/one one 2>&1
+show berth-one.scope -p LoadState
+ls -d /sys/fs/cgroup/system.slice/berth-one.scope
+echo == detached
+step berth create --bundle /containers/two two </dev/null >/dev/null
+show libpod-two.scope -p ActiveState,Slice,ControlGroup,Delegate,DefaultDependencies,MemoryMax,MemoryLow,TasksMax,CPUWeight,CPUQuotaPerSecUSec,AllowedCPUs,TimeoutStopUSec,Description
+cat $scope/cgroup.procs
+step berth start two
+step berth exec two /bin/sh -c 'cat /proc/self/cgroup /sys/fs/cgroup/memory.max'
+wc -l <$scope/container/cgroup.procs
+echo == update
+step berth update --memory 50m --pids-limit 40 two
+systemctl daemon-reload
+show libpod-two.scope -p MemoryMax,TasksMax
+cd $scope
+cat memory.max container/memory.max pids.max container/pids.max
+cd /
+echo == end
+step berth pause two
+cat $scope/container/cgroup.freeze
+step berth resume two
+step berth kill two KILL
+step berth delete --force two
+show libpod-two.scope -p LoadState
+ls -d $scope
+step berth run --bundle /containers/plain plain
+echo == refused
+for bundle in bad-property no-property path; do
+    step berth run --bundle /containers/$bundle bad 2>&1
+    show berth-bad.scope -p LoadState
+done
+step /bin/berth run --bundle /containers/two bad
+echo == direct
+systemctl stop dbus.socket dbus.service
+step berth run --bundle /containers/one one
+echo == user
+busybox su user -c "XDG_RUNTIME_DIR=/run/user/1000 systemctl --user start rootless.service"
+cat /run/user/1000/said
+"#;
+
+/// What user 1000 tells, below the own manager. There is no bus.
+const ROOTLESS: &str = r#"
+exec >/run/user/1000/said 2>&1
+step() { "$@"; echo "status $?"; }
+step /bin/berth --systemd-cgroup run --bundle /containers/rootless mine
+step /bin/berth --systemd-cgroup run --detach --bundle /containers/stays stays </dev/null
+systemctl --user show libpod-stays.scope -p MemoryMax,ControlGroup | sort
+step /bin/berth exec stays /bin/cat /proc/self/cgroup
+step /bin/berth update --memory 50m stays
+systemctl --user show libpod-stays.scope -p MemoryMax
+step /bin/berth delete --force stays
+systemctl --user show libpod-stays.scope -p LoadState
+"#;
+
+fn boot(lab: &Lab) -> Result<Outcome> {
+    let bundle = |id, script| {
+        Bundle::new(id)
+            .set("/root/path", json!("/box"))
+            .runs(["/bin/sh", "-c", script])
+            .namespaces(&["mount", "pid", "uts", "ipc"])
+            .mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro"])
+    };
+    let one = bundle("one", "cat /proc/self/cgroup; exit 7");
+    let two = bundle("two", "trap 'exit 3' TERM; sleep 1000 & wait")
+        .namespaces(&["mount", "pid", "uts", "ipc", "cgroup"])
+        .annotation("org.systemd.property.TimeoutStopSec", "5")
+        .set("/linux/cgroupsPath", json!("machine-some.slice:libpod:two"))
+        .set(
+            "/linux/resources",
+            json!({
+                "memory": { "limit": 64 << 20, "reservation": 1 << 20 }, "pids": { "limit": 50 },
+                "cpu": { "shares": 2048, "quota": 50000, "period": 100_000, "cpus": "0" },
+            }),
+        );
+    let bad_property = bundle("bad-property", "exit 1")
+        .annotation("org.systemd.property.TimeoutStopUSec", "uint64 soon");
+    let no_property =
+        bundle("no-property", "exit 1").annotation("org.systemd.property.NoSuch", "true");
+    let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+    let rootless = |id, script| {
+        bundle(id, script)
+            .namespaces(&["mount", "pid", "uts", "ipc", "user"])
+            .set("/linux/uidMappings", map.clone())
+            .set("/linux/gidMappings", map.clone())
+            .set("/mounts", json!([]))
+    };
+    let mine = rootless("rootless", "cat /proc/self/cgroup; exit 5");
+    let stays = rootless("stays", "sleep 1000 & wait")
+        .set("/linux/cgroupsPath", json!("some.slice:libpod:stays"))
+        .set(
+            "/linux/resources",
+            json!({ "memory": { "limit": 64 << 20 } }),
+        );
+    let plain = bundle("plain", "cat /proc/self/cgroup")
+        .annotation("run.oci.systemd.subgroup", "")
+        .set("/linux/cgroupsPath", json!(":docker:plain"));
+    let path = bundle("path", "exit 1").set("/linux/cgroupsPath", json!("/some/path"));
+    let tree = disk::files([
+        one,
+        two,
+        bad_property,
+        no_property,
+        path,
+        plain,
+        mine,
+        stays,
+    ])?
+    .copy(lab.berth.clone(), "bin/berth")
+    .file("rootless", ROOTLESS)
+    .file(
+        "etc/systemd/user/rootless.service",
+        "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/bin/sh /rootless\n",
+    );
+    let mut tree = busybox(systemd(tree, SCRIPT)?, "box")?;
+    for directory in ["dev", "etc", "proc", "run", "sys", "tmp"] {
+        tree = tree.directory(format!("box/{directory}"));
+    }
+    let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(400))?;
+    let spec = lab.spec()?.load(MODULES);
+    let vm = lab
+        .machine_with("systemd", &spec.build(Compression::Zstd)?)
+        .append("root=/dev/vda1 init=/usr/lib/systemd/systemd")
+        .append("apparmor=1 security=apparmor systemd.log_target=kmsg")
+        .memory(512)
+        .cpus(2)
+        .deadline(DEADLINE)
+        .blk(&root)
+        .start()?;
+    Ok(vm.wait()?)
+}
+
+/// What the script printed in a part of it.
+fn said<'o>(outcome: &'o Outcome, part: &str) -> Vec<&'o str> {
+    let mut lines = Seen::new(outcome, "init").lines();
+    lines
+        .by_ref()
+        .find(|line| line.strip_prefix("== ") == Some(part));
+    lines.take_while(|line| !line.starts_with("== ")).collect()
+}
+
+/// Holds a part to what it is to say.
+fn says(lab: &Lab, part: &str, expected: &[&str]) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    outcome.assert_ended(Ended::PowerOff)?;
+    let said = said(&outcome, part);
+    ensure!(said == expected, "{said:#?}");
+    Ok(())
+}
+
+fn systemd_makes_a_scope_for_each_container(lab: &Lab) -> Result<()> {
+    let expected = [
+        "0::/system.slice/berth-one.scope/container",
+        "status 7",
+        "LoadState=not-found",
+        "ls: /sys/fs/cgroup/system.slice/berth-one.scope: No such file or directory",
+    ];
+    says(lab, "foreground", &expected)?;
+    let expected = [
+        "ActiveState=active",
+        "AllowedCPUs=0",
+        "CPUQuotaPerSecUSec=500ms",
+        "CPUWeight=174",
+        "ControlGroup=/machine.slice/machine-some.slice/libpod-two.scope",
+        "DefaultDependencies=no",
+        "Delegate=yes",
+        "Description=berth container two",
+        "MemoryLow=1048576",
+        "MemoryMax=67108864",
+        "Slice=machine-some.slice",
+        "TasksMax=50",
+        "TimeoutStopUSec=5s",
+        "status 0",
+        "0::/",
+        "67108864",
+        "status 0",
+        "2",
+    ];
+    says(lab, "detached", &expected)
+}
+
+fn limits_that_are_changed_outlast_a_reload_of_systemd(lab: &Lab) -> Result<()> {
+    let expected = [
+        "status 0",
+        "MemoryMax=52428800",
+        "TasksMax=40",
+        "52428800",
+        "52428800",
+        "40",
+        "40",
+    ];
+    says(lab, "update", &expected)
+}
+
+fn a_scope_goes_with_its_container(lab: &Lab) -> Result<()> {
+    let expected = [
+        "status 0",
+        "1",
+        "status 0",
+        "status 0",
+        "status 0",
+        "LoadState=not-found",
+        "ls: /sys/fs/cgroup/machine.slice/machine-some.slice/libpod-two.scope: No such file or directory",
+        "0::/system.slice/docker-plain.scope",
+        "status 0",
+    ];
+    says(lab, "end", &expected)
+}
+
+fn what_systemd_refuses_leaves_nothing_behind(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    let said = said(&outcome, "refused");
+    let causes: Vec<_> = said.iter().filter(|line| !line.starts_with(' ')).collect();
+    let expected = [
+        "annotations.org.systemd.property.TimeoutStopUSec: its name is letters",
+        "status 125",
+        "LoadState=not-found",
+        "create berth-bad.scope by systemd: org.freedesktop.DBus.Error.PropertyReadOnly: Cannot set property NoSuch",
+        "status 125",
+        "LoadState=not-found",
+        "linux.cgroupsPath is some/path, and --systemd-cgroup takes slice:prefix:name",
+        "status 125",
+        "LoadState=not-found",
+        "linux.cgroupsPath as slice:prefix:name, which is for --systemd-cgroup",
+        "status 125",
+    ];
+    let is_as_expected = |(line, expected): (&&&str, &&str)| line.contains(*expected);
+    ensure!(
+        causes.len() == expected.len() && causes.iter().zip(&expected).all(is_as_expected),
+        "{said:#?}"
+    );
+    Ok(())
+}
+
+fn systemd_is_asked_directly_where_there_is_no_bus(lab: &Lab) -> Result<()> {
+    let expected = ["0::/system.slice/berth-one.scope/container", "status 7"];
+    says(lab, "direct", &expected)
+}
+
+fn the_manager_of_a_user_makes_scopes_for_the_user(lab: &Lab) -> Result<()> {
+    let expected = [
+        "0::/user.slice/user-1000.slice/user.service/user.slice/berth-mine.scope/container",
+        "status 5",
+        "status 0",
+        "ControlGroup=/user.slice/user-1000.slice/user.service/some.slice/libpod-stays.scope",
+        "MemoryMax=67108864",
+        "0::/user.slice/user-1000.slice/user.service/some.slice/libpod-stays.scope/container",
+        "status 0",
+        "status 0",
+        "MemoryMax=52428800",
+        "status 0",
+        "LoadState=not-found",
+        "done Some(0)",
+    ];
+    says(lab, "user", &expected)
+}
