@@ -4,7 +4,6 @@
 //! orphans PID 1 inherits and collects.
 
 use std::collections::BTreeMap;
-
 use std::time::Duration;
 use std::{env, fs};
 
@@ -116,7 +115,7 @@ fn boot(lab: &Lab, name: &str, each: usize, count: usize) -> Result<Outcome> {
     for number in 0..each {
         tree = tree.file(format!("containers/image-{number}/app.img"), &image[..]);
     }
-    let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(600))?;
+    let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(900))?;
     let spec = lab.spec()?.load(MODULES).load(["loop", "squashfs"]);
     let image = spec.build(Compression::Zstd)?;
     let vm = lab

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ fn over(lab: &Lab, serve: Serve) -> Result<String> {
                 // To close with something unread takes back what was written (unix(7)).
                 let _ = stream.read(&mut [0; 64]);
                 serve(&mut stream);
+                let _ = stream.shutdown(Shutdown::Write);
+                let _ = stream.read_to_end(&mut Vec::new());
             });
         }
     });
@@ -69,7 +72,7 @@ fn a_bus_that_is_no_bus_is_one_clear_error(lab: &Lab) -> Result<()> {
         ),
         (
             |bus| drop(bus.write_all(&[b'x'; 4096])),
-            "EBADMSG: who listens there does not speak D-Bus",
+            "who listens there does not speak D-Bus",
         ),
         (
             |bus| drop(bus.write_all(WELCOME)),
@@ -117,7 +120,7 @@ fn a_bus_that_is_no_bus_is_one_clear_error(lab: &Lab) -> Result<()> {
         .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere")
         .output()?;
     let said = String::from_utf8_lossy(&nowhere.stderr);
-    ensure!(said.contains("ENOENT: at unix:path=/nowhere"), "{said}");
+    ensure!(said.contains(": at unix:path=/nowhere"), "{said}");
     Ok(())
 }
 
@@ -135,7 +138,7 @@ fn a_bus_that_never_stops_is_left_in_time(lab: &Lab) -> Result<()> {
     let begin = Instant::now();
     for serve in buses {
         let said = over(lab, serve)?;
-        ensure!(said.contains("ETIMEDOUT: no answer after 25 s"), "{said}");
+        ensure!(said.contains("no answer after 25 s"), "{said}");
     }
     ensure!(begin.elapsed() >= Duration::from_secs(50));
     Ok(())
