@@ -207,17 +207,31 @@ impl Account {
 fn account(lab: &Lab, expected: Option<&Account>) -> Result<Account> {
     /// How often others get another turn: the kernel takes devices and groups apart in threads of its own.
     const TURNS: u32 = 10_000;
+    /// So often PID 1 has had its turn and has nothing more to remove.
+    const QUIET: u32 = 20;
     let mut found = look(lab)?;
+    let mut quiet = 0;
     for _ in 0..TURNS {
         let is_settled = match expected {
             Some(expected) => found == *expected,
-            None => found.0["zombies"] == 0 && found.0["loop devices"] == 0,
+            None => {
+                found.0["zombies"] == 0
+                    && found.0["loop devices"] == 0
+                    && found.0["entries of /run"] > 0
+                    && quiet >= QUIET
+            }
         };
         if is_settled {
             break;
         }
         std::thread::yield_now();
-        found = look(lab)?;
+        let next = look(lab)?;
+        let name = "descriptors of PID 1";
+        quiet = match next.0[name] == found.0[name] {
+            true => quiet + 1,
+            false => 0,
+        };
+        found = next;
     }
     Ok(found)
 }
