@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use oci_spec::runtime::{
-    Capabilities, Hook, LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, LinuxIdMapping,
-    LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, Mount, Process, Spec,
+    Capabilities, Hook, LinuxCapabilities, LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType,
+    LinuxIdMapping, LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, Mount, Process, Spec,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -105,24 +105,7 @@ fn process(process: &Process, spec: &Spec) -> Value {
             "uid": user.uid(), "gid": user.gid(), "umask": user.umask().unwrap_or(0o022),
             "additionalGids": user.additional_gids().clone().unwrap_or_default(),
         },
-        "capabilities": process.capabilities().as_ref().map(|sets| {
-            let names = |set: &Option<Capabilities>| -> Vec<String> {
-                let mut names: Vec<_> = set.iter().flatten().map(word).collect();
-                names.sort();
-                names
-            };
-            let both = |a: &[String], b: &[String]| -> Vec<String> {
-                a.iter().filter(|name| b.contains(name)).cloned().collect()
-            };
-            let bounding = names(sets.bounding());
-            let permitted = both(&names(sets.permitted()), &bounding);
-            let inheritable = both(&names(sets.inheritable()), &bounding);
-            json!({
-                "effective": both(&names(sets.effective()), &permitted),
-                "ambient": both(&names(sets.ambient()), &both(&permitted, &inheritable)),
-                "bounding": bounding, "permitted": permitted, "inheritable": inheritable,
-            })
-        }),
+        "capabilities": capabilities(process.capabilities().as_ref()),
         "noNewPrivileges": process.no_new_privileges().unwrap_or(false),
         "rlimits": process.rlimits().iter().flatten().map(|limit| {
             json!([word(limit.typ()), limit.soft(), limit.hard()])
@@ -140,6 +123,27 @@ fn process(process: &Process, spec: &Spec) -> Value {
         }),
         "execCPUAffinity": lists,
         "personality": personality.map(|it| if word(it.domain()) == "LINUX32" { 8 } else { 0 }),
+    })
+}
+
+/// Without the field there are none.
+fn capabilities(sets: Option<&LinuxCapabilities>) -> Value {
+    let names = |set: fn(&LinuxCapabilities) -> &Option<Capabilities>| -> Vec<String> {
+        let set = sets.and_then(|sets| set(sets).as_ref());
+        let mut names: Vec<_> = set.into_iter().flatten().map(word).collect();
+        names.sort();
+        names
+    };
+    let both = |a: &[String], b: &[String]| -> Vec<String> {
+        a.iter().filter(|name| b.contains(name)).cloned().collect()
+    };
+    let bounding = names(LinuxCapabilities::bounding);
+    let permitted = both(&names(LinuxCapabilities::permitted), &bounding);
+    let inheritable = both(&names(LinuxCapabilities::inheritable), &bounding);
+    json!({
+        "effective": both(&names(LinuxCapabilities::effective), &permitted),
+        "ambient": both(&names(LinuxCapabilities::ambient), &both(&permitted, &inheritable)),
+        "bounding": bounding, "permitted": permitted, "inheritable": inheritable,
     })
 }
 
