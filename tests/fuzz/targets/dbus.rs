@@ -8,7 +8,10 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(message) = Message::parse(bytes) {
-        assert_eq!(bytes.first_chunk::<START>().and_then(size), Some(bytes.len()));
+        assert_eq!(
+            bytes.first_chunk::<START>().and_then(size),
+            Some(bytes.len())
+        );
         let mut body = message.body;
         while let Some(text) = body.string() {
             assert!(text.len() < bytes.len());
@@ -33,7 +36,9 @@ fuzz_target!(|bytes: &[u8]| {
     let mut room = [0; 512];
     let mut is_some = false;
     let written = Writer::call(&mut room, 1, &method, &mut |writer| {
-        writer.array(8, &mut |writer| is_some = variant::write(writer, name, value).is_some());
+        writer.array(8, &mut |writer| {
+            is_some = variant::write(writer, name, value).is_some()
+        });
     });
     if let Some(written) = written {
         assert!(is_some);
