@@ -231,7 +231,7 @@ pub(super) fn undo(call: &Call<'_>, directory: &Directory, record: &Record) {
 fn group(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Option<Group>, Fault> {
     let resources = &config.resources;
     let made = Groups::open().and_then(|groups| {
-        let made = groups.map(|groups| groups.create(id, config.cgroups_path, resources));
+        let made = groups.map(|groups| groups.create(id, config.cgroups_path, resources, |_| ()));
         made.transpose()
     });
     match made {

@@ -185,7 +185,11 @@ fn start_with_output(
 fn group(id: &Id, config: &Config<'_>, groups: Option<&Groups>) -> Result<Option<Group>, Fault> {
     let (place, resources) = (config.cgroups_path, &config.resources);
     let asked = match groups {
-        Some(groups) => return groups.create(id, place, resources).map(Some),
+        Some(groups) => {
+            return groups
+                .create(id, place, resources, Group::limit_processes)
+                .map(Some);
+        }
         None if !resources.is_empty() => "linux.resources",
         None if place.is_some() => "linux.cgroupsPath",
         None => return Ok(None),

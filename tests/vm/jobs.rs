@@ -17,12 +17,23 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere layer_in_a_directory_is_there_at_the_next_start_and_one_in_memory_is_not,
     everywhere container_is_started_again_when_nothing_is_left_of_it,
     everywhere container_that_lacks_something_is_started_when_it_is_there,
+    everywhere machine_that_lacks_processes_and_memory_ends,
     once status_is_that_of_the_last_run,
     once end_of_a_container_that_is_started_again_is_not_the_machines,
     once machine_that_ends_starts_nothing_again,
     everywhere containers_are_started_after_those_that_they_name,
     once containers_that_wait_for_each_other_are_refused_and_hold_up_nobody,
 ];
+
+/// The last that runs takes all that PID 1 could make a process of, and it is not given back.
+fn machine_that_lacks_processes_and_memory_ends(lab: &Lab) -> Result<()> {
+    let starver = Bundle::new("starver")
+        .set("/linux/maskedPaths", json!([]))
+        .set("/linux/readonlyPaths", json!([]))
+        .runs(["/bin/guest", "starve-for-good"]);
+    let vm = boot(lab, "jobs_starved", vec![starver])?;
+    Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
+}
 
 static RESTARTED: Shared = Shared::new(boot_restarted);
 static ORDERED: Shared = Shared::new(boot_ordered);

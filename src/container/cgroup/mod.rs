@@ -87,8 +87,8 @@ impl Groups {
         }))
     }
 
-    /// Makes the group of the container `id`, with the limits that its bundle asks for in force, and [the default
-    /// one](Group::limit_processes) of processes.
+    /// Makes the group of the container `id`, with the limits that its bundle asks for in force. What the bundle says comes after
+    /// `prepare`.
     ///
     /// # Errors
     /// Those of [`Group::create`] and [`Group::apply`]. Then there is no group.
@@ -98,6 +98,7 @@ impl Groups {
         id: &str,
         place: Option<CgroupsPath<'_>>,
         resources: &Resources<'_>,
+        prepare: fn(&Group),
     ) -> Result<Group, Fault> {
         if let Some(CgroupsPath::Unit { .. }) = place {
             let why = "linux.cgroupsPath as slice:prefix:name, which is for --systemd-cgroup";
@@ -105,8 +106,7 @@ impl Groups {
         }
         let path = group_path(id, place).during(Op::Create, id)?;
         let group = Group::create(self.root.as_fd(), &path, resources)?;
-        // One that does without the controller does without the limit, too. What the bundle says comes after it.
-        let _ = group.limit_processes();
+        prepare(&group);
         match group.apply(resources) {
             Ok(()) => Ok(group),
             Err(fault) => {

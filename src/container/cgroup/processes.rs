@@ -33,7 +33,12 @@ impl Group {
 
     /// Limits its processes and threads to the share of all that systemd's `DefaultTasksMax=` is too, so that one container leaves
     /// some to the others and to PID 1.
-    pub(super) fn limit_processes(&self) -> Result<(), Fault> {
+    pub fn limit_processes(&self) {
+        // One that does without the controller does without the limit, too.
+        let _ = self.set_share_of_processes();
+    }
+
+    fn set_share_of_processes(&self) -> Result<(), Fault> {
         const PERCENT: u64 = 15;
         let mut most = u64::MAX;
         for limit in ["pid_max", "threads-max"] {
