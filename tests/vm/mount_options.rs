@@ -400,7 +400,7 @@ fn recursive_words_are_for_all_mounts_below_and_others_for_the_top(lab: &Lab) ->
         ("none", "rw"),
         ("none/shm", "rw"),
         ("none/pts", "rw"),
-        ("but-top", "rw,nosuid,noexec,relatime"),
+        ("but-top", "rw,nosuid,relatime"),
         ("but-top/shm", "ro,nosuid,nodev,relatime"),
         ("but-top/pts", "ro,nosuid,noexec,relatime"),
     ] {
