@@ -5,7 +5,7 @@
 use core::fmt::{self, Write};
 
 use crate::parse::json::{Node, Value};
-use crate::text::Json;
+use crate::text::{Escaped, Json};
 
 /// What is said of the process.
 pub(super) enum Wanted<'w> {
@@ -22,6 +22,14 @@ pub(super) struct Changes<'w> {
     pub(super) cwd: Option<&'w str>,
     /// User, and group if that is said.
     pub(super) user: Option<(u32, Option<u32>)>,
+    /// More groups: numbers.
+    pub(super) groups: &'w [&'w str],
+    /// More capabilities, with or without `CAP_` in front.
+    pub(super) capabilities: &'w [&'w str],
+    /// A profile of AppArmor.
+    pub(super) apparmor: Option<&'w str>,
+    /// A label of SELinux.
+    pub(super) label: Option<&'w str>,
     pub(super) no_new_privileges: bool,
     pub(super) terminal: bool,
     /// Rows and columns.
@@ -93,22 +101,29 @@ impl Changes<'_> {
         }
         out.write_str(",\"env\":")?;
         list(out, config.at("process.env"), self.env)?;
-        let mut changed = heapless::Vec::<&str, 8>::new();
+        let mut changed = heapless::Vec::<&str, 12>::new();
         // There are as many places as names.
         let _ = changed.extend_from_slice(&["terminal", "consoleSize", "args", "env"]);
         if let Some(cwd) = self.cwd {
             let _ = changed.push("cwd");
             write!(out, ",\"cwd\":{}", Json(cwd))?;
         }
-        if let Some((uid, gid)) = self.user {
+        if self.user.is_some() || !self.groups.is_empty() {
             let _ = changed.push("user");
-            write!(out, ",\"user\":{{\"uid\":{uid}")?;
-            match (gid, config.at("process.user.gid")) {
-                (Some(gid), _) => write!(out, ",\"gid\":{gid}")?,
-                (None, Some(gid)) => write!(out, ",\"gid\":{}", gid.as_written())?,
-                (None, None) => {}
+            self.write_user(out, config)?;
+        }
+        if !self.capabilities.is_empty() {
+            let _ = changed.push("capabilities");
+            self.write_capabilities(out, config)?;
+        }
+        for (name, value) in [
+            ("apparmorProfile", self.apparmor),
+            ("selinuxLabel", self.label),
+        ] {
+            if let Some(value) = value {
+                let _ = changed.push(name);
+                write!(out, ",\"{name}\":{}", Json(value))?;
             }
-            out.write_str("}")?;
         }
         if self.no_new_privileges {
             let _ = changed.push("noNewPrivileges");
@@ -121,8 +136,69 @@ impl Changes<'_> {
     }
 }
 
-/// Writes the items that there are, and more.
-fn list(out: &mut dyn Write, items: Option<Value<'_>>, more: &[&str]) -> fmt::Result {
+impl Changes<'_> {
+    /// Another user has the groups that are named and none of the container's user.
+    fn write_user(&self, out: &mut dyn Write, config: Value<'_>) -> fmt::Result {
+        let (uid, gid) = self
+            .user
+            .map_or((None, None), |(uid, gid)| (Some(uid), gid));
+        out.write_str(",\"user\":{")?;
+        for (name, path, number) in [
+            ("uid", "process.user.uid", uid),
+            ("gid", "process.user.gid", gid),
+        ] {
+            match (number, config.at(path)) {
+                (Some(number), _) => write!(out, "\"{name}\":{number},")?,
+                (None, Some(number)) => write!(out, "\"{name}\":{},", number.as_written())?,
+                (None, None) => write!(out, "\"{name}\":0,")?,
+            }
+        }
+        let before = config.at("process.user.additionalGids");
+        out.write_str("\"additionalGids\":")?;
+        let mut separator = list_start(out, before.filter(|_| self.user.is_none()))?;
+        for group in self.groups {
+            write!(out, "{separator}{group}")?;
+            separator = ",";
+        }
+        out.write_str(list_end(separator))?;
+        out.write_str("}")
+    }
+
+    /// As runc has it: more in what it may have and has, none that others inherit from it.
+    fn write_capabilities(&self, out: &mut dyn Write, config: Value<'_>) -> fmt::Result {
+        const SETS: [&str; 3] = ["bounding", "effective", "permitted"];
+        let before = config.at("process.capabilities");
+        for (name, start) in SETS.into_iter().zip([",\"capabilities\":{", ",", ","]) {
+            write!(out, "{start}\"{name}\":")?;
+            let set = before.and_then(|before| before.member(name));
+            let mut separator = list_start(out, set)?;
+            for capability in self.capabilities {
+                let is_whole = capability
+                    .get(..4)
+                    .is_some_and(|start| start.eq_ignore_ascii_case("CAP_"));
+                let prefix = if is_whole { "" } else { "CAP_" };
+                write!(out, "{separator}\"{prefix}")?;
+                for c in capability.chars() {
+                    write!(
+                        out,
+                        "{}",
+                        Escaped(c.to_ascii_uppercase().encode_utf8(&mut [0; 4]))
+                    )?;
+                }
+                out.write_str("\"")?;
+                separator = ",";
+            }
+            out.write_str(list_end(separator))?;
+        }
+        if let Some(before) = before {
+            others(out, before, &SETS)?;
+        }
+        out.write_str("}")
+    }
+}
+
+/// Writes the items that there are; what comes before the next.
+fn list_start(out: &mut dyn Write, items: Option<Value<'_>>) -> Result<&'static str, fmt::Error> {
     let mut separator = "[";
     if let Some(Node::Array(items)) = items.map(|items| items.node()) {
         for item in items {
@@ -130,11 +206,22 @@ fn list(out: &mut dyn Write, items: Option<Value<'_>>, more: &[&str]) -> fmt::Re
             separator = ",";
         }
     }
+    Ok(separator)
+}
+
+/// What ends a list, by what would come before the next item.
+fn list_end(separator: &str) -> &'static str {
+    if separator == "[" { "[]" } else { "]" }
+}
+
+/// Writes the items that there are, and more.
+fn list(out: &mut dyn Write, items: Option<Value<'_>>, more: &[&str]) -> fmt::Result {
+    let mut separator = list_start(out, items)?;
     for item in more {
         write!(out, "{separator}{}", Json(item))?;
         separator = ",";
     }
-    out.write_str(if separator == "[" { "[]" } else { "]" })
+    out.write_str(list_end(separator))
 }
 
 #[cfg(test)]
@@ -159,14 +246,50 @@ mod tests {
             env: &["B=2"],
             cwd: None,
             user: Some((7, None)),
+            groups: &[],
+            capabilities: &[],
+            apparmor: None,
+            label: None,
             no_new_privileges: true,
             terminal: false,
             console_size: Some([24, 80]),
         };
         assert_eq!(
             written(&Wanted::Changed(changes)),
-            r#"{"process":{"terminal":false,"args":["ls","\"x\""],"consoleSize":{"height":24,"width":80},"env":["A=\u0041","B=2"],"user":{"uid":7,"gid":6},"noNewPrivileges":true,"cwd":"/x","rlimits":[1]},"ociVersion":"1.0.2","root":{"path":"r"}}"#
+            r#"{"process":{"terminal":false,"args":["ls","\"x\""],"consoleSize":{"height":24,"width":80},"env":["A=\u0041","B=2"],"user":{"uid":7,"gid":6,"additionalGids":[]},"noNewPrivileges":true,"cwd":"/x","rlimits":[1]},"ociVersion":"1.0.2","root":{"path":"r"}}"#
         );
+    }
+
+    #[test]
+    fn groups_and_capabilities_are_added_to_those_of_the_container() {
+        const CONFIG: &str = r#"{"process":{"args":["sh"],"user":{"uid":5,"gid":6,"additionalGids":[8]},
+            "capabilities":{"bounding":["CAP_KILL"],"ambient":["CAP_KILL"]}}}"#;
+        let changes = Changes {
+            args: &["ls"],
+            env: &[],
+            cwd: None,
+            user: None,
+            groups: &["9"],
+            capabilities: &["sys_time", "CAP_\"", "cap_chown"],
+            apparmor: Some("a\"b"),
+            label: Some("l"),
+            no_new_privileges: false,
+            terminal: false,
+            console_size: None,
+        };
+        let mut text = String::new();
+        let config = check(CONFIG.as_bytes()).unwrap();
+        write(&mut text, config, &Wanted::Changed(changes)).unwrap();
+        check(text.as_bytes()).unwrap();
+        const MORE: &str = r#""CAP_SYS_TIME","CAP_\"","CAP_CHOWN""#;
+        let expected = [
+            r#"{"process":{"terminal":false,"args":["ls"],"env":[],"user":{"uid":5,"gid":6,"additionalGids":[8,9]},"#,
+            &format!(
+                r#""capabilities":{{"bounding":["CAP_KILL",{MORE}],"effective":[{MORE}],"permitted":[{MORE}],"#
+            ),
+            r#""ambient":["CAP_KILL"]},"apparmorProfile":"a\"b","selinuxLabel":"l"}}"#,
+        ];
+        assert_eq!(text, expected.concat());
     }
 
     #[test]

@@ -9,9 +9,10 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::attend::{attend, listen};
+use super::descriptors::{PRESERVE_FDS, preserved};
 use super::document::{self, Changes, Wanted, Writer};
 use super::launch::{
-    self, ConfigText, Then, adopt_orphans, await_birth, number_of, preserved, streams, write_pid,
+    self, ConfigText, Then, adopt_orphans, await_birth, number_of, streams, write_pid,
 };
 use super::relay::{self, Relay};
 use super::state::Directory;
@@ -55,6 +56,42 @@ const NO_NEW_PRIVILEGES: Opt = Opt {
     value: None,
     about: "nothing that it executes gains privileges",
 };
+const IGNORE_PAUSED: Opt = Opt {
+    long: "ignore-paused",
+    short: None,
+    value: None,
+    about: "also in a container that is paused: it runs when that does",
+};
+const CAPABILITY: Opt = Opt {
+    long: "cap",
+    short: Some('c'),
+    value: Some("CAP_NAME"),
+    about: "one more capability",
+};
+const GROUPS: Opt = Opt {
+    long: "additional-gids",
+    short: Some('g'),
+    value: Some("GID"),
+    about: "one more group",
+};
+const CGROUP: Opt = Opt {
+    long: "cgroup",
+    short: None,
+    value: Some("PATH"),
+    about: "in this control group below the container's, which there is; / is the container's own",
+};
+const APPARMOR: Opt = Opt {
+    long: "apparmor",
+    short: None,
+    value: Some("PROFILE"),
+    about: "confined by this profile of AppArmor",
+};
+const LABEL: Opt = Opt {
+    long: "process-label",
+    short: None,
+    value: Some("LABEL"),
+    about: "with this label of SELinux",
+};
 const TTY: Opt = Opt {
     long: "tty",
     short: Some('t'),
@@ -72,12 +109,18 @@ pub(super) const COMMAND: Subcommand = Subcommand {
         &DIRECTORY,
         &ENV,
         &USER,
+        &GROUPS,
+        &CAPABILITY,
         &NO_NEW_PRIVILEGES,
+        &APPARMOR,
+        &LABEL,
+        &CGROUP,
+        &IGNORE_PAUSED,
         &TTY,
         &DETACH,
         &launch::PID_FILE,
         &launch::CONSOLE_SOCKET,
-        &launch::PRESERVE_FDS,
+        &PRESERVE_FDS,
     ],
     about: "run one more program in a container, and end as that ends",
     run,
@@ -89,12 +132,16 @@ const PAUSED: &str = "cannot exec in a paused container (use --ignore-paused to 
 fn run(call: &Call<'_>) -> Result<u8, Told> {
     let id = call.id()?;
     call.seal()?;
-    let more = preserved(call)?;
+    let more = preserved(call, 0)?;
     let directory = Directory::open(call, id)?;
     let record = directory.record(call)?;
     let status = directory.status(&record).tell(call, Code::State)?;
     let first = record.process().tell(call, Code::Control)?;
-    let (Status::Running, Some(first)) = (status, first) else {
+    let is_fitting = match status {
+        Status::Paused => call.given.has(&IGNORE_PAUSED),
+        status => status == Status::Running,
+    };
+    let Some(first) = first.filter(|_| is_fitting) else {
         let known = match status {
             Status::Paused => PAUSED,
             _ => "",
@@ -124,10 +171,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         Then::Stay => Some(listen(call)?),
         _ => None,
     };
-    let group = match record.cgroup.is_empty() {
-        true => None,
-        false => Some(group::of(call, &record, id)?),
-    };
+    let group = group::for_one_more(call, &record, id, call.given.value(&CGROUP))?;
     // The process may be able to make nodes, and the container not: then nothing but `nodev` keeps it from them so far.
     if let Some(group) = group
         .as_ref()
@@ -149,6 +193,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         group: group.as_ref(),
         streams,
         hold: None,
+        variables: &[],
         keeps_keyring: false,
         environment: Some(call.environment),
     })
@@ -177,7 +222,8 @@ fn compose(
     let container = json::check(of_container)
         .map_err(|error| call.found(Code::State, Op::Parse, &"config.json", &error))?;
     let mut of_file = Buffer::<{ MAX_SIZE + 1 }>::new();
-    let env: heapless::Vec<&str, MAX_OPTIONS> = call.given.values(&ENV).collect();
+    let [env, caps, groups] =
+        [&ENV, &CAPABILITY, &GROUPS].map(|option| call.given.values(option).collect::<List<'_>>());
     let wanted = match call.given.value(&PROCESS) {
         Some(path) => {
             let read = fs::open_file(CWD, path)
@@ -187,7 +233,7 @@ fn compose(
                 .map_err(|error| call.found(Code::BundleConfig, Op::Parse, &path, &error))?;
             Wanted::Whole(process)
         }
-        None => Wanted::Changed(changes(call, &env)?),
+        None => Wanted::Changed(changes(call, [&env, &caps, &groups])?),
     };
     let mut writer = Writer {
         bytes: text
@@ -203,8 +249,14 @@ fn compose(
     Ok(writer.len)
 }
 
-/// What the command line says.
-fn changes<'c>(call: &'c Call<'_>, env: &'c [&'c str]) -> Result<Changes<'c>, Told> {
+/// The values of an option that may be given more than once.
+type List<'c> = heapless::Vec<&'c str, MAX_OPTIONS>;
+
+/// What the command line says; with the values of `--env`, `--cap` and `--additional-gids`.
+fn changes<'c>(
+    call: &'c Call<'_>,
+    [env, capabilities, groups]: [&'c [&'c str]; 3],
+) -> Result<Changes<'c>, Told> {
     let args = call.given.operands.get(1..).unwrap_or_default();
     if args.is_empty() {
         return Err(call.usage("there is no program to run, and no --process"));
@@ -217,9 +269,20 @@ fn changes<'c>(call: &'c Call<'_>, env: &'c [&'c str]) -> Result<Changes<'c>, To
             ))
         })
     });
+    let is_id = |text: &&&str| text.parse::<u32>().is_err();
+    if let Some(text) = groups.iter().find(is_id) {
+        return Err(call.usage(format_args!(
+            "--additional-gids is GID, not {}",
+            Quoted(text)
+        )));
+    }
     Ok(Changes {
         args,
         env,
+        capabilities,
+        groups,
+        apparmor: call.given.value(&APPARMOR),
+        label: call.given.value(&LABEL),
         cwd: call.given.value(&DIRECTORY),
         user: user.transpose()?,
         no_new_privileges: call.given.has(&NO_NEW_PRIVILEGES),

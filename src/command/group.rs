@@ -1,14 +1,17 @@
 //! A container's control group, from outside.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use super::state::Record;
 use super::{Call, Tell, Told};
 use crate::container::Group;
+use crate::container::cgroup::ROOT;
 use crate::error::{Code, During, Fault, Op};
 use crate::sys::fs;
+use crate::sys::path::{Path, path};
 use crate::sys::pidfd::Process;
 use crate::sys::signal;
 
@@ -29,6 +32,53 @@ pub(super) fn of(call: &Call<'_>, record: &Record, id: &str) -> Result<Group, To
         return Err(call.found(Code::Control, Op::Open, &id, &detail));
     }
     Group::open(CWD, &record.cgroup).tell(call, Code::Control)
+}
+
+/// The group that one more process of the container begins in: `below` its group, or where that cannot hold processes because groups
+/// below it have controllers (cgroup-v2.rst, "No Internal Process Constraint"), the one that its first process has gone to, as runc
+/// and crun have it.
+///
+/// # Errors
+/// [`Code::Control`], [`Code::Usage`] for a path that leads out.
+pub(super) fn for_one_more(
+    call: &Call<'_>,
+    record: &Record,
+    id: &str,
+    below: Option<&str>,
+) -> Result<Option<Group>, Told> {
+    let below = below.map(|below| below.trim_matches('/'));
+    let has_group = !record.cgroup.is_empty();
+    if !has_group && below.is_none() {
+        return Ok(None);
+    }
+    let group = of(call, record, id)?;
+    if let Some(below) = below.filter(|below| !below.is_empty()) {
+        if below.split('/').any(|name| matches!(name, "" | "." | "..")) {
+            return Err(call.usage("--cgroup is a path of names below the container's group"));
+        }
+        let opened = Group::open(group.as_fd(), below).tell(call, Code::Control)?;
+        return Ok(Some(opened));
+    }
+    let mut buffer = [0; 256];
+    let controllers = fs::read_file(&group, "cgroup.subtree_control", &mut buffer);
+    if below.is_some() || !controllers.is_ok_and(|names| !names.trim_ascii().is_empty()) {
+        return Ok(Some(group));
+    }
+    let found = group_of_process(record.pid).tell(call, Code::Control)?;
+    Group::open(CWD, &found).map(Some).tell(call, Code::Control)
+}
+
+/// The directory of the group that a process is in (cgroups(7), "/proc/pid/cgroup").
+fn group_of_process(pid: u32) -> Result<Path, Fault> {
+    let mut buffer = [0; 4096];
+    let file = path(format_args!("/proc/{pid}/cgroup")).during(Op::Open, pid)?;
+    let text = fs::read_file(CWD, &file, &mut buffer)?;
+    let mut lines = text.split(|byte| *byte == b'\n');
+    lines
+        .find_map(|line| core::str::from_utf8(line.strip_prefix(b"0::")?).ok())
+        .ok_or(Errno::NOENT)
+        .and_then(|found| path(format_args!("{ROOT}{found}")))
+        .during(Op::Read, &file)
 }
 
 /// Sends a signal to all processes of a group.

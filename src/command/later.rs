@@ -50,5 +50,8 @@ fn run_all(
         bundle: &record.bundle,
         annotations: config.all_annotations,
     };
-    run_hooks(&config, moment, &state)
+    run_hooks(&config, moment, &state, &mut |fault| {
+        call.journal.warn(format_args!("{}: {fault}", directory.id));
+    });
+    Ok(())
 }

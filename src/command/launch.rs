@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, set_child_subreaper, umask};
 
 use super::delete;
+use super::descriptors;
 use super::output::write_all;
 use super::state::{Directory, FIFO, Record};
 use super::{Call, Tell, Told, systemd, terminal};
@@ -19,7 +20,8 @@ use crate::parse::arguments::{Opt, Options};
 use crate::parse::config::{Config, MAX_SIZE, RootSwitch};
 use crate::sys::buffer::Buffer;
 use crate::sys::path::{Path, path};
-use crate::sys::{fs, namespace, process, raw, socket};
+use crate::sys::{fs, namespace, process, socket};
+use crate::text::Text;
 
 pub(super) const BUNDLE: Opt = Opt {
     long: "bundle",
@@ -39,12 +41,6 @@ pub(super) const CONSOLE_SOCKET: Opt = Opt {
     value: Some("SOCKET"),
     about: "send the terminal's outer end to whoever listens there",
 };
-pub(super) const PRESERVE_FDS: Opt = Opt {
-    long: "preserve-fds",
-    short: None,
-    value: Some("N"),
-    about: "leave so many descriptors from 3 on open for the program",
-};
 pub(super) const NO_PIVOT: Opt = Opt {
     long: "no-pivot",
     short: None,
@@ -58,6 +54,13 @@ pub(super) const NO_NEW_KEYRING: Opt = Opt {
     about: "keep the caller's session keyring",
 };
 
+pub(super) const KEEP: Opt = Opt {
+    long: "keep",
+    short: None,
+    value: None,
+    about: "do not delete the container when its program has ended",
+};
+
 /// How long a process that has closed everything may take to end.
 const LAST_BREATH: Duration = Duration::from_secs(1);
 
@@ -66,7 +69,7 @@ pub(super) const OPTIONS: Options = &[
     &BUNDLE,
     &PID_FILE,
     &CONSOLE_SOCKET,
-    &PRESERVE_FDS,
+    &descriptors::PRESERVE_FDS,
     &NO_PIVOT,
     &NO_NEW_KEYRING,
 ];
@@ -115,7 +118,8 @@ impl ConfigText {
 pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
     let id = call.id()?;
     call.seal()?;
-    let more = preserved(call)?;
+    let listening = descriptors::listening(call)?;
+    let more = descriptors::preserved(call, listening)?;
     let bundle = bundle_of(call).tell(call, Code::BundleConfig)?;
     let mut text = ConfigText::default();
     let file_path = path(format_args!("{bundle}/config.json"));
@@ -147,7 +151,27 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
     let made = directory
         .keep_config(file)
         .tell(call, Code::State)
-        .and_then(|()| make(call, &directory, bundle, &config, more, then));
+        .and_then(|()| {
+            let count = Text::<24>::new(format_args!("LISTEN_FDS={listening}"));
+            // Copied: what sets the container up forgets the caller's variables.
+            let names = call.environment.variable("LISTEN_FDNAMES");
+            let names = names.map(heapless::String::<4096>::try_from).transpose();
+            let names = names.map_err(|_| call.usage("LISTEN_FDNAMES has more than 4096 bytes"))?;
+            let named = names.as_deref().unwrap_or_default();
+            let variables = [count.as_str(), "LISTEN_PID=1", named];
+            let variables = match (listening, &names) {
+                (0, _) => &[],
+                (_, None) => variables.get(..2).unwrap_or_default(),
+                (_, Some(_)) => variables.as_slice(),
+            };
+            let launch = Launch {
+                config: &config,
+                more,
+                variables,
+                then,
+            };
+            make(call, &directory, bundle, &launch)
+        });
     match made {
         Ok((record, terminal)) => Ok(Launched {
             directory,
@@ -161,15 +185,26 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
     }
 }
 
+/// What is to be made, and with what.
+struct Launch<'l> {
+    config: &'l Config<'l>,
+    /// Descriptors that are left open from 3 on.
+    more: u32,
+    /// Variables besides those of the bundle.
+    variables: &'l [&'l str],
+    then: Then,
+}
+
 #[inline(never)]
 fn make(
     call: &Call<'_>,
     directory: &Directory,
     bundle: Path,
-    config: &Config<'_>,
-    more: u32,
-    then: Then,
+    launch: &Launch<'_>,
 ) -> Result<(Record, Option<OwnedFd>), Told> {
+    let Launch {
+        config, more, then, ..
+    } = *launch;
     let id = call.id()?;
     let (streams, waiting) = streams(call, config, more, then)?;
     let scope = match systemd::is_asked(call)? {
@@ -198,13 +233,15 @@ fn make(
         group,
         streams,
         hold: Some(hold),
+        variables: launch.variables,
         keeps_keyring: call.given.has(&NO_NEW_KEYRING),
         environment: Some(call.environment),
     };
     let mut birth = start(request).tell(call, Code::ContainerSetup)?;
     let born = await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)));
     let pid = birth.pid().map_or(0, number_of);
-    let record = Record::new(pid, bundle.clone(), cgroup, unit, then == Then::Stay);
+    let is_transient = then == Then::Stay && !call.given.has(&KEEP);
+    let record = Record::new(pid, bundle.clone(), cgroup, unit, is_transient);
     let known = born.and_then(|()| {
         write_pid(call, pid)?;
         directory.write(&record).tell(call, Code::State)
@@ -322,24 +359,6 @@ pub(super) fn streams(
         (true, Some(_), Then::Stay) => Err(call.usage(
             "--console-socket is given, and the program stays in the foreground: add --detach",
         )),
-    }
-}
-
-/// How many descriptors are left open for the program. All of them must be open: berth's own would come in their place.
-pub(super) fn preserved(call: &Call<'_>) -> Result<u32, Told> {
-    let Some(text) = call.given.value(&PRESERVE_FDS) else {
-        return Ok(0);
-    };
-    match text.parse::<u32>() {
-        Ok(more) if more <= 1024 => {
-            match (3..3 + more).find(|number| !raw::is_inherited(*number)) {
-                None => Ok(more),
-                Some(number) => Err(call.usage(format_args!(
-                    "--preserve-fds is {more}, and descriptor {number} is not open"
-                ))),
-            }
-        }
-        _ => Err(call.usage("--preserve-fds is a number, 0 to 1024")),
     }
 }
 

@@ -177,13 +177,26 @@ impl fmt::Display for Wrong<'_> {
 /// A value, as JSON has it.
 enum Shown<'a> {
     Number(i64),
+    /// Of a period of [`PERIOD`]: of another it would be another share.
+    OfPeriod(i64),
     Text(&'a str),
+}
+
+/// The time that processors have in the period that is given, else in [`PERIOD`].
+fn in_period<'a>(time: i64, given: &Given<'a>) -> Shown<'a> {
+    let mut limits = LIMITS.iter().filter(|limit| limit.member == "period");
+    let period = limits.find_map(|limit| number(given.value(&limit.option)?));
+    match period {
+        Some(period) => Shown::Number(time.saturating_mul(period) / PERIOD.cast_signed()),
+        None => Shown::OfPeriod(time),
+    }
 }
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => write!(f, "{number}"),
+            Self::OfPeriod(number) => write!(f, "{number},\"period\":{PERIOD}"),
             Self::Text(text) => write!(f, "{}", Json(text)),
         }
     }
@@ -211,6 +224,7 @@ pub(super) fn section<'a>(given: &Given<'a>) -> Result<Option<Section>, Wrong<'a
         };
         let shown = match (limit.kind, as_number) {
             (Kind::Text, _) => Shown::Text(value),
+            (Kind::Processors, Some(number)) => in_period(number, given),
             (_, Some(number)) => Shown::Number(number),
             (_, None) => return Err(Wrong::Value(name, value)),
         };
@@ -290,10 +304,17 @@ mod tests {
         assert_eq!(read(&[]), Ok(None));
         let one = r#"{"pids":{"limit":-1}}"#;
         assert_eq!(read(&["--pids-limit=-1"]), Ok(Some(one.into())));
-        let many = r#"{"memory":{"limit":67108864,"swap":-1},"cpu":{"quota":150000,"shares":512,"cpus":"0-3\"","mems":"0"},"blockIO":{"weight":500}}"#;
+        let many = r#"{"memory":{"limit":67108864,"swap":-1},"cpu":{"quota":150000,"period":100000,"shares":512,"cpus":"0-3\"","mems":"0"},"blockIO":{"weight":500}}"#;
         let words = "--cpuset-mems 0 --blkio-weight 500 --cpus 1.5 --memory=64m --cpu-share 512 --memory-swap -1 --cpuset-cpus 0-3\"";
         let words: Vec<_> = words.split(' ').collect();
         assert_eq!(read(&words), Ok(Some(many.into())));
+    }
+
+    #[test]
+    fn processors_are_a_share_of_the_period() {
+        let both = r#"{"cpu":{"quota":25000,"period":50000}}"#;
+        let words = ["--cpus=0.5", "--cpu-period=50000"];
+        assert_eq!(read(&words), Ok(Some(both.into())));
     }
 
     #[test]

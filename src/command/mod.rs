@@ -35,7 +35,9 @@ mod attend;
 mod check;
 mod create;
 mod delete;
+mod descriptors;
 mod document;
+mod events;
 mod exec;
 mod features;
 mod group;
@@ -95,6 +97,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     pause::PAUSE,
     pause::RESUME,
     update::COMMAND,
+    events::COMMAND,
     features::COMMAND,
     spec::COMMAND,
     check::COMMAND,

@@ -2,6 +2,7 @@
 
 use super::attend::{attend, listen};
 use super::delete;
+use super::descriptors::PRESERVE_FDS;
 use super::launch::{self, Launched, Then, launch, undo};
 use super::relay::Relay;
 use super::start::go;
@@ -15,10 +16,11 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     raw_from: usize::MAX,
     options: &[
         &DETACH,
+        &launch::KEEP,
         &launch::BUNDLE,
         &launch::PID_FILE,
         &launch::CONSOLE_SOCKET,
-        &launch::PRESERVE_FDS,
+        &PRESERVE_FDS,
         &launch::NO_PIVOT,
         &launch::NO_NEW_KEYRING,
     ],
@@ -36,6 +38,9 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     let launched = launch(call, Then::Stay)?;
     let relay = begin(call, &launched)?;
     let status = attend(call, &signals, launched.record.pid, relay);
+    if call.given.has(&launch::KEEP) {
+        return status;
+    }
     delete::clear(call, &launched.directory, &launched.record).tell(call, Code::Control)?;
     launched.directory.remove();
     status

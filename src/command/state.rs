@@ -27,11 +27,12 @@ use super::time::Time;
 use super::{Call, Tell, Told, delete};
 use crate::container::Status;
 use crate::error::{Code, During, Fault, Op};
+use crate::parse::config::id::MAX_ID;
 use crate::parse::config::{MAX_SIZE, container_id};
 use crate::parse::json::{self, Node, Value};
 use crate::sys::buffer::Buffer;
 use crate::sys::fs;
-use crate::sys::path::{Path, path};
+use crate::sys::path::{PATH_MAX, Path, path};
 use crate::sys::pidfd::{self, Process};
 use crate::text::{Json, Text};
 
@@ -44,7 +45,7 @@ const CONFIG: &str = "config.json";
 /// What the program waits for.
 pub(super) const FIFO: &str = "exec.fifo";
 /// Bytes that a record may have: its paths with every byte escaped, and the rest.
-const RECORD_MAX: usize = 4096;
+const RECORD_MAX: usize = 2 * 6 * PATH_MAX + 2 * 6 * MAX_ID + 512;
 
 /// What is written down of a container.
 #[derive(Clone, Debug)]
@@ -143,7 +144,7 @@ pub(super) struct Directory {
     descriptor: OwnedFd,
     root: OwnedFd,
     /// The container's name.
-    pub(super) id: heapless::String<{ crate::parse::config::id::MAX_ID }>,
+    pub(super) id: heapless::String<MAX_ID>,
 }
 
 impl Directory {
@@ -155,9 +156,9 @@ impl Directory {
         let root = make_root(&call.root).tell(call, Code::State)?;
         loop {
             match Self::claim(call, &root, id).tell(call, Code::State)? {
-                Claim::Ours(directory) => return Ok(directory),
-                Claim::Again => {}
-                Claim::Taken(status) => {
+                Some(Ok(directory)) => return Ok(directory),
+                None => {}
+                Some(Err(status)) => {
                     let detail = format_args!("container with given ID already exists: {status}");
                     return Err(call.found(Code::InUse, Op::Create, &id, &detail));
                 }
@@ -172,27 +173,27 @@ impl Directory {
             Err(errno) => return Err(errno).during(Op::Create, id),
         }
         let Some(directory) = Self::at(root, id)? else {
-            return Ok(Claim::Again);
+            return Ok(None);
         };
         let lock = FlockOperation::NonBlockingLockExclusive;
         match flock(&directory.descriptor, lock) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(Claim::Taken("somebody works on it")),
+            Err(Errno::WOULDBLOCK) => return Ok(Some(Err("somebody works on it"))),
             Err(errno) => return Err(errno).during(Op::Open, id),
         }
         // Between the two calls another may have cleared it away.
         if fstat(&directory.descriptor).is_ok_and(|stat| stat.st_nlink == 0) {
-            return Ok(Claim::Again);
+            return Ok(None);
         }
         if let Some(record) = directory.read()? {
             let status = directory.status(&record)?;
             if !record.is_transient || status != Status::Stopped {
-                return Ok(Claim::Taken(status.name()));
+                return Ok(Some(Err(status.name())));
             }
             delete::clear(call, &directory, &record)?;
         }
         directory.remove_files();
-        Ok(Claim::Ours(directory))
+        Ok(Some(Ok(directory)))
     }
 
     /// The directory of a container, if there is one.
@@ -358,14 +359,8 @@ impl AsFd for Directory {
     }
 }
 
-/// What became of the wish to have a name.
-enum Claim {
-    Ours(Directory),
-    /// The directory was removed meanwhile.
-    Again,
-    /// By whom.
-    Taken(&'static str),
-}
+/// What became of the wish to have a name: the directory, or whose it is; `None` if it was removed meanwhile.
+type Claim = Option<Result<Directory, &'static str>>;
 
 /// Makes the directory of all containers, and those that it is in.
 fn make_root(root: &str) -> Result<OwnedFd, Fault> {

@@ -32,12 +32,26 @@ use crate::sys::strings::Strings;
 use crate::sys::{fs, kmsg, signal};
 use crate::text::Text;
 
+/// Runs the hooks of `moment`, each to its end, and tells `warn` of each that fails: nothing can be taken back by then.
+pub fn run_all(
+    config: &Config<'_>,
+    moment: HookKind,
+    state: &State<'_>,
+    warn: &mut dyn FnMut(&Fault),
+) {
+    for hook in config.hooks.of(moment) {
+        if let Err(fault) = run_one(&hook, moment, state) {
+            warn(&fault);
+        }
+    }
+}
+
 /// Runs the hooks of `moment`, each to its end; the first that fails is the last.
 ///
 /// # Errors
 /// `ECANCELED` for a hook that ended badly, `ETIMEDOUT` for one that was too slow, those of execve(2) and of the rest.
 #[inline(never)]
-pub fn run(config: &Config<'_>, moment: HookKind, state: &State<'_>) -> Result<(), Fault> {
+pub(super) fn run(config: &Config<'_>, moment: HookKind, state: &State<'_>) -> Result<(), Fault> {
     config
         .hooks
         .of(moment)
@@ -65,12 +79,10 @@ pub(super) fn run_beside(text: &[u8], moment: HookKind, state: &State<'_>) -> Re
                 ..*state
             };
             let mut status = 0;
-            for hook in config.hooks.of(moment) {
-                if let Err(fault) = run_one(&hook, moment, &state) {
-                    kmsg::warning(Stage::Containers, format_args!("{fault} for {}", state.id));
-                    status = 1;
-                }
-            }
+            run_all(&config, moment, &state, &mut |fault| {
+                kmsg::warning(Stage::Containers, format_args!("{fault} for {}", state.id));
+                status = 1;
+            });
             raw::exit(status)
         }
     }
@@ -131,12 +143,16 @@ fn execute(
     for argument in hook.args() {
         arguments.push(format_args!("{}", Unescaped(argument)))?;
     }
-    for variable in hook.env() {
+    let path = path(format_args!("{}", Unescaped(hook.path)))?;
+    let become_it = |environment: Environment<'_>| {
+        arguments.with_list(|arguments| process::execute(&path, arguments, environment))
+    };
+    // The specification has the semantics of environ(7) for it; without one, runc and crun have the hook inherit theirs.
+    let Some(env) = hook.env() else {
+        return Err(become_it(Environment::inherited()));
+    };
+    for variable in env {
         variables.push(format_args!("{}", Unescaped(variable)))?;
     }
-    let path = path(format_args!("{}", Unescaped(hook.path)))?;
-    Err(variables.with_list(|variables| {
-        let environment = Environment::from_list(variables);
-        arguments.with_list(|arguments| process::execute(&path, arguments, environment))
-    }))
+    Err(variables.with_list(|variables| become_it(Environment::from_list(variables))))
 }

@@ -70,7 +70,7 @@ mod terminal;
 pub use bundle::{BUNDLES_MAX, ID_MAX, Id, each_bundle};
 pub use cgroup::{Group, Groups};
 pub use control::{Birth, News, released};
-pub use hooks::run as run_hooks;
+pub use hooks::run_all as run_hooks;
 pub use spawn::{Child, PRIVILEGED, Why, refusal, setup_error, spawn};
 pub use start::{Place, Request, Streams, start};
 pub use state::{State, Status};

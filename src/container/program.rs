@@ -32,7 +32,7 @@ pub(super) struct Program {
 
 impl Program {
     #[inline(never)]
-    pub(super) fn new(process: &Process<'_>) -> Result<Self, Fault> {
+    pub(super) fn new(process: &Process<'_>, more: &[&str]) -> Result<Self, Fault> {
         let mut program = Self {
             arguments: List::new(),
             variables: List::new(),
@@ -46,6 +46,10 @@ impl Program {
                 list.push(format_args!("{}", Unescaped(text)))
                     .during(Op::Exec, text)?;
             }
+        }
+        for variable in more {
+            let pushed = program.variables.push(format_args!("{variable}"));
+            pushed.during(Op::Exec, variable)?;
         }
         Ok(program)
     }

@@ -134,7 +134,7 @@ fn prepare_and_execute(
     let entered = enter_working_directory(process.cwd);
     umask(Mode::from_raw_mode(process.user.umask));
     // What is executed and what it is called with takes memory, before there may be a limit.
-    let program = ManuallyDrop::new(Program::new(process)?);
+    let program = ManuallyDrop::new(Program::new(process, request.variables)?);
     if let Some(fifo) = fifo {
         // Who makes a container is told that it has no program, not only who starts it.
         program.look()?;

@@ -232,6 +232,7 @@ fn begin(
         group,
         streams,
         hold: None,
+        variables: &[],
         keeps_keyring: false,
         environment: None,
     })?;

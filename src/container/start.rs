@@ -34,6 +34,8 @@ pub struct Request<'r> {
     /// waits until somebody opens it for reading (fifo(7)). Who does reads the end of the file when the program runs, else what
     /// [`super::released`] understands.
     pub hold: Option<OwnedFd>,
+    /// Variables that the program has besides those of `process.env`, each `NAME=value`.
+    pub variables: &'r [&'r str],
     /// Whether it has the caller's session keyring, and not one of its own.
     pub keeps_keyring: bool,
     /// The caller's variables: what sets the container up forgets them before others see it.

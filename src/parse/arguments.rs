@@ -13,9 +13,9 @@ use super::nearest::nearest;
 use crate::text::Quoted;
 
 /// Options that may be given.
-pub const MAX_OPTIONS: usize = 64;
+pub const MAX_OPTIONS: usize = 256;
 /// Operands that may be given.
-pub const MAX_OPERANDS: usize = 96;
+pub const MAX_OPERANDS: usize = 1024;
 
 /// One option.
 #[derive(Debug, PartialEq, Eq)]

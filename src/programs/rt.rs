@@ -9,6 +9,7 @@ use core::slice;
 
 use berth::sys::process::{Arguments, Environment};
 use berth::sys::raw::StringList;
+use berth::sys::strings::keep_inherited;
 
 /// Where the kernel starts the program: the stack pointer points at argc, argv, a null pointer, envp, a null pointer, the
 /// auxiliary vector (System V ABI, "Process Initialization").
@@ -57,6 +58,7 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
             StringList::new(slice::from_raw_parts(envp, len + 1)),
         )
     };
+    keep_inherited(environment);
     crate::main(
         Arguments::from_list(arguments),
         // SAFETY: the kernel has put them there, into memory that is this process's.

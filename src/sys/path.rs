@@ -5,8 +5,8 @@ use core::fmt;
 
 use rustix::io::Errno;
 
-/// The longest path that is put together here, in bytes: what rustix copies to the stack to end it with a NUL.
-pub const PATH_MAX: usize = 255;
+/// The longest path that is put together here, in bytes: engines have some of 300, with two ids of 64 in them.
+pub const PATH_MAX: usize = 511;
 
 /// A path of bounded length.
 pub type Path = heapless::String<PATH_MAX>;

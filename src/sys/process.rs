@@ -14,6 +14,7 @@ use rustix::system::RebootCommand;
 
 use super::clock::{self, Moment};
 use super::raw::{self, Forked, StringList};
+use super::strings;
 use crate::error::{During, Fault, Op};
 
 /// The variables that a program is started with.
@@ -41,6 +42,24 @@ impl<'a> Environment<'a> {
         Self { list, is_own: true }
     }
 
+    /// Those that this program was started with.
+    pub fn inherited() -> Environment<'static> {
+        Environment::from_list(strings::inherited())
+    }
+
+    /// The whole variable `name`, with its value, if it is UTF-8.
+    pub fn variable(self, name: &str) -> Option<&'a str> {
+        let mut variables = self
+            .list
+            .iter()
+            .filter_map(|variable| variable.to_str().ok());
+        variables.find(|variable| {
+            variable
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('='))
+        })
+    }
+
     pub(super) const fn list(self) -> StringList<'a> {
         self.list
     }
@@ -51,16 +70,13 @@ impl<'a> Environment<'a> {
         if self.is_own {
             // SAFETY: that is what `own` was promised, and no variable is held on to: `value` is for words that are copied.
             unsafe { self.list.wipe() }
+            strings::forget_inherited();
         }
     }
 
     /// The value of the variable `name`, if it is UTF-8.
     pub fn value(self, name: &str) -> Option<&'a str> {
-        let mut variables = self
-            .list
-            .iter()
-            .filter_map(|variable| variable.to_str().ok());
-        variables.find_map(|variable| variable.strip_prefix(name)?.strip_prefix('='))
+        self.variable(name)?.get(name.len() + 1..)
     }
 }
 

@@ -126,7 +126,6 @@ impl<'a> StringList<'a> {
     }
 
     /// The pointers, with the null that ends them and what is behind it.
-    #[cfg(test)]
     pub(super) const fn pointers(self) -> &'a [*const c_char] {
         self.0
     }

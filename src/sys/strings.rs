@@ -4,14 +4,45 @@ use core::ffi::{CStr, c_char};
 use core::fmt;
 use core::mem::size_of;
 use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use rustix::io::Errno;
 
 use super::buffer::Buffer;
 use super::raw::StringList;
 
+/// The variables that this program was started with.
+static INHERITED: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
+
+/// Keeps the variables that this program was started with, for programs that inherit them.
+pub fn keep_inherited(variables: StringList<'static>) {
+    INHERITED.store(variables.pointers().as_ptr().cast_mut(), Ordering::Relaxed);
+}
+
+/// Hands on none from now on.
+pub(super) fn forget_inherited() {
+    INHERITED.store(ptr::null_mut(), Ordering::Relaxed);
+}
+
+/// What was [kept](keep_inherited); none before.
+pub fn inherited() -> StringList<'static> {
+    const NONE: &[*const c_char] = &[ptr::null()];
+    let start = INHERITED.load(Ordering::Relaxed).cast_const();
+    if start.is_null() {
+        // SAFETY: it is null alone.
+        return unsafe { StringList::new(NONE) };
+    }
+    let mut len = 0;
+    // SAFETY: it is the start of a list for ever, which ends in null; so nothing behind that is read.
+    while !unsafe { *start.add(len) }.is_null() {
+        len += 1;
+    }
+    // SAFETY: as many pointers were just read, and the null behind them; all is as in the list that was kept.
+    unsafe { StringList::new(core::slice::from_raw_parts(start, len + 1)) }
+}
+
 /// The most strings in any list.
-const STRINGS_MAX: usize = 1024;
+const STRINGS_MAX: usize = 4096;
 
 /// A pointer for each, and null.
 const POINTERS_SIZE: usize = (STRINGS_MAX + 1) * size_of::<*const c_char>();
@@ -143,7 +174,7 @@ mod tests {
         }
         assert_eq!(pointers(&strings), STRINGS_MAX);
         assert_eq!(strings.push(format_args!("")), Err(Errno::TOOBIG));
-        assert_eq!(strings.iter().last(), Some(c"3"));
+        assert_eq!(strings.iter().last(), Some(c"5"));
     }
 
     #[test]
@@ -157,5 +188,17 @@ mod tests {
             Strings::<8, 1>::new().push(format_args!("a\0b")),
             Err(Errno::INVAL)
         );
+    }
+
+    #[test]
+    fn inherited_strings_are_those_that_were_kept() {
+        assert_eq!(inherited().iter().count(), 0);
+        static WORDS: Words = Words([c"A=1".as_ptr(), c"B=2".as_ptr(), ptr::null()]);
+        struct Words([*const c_char; 3]);
+        // SAFETY: nothing of it is ever written.
+        unsafe impl Sync for Words {}
+        // SAFETY: two C strings that live for ever, and null.
+        keep_inherited(unsafe { StringList::new(&WORDS.0) });
+        assert_eq!(inherited().iter().collect::<Vec<_>>(), [c"A=1", c"B=2"]);
     }
 }

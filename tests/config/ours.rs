@@ -123,7 +123,7 @@ fn hook(hook: &Hook<'_>) -> Value {
     json!({
         "path": hook.path.chars().collect::<String>(),
         "args": texts(hook.args()),
-        "env": texts(hook.env()),
+        "env": texts(hook.env().into_iter().flatten()),
         "timeout": hook.timeout.map(|time| time.as_secs()),
     })
 }

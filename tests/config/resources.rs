@@ -100,10 +100,11 @@ fn cpu(put: Put<'_>, it: &LinuxCpu) {
         if it.burst().is_some() {
             put("cpu.max.burst", "0".to_owned());
         }
-        let quota = if quota == "0" || quota.starts_with('-') {
-            "max"
-        } else {
-            &quota
+        let quota = match quota.as_str() {
+            // It stays as it is.
+            "0" => "",
+            quota if quota.starts_with('-') => "max",
+            quota => quota,
         };
         let period = if period == "0" {
             String::new()

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use super::{Group, SUBTREE};
 use crate::error::{During, Fault, Op};
-use crate::parse::config::resources::{Missing, Resources, Setting};
+use crate::parse::config::resources::{LINE_MAX, Missing, Resources, Setting};
 use crate::sys::fs;
 
 /// Names of controllers as `cgroup.subtree_control` takes them: `+cpu +io`.
@@ -145,6 +145,18 @@ impl Group {
     }
 
     fn write(&self, file: &str, line: &str) -> Result<(), Errno> {
+        let mut whole = heapless::String::<LINE_MAX>::new();
+        if line.starts_with(' ') {
+            let mut buffer = [0; 64];
+            let found = fs::read_file(self, file, &mut buffer).map_err(|fault| fault.errno)?;
+            let first = found.split(|byte| *byte == b' ').next().unwrap_or_default();
+            let first = core::str::from_utf8(first).unwrap_or_default();
+            let pushed = [first, line]
+                .iter()
+                .try_for_each(|part| whole.push_str(part));
+            pushed.map_err(|_| Errno::NAMETOOLONG)?;
+        }
+        let line = if whole.is_empty() { line } else { &whole };
         fs::write_file(self, file, line.as_bytes()).map_err(|fault| fault.errno)
     }
 

@@ -4,7 +4,7 @@ use super::reader::{Reader, Refused, Use};
 use crate::parse::json::Value;
 
 /// The longest path, in bytes: below the directory of all groups it is still one that can be put together.
-const LENGTH_MAX: usize = 192;
+const LENGTH_MAX: usize = 448;
 
 const FIELD: &str = "linux.cgroupsPath";
 
@@ -50,7 +50,7 @@ impl<'a> CgroupsPath<'a> {
             return Err(reader.bad(FIELD, path, accepts));
         }
         if names.len() > LENGTH_MAX {
-            return Err(reader.wrong(FIELD, "it takes at most 192 bytes"));
+            return Err(reader.wrong(FIELD, "it takes at most 448 bytes"));
         }
         Ok(Some(Self::Path { names, is_absolute }))
     }

@@ -120,9 +120,10 @@ impl<'a> Hook<'a> {
         texts(self.value, "args").chain(own_name.then_some(self.path))
     }
 
-    /// `env`: each `NAME=value`.
-    pub fn env(&self) -> impl Iterator<Item = Text<'a>> + use<'a> {
-        texts(self.value, "env")
+    /// `env`: each `NAME=value`. `None`: it inherits the variables of who runs it.
+    #[must_use]
+    pub fn env(&self) -> Option<impl Iterator<Item = Text<'a>> + use<'a>> {
+        self.value.member("env").map(|_| texts(self.value, "env"))
     }
 
     fn read(

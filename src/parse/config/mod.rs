@@ -62,10 +62,11 @@ use reader::{Reader, Refused, Use};
 
 /// The version of the specification that this follows.
 pub const SPECIFICATION: &str = "1.2.1";
-/// Bytes that a `config.json` may have. Those of engines have some 10 KiB, and up to 100 with a system call filter.
-pub const MAX_SIZE: usize = 256 * 1024;
+/// Bytes that a `config.json` may have. Those of engines have some 10 KiB, up to 100 with a system call filter, and
+/// those with thousands of variables or annotations a MiB.
+pub const MAX_SIZE: usize = 2 * 1024 * 1024;
 /// Items that `process.args` may have, and `process.env`.
-pub const MAX_STRINGS: usize = 1024;
+pub const MAX_STRINGS: usize = 4096;
 /// Items that `mounts` may have.
 pub const MAX_MOUNTS: usize = 64;
 

@@ -35,7 +35,7 @@ const IO_PRIORITY: [Member; 2] = [
             "IOPRIO_CLASS_RT, IOPRIO_CLASS_BE or IOPRIO_CLASS_IDLE",
         ),
     ),
-    Member::required("process.ioPriority.priority", Takes::Number(7, "0 to 7")),
+    Member::optional("process.ioPriority.priority", Takes::Number(7, "0 to 7")),
 ];
 
 const PERSONALITY: [Member; 1] = [Member::required(

@@ -108,6 +108,7 @@ fn make(id: &str, place: Place<'_>, streams: Streams, hold: Option<OwnedFd>) -> 
             group: None,
             streams,
             hold,
+            variables: &[],
             keeps_keyring: false,
             environment: None,
         };

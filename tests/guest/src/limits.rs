@@ -26,6 +26,14 @@ pub(crate) fn show(files: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Takes memory until the kernel ends it for that.
+pub(crate) fn use_memory() -> ! {
+    let mut taken = Vec::new();
+    loop {
+        taken.push(vec![1u8; 1 << 20]);
+    }
+}
+
 /// Makes processes until the kernel makes no more; at most `most`.
 pub(crate) fn fill(most: usize) -> Result<()> {
     let mut children = Vec::new();

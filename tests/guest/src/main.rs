@@ -120,6 +120,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["print", bytes, "lines"] => hostile::flood(Some(bytes.parse()?), true)?,
         ["print", bytes] => hostile::flood(Some(bytes.parse()?), false)?,
         ["until-asked"] => hostile::until_asked(),
+        ["use-memory"] => limits::use_memory(),
         ["stay"] => hostile::stay()?,
         ["kill-all"] => hostile::kill_all()?,
         ["signal-first", signal] => hostile::signal_first(signal.parse()?),

@@ -101,8 +101,10 @@ impl<'a> Pass<'a, '_> {
                 self.put(BURST, "cpu.max.burst", Missing::Fine, format_args!("0"))?;
             }
             let mut line = Line::new();
-            // Two numbers.
-            let _ = write!(line, "{}", Limit(if quota == 0 { -1 } else { quota }));
+            // Two numbers. A period alone leaves the quota as it is: see `Setting::line`.
+            if quota != 0 {
+                let _ = write!(line, "{}", Limit(quota));
+            }
             if period != 0 {
                 let _ = write!(line, " {period}");
             }

@@ -29,7 +29,8 @@ pub struct Setting<'s> {
     pub field: Field,
     /// The file's name, which begins with that of its controller: `memory.max`.
     pub file: &'s str,
-    /// The line, without its end.
+    /// The line, without its end. Where it begins with a space, what stands in the file before the first space belongs before it: the
+    /// kernel takes a quota without a period, and not the other way round.
     pub line: &'s str,
     /// What it means when there is no such file.
     pub missing: Missing<'s>,

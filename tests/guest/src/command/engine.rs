@@ -15,9 +15,13 @@ use super::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     Nothing pid_file_has_the_number_of_the_first_process,
     Nothing descriptors_are_preserved_as_asked_for,
+    Nothing sockets_of_systemd_are_handed_on,
     Nothing log_has_records_of_json,
     Nothing log_has_records_of_text,
     Nothing hooks_are_run_in_their_order,
+    Nothing hooks_without_variables_inherit_those_of_berth,
+    Nothing last_hooks_are_run_though_one_before_them_fails,
+    Nothing large_configurations_are_read,
     Nothing options_of_other_runtimes_are_accepted,
     Nothing annotations_for_pid_1_keep_no_container_from_running,
     Overlay changes_go_to_the_layer_of_the_bundle,
@@ -78,6 +82,45 @@ fn descriptors_are_preserved_as_asked_for(lab: &Lab) -> Result<()> {
         &[" is not open", "[B070]"],
     )
     .map(drop)
+}
+
+/// sd_listen_fds(3): the descriptors come first, then those of `--preserve-fds`.
+fn sockets_of_systemd_are_handed_on(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["facts"])?;
+    let file = File::open("/dev/null")?;
+    let high = rustix::io::fcntl_dupfd_cloexec(&file, 20).map(File::from)?;
+    let run = |variables: &[(&str, &str)]| -> Result<_> {
+        let mut command = lab.command(["run", "--bundle", "b", "one"]);
+        with_descriptor_3(&mut command, &high);
+        command.envs(variables.iter().copied());
+        Ok(String::from_utf8(command.output()?.stdout)?)
+    };
+    let (one, names) = (("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "web"));
+    let facts = run(&[one, names])?;
+    let variables: Vec<_> = facts
+        .lines()
+        .filter(|line| line.starts_with("variable LISTEN"))
+        .collect();
+    let expected = [
+        "variable LISTEN_FDS=1",
+        "variable LISTEN_PID=1",
+        "variable LISTEN_FDNAMES=web",
+    ];
+    ensure!(variables == expected, "{facts}");
+    // The three standard ones, the socket, and the one that lists them.
+    let count = |facts: &str| facts.matches("\ndescriptor ").count();
+    ensure!(count(&facts) == 5, "{facts}");
+    // They are another's.
+    let facts = run(&[one, ("LISTEN_PID", "999999")])?;
+    ensure!(count(&facts) == 4 && !facts.contains("LISTEN"), "{facts}");
+    let mut command = lab.command(["run", "--bundle", "b", "one"]);
+    let output = command.env("LISTEN_FDS", "1000").output()?;
+    let errors = String::from_utf8(output.stderr)?;
+    ensure!(
+        errors.contains("LISTEN_FDS is 1000, and descriptor"),
+        "{errors}"
+    );
+    Ok(())
 }
 
 fn log_has_records_of_json(lab: &Lab) -> Result<()> {
@@ -216,6 +259,81 @@ fn hooks_are_run_in_their_order(lab: &Lab) -> Result<()> {
         ensure!(lab.ok(&["list", "-q"])?.is_empty(), "something is left");
     }
     Ok(())
+}
+
+fn hooks_without_variables_inherit_those_of_berth(lab: &Lab) -> Result<()> {
+    let guest = std::env::current_exe()?;
+    for (env, expected) in [
+        (json!(null), "OF_BERTH=1"),
+        (json!(["OWN=1"]), "OWN=1"),
+        (json!([]), ""),
+    ] {
+        let mut said = Vec::new();
+        for kind in ["createRuntime", "createContainer", "poststart", "poststop"] {
+            lab.bundle_with("b", &["exit", "0"], |config| {
+                let args = json!(["guest", "show", "/proc/self/environ"]);
+                config["hooks"][kind] = json!([{ "path": guest, "args": args, "env": env }]);
+            })?;
+            let mut command = lab.command(["run", "--bundle", "b", "one"]);
+            let output = command.env_clear().env("OF_BERTH", "1").output()?;
+            ensure!(output.status.success(), "{kind}: {output:?}");
+            said.push(String::from_utf8(output.stdout)?.replace('\0', ""));
+        }
+        ensure!(said == [expected; 4], "{said:?}, not {expected}");
+    }
+    Ok(())
+}
+
+fn last_hooks_are_run_though_one_before_them_fails(lab: &Lab) -> Result<()> {
+    let guest = std::env::current_exe()?;
+    let order = lab.directory.join("order");
+    lab.bundle_with("b", &["exit", "0"], |config| {
+        for kind in ["poststart", "poststop"] {
+            let append = json!({ "path": guest, "args": ["guest", "append", order, kind] });
+            config["hooks"][kind] = json!([
+                { "path": guest, "args": ["guest", "exit", "3"] }, { "path": "/nowhere" }, append,
+            ]);
+        }
+    })?;
+    lab.ok(&["--log", "log", "run", "--bundle", "b", "one"])?;
+    let text = fs::read_to_string(&order)?;
+    let kinds: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    ensure!(kinds == ["poststart", "poststop"], "{text}");
+    let log = fs::read_to_string(lab.directory.join("log"))?;
+    ensure!(log.matches("level=warning").count() == 4, "{log}");
+    Ok(())
+}
+
+fn large_configurations_are_read(lab: &Lab) -> Result<()> {
+    // As deep as engines have them.
+    let long = format!("rootfs/{}", ["directory-of-some-length"; 12].join("/"));
+    let source = lab.directory.join("b").join(&long);
+    fs::create_dir_all(&source)?;
+    fs::write(source.join("file"), "at the end of a long path\n")?;
+    let id = format!("a+b-{}", "x".repeat(251));
+    lab.bundle_with("b", &["show", "/mnt/file"], |config| {
+        let variables = (0..2000).map(|number| json!(format!("VARIABLE_{number}=x")));
+        config["process"]["env"] = variables.collect();
+        config["annotations"]["org.example.large"] = json!("x".repeat(1 << 20));
+        if let Some(mounts) = config["mounts"].as_array_mut() {
+            mounts.push(json!({ "destination": "/mnt", "source": source, "options": ["bind"] }));
+        }
+    })?;
+    ensure!(lab.ok(&["run", "--bundle", "b", &id])? == "at the end of a long path\n");
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["run", "-d", "--bundle", "b", &id])?;
+    ensure!(lab.status(&id)? == "running");
+    ensure!(lab.ok(&["list", "-q"])?.trim() == id);
+    let many = ["x"; 900];
+    let words = [&["exec", &id, "/bin/guest", "say"][..], &many].concat();
+    ensure!(lab.ok(&words)?.matches('x').count() == many.len());
+    lab.ok(&["delete", "--force", &id])?;
+    let long = format!("{id}x");
+    lab.fails(&["state", &long], 125, &["1 to 255 letters", "[B070]"])
+        .map(drop)
 }
 
 fn options_of_other_runtimes_are_accepted(lab: &Lab) -> Result<()> {

@@ -1,8 +1,9 @@
 //! `exec`: one more process.
 
 use std::fs;
+use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::lab::{self, Lab, Process, Running};
@@ -19,6 +20,9 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing exec_goes_its_own_way_when_detached,
     Nothing exec_hands_signals_on,
     Nothing exec_is_whom_it_is_told_to_be,
+    Nothing exec_adds_groups_and_capabilities,
+    Group exec_begins_in_a_group_below,
+    Group exec_of_a_paused_container_waits_if_it_is_told_to,
     Processors exec_runs_on_the_processors_that_it_is_given,
     Nothing exec_on_processors_that_there_are_not_is_refused,
 ];
@@ -256,6 +260,114 @@ fn exec_is_whom_it_is_told_to_be(lab: &Lab) -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+fn exec_adds_groups_and_capabilities(lab: &Lab) -> Result<()> {
+    lab.bundle_with("b", &["stay"], |config| {
+        config["process"]["user"] = json!({ "uid": 0, "gid": 0, "additionalGids": [8] });
+        let kill = json!(["CAP_KILL"]);
+        config["process"]["capabilities"] =
+            json!({ "bounding": kill, "effective": kill, "permitted": kill });
+    })?;
+    lab.leaves(&["run", "--detach", "--bundle", "b", "one"])?;
+    let options = [
+        "exec",
+        "--cap",
+        "CAP_SYSLOG",
+        "-c=net_raw",
+        "-g",
+        "9",
+        "--additional-gids=10",
+    ];
+    let words = [
+        &options[..],
+        &["one", "/bin/guest", "show", "/proc/self/status"],
+    ]
+    .concat();
+    let status = lab.ok(&words)?;
+    // CAP_KILL is 5, CAP_NET_RAW 13, CAP_SYSLOG 34.
+    for line in [
+        "Groups:\t8 9 10 ",
+        "CapInh:\t0000000000000000",
+        "CapPrm:\t0000000400002020",
+        "CapEff:\t0000000400002020",
+        "CapBnd:\t0000000400002020",
+    ] {
+        ensure!(
+            status.lines().any(|one| one == line),
+            "{line:?} is not in {status}"
+        );
+    }
+    lab.fails(
+        &["exec", "-g", "users", "one", "x"],
+        125,
+        &["--additional-gids is GID, not \"users\"", "[B070]"],
+    )
+    .map(drop)
+}
+
+/// Where the container's own group cannot hold processes, the process joins the first one's group, as other runtimes have it.
+fn exec_begins_in_a_group_below(lab: &Lab) -> Result<()> {
+    with_container(lab)?;
+    let group = Path::new(lab::GROUPS).join("berth/one");
+    fs::create_dir(group.join("below"))?;
+    let of = |options: &[&str]| -> Result<String> {
+        let words = [&["exec"], options, &["one", "/bin/guest", "facts"]].concat();
+        let facts = lab.ok(&words)?;
+        let cgroup = facts
+            .lines()
+            .find_map(|line| line.strip_prefix("cgroup 0::"));
+        Ok(cgroup.context("no group")?.to_owned())
+    };
+    for (options, end) in [
+        (&[][..], "/berth/one"),
+        (&["--cgroup", "/"], "/berth/one"),
+        (&["--cgroup", "below"], "/berth/one/below"),
+        (&["--cgroup=/below/"], "/berth/one/below"),
+    ] {
+        let found = of(options)?;
+        ensure!(found.ends_with(end), "{options:?}: {found}");
+    }
+    for (path, says) in [
+        ("nowhere", "nowhere: ENOENT"),
+        ("../two", "a path of names below"),
+        ("below/..", "a path of names below"),
+    ] {
+        let words = ["exec", "--cgroup", path, "one", "/bin/guest"];
+        lab.fails(&words, 125, &[says])?;
+    }
+    let pid = lab.state("one")?["pid"].to_string();
+    fs::write(group.join("below/cgroup.procs"), pid)?;
+    let controllers = fs::read_to_string(group.join("cgroup.controllers"))?;
+    if controllers.split_whitespace().any(|name| name == "pids") {
+        fs::write(group.join("cgroup.subtree_control"), "+pids")?;
+        ensure!(of(&[])?.ends_with("/berth/one/below"));
+    }
+    Ok(())
+}
+
+fn exec_of_a_paused_container_waits_if_it_is_told_to(lab: &Lab) -> Result<()> {
+    with_container(lab)?;
+    lab.ok(&["pause", "one"])?;
+    let says = [
+        "cannot exec in a paused container",
+        "--ignore-paused",
+        "[B073]",
+    ];
+    lab.fails(&["exec", "one", "/bin/guest"], 125, &says)?;
+    let words = [
+        "exec",
+        "--ignore-paused",
+        "one",
+        "/bin/guest",
+        "say",
+        "hello",
+    ];
+    let mut running = Running::start(&mut lab.command(words))?;
+    lab.ok(&["resume", "one"])?;
+    ensure!(running.line()? == "hello");
+    ensure!(running.status()? == Some(0));
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::lab::{GROUPS, Lab, Process, Running};
 use super::{Case, cases};
@@ -16,6 +16,9 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing container_goes_from_created_to_stopped,
     Nothing state_is_that_of_the_specification,
     Nothing run_ends_as_its_program_ends,
+    Nothing kept_container_stays_until_it_is_deleted,
+    Group events_tell_what_a_container_uses,
+    Controllers events_tell_that_memory_ran_out,
     Nothing run_ends_with_the_signal_of_its_program,
     Nothing run_hands_signals_on,
     Nothing standard_streams_pass_through_untouched,
@@ -103,6 +106,102 @@ fn run_ends_as_its_program_ends(lab: &Lab) -> Result<()> {
         );
     }
     ensure!(lab.ok(&["list", "-q"])?.is_empty(), "something is left");
+    Ok(())
+}
+
+fn kept_container_stays_until_it_is_deleted(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["exit", "4"])?;
+    let output = lab.call(&["run", "--keep", "--bundle", "b", "one"])?;
+    ensure!(output.status.code() == Some(4), "{output:?}");
+    ensure!(lab.status("one")? == "stopped");
+    lab.fails(&["run", "--bundle", "b", "one"], 125, &["[B071]"])?;
+    lab.ok(&["delete", "one"])?;
+    ensure!(lab.ok(&["list", "-q"])?.is_empty(), "something is left");
+    Ok(())
+}
+
+/// An event, by the names that runc has.
+fn event(line: &str, kind: &str) -> Result<Value> {
+    let event: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+    ensure!(event["type"] == kind && event["id"] == "one", "{line}");
+    Ok(event["data"].clone())
+}
+
+fn events_tell_what_a_container_uses(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["run", "-d", "--bundle", "b", "one"])?;
+    let once = lab.ok(&["events", "--stats", "one"])?;
+    ensure!(once.lines().count() == 1, "{once}");
+    let data = event(&once, "stats")?;
+    for path in [
+        "/cpu/usage/total",
+        "/cpu/usage/kernel",
+        "/cpu/usage/user",
+        "/cpu/throttling/throttledTime",
+        "/cpuset/cpu_exclusive",
+        "/memory/usage/usage",
+        "/memory/usage/limit",
+        "/memory/swap/limit",
+        "/pids/current",
+    ] {
+        let number = data.pointer(path);
+        ensure!(number.is_some_and(Value::is_u64), "{path}: {once}");
+    }
+    for path in [
+        "/memory/raw",
+        "/memory/event_count",
+        "/hugetlb",
+        "/intel_rdt",
+    ] {
+        ensure!(
+            data.pointer(path).is_some_and(Value::is_object),
+            "{path}: {once}"
+        );
+    }
+    ensure!(
+        data["blkio"]["ioServiceBytesRecursive"].is_array(),
+        "{once}"
+    );
+    ensure!(data["cpu"]["usage"]["total"] != 0, "{once}");
+    let mut running = Running::start(&mut lab.command(["events", "--interval=10ms", "one"]))?;
+    for _ in 0..2 {
+        event(&running.line()?, "stats")?;
+    }
+    // It ends with the container.
+    lab.ok(&["kill", "one", "KILL"])?;
+    ensure!(running.status()? == Some(0));
+    lab.fails(
+        &["events", "one"],
+        125,
+        &["container not running", "[B073]"],
+    )?;
+    lab.fails(
+        &["events", "--interval", "0s", "one"],
+        125,
+        &["--interval is a time above 0", "[B070]"],
+    )
+    .map(drop)
+}
+
+fn events_tell_that_memory_ran_out(lab: &Lab) -> Result<()> {
+    lab.bundle_with("b", &["stay"], |config| {
+        config["linux"]["resources"] = json!({ "memory": { "limit": 32 << 20, "swap": 32 << 20 } });
+    })?;
+    lab.leaves(&["run", "-d", "--bundle", "b", "one"])?;
+    let mut running = Running::start(&mut lab.command(["events", "--interval=10ms", "one"]))?;
+    event(&running.line()?, "stats")?;
+    let output = lab.call(&["exec", "one", "/bin/guest", "use-memory"])?;
+    ensure!(output.status.code() == Some(137), "{output:?}");
+    let mut line = running.line()?;
+    while line.contains("\"stats\"") {
+        line = running.line()?;
+    }
+    event(&line, "oom")?;
+    let data = event(&lab.ok(&["events", "--stats", "one"])?, "stats")?;
+    ensure!(data["memory"]["usage"]["limit"] == 32 << 20, "{data}");
+    ensure!(data["memory"]["event_count"]["oom_kill"] == 1, "{data}");
+    lab.ok(&["delete", "--force", "one"])?;
+    ensure!(running.status()? == Some(0));
     Ok(())
 }
 
@@ -564,6 +663,23 @@ fn limits_are_in_force_and_can_be_changed(lab: &Lab) -> Result<()> {
         let found = of_group(file)?;
         ensure!(found == expected, "{file}: {found}");
     }
+    // A period has the quota that there is, and the other way round; and processors are a share of the default one.
+    for (option, expected) in [
+        ("--cpu-period=50000", "50000 50000"),
+        ("--cpu-quota=20000", "20000 50000"),
+        ("--cpus=2", "200000 100000"),
+        ("--cpu-quota=-1", "max 100000"),
+        ("--cpu-period=50000", "max 50000"),
+    ] {
+        lab.ok(&["update", option, "one"])?;
+        let found = of_group("cpu.max")?;
+        ensure!(found == expected, "{option}: {found}");
+    }
+    fs::write(lab.directory.join("limits"), "{\"cpu\":{\"quota\":7000}}")?;
+    lab.ok(&["update", "--resources", "limits", "one"])?;
+    fs::write(lab.directory.join("limits"), "{\"cpu\":{\"period\":9000}}")?;
+    lab.ok(&["update", "--resources", "limits", "one"])?;
+    ensure!(of_group("cpu.max")? == "7000 9000");
     // What is not mentioned stays.
     lab.ok(&["update", "one", "--pids-limit", "-1"])?;
     ensure!(of_group("pids.max")? == "max" && of_group("memory.max")? == "67108864");

@@ -91,7 +91,7 @@ fn word_that_is_not_understood_is_named(lab: &Lab) -> Result<()> {
         (&["run", "--detach=maybe", "one"], "--detach takes no value"),
         (&["state"], "state ID is missing"),
         (&["state", "one", "two"], "is all there may be"),
-        (&["state", "../one"], "1 to 64 letters"),
+        (&["state", "../one"], "1 to 255 letters"),
         (
             &["kill", "one", "NOTHING"],
             "there is no signal \"NOTHING\"",
