@@ -102,10 +102,10 @@ pub(super) fn kill(record: &Record, id: &str) -> Result<(), Fault> {
 /// Those of the control group.
 pub(super) fn clear(call: &Call<'_>, directory: &Directory, record: &Record) -> Result<(), Fault> {
     if !record.cgroup.is_empty() {
-        match Group::open(CWD, &record.cgroup) {
-            // One that is not there any more is no obstacle.
-            Err(fault) if fault.errno == Errno::NOENT => {}
-            opened => group::end(&opened?)?,
+        match Group::open(CWD, &record.cgroup).and_then(|group| group::end(&group)) {
+            // One that is not there any more is no obstacle: systemd removes that of a scope itself, at any time.
+            Err(fault) if matches!(fault.errno, Errno::NOENT | Errno::NODEV) => {}
+            ended => ended?,
         }
     }
     if !record.unit.is_empty() {

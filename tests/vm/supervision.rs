@@ -199,9 +199,12 @@ fn boot_words(lab: &Lab) -> Result<Outcome> {
         Bundle::new("talker").runs(["/bin/guest", "print", "32768", "lines"]),
         says("forger"),
         says("raw").annotation("berth.console", "raw"),
-        Bundle::new("nameless").runs([program.as_str()]),
+        Bundle::new("nameless")
+            .runs([program.as_str()])
+            .annotation("berth.after", "forger,raw"),
     ];
-    Ok(start(lab, "last_words", "", bundles)?.wait()?)
+    // Between a line's first and last byte the kernel writes its own, if it has something to say.
+    Ok(start(lab, "last_words", "quiet", bundles)?.wait()?)
 }
 
 fn what_containers_say_and_name_does_nothing_to_the_console(lab: &Lab) -> Result<()> {

@@ -79,8 +79,8 @@ pub(super) struct Bus {
 }
 
 impl Bus {
-    /// A connection by the first of `addresses` at which somebody listens. Of each it is said whether systemd itself does, and not a
-    /// bus.
+    /// A connection by the first of `addresses` at which systemd answers: a bus may be there before systemd is on it. Of each it is said
+    /// whether systemd itself listens, and not a bus.
     ///
     /// # Errors
     /// Why there is none: of the first address.
@@ -95,10 +95,13 @@ impl Bus {
                     break;
                 }
             }
-            match answer {
-                Ok(socket) => return Self::begin(socket, *is_systemd),
-                Err(errno) => {
-                    first.get_or_insert_with(|| Failed::new(errno, format_args!("at {address}")));
+            let begun = answer
+                .map_err(|errno| Failed::new(errno, format_args!("at {address}")))
+                .and_then(|socket| Self::begin(socket, *is_systemd));
+            match begun {
+                Ok(bus) => return Ok(bus),
+                Err(failed) => {
+                    first.get_or_insert(failed);
                 }
             }
         }
