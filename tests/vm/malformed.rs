@@ -184,7 +184,7 @@ fn configurations() -> Vec<Malformed> {
         malformed("zeros", vec![0; 4096], "B051", "line 1"),
         malformed(
             "large",
-            with("{", &format!("{{\"filler\":\"{}\",", "x".repeat(1 << 20))),
+            with("{", &format!("{{\"filler\":\"{}\",", "x".repeat(2 << 20))),
             "B051",
             "bytes",
         ),
