@@ -13,6 +13,7 @@ use super::output::Output;
 use super::{Call, Subcommand, Tell, Told};
 use crate::container::PRIVILEGED;
 use crate::error::{Code, During, Fault, Op};
+use crate::parse::config::mount_options;
 use crate::parse::config::{Config, ConfigError, MAX_SIZE, OF_PID_1};
 use crate::parse::json::{self, Node, Value};
 use crate::sys::buffer::Buffer;
@@ -225,6 +226,17 @@ fn tell(
             (false, false) => ("ignored", ": not a field for this machine"),
         };
         let _ = writeln!(output, "{word:9}{}{why}", Shown(&place));
+        if place.starts_with("mounts[") && place.ends_with("].options") {
+            mount_options::each_ignored(value, &mut |option| {
+                let what = "for other programs, or beside bind";
+                let _ = writeln!(
+                    output,
+                    "ignored  {}: {}: {what}",
+                    Shown(&place),
+                    Shown(&option)
+                );
+            });
+        }
         Ok(())
     })
 }

@@ -112,7 +112,7 @@ pub(super) fn make_all(
 }
 
 fn make(root: BorrowedFd<'_>, device: &Device, has_nodev: bool) -> Result<(), Fault> {
-    let path = device.path.trim_end_matches('/');
+    let path = device.path.as_str();
     let node = Node {
         kind: device.kind,
         mode: device.mode,

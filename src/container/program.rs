@@ -2,12 +2,15 @@
 
 use core::convert::Infallible;
 
-use rustix::fs::{AtFlags, CWD, FileType, statat};
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{MAX_SIZE, MAX_STRINGS, Process};
 use crate::parse::json::Unescaped;
+use crate::parse::passwd;
+use crate::sys::buffer::Buffer;
 use crate::sys::process::{self, Environment};
 use crate::sys::strings::Strings;
 
@@ -20,8 +23,12 @@ pub(super) const IN_PATH: &str = " in PATH";
 /// The permissions to execute, in `st_mode`.
 const ANY_EXECUTE: u32 = 0o111;
 
-/// As large as all that a `config.json` can hold.
-pub(super) type List = Strings<MAX_SIZE, MAX_STRINGS>;
+/// As large as all that a `config.json` can hold, and variables that are added to that.
+pub(super) type List = Strings<{ MAX_SIZE + PASSWD_MAX }, { MAX_STRINGS + 4 }>;
+
+/// Where the container has its users (passwd(5)), and how much of that is read.
+const PASSWD: &str = "/etc/passwd";
+const PASSWD_MAX: usize = 256 * 1024;
 
 /// A program that is ready to be executed: that takes no memory and no descriptor any more, of which the limits of
 /// `process.rlimits` may leave none.
@@ -37,21 +44,35 @@ impl Program {
             arguments: List::new(),
             variables: List::new(),
         };
-        let lists = [
-            (&mut program.arguments, process.args),
-            (&mut program.variables, process.env),
-        ];
-        for (list, strings) in lists {
-            for text in strings.iter() {
-                list.push(format_args!("{}", Unescaped(text)))
-                    .during(Op::Exec, text)?;
-            }
+        for text in process.args.iter() {
+            let pushed = program.arguments.push(format_args!("{}", Unescaped(text)));
+            pushed.during(Op::Exec, text)?;
+        }
+        for text in process.env.iter() {
+            let set = program.variables.set(format_args!("{}", Unescaped(text)));
+            set.during(Op::Exec, text)?;
+        }
+        // One that is empty is as good as none: Docker relies on that.
+        if first_with("HOME=", &program.variables).is_none_or(str::is_empty) {
+            program.set_home(process.user.uid)?;
         }
         for variable in more {
-            let pushed = program.variables.push(format_args!("{variable}"));
-            pushed.during(Op::Exec, variable)?;
+            let set = program.variables.set(format_args!("{variable}"));
+            set.during(Op::Exec, variable)?;
         }
         Ok(program)
+    }
+
+    /// Sets the home directory that the container knows for the user, or `/`, as runc and crun do. It is inside here, and what an image
+    /// has by that name is opened only if it is a file.
+    #[inline(never)]
+    fn set_home(&mut self, uid: u32) -> Result<(), Fault> {
+        let mut room = Buffer::<PASSWD_MAX>::new();
+        let users = open_passwd().and_then(|file| room.fill_from(&file));
+        let home = passwd::home(users.unwrap_or_default(), uid).unwrap_or("/");
+        self.variables
+            .set(format_args!("HOME={home}"))
+            .during(Op::Exec, "HOME")
     }
 
     /// Becomes the program. Returns only what went wrong.
@@ -107,6 +128,15 @@ impl Program {
                 .with_list(|arguments| process::execute(path, arguments, environment))
         })
     }
+}
+
+fn open_passwd() -> Result<OwnedFd, Errno> {
+    let found = statat(CWD, PASSWD, AtFlags::empty())?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(Errno::NOENT);
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    openat(CWD, PASSWD, flags, Mode::empty())
 }
 
 /// What follows `prefix` in the first string that begins so.

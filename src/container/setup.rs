@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::mem::ManuallyDrop;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 
@@ -285,6 +285,8 @@ fn make_root(
     let mut propagations = None;
     if let Some((asked, tops)) = made {
         propagations = Some(asked);
+        // What cannot be made is missed when it is entered.
+        let _ = mounts::prepare_target(rootfs.root(), config.process.cwd, FileType::Directory);
         confine::apply(rootfs.root(), tops, &config.confinement)?;
     }
     if let Some(hostname) = config.hostname {

@@ -62,6 +62,7 @@ pub mod near_miss;
 pub mod nearest;
 pub mod number;
 pub mod partition;
+pub mod passwd;
 pub mod read_at;
 pub mod seccomp;
 pub mod stat;

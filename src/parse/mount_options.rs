@@ -20,12 +20,9 @@ pub struct MountFlags {
 impl MountFlags {
     /// Asks for these bits.
     pub fn set(&mut self, bits: u32) {
-        // The three ways to keep access times exclude each other, and so do the two ways to bind.
+        // The three ways to keep access times exclude each other.
         if bits & ATIME != 0 {
             self.set &= !ATIME;
-        }
-        if bits & MS_BIND != 0 {
-            self.set &= !MS_REC;
         }
         self.set |= bits;
         self.clear &= !bits;
@@ -52,10 +49,10 @@ pub enum Propagation {
 }
 
 impl Propagation {
-    /// The specification's words.
+    /// The words of the specification, also as mount(8) has them for all mounts below: engines write those, and mean the same.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        Some(match word {
+        Some(match word.strip_prefix('r').unwrap_or(word) {
             "private" => Self::Private,
             "shared" => Self::Shared,
             "slave" => Self::Slave,

@@ -42,7 +42,7 @@ pub fn inherited() -> StringList<'static> {
 }
 
 /// The most strings in any list.
-const STRINGS_MAX: usize = 4096;
+const STRINGS_MAX: usize = 4096 + 8;
 
 /// A pointer for each, and null.
 const POINTERS_SIZE: usize = (STRINGS_MAX + 1) * size_of::<*const c_char>();
@@ -96,22 +96,63 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         }
         fmt::Write::write_char(&mut end, '\0').map_err(|_| Errno::TOOBIG)?;
         self.len = end.len;
-        // SAFETY: a mapping is aligned for pointers, and any bytes are one.
-        let (_, pointers, _) = unsafe { self.pointers.bytes_mut()?.align_to_mut() };
-        // There are more places than strings.
-        if let Some(place) = pointers.get_mut(self.count) {
-            *place = start.cast::<c_char>();
-        }
+        self.put(self.count, start.cast())?;
         self.count += 1;
+        Ok(())
+    }
+
+    /// [Pushes](Self::push) a variable, `NAME=value`, in the place of the one of that name, if there is one.
+    ///
+    /// # Errors
+    /// As of [`push`](Self::push).
+    pub fn set(&mut self, variable: fmt::Arguments<'_>) -> Result<(), Errno> {
+        let start = self.len;
+        self.push(variable)?;
+        let new = self.from(start);
+        let name = new.split_inclusive(|byte| *byte == b'=').next();
+        let name = name.unwrap_or_default();
+        let variable = new.as_ptr().cast();
+        let found = self
+            .starts()
+            .position(|start| self.from(start).starts_with(name));
+        let last = self.count - 1;
+        // The new one is found last.
+        if let Some(found) = found.filter(|found| *found < last) {
+            self.put(last, ptr::null())?;
+            self.put(found, variable)?;
+            self.count = last;
+        }
         Ok(())
     }
 
     /// The strings, in order.
     pub fn iter(&self) -> impl Iterator<Item = &CStr> {
-        let bytes = self.bytes.bytes().get(..self.len).unwrap_or_default();
-        bytes
-            .split_inclusive(|byte| *byte == 0)
-            .filter_map(|text| CStr::from_bytes_with_nul(text).ok())
+        self.starts()
+            .filter_map(|start| CStr::from_bytes_until_nul(self.from(start)).ok())
+    }
+
+    fn put(&mut self, place: usize, string: *const c_char) -> Result<(), Errno> {
+        // SAFETY: a mapping is aligned for pointers, and any bytes are one.
+        let (_, pointers, _) = unsafe { self.pointers.bytes_mut()?.align_to_mut() };
+        // There are more places than strings.
+        if let Some(place) = pointers.get_mut(place) {
+            *place = string;
+        }
+        Ok(())
+    }
+
+    /// Where in the bytes each string begins.
+    fn starts(&self) -> impl Iterator<Item = usize> + use<'_, BYTES, COUNT> {
+        // SAFETY: a mapping is aligned for pointers, and any bytes are one.
+        let (_, pointers, _) = unsafe { self.pointers.bytes().align_to::<*const c_char>() };
+        let bytes = self.bytes.bytes().as_ptr().addr();
+        let pointers = pointers.iter().take(self.count);
+        pointers.map(move |pointer| pointer.addr().wrapping_sub(bytes))
+    }
+
+    fn from(&self, start: usize) -> &[u8] {
+        let written = self.bytes.bytes().get(..self.len).unwrap_or_default();
+        written.get(start..).unwrap_or_default()
     }
 
     /// Calls `user` with the list as execve(2) takes it.
@@ -157,6 +198,24 @@ mod tests {
     }
 
     #[test]
+    fn of_variables_with_one_name_the_last_is_kept() {
+        let mut strings = Strings::<64, 8>::new();
+        for variable in ["A=1", "B=2=3", "A=4", "AB=5", "B=6", "C=A=7", "AB="] {
+            strings.set(format_args!("{variable}")).unwrap();
+        }
+        assert_eq!(
+            strings.iter().collect::<Vec<_>>(),
+            [c"A=4", c"B=6", c"AB=", c"C=A=7"]
+        );
+        strings.push(format_args!("D=8")).unwrap();
+        let count = |list: StringList<'_>| {
+            let pointers = list.pointers().iter();
+            pointers.take_while(|one| !one.is_null()).count()
+        };
+        assert_eq!(strings.with_list(count), 5);
+    }
+
+    #[test]
     fn a_list_of_none_and_of_many_ends_in_null() {
         let pointers = |strings: &Strings<{ 4 * STRINGS_MAX }, STRINGS_MAX>| {
             let count = |list: StringList<'_>| {
@@ -174,7 +233,7 @@ mod tests {
         }
         assert_eq!(pointers(&strings), STRINGS_MAX);
         assert_eq!(strings.push(format_args!("")), Err(Errno::TOOBIG));
-        assert_eq!(strings.iter().last(), Some(c"5"));
+        assert_eq!(strings.iter().last(), Some(c"3"));
     }
 
     #[test]

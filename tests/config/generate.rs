@@ -34,7 +34,7 @@ const RECURSIVE: &str = "\
     rro rrw rnosuid rsuid rnodev rdev rnoexec rexec rnoatime ratime rrelatime rnorelatime rstrictatime \
     rnostrictatime rnodiratime rdiratime rnosymfollow rsymfollow rprivate rshared";
 const OTHERS: &str = "\
-    defaults slave rslave unbindable runbindable silent loud async";
+    defaults slave rslave unbindable runbindable silent loud async nofail _netdev noauto x-a=b";
 /// What only a filesystem of its own has.
 const OF_FILESYSTEM: [&str; 14] = [
     "sync",
@@ -249,7 +249,9 @@ fn mount(c: &mut Choices<'_>, has_users: bool) -> Value {
             }
         }
         2 => {
+            options.extend(c.some(&OF_FILESYSTEM));
             options.push(c.of(&["bind", "rbind"]));
+            options.extend(c.some(&["bind", "rbind", "nocopy"]));
             mount["source"] = json!(c.path());
             if c.flag() {
                 mount["type"] = json!("none");
@@ -291,7 +293,7 @@ fn linux<'b>(c: &mut Choices<'b>, is_new: &[&str], has: &dyn Fn(&'static str) ->
     let paths = |c: &mut Choices<'_>| c.list(0, 3, |c| json!(c.path()));
     let mut linux = c.object(&[
         may("rootfsPropagation", &|c| {
-            json!(c.of(&["slave", "private", "shared", "unbindable", ""]))
+            json!(c.of(&["slave", "private", "rshared", "runbindable", ""]))
         }),
         may("maskedPaths", &paths),
         may("readonlyPaths", &paths),

@@ -71,6 +71,9 @@ pub(crate) fn read(words: &[String]) -> Options {
         let kind = word.strip_prefix('r').unwrap_or(word);
         match word.as_str() {
             "" | "defaults" => {}
+            // For programs that read fstab(5).
+            "nofail" | "_netdev" | "noauto" => {}
+            word if word.starts_with("x-") => {}
             "rbind" => apply(&mut options.flags, BIND | REC, true),
             "tmpcopyup" => options.copy_up = true,
             "idmap" | "ridmap" => options.map_ids = Some(word == "ridmap"),
@@ -87,15 +90,21 @@ pub(crate) fn read(words: &[String]) -> Options {
             },
         }
     }
+    // What is bound has a filesystem, and that its own options.
+    if options.flags[0] & BIND != 0 {
+        data.clear();
+        for bits in &mut options.flags {
+            *bits &= !(SYNCHRONOUS | DIRSYNC | LAZYTIME | MANDLOCK);
+        }
+    }
     options.data = data.join(",");
     options
 }
 
 fn apply([set, clear]: &mut [u32; 2], bits: u32, is_on: bool) {
-    // Of the three ways to keep access times there is one, and of the two ways to bind.
+    // Of the three ways to keep access times there is one.
     let others = match bits {
         NOATIME | RELATIME | STRICTATIME if is_on => NOATIME | RELATIME | STRICTATIME,
-        BIND => REC,
         _ => 0,
     };
     *set &= !(bits | others);

@@ -40,7 +40,9 @@ pub(crate) fn said(spec: &Spec) -> Value {
         "uidMappings": id_map(linux.uid_mappings().as_deref()),
         "gidMappings": id_map(linux.gid_mappings().as_deref()),
         "timeOffsets": { "monotonic": offset("monotonic"), "boottime": offset("boottime") },
-        "rootfsPropagation": text(linux.rootfs_propagation()),
+        "rootfsPropagation": text(linux.rootfs_propagation()).map(|word| {
+            word.strip_prefix('r').unwrap_or(&word).to_owned()
+        }),
         "maskedPaths": linux.masked_paths().clone().unwrap_or_default(),
         "readonlyPaths": linux.readonly_paths().clone().unwrap_or_default(),
         "devices": linux.devices().iter().flatten().map(device).collect::<Vec<_>>(),

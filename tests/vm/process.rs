@@ -22,6 +22,9 @@ static BOOT: Shared = Shared::new(boot);
 /// The container whose rootfs all others use.
 const FIRST: &str = "plain";
 
+/// Its users.
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nweb:x:1234:100::/srv/web:\n";
+
 /// Bits of capability sets (capabilities(7)).
 const CHOWN: u64 = 1 << 0;
 const KILL: u64 = 1 << 5;
@@ -67,6 +70,17 @@ fn sets(bundle: Bundle, sets: [u64; 5]) -> Asked {
     let facts = names.iter().zip(sets);
     let facts = facts.map(|(name, set)| format!("{name} {set:016x}"));
     (bundle, facts.collect())
+}
+
+/// A program that has `expected` as the last of its variables, `HOME`.
+fn home(id: &str, uid: u32, variables: &[&str], expected: &str) -> Asked {
+    asked(
+        tells(id)
+            .runs(["/bin/guest", "count", "argument"])
+            .set("/process/user", user(uid))
+            .set("/process/env", json!(variables)),
+        &[&format!("variables 2 HOME {}", expected.len())],
+    )
 }
 
 fn cases() -> Vec<Asked> {
@@ -183,9 +197,24 @@ fn cases() -> Vec<Asked> {
             &["directory /mnt", "Uid 1000 1000 1000 1000"],
         ),
         asked(
+            tells("cwd-made")
+                .set("/process/cwd", json!("/mnt/is/not/there"))
+                .mount("/mnt", "tmpfs", "tmpfs", &[]),
+            &["directory /mnt/is/not/there"],
+        ),
+        asked(
+            tells("last-variable")
+                .runs(["/bin/guest", "count", "argument"])
+                .set("/process/env", json!(["HOME=/x", "A=1", "A=22"])),
+            &["variables 2 A 2"],
+        ),
+        home("home-of-root", 0, &["A=1"], "/root"),
+        home("home", 1234, &["A=1", "HOME="], "/srv/web"),
+        home("home-unknown", 77, &["A=1"], "/"),
+        asked(
             tells("many")
                 .runs(["/bin/guest", "count"].into_iter().chain(std::iter::repeat_n("argument", 1022)))
-                .set("/process/env", json!((0..1024).map(|number| format!("V{number}={}", "x".repeat(200))).collect::<Vec<_>>())),
+                .set("/process/env", json!(std::iter::once("HOME=/".to_owned()).chain((1..1024).map(|number| format!("V{number}={}", "x".repeat(200)))).collect::<Vec<_>>())),
             &["arguments 1022 argument", "variables 1024 V1023 200"],
         ),
     ]
@@ -308,14 +337,16 @@ fn refused() -> Vec<Refused> {
 fn boot(lab: &Lab) -> Result<Outcome> {
     let bundles = cases().into_iter().map(|(bundle, _)| bundle);
     let refused = refused().into_iter().map(|(bundle, ..)| bundle);
-    let tree = bundles
-        .chain(refused)
-        .fold(disk::files([tells(FIRST)])?, |tree: Tree, bundle| {
+    let passwd = format!("containers/{FIRST}/rootfs/etc/passwd");
+    let tree = bundles.chain(refused).fold(
+        disk::files([tells(FIRST)])?.file(passwd, PASSWD),
+        |tree: Tree, bundle| {
             tree.file(
                 format!("containers/{}/config.json", bundle.id()),
                 bundle.config(),
             )
-        });
+        },
+    );
     let root = disk::of(Fs::vfat(disk::LABEL, disk::VFAT_SERIAL, tree))?;
     Ok(lab
         .machine("process")?

@@ -23,7 +23,8 @@ pub struct Confinement<'a> {
     has_usual: bool,
 }
 
-/// A path of these lists as it is meant: absolute, without `.` and `..`.
+/// A path of these lists as it is meant: absolute, without `.` and `..`, which are taken from it as it is written, and without a
+/// slash at its end. One that is relative begins at the root of the container, as with runc and crun.
 pub type ListedPath = String<MAX_PATH>;
 
 /// What a node is.
@@ -179,26 +180,39 @@ fn items<'a>(list: Option<Value<'a>>) -> impl Iterator<Item = Value<'a>> + use<'
 
 fn paths<'a>(list: Option<Value<'a>>) -> impl Iterator<Item = ListedPath> + use<'a> {
     items(list).filter_map(|item| match item.node() {
-        Node::String(text) => text.decode(),
+        Node::String(text) => listed(text),
         _ => None,
     })
 }
 
+/// `None` for the root itself, and for what is too long.
+#[inline(never)]
+fn listed(text: Text<'_>) -> Option<ListedPath> {
+    let written: ListedPath = text.decode()?;
+    let mut path = ListedPath::new();
+    for part in written.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => path.truncate(path.rfind('/').unwrap_or(0)),
+            part => {
+                path.push('/').ok()?;
+                path.push_str(part).ok()?;
+            }
+        }
+    }
+    (!path.is_empty()).then_some(path)
+}
+
 #[inline(never)]
 fn check_path<'a>(reader: &Reader<'a>, value: Value<'a>, field: Field) -> Result<(), Refused> {
-    let path = reader.string(value, field, Use::Name)?;
-    let names_something = path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .try_fold(false, |_, part| {
-            (!matches!(part, "." | "..")).then_some(true)
-        });
-    match path.starts_with('/') && path.len() <= MAX_PATH && names_something == Some(true) {
-        true => Ok(()),
-        false => {
-            let accepts = "an absolute path below /, of at most 255 bytes and without . or ..";
-            Err(reader.bad(field, path, accepts))
-        }
+    let text = reader.text_for(value, field, Use::Name)?;
+    match listed(text) {
+        Some(_) => Ok(()),
+        None => Err(reader.bad(
+            field,
+            text.written(),
+            "a path below /, of at most 255 bytes",
+        )),
     }
 }
 
@@ -278,7 +292,7 @@ fn device(item: Value<'_>) -> Option<Device> {
         return None;
     }
     Some(Device {
-        path: text("path")?.decode()?,
+        path: listed(text("path")?)?,
         kind,
         mode: mode.map(|mode| mode & PERMISSION_BITS),
         uid: number("uid"),

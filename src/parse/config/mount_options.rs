@@ -1,11 +1,17 @@
 //! Options of a mount: flags for the kernel, propagation, and text for the filesystem (mount(8),
 //! and `config.md` of the runtime-spec, "Linux mount options").
+//!
+//! Engines hand on what people wrote: words of fstab(5), which are for other programs, and beside `bind` words of their own and of
+//! filesystems, which a mount that has a filesystem already takes none of. Nothing is made of either, as with runc and crun;
+//! [`each_ignored`] says which they are.
 
-use linux_raw_sys::general::{MS_BIND, MS_REMOUNT};
+use linux_raw_sys::general::{
+    MS_BIND, MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_REMOUNT, MS_SYNCHRONOUS,
+};
 
 use super::error::Field;
 use super::reader::{Reader, Refused};
-use crate::parse::json::{Text, Value};
+use crate::parse::json::{Node, Text, Value};
 use crate::parse::mount_options::{Meaning, MountFlags, Propagation, Recursive, meaning};
 
 /// Items that the options of one mount may have.
@@ -25,11 +31,14 @@ pub struct MountOptions<'a> {
     pub map_ids: Option<Recursive>,
     /// Whether a tmpfs begins with a copy of what it covers.
     pub copy_up: bool,
-    /// Options for the filesystem, joined by commas; empty if there are none.
+    /// Options for the filesystem, joined by commas; empty if there are none, and beside `bind`.
     pub data: &'a str,
 }
 
 const FIELD: &str = "mounts[].options";
+
+/// Flags that belong to a filesystem, and so to all its mounts.
+const OF_FILESYSTEM: u32 = MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME | MS_MANDLOCK;
 
 /// More than the longest word has.
 const WORD_MAX: usize = 32;
@@ -65,7 +74,7 @@ impl<'a> MountOptions<'a> {
                 return Err(reader.control(field));
             }
             match meaning_of(option) {
-                None => {}
+                None | Some(Meaning::UserSpace) => {}
                 Some(Meaning::Set(bits)) => options.flags.set(bits),
                 Some(Meaning::Clear(bits)) => options.flags.clear(bits),
                 Some(Meaning::SetBelow(bits)) => {
@@ -81,13 +90,12 @@ impl<'a> MountOptions<'a> {
                 }
                 Some(Meaning::MapIds(recursive)) => options.map_ids = Some(recursive),
                 Some(Meaning::CopyUp) => options.copy_up = true,
-                Some(Meaning::UserSpace) => {
-                    let value = reader.store(option)?;
-                    let accepts =
-                        "options of the mount and of its filesystem, not those of fstab(5)";
-                    return Err(reader.bad(field, value, accepts));
-                }
             }
+        }
+        if options.is_bind() {
+            options.flags.set &= !OF_FILESYSTEM;
+            options.flags.clear &= !OF_FILESYSTEM;
+            return Ok(options);
         }
         // A second time, for what is left: so no list of it has to be kept.
         let rest = reader
@@ -99,11 +107,30 @@ impl<'a> MountOptions<'a> {
             comma.into_iter().chain(option.chars())
         });
         options.data = reader.store_chars(joined)?;
-        if options.is_bind() && !options.data.is_empty() {
-            let accepts = "no options of the filesystem: what is bound has its own";
-            return Err(reader.bad(field, options.data, accepts));
-        }
         Ok(options)
+    }
+}
+
+/// Calls `see` with each of the `options` of a mount of which nothing is made.
+pub fn each_ignored(options: Value<'_>, see: &mut dyn FnMut(Text<'_>)) {
+    let Node::Array(items) = options.node() else {
+        return;
+    };
+    let words = items.filter_map(|item| match item.node() {
+        Node::String(word) => Some(word),
+        _ => None,
+    });
+    let sets = |word, bits| matches!(meaning_of(word), Some(Meaning::Set(set)) if set & bits != 0);
+    let is_bind = words.clone().any(|word| sets(word, MS_BIND));
+    for word in words.filter(|word| !word.is("")) {
+        let is_ignored = match meaning_of(word) {
+            Some(Meaning::UserSpace) => true,
+            None => is_bind,
+            Some(_) => is_bind && sets(word, OF_FILESYSTEM),
+        };
+        if is_ignored {
+            see(word);
+        }
     }
 }
 
@@ -184,19 +211,47 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_is_refused_by_name() {
-        for word in [
-            "nofail",
-            "n\\u006ffail",
-            "x-systemd.device-timeout=1234567890min",
+    fn words_of_others_are_ignored_and_named() {
+        let ignored = |options: &str| {
+            let list = json::check(options.as_bytes()).unwrap();
+            let mut seen = Vec::new();
+            each_ignored(list, &mut |word| seen.push(word.to_string()));
+            seen.join(" ")
+        };
+        for (options, set, data, expected) in [
+            (
+                r#"["nofail", "n\u006ffail", "x-a=b", "comment=c", "size=1k", "_netdev", "noauto", "user"]"#,
+                0,
+                "size=1k",
+                r"nofail n\u006ffail x-a=b comment=c _netdev noauto user",
+            ),
+            (
+                r#"["ro", "bind", "size=1m", "mode=7", "nocopy", "Z", "", "sync"]"#,
+                MS_RDONLY | MS_BIND,
+                "",
+                "size=1m mode=7 nocopy Z sync",
+            ),
+            (
+                r#"["rbind", "copy", "volume-nocopy", "bind", "U"]"#,
+                MS_BIND | MS_REC,
+                "",
+                "copy volume-nocopy U",
+            ),
+            (
+                r#"["bind", "rbind", "defaults", "rprivate"]"#,
+                MS_BIND | MS_REC,
+                "",
+                "",
+            ),
+            (r#"["sync", "nosuid"]"#, MS_SYNCHRONOUS | MS_NOSUID, "", ""),
         ] {
-            let refused = read(&format!(r#"["{word}"]"#)).unwrap_err();
-            assert!(refused.ends_with("not those of fstab(5)"), "{refused}");
+            assert_eq!(read(options), Ok((set, 0, data.to_owned())), "{options}");
+            assert_eq!(ignored(options), expected, "{options}");
         }
-        assert_eq!(
-            read(r#"["ro", "bind", "size=1m", "mode=7"]"#),
-            Err(r#"mounts[3].options is "size=1m,mode=7"; it takes no options of the filesystem: what is bound has its own"#.into())
-        );
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_by_name() {
         let many = format!("[{}]", ["\"a\""; 33].join(","));
         assert_eq!(
             read(&many),

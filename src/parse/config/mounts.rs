@@ -1,7 +1,6 @@
 //! `mounts`: what is mounted in a container besides its root, in order.
 
 use heapless::Vec;
-use linux_raw_sys::general::{MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_SYNCHRONOUS};
 
 use super::MAX_MOUNTS;
 use super::error::Field;
@@ -10,9 +9,6 @@ use super::mount_options::MountOptions;
 use super::reader::{Reader, Refused, Use};
 use crate::parse::json::Value;
 use crate::parse::mount_options::Recursive;
-
-/// Flags that belong to a filesystem, and so to all its mounts.
-const OF_FILESYSTEM: u32 = MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME | MS_MANDLOCK;
 
 /// One item of `mounts`.
 #[derive(Clone, Copy, Debug)]
@@ -87,9 +83,6 @@ impl<'a> Mount<'a> {
             source.ok_or_else(|| reader.missing(source_field))?;
         } else {
             fstype.ok_or_else(|| reader.missing(type_field))?;
-        }
-        if options.is_bind() && options.flags.set & OF_FILESYSTEM != 0 {
-            return needs("a filesystem of its own for sync, dirsync, lazytime and mand, not bind");
         }
         if options.copy_up && (options.is_bind() || fstype != Some("tmpfs")) {
             return needs("the type tmpfs for tmpcopyup");
@@ -308,10 +301,6 @@ mod tests {
         assert_eq!(
             refusal(r#""type": "ext4", "options": ["tmpcopyup"]"#),
             "mounts[0].options needs the type tmpfs for tmpcopyup"
-        );
-        assert_eq!(
-            refusal(r#""source": "/x", "options": ["bind", "sync"]"#),
-            "mounts[0].options needs a filesystem of its own for sync, dirsync, lazytime and mand, not bind"
         );
         assert_eq!(
             refusal(r#""type": "tmpfs", "options": ["tmpcopyup", "remount"]"#),
