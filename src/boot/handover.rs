@@ -14,10 +14,10 @@ use rustix::io::Errno;
 use super::Machine;
 use crate::error::{At, Code, During, Error, Op, Stage};
 use crate::parse::executable::{Executable, ExecutableError};
-use crate::plan::Plan;
+use crate::plan::{Plan, is_for_this_program};
 use crate::sys::arch;
 use crate::sys::fs::{self, read_up_to};
-use crate::sys::process::Environment;
+use crate::sys::process::{Arguments, Environment};
 use crate::sys::strings::Strings;
 use crate::sys::{process, signal};
 use crate::text::Text;
@@ -28,6 +28,9 @@ const HEAD: usize = 4096;
 
 /// How many scripts may name another script as interpreter (the kernel's limit, exec_binprm()).
 const DEPTH: usize = 5;
+
+/// Arguments, or variables: the kernel keeps 32 of each, from a command line of at most 4 KiB.
+type List = Strings<8192, 64>;
 
 /// The next PID 1, proven to be executable.
 pub(super) struct Successor {
@@ -178,13 +181,13 @@ fn read_head(
 }
 
 impl Successor {
-    /// Executes the program, with the words after `--` as arguments and the environment that the kernel gave us. Returns
-    /// only if that fails.
+    /// Executes the program, with arguments and variables as the kernel would: the words that neither it nor berth knows, and
+    /// those after `--` (`unknown_bootoption()` in init/main.c). Returns only if that fails.
     pub(super) fn take_over(
         &self,
         machine: &mut Machine,
         plan: &Plan<'_>,
-        environment: Environment<'_>,
+        (given, environment): (Arguments<'_>, Environment<'_>),
     ) -> Error {
         let failed = |errno| {
             let subject = Text::new(format_args!("init={}", self.program));
@@ -195,16 +198,26 @@ impl Successor {
             };
             fault.at(Stage::Switch, Code::InitExec)
         };
-        let mut arguments = Strings::<4096, 64>::new();
+        let mut arguments = List::new();
+        let mut variables = List::new();
+        let given = given.iter().skip(1).filter_map(Result::ok);
         let mut push = |word: &dyn fmt::Display| arguments.push(format_args!("{word}"));
         let pushed = push(&self.program)
-            .and_then(|()| plan.init_args.clone().try_for_each(|word| push(&word)));
+            .and_then(|()| plan.unknown_words(given).try_for_each(|word| push(&word)))
+            .and_then(|()| plan.init_args.clone().try_for_each(|word| push(&word)))
+            .and_then(|()| {
+                let mut theirs = environment.iter().filter(|word| !is_for_this_program(word));
+                theirs.try_for_each(|word| variables.push(format_args!("{word}")))
+            });
         if let Err(errno) = pushed {
             return failed(errno);
         }
         machine.events.flush();
         signal::unblock_all();
-        let errno = arguments.with_list(|list| process::execute(&self.program, list, environment));
+        let errno = variables.with_list(|variables| {
+            let environment = Environment::from_list(variables);
+            arguments.with_list(|list| process::execute(&self.program, list, environment))
+        });
         failed(errno)
     }
 }

@@ -34,7 +34,7 @@ use crate::plan::Plan;
 use crate::sys::fs;
 use crate::sys::mount::{self, Propagation};
 use crate::sys::path::path;
-use crate::sys::process::Environment;
+use crate::sys::process::{Arguments, Environment};
 use crate::text::Text;
 
 /// The mounts that go along.
@@ -118,14 +118,18 @@ impl<'m> Switched<'m> {
         self.machine
     }
 
-    /// Hands the machine to the program of `init=`. Without one, gives the machine back for supervising it.
+    /// Hands the machine to the program of `init=`, with what this program was `started_with`. Without one, gives the machine back for supervising it.
     ///
     /// # Errors
     /// [`Code::InitExec`].
     #[inline(never)]
-    pub fn hand_over(self, plan: &Plan<'_>, environment: Environment<'_>) -> Result<Self, Error> {
+    pub fn hand_over(
+        self,
+        plan: &Plan<'_>,
+        started_with: (Arguments<'_>, Environment<'_>),
+    ) -> Result<Self, Error> {
         match &self.successor {
-            Some(successor) => Err(successor.take_over(self.machine, plan, environment)),
+            Some(successor) => Err(successor.take_over(self.machine, plan, started_with)),
             None => Ok(self),
         }
     }

@@ -121,6 +121,12 @@ pub struct Options<'a> {
     words: Words<'a>,
 }
 
+impl<'a> From<Words<'a>> for Options<'a> {
+    fn from(words: Words<'a>) -> Self {
+        Self { words }
+    }
+}
+
 impl<'a> Iterator for Options<'a> {
     type Item = Word<'a>;
 

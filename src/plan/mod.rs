@@ -28,7 +28,7 @@ use keys::{find, is_own};
 pub use modules::Parameter;
 
 pub use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
-use crate::parse::cmdline::{Cmdline, Words};
+use crate::parse::cmdline::{Cmdline, Options, Words};
 use crate::parse::device::DeviceRef;
 use crate::parse::list::List;
 use crate::parse::verity::Verity;
@@ -199,6 +199,21 @@ impl<'a> Plan<'a> {
         self.root.into_iter().chain(fallbacks)
     }
 
+    /// Those of `given`, the arguments that the kernel has started this program with, that are for the program of `init=`: the
+    /// words that the kernel does not know, unless they are keys of this program. Those behind `--`, which the kernel puts
+    /// last, are in [`Plan::init_args`].
+    pub fn unknown_words<'w>(
+        &self,
+        given: impl Iterator<Item = &'w str> + Clone,
+    ) -> impl Iterator<Item = &'w str> {
+        let [_, cmdline] = self.lines;
+        // The kernel ends at a second `--`.
+        let arguments = cmdline.init_args().map(Options::from);
+        let count = given.clone().count();
+        let count = count.saturating_sub(arguments.map_or(0, Iterator::count));
+        given.take(count).filter(|word| !is_for_this_program(word))
+    }
+
     fn read(&mut self, source: Source, bytes: &'a [u8]) -> Result<(), PlanError<'a>> {
         let refuse = |refusal| PlanError { source, refusal };
         let line = Cmdline::new(bytes).map_err(|e| refuse(Refusal::Text(e)))?;
@@ -227,6 +242,13 @@ impl<'a> Plan<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a word or variable, `key` or `key=value`, is one of [`KEYS`].
+#[must_use]
+pub fn is_for_this_program(word: &str) -> bool {
+    let (key, _) = word.split_once('=').unwrap_or((word, ""));
+    find(key).is_some()
 }
 
 #[cfg(test)]

@@ -63,6 +63,31 @@ fn the_last_word_wins_and_the_command_line_overrides_the_defaults() {
 }
 
 #[test]
+fn words_that_nobody_knew_are_for_the_next_init() {
+    // What the kernel starts `/init` with: the words it does not know, those before `init=` left out, and those behind `--`.
+    let line = "auto init=/i single ro 3 fruit=apple -- x \"y z\" -- rw";
+    for (line, given, expected) in [
+        (
+            line,
+            vec!["single", "ro", "3", "x", "y z"],
+            vec!["single", "3"],
+        ),
+        ("init=/i -- ro", vec!["ro"], vec![]),
+        ("init=/i a", vec!["a"], vec!["a"]),
+        ("init=/i a -- b c", vec!["other"], vec![]),
+    ] {
+        let plan = plan(line).unwrap();
+        let words = plan.unknown_words(given.into_iter());
+        assert_eq!(words.collect::<Vec<_>>(), expected, "{line}");
+    }
+    // Linux 6.1 knows `rootwait` without a value alone.
+    assert!(is_for_this_program("rootwait=5"));
+    for word in ["fruit=apple", "rooted=1", "single", "HOME=/"] {
+        assert!(!is_for_this_program(word), "{word}");
+    }
+}
+
+#[test]
 fn keys_of_others_are_ignored() {
     assert!(plan("console=ttyS0 systemd.unit=x nokaslr root.x=1 rootx").is_ok());
 }

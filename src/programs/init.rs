@@ -13,12 +13,12 @@ use berth::error::Error;
 use berth::supervise::supervise;
 use berth::sys::process::{Arguments, Environment};
 
-fn main(_: Arguments<'_>, environment: Environment<'_>) -> ! {
+fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> ! {
     let Some(pid1) = Pid1::claim() else {
         failure::not_pid_1()
     };
     let mut machine = Machine::new();
-    match boot(pid1, &mut machine, environment) {
+    match boot(pid1, &mut machine, (arguments, environment)) {
         Ok(never) => match never {},
         Err(error) => failure::fail(&mut machine, &error),
     }
@@ -27,7 +27,7 @@ fn main(_: Arguments<'_>, environment: Environment<'_>) -> ! {
 fn boot(
     pid1: Pid1,
     machine: &mut Machine,
-    environment: Environment<'_>,
+    started_with: (Arguments<'_>, Environment<'_>),
 ) -> Result<Infallible, Error> {
     let mut text = CommandLine::new();
     let mut early = pid1.mount_early(machine)?;
@@ -42,7 +42,7 @@ fn boot(
         .find_root(&plan)?
         .mount_root(&plan)?
         .switch_root(&plan)?
-        .hand_over(&plan, environment)?;
+        .hand_over(&plan, started_with)?;
     supervise(switched, &plan)
 }
 

@@ -47,13 +47,15 @@ impl<'a> Environment<'a> {
         Environment::from_list(strings::inherited())
     }
 
+    /// The variables that are UTF-8, with their values.
+    pub fn iter(self) -> impl Iterator<Item = &'a str> {
+        let variables = self.list.iter();
+        variables.filter_map(|variable| variable.to_str().ok())
+    }
+
     /// The whole variable `name`, with its value, if it is UTF-8.
     pub fn variable(self, name: &str) -> Option<&'a str> {
-        let mut variables = self
-            .list
-            .iter()
-            .filter_map(|variable| variable.to_str().ok());
-        variables.find(|variable| {
+        self.iter().find(|variable| {
             variable
                 .strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with('='))
@@ -96,7 +98,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The words, in order; `Err` for one that is not UTF-8.
-    pub fn iter(self) -> impl Iterator<Item = Result<&'a str, &'a core::ffi::CStr>> {
+    pub fn iter(self) -> impl Iterator<Item = Result<&'a str, &'a core::ffi::CStr>> + Clone {
         self.0.iter().map(|word| word.to_str().map_err(|_| word))
     }
 }

@@ -131,7 +131,7 @@ impl<'a> StringList<'a> {
     }
 
     /// The strings, in order.
-    pub fn iter(self) -> impl Iterator<Item = &'a CStr> {
+    pub fn iter(self) -> impl Iterator<Item = &'a CStr> + Clone {
         let strings = self.0.iter().take_while(|pointer| !pointer.is_null());
         // SAFETY: it is not null, so it points to a C string that outlives the list.
         strings.map(|pointer| unsafe { CStr::from_ptr(*pointer) })
