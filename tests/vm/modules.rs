@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use berth_initramfs::{Compression, DeviceClass, Spec};
-use berth_qemu::vm::{Builder, Drive, Ended, Outcome};
+use berth_qemu::vm::{Builder, Drive, Ended, Event, Outcome};
 use berth_tests::{Bundle, Lab, Seen, disk, field, line};
 
 use crate::provoke::OWN_FAILURE;
@@ -14,7 +14,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere disk_that_is_plugged_in_brings_its_driver,
     everywhere nothing_is_loaded_that_nobody_asked_for,
     once character_set_of_the_mount_options_is_loaded,
-    once parameters_reach_their_module,
+    once parameters_reach_their_module_and_what_is_not_for_this_machine_is_left_out,
     once blacklisted_module_is_not_loaded_for_a_device,
     once device_without_a_module_in_the_image_is_in_the_report,
     once module_that_fails_is_a_warning_where_only_a_device_asked_for_it,
@@ -147,16 +147,27 @@ fn character_set_of_the_mount_options_is_loaded(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn parameters_reach_their_module(lab: &Lab) -> Result<()> {
+/// Beside it there are drivers that find nothing to drive, each with an errno of its own, and a module that the kernel was told to
+/// refuse: they are listed, and are left out.
+fn parameters_reach_their_module_and_what_is_not_for_this_machine_is_left_out(
+    lab: &Lab,
+) -> Result<()> {
     let bundle = Bundle::new("reader")
         .mount("/mnt", "bind", "/sys", &["rbind"])
         .runs(["/bin/guest", "show", "/mnt/module/loop/parameters/max_loop"]);
     let image = disk::vfat([bundle])?;
-    let spec = by_need(lab, &["vfat"])?.load(["loop"]);
+    let left_out = ["speedstep-centrino", "kvm-intel", "nls_utf8"];
+    let spec = by_need(lab, &["vfat"])?.load(["loop"]).load(left_out);
     let name = "parameters_reach_their_module";
-    let words = format!("{VFAT_ROOT} loop.max_loop=3");
+    let words = format!("{VFAT_ROOT} loglevel=7 loop.max_loop=3 module_blacklist=nls_utf8");
     let outcome = boot(lab, name, &spec, &words, Drive::blk(&image))?;
     outcome.assert(Ended::PowerOff, 0)?;
+    let warns = |event: &Event| event.name() == "warning";
+    ensure!(!outcome.events.iter().any(warns), "{:#?}", outcome.events);
+    for told in ["speedstep-centrino.ko: ENODEV", "nls_utf8.ko: EPERM"] {
+        let told = format!("{told}: it is left out");
+        ensure!(outcome.console.contains(&told), "{told}");
+    }
     Seen::new(&outcome, "reader").printed("3")
 }
 

@@ -6,7 +6,7 @@
 //! symbols are missing is refused).
 //!
 //! A name that is built into the kernel, or that no index knows, is only mentioned: what is a module differs from kernel to
-//! kernel, and if something is really missing, the stage that misses it says so.
+//! kernel, and if something is really missing, the stage that misses it says so. So is one that has nothing to do on this machine.
 //!
 //! They are loaded one after the other. Several at once, by processes on several emulated processors, was tried and took longer.
 
@@ -221,34 +221,23 @@ fn load(
         if !added.map_err(|error| too_many(&error))? {
             continue;
         }
-        load_one(machine, plan, release.as_str(), file, &mark)?;
+        load_one(plan, release.as_str(), file, &mark)?;
     }
     Ok(())
 }
 
 /// Loads one file; `mark` is a place in the kernel's log before it.
 #[inline(never)]
-fn load_one(
-    machine: &mut Machine,
-    plan: &Plan<'_>,
-    release: &str,
-    file: &str,
-    mark: &kmsg::Mark,
-) -> Result<(), Error> {
+fn load_one(plan: &Plan<'_>, release: &str, file: &str, mark: &kmsg::Mark) -> Result<(), Error> {
     let Err(fault) = insert(plan, release, file)? else {
         return Ok(());
     };
     let words = mark.last_complaint();
+    if is_not_for_this_machine(&fault, words.as_str()) {
+        kmsg::info(Stage::Modules, format_args!("{fault}: it is left out"));
+        return Ok(());
+    }
     let error = match (fault.op, fault.errno) {
-        // The driver found nothing to drive (kvm_intel on an AMD machine); the kernel's own `module_blacklist=`.
-        (Op::LoadModule, Errno::NODEV) => {
-            machine.warn_of(
-                &fault
-                    .at(Stage::Modules, Code::ModuleRejected)
-                    .with_detail(words),
-            );
-            return Ok(());
-        }
         (Op::Open, Errno::NOENT) => fault.at(Stage::Modules, Code::ModuleMissing),
         (Op::LoadModule, Errno::NOEXEC | Errno::INVAL) if is_of_another_kernel(words.as_str()) => {
             fault.at(Stage::Modules, Code::ModuleRelease)
@@ -268,6 +257,22 @@ fn insert(plan: &Plan<'_>, release: &str, file: &str) -> Result<Result<(), Fault
         .during(Op::LoadModule, format_args!("{file} with its parameters"))
         .at(Stage::Modules, Code::ModuleRejected)?;
     Ok(module::load(&path, &mut parameters))
+}
+
+/// Whether a module only has nothing to do here: its driver finds nothing to drive (`ENODEV` of crc32-pclmul where the processor
+/// lacks the instruction, `EOPNOTSUPP` of kvm_intel), or the kernel's own `module_blacklist=` names it. `EOPNOTSUPP` is also the
+/// answer to a compressed file where the kernel cannot decompress it (kernel/module/decompress.c).
+fn is_not_for_this_machine(fault: &Fault, words: &str) -> bool {
+    let is_readable = || {
+        let subject = fault.subject.as_str();
+        subject.ends_with(".ko") || rustix::fs::lstat(c"/sys/module/compression").is_ok()
+    };
+    match fault.errno {
+        _ if fault.op != Op::LoadModule => false,
+        Errno::NODEV | Errno::NXIO => true,
+        Errno::OPNOTSUPP => is_readable(),
+        errno => errno == Errno::PERM && contains(words, "is blacklisted"),
+    }
 }
 
 /// What the kernel says of a module that was built for another one. With CONFIG_MODVERSIONS it does not compare releases
