@@ -220,6 +220,18 @@ fn from_words(words: &str) -> Option<&'static str> {
             " by systemd",
             "--systemd-cgroup needs systemd as PID 1 of the machine, and the bus of this user; without it berth makes control groups itself",
         ),
+        (
+            ", which this machine has not in force, ",
+            "boot a kernel that has it with security=apparmor or security=selinux, and load a policy; or remove the field",
+        ),
+        (
+            "the profile of AppArmor",
+            "load it before, with apparmor_parser; /sys/kernel/security/apparmor/profiles lists those that there are",
+        ),
+        (
+            "the label of SELinux",
+            "the policy that is loaded has to know it, and to allow that it is set",
+        ),
         ("Unknown parameter", "correct rootflags="),
         (
             "udev makes this link",
@@ -294,6 +306,12 @@ mod tests {
             ("/proc/7/gid_map", "only the own id"),
             ("/mnt with mapped ids for one", "CAP_SYS_ADMIN"),
             ("x.scope by systemd", "--systemd-cgroup"),
+            (
+                "the profile of AppArmor, which this machine has not in force, x",
+                "security=apparmor",
+            ),
+            ("the profile of AppArmor x", "apparmor_parser"),
+            ("the label of SELinux a:b:c", "policy"),
         ] {
             let hint = hint_for(Code::ContainerSetup, subject);
             assert!(hint.contains(hinted) && hint.len() < 160, "{hint}");

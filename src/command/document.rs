@@ -63,20 +63,35 @@ pub(super) fn write(out: &mut dyn Write, config: Value<'_>, wanted: &Wanted<'_>)
     out.write_str("}")
 }
 
-/// A process has the container's capabilities where it says nothing of them, as with runc and crun.
+/// A process has the container's capabilities, profile and label where it says nothing of them, as with runc and crun.
 fn write_whole(out: &mut dyn Write, config: Value<'_>, process: Value<'_>) -> fmt::Result {
-    match (
-        process.member("capabilities"),
-        config.at("process.capabilities"),
-    ) {
-        (None, Some(sets)) => {
-            write!(out, "{{\"capabilities\":{}", sets.as_written())?;
-            others(out, process, &["capabilities"])?;
-            out.write_str("}")
+    let mut separator = '{';
+    let of_container = config.member("process");
+    let mut kept = heapless::Vec::<&str, { 1 + MODULES.len() }>::new();
+    for name in ["capabilities"].into_iter().chain(MODULES) {
+        // Sets of capabilities that are empty say that there are none; a label that is empty says nothing.
+        let is_said = process
+            .member(name)
+            .is_some_and(|value| name == "capabilities" || !value.is_empty());
+        let Some(value) = of_container.and_then(|container| container.member(name)) else {
+            continue;
+        };
+        if !is_said {
+            write!(out, "{separator}\"{name}\":{}", value.as_written())?;
+            separator = ',';
+            // There are as many places as names.
+            let _ = kept.push(name);
         }
-        _ => out.write_str(process.as_written()),
     }
+    if kept.is_empty() {
+        return out.write_str(process.as_written());
+    }
+    others(out, process, &kept)?;
+    out.write_str("}")
 }
+
+/// What the machine's security modules know a process by.
+const MODULES: [&str; 2] = ["apparmorProfile", "selinuxLabel"];
 
 /// Writes the members of an object but for those of these names; each with a comma in front.
 fn others(out: &mut dyn Write, object: Value<'_>, names: &[&str]) -> fmt::Result {
@@ -116,11 +131,8 @@ impl Changes<'_> {
             let _ = changed.push("capabilities");
             self.write_capabilities(out, config)?;
         }
-        for (name, value) in [
-            ("apparmorProfile", self.apparmor),
-            ("selinuxLabel", self.label),
-        ] {
-            if let Some(value) = value {
+        for (name, value) in MODULES.into_iter().zip([self.apparmor, self.label]) {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
                 let _ = changed.push(name);
                 write!(out, ",\"{name}\":{}", Json(value))?;
             }
@@ -290,6 +302,31 @@ mod tests {
             r#""ambient":["CAP_KILL"]},"apparmorProfile":"a\"b","selinuxLabel":"l"}}"#,
         ];
         assert_eq!(text, expected.concat());
+    }
+
+    #[test]
+    fn a_process_is_confined_as_the_container_is_unless_it_says_how() {
+        let config =
+            check(br#"{"process":{"apparmorProfile":"p","selinuxLabel":"l","cwd":"/"}}"#).unwrap();
+        for (process, expected) in [
+            (
+                r#"{"args":["a"]}"#,
+                r#"{"process":{"apparmorProfile":"p","selinuxLabel":"l","args":["a"]}}"#,
+            ),
+            (
+                r#"{"apparmorProfile":"","selinuxLabel":null}"#,
+                r#"{"process":{"apparmorProfile":"p","selinuxLabel":"l"}}"#,
+            ),
+            (
+                r#"{"apparmorProfile":"q","cwd":"/x"}"#,
+                r#"{"process":{"selinuxLabel":"l","apparmorProfile":"q","cwd":"/x"}}"#,
+            ),
+        ] {
+            let mut text = String::new();
+            let process = Wanted::Whole(check(process.as_bytes()).unwrap());
+            write(&mut text, config, &process).unwrap();
+            assert_eq!(text, expected);
+        }
     }
 
     #[test]

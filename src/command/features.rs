@@ -39,7 +39,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         env!("CARGO_PKG_VERSION"),
         "\"},\"potentiallyUnsafeConfigAnnotations\":[\"berth.\"]",
         ",\"linux\":{\"cgroup\":{\"v1\":false,\"v2\":true,\"systemd\":true,\"systemdUser\":true,\"rdma\":true}",
-        ",\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false}",
+        ",\"apparmor\":{\"enabled\":true},\"selinux\":{\"enabled\":true},\"intelRdt\":{\"enabled\":false}",
         ",\"mountExtensions\":{\"idmap\":{\"enabled\":true}}",
     ));
     let namespaces = &mut Kind::ALL.iter().map(|kind| kind.name());

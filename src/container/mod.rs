@@ -51,6 +51,7 @@ mod credentials;
 pub mod devices;
 mod hooks;
 mod image;
+mod labels;
 mod landlock;
 mod limits;
 mod mounts;

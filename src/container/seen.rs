@@ -79,7 +79,7 @@ pub(super) fn begin(
     let config = request.config;
     limits::raise(&config.process, None)?;
     // Before it is in a user namespace of others.
-    setup::hide(request.keeps_keyring)?;
+    setup::hide(&config.process, request.keeps_keyring)?;
     let mut procfs = None;
     match request.place {
         Place::New => {

@@ -19,9 +19,11 @@ use super::seccomp::Filter;
 use super::seen::{self, Unborn};
 use super::start::{Place, Request, Streams};
 use super::state::{State, Status};
-use super::{credentials, devices, hooks, image, landlock, limits, mounts, namespaces, terminal};
+use super::{
+    credentials, devices, hooks, image, labels, landlock, limits, mounts, namespaces, terminal,
+};
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{DeviceAccess, HookKind, Kind, MAX_MOUNTS};
+use crate::parse::config::{DeviceAccess, HookKind, Kind, MAX_MOUNTS, Process};
 use crate::sys::procfs::Procfs;
 use crate::sys::{console, mount, namespace, net, raw, signal};
 
@@ -80,7 +82,7 @@ fn prepare_and_execute(
         if config.namespaces.is_new(Kind::Network) {
             net::bring_loopback_up()?;
         }
-        hide(request.keeps_keyring)?;
+        hide(&config.process, request.keeps_keyring)?;
         let procfs = unborn.as_ref().and_then(Unborn::maker);
         let helpers = (rope.as_ref(), procfs);
         make_root(&request, helpers, &state, rootfs, &mut tied)?;
@@ -138,6 +140,7 @@ fn prepare_and_execute(
     if let Some(fifo) = fifo {
         // Who makes a container is told that it has no program, not only who starts it.
         program.look()?;
+        labels::apply(process, labels::Moment::Check)?;
         hold(voice, &fifo)?;
     }
     if is_new {
@@ -148,6 +151,7 @@ fn prepare_and_execute(
         hooks::run(config, HookKind::StartContainer, &state)?;
     }
     // Only now: what is held and the hooks are the runtime's.
+    labels::apply(process, labels::Moment::Execute)?;
     landlock::restrict(&config.annotations.landlock)?;
     // After the filter, as little is called as can be: what takes memory took it before, and is left to the end of the process.
     let mut filter = ManuallyDrop::new(filter);
@@ -171,13 +175,14 @@ fn prepare_and_execute(
 /// of its own: a session keyring is inherited, like a descriptor (session-keyring(7)).
 ///
 /// What it writes to its own `/proc` comes before: that is the host's from then on.
-pub(super) fn hide(keeps_keyring: bool) -> Result<(), Fault> {
+pub(super) fn hide(process: &Process<'_>, keeps_keyring: bool) -> Result<(), Fault> {
     const KEYRING: &str = "a session keyring";
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .during(Op::Configure, "PR_SET_DUMPABLE")?;
     if keeps_keyring {
         return Ok(());
     }
+    labels::label_keys(process)?;
     match raw::new_session_keyring() {
         // Without keys there are none to hide.
         Err(Errno::NOSYS) => Ok(()),
@@ -243,6 +248,7 @@ fn make_root(
         )
     });
     let has_mounts = config.namespaces.is_new(Kind::Mount);
+    labels::check_mounts(config.mount_label)?;
     if has_mounts {
         rootfs.bind(bundle, config, image.transpose()?)?;
     }
@@ -261,6 +267,7 @@ fn make_root(
             root: rootfs.root(),
             bundle,
             items: &config.mounts,
+            label: config.mount_label,
             has_ipc: config.namespaces.has(Kind::Ipc),
             has_cgroups: config.namespaces.has(Kind::Cgroup),
             has_nodev,

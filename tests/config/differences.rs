@@ -86,16 +86,6 @@ pub(crate) const REFUSED: &[Refused] = &[
         r#"process.scheduler.flags[0]: "SCHED_FLAG_UTIL_CLAMP_MIN" is not supported yet"#,
     ),
     (
-        "/process/apparmorProfile",
-        r#""x""#,
-        "process.apparmorProfile is not supported yet",
-    ),
-    (
-        "/process/selinuxLabel",
-        r#""x""#,
-        "process.selinuxLabel is not supported yet",
-    ),
-    (
         "/hostname",
         r#""x""#,
         "hostname needs a namespace of type uts in linux.namespaces",
@@ -154,11 +144,6 @@ pub(crate) const REFUSED: &[Refused] = &[
         "/linux/timeOffsets",
         r#"{ "boottime": { "secs": 1 } }"#,
         "linux.timeOffsets needs a new namespace of type time in linux.namespaces",
-    ),
-    (
-        "/linux/mountLabel",
-        r#""x""#,
-        "linux.mountLabel is not supported yet",
     ),
     (
         "/linux/maskedPaths",

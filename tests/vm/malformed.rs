@@ -264,9 +264,12 @@ fn configurations() -> Vec<Malformed> {
         malformed("future", with("1.2.0", "7.0.0"), "B051", "ociVersion"),
         malformed(
             "label",
-            with("\"linux\":{", "\"linux\":{\"mountLabel\":\"x\","),
+            with(
+                "\"root\":",
+                "\"vm\":{\"kernel\":{\"path\":\"/x\"}},\"root\":",
+            ),
             "B052",
-            "linux.mountLabel",
+            "vm",
         ),
     ]
 }

@@ -107,6 +107,7 @@ fn cases() -> Vec<Asked> {
         ),
         // A change of the user leaves nothing but what it may have again.
         sets(with("user-only", "user", user(1000)), [0, 0, 0, (CHECKPOINT_RESTORE << 1) - 1, 0]),
+        asked(with("unconfined", "apparmorProfile", json!("unconfined")), &["Uid 0 0 0 0"]),
         asked(with("root-umask", "user", json!({ "uid": 0, "gid": 0, "umask": 0 })), &["Umask 0000", "Uid 0 0 0 0"]),
         // What execve gives to root is the bounding set, whatever was permitted before.
         sets(
@@ -310,18 +311,18 @@ fn refused() -> Vec<Refused> {
         ),
         (
             with("apparmor", "apparmorProfile", json!("confined")),
-            "B052",
-            "process.apparmorProfile is not supported yet",
+            "B053",
+            "the profile of AppArmor, which this machine has not in force, confined for apparmor: EOPNOTSUPP",
         ),
         (
             with("selinux", "selinuxLabel", json!("a:b:c:s0")),
-            "B052",
-            "process.selinuxLabel is not supported yet",
+            "B053",
+            "the label of SELinux, which this machine has not in force, a:b:c:s0 for selinux: EOPNOTSUPP",
         ),
         (
             tells("label").set("/linux/mountLabel", json!("a:b:c:s0")),
-            "B052",
-            "linux.mountLabel is not supported yet",
+            "B053",
+            "the label of SELinux, which this machine has not in force, a:b:c:s0 for label: EOPNOTSUPP",
         ),
         (
             // The user's rights are what counts for the program.
@@ -350,7 +351,7 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     let root = disk::of(Fs::vfat(disk::LABEL, disk::VFAT_SERIAL, tree))?;
     Ok(lab
         .machine("process")?
-        .append("root=/dev/sda1")
+        .append("root=/dev/sda1 security=selinux selinux=1")
         .scsi(&root)
         .start()?
         .wait()?)

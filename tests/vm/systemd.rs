@@ -18,6 +18,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere what_systemd_refuses_leaves_nothing_behind,
     everywhere systemd_is_asked_directly_where_there_is_no_bus,
     everywhere the_manager_of_a_user_makes_scopes_for_the_user,
+    everywhere a_profile_of_apparmor_confines_the_program_and_what_joins_it,
 ];
 
 /// The programs are large, and interpreted instruction by instruction.
@@ -64,6 +65,23 @@ for bundle in bad-property no-property path; do
     show berth-bad.scope -p LoadState
 done
 step /bin/berth run --bundle /containers/two bad
+echo == apparmor
+apparmor_parser --skip-cache --replace /profiles 2>/dev/null
+step berth run --bundle /containers/confined confined 2>&1
+step berth run --bundle /containers/mapped mapped 2>&1
+step berth run --bundle /containers/free free
+berth create --bundle /containers/long long </dev/null >/dev/null
+berth start long
+cat /proc/$(cat $(ls -d /sys/fs/cgroup/system.slice/berth-long.scope)/container/cgroup.procs | head -n 1)/attr/current
+step berth exec long /bin/cat /etc/name
+step berth exec --apparmor other long /bin/cat /etc/name
+step berth exec --apparmor unconfined long /bin/cat /etc/secret
+step berth exec --apparmor= long /bin/cat /etc/secret 2>&1
+step berth exec --process /whole.json long 2>&1
+step berth exec --apparmor none long /bin/true 2>&1 | head -n 1
+step berth delete --force long
+step berth create --bundle /containers/unknown unknown 2>&1 | head -n 1
+step berth run --bundle /containers/label label 2>&1 | head -n 1
 echo == direct
 systemctl stop dbus.socket dbus.service
 step berth run --bundle /containers/one one
@@ -71,6 +89,18 @@ echo == user
 busybox su user -c "XDG_RUNTIME_DIR=/run/user/1000 systemctl --user start rootless.service"
 cat /run/user/1000/said
 "#;
+
+/// A program that is to be confined.
+const CONFINED: &str = "cat /proc/self/attr/current /etc/name /etc/secret; exit 3";
+
+/// Profiles of AppArmor that deny one file each.
+const PROFILES: &str = "
+profile some flags=(attach_disconnected, mediate_deleted) { file, capability, signal, ptrace, deny /etc/secret r, }
+profile other flags=(attach_disconnected, mediate_deleted) { file, capability, signal, ptrace, deny /etc/name r, }
+";
+
+/// One more process, of which it is not said how it is confined.
+const WHOLE: &str = r#"{ "cwd": "/", "args": ["/bin/cat", "/etc/name", "/etc/secret"], "user": { "uid": 0, "gid": 0 }, "apparmorProfile": "" }"#;
 
 /// What user 1000 tells, below the own manager. There is no bus.
 const ROOTLESS: &str = r#"
@@ -118,6 +148,7 @@ fn boot(lab: &Lab) -> Result<Outcome> {
             .set("/linux/gidMappings", map.clone())
             .set("/mounts", json!([]))
     };
+    let root = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
     let mine = rootless("rootless", "cat /proc/self/cgroup; exit 5");
     let stays = rootless("stays", "sleep 1000 & wait")
         .set("/linux/cgroupsPath", json!("some.slice:libpod:stays"))
@@ -128,8 +159,27 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     let plain = bundle("plain", "cat /proc/self/cgroup")
         .annotation("run.oci.systemd.subgroup", "")
         .set("/linux/cgroupsPath", json!(":docker:plain"));
+    // It has a /proc that is none, with the file that says how it is confined.
+    let confined = |id: &'static str, profile: &str| {
+        bundle(id, CONFINED).set("/process/apparmorProfile", json!(profile))
+    };
+    let long = confined("long", "some")
+        .runs(["/bin/sh", "-c", "sleep 1000 & wait"])
+        .mount("/proc", "bind", "/fake", &["bind"]);
+    let mapped = confined("mapped", "some")
+        .set("/process/noNewPrivileges", json!(true))
+        .namespaces(&["mount", "pid", "uts", "ipc", "user"])
+        .set("/linux/uidMappings", root.clone())
+        .set("/linux/gidMappings", root);
+    let label = bundle("label", "exit 1").set("/process/selinuxLabel", json!("a:b:c:s0"));
     let path = bundle("path", "exit 1").set("/linux/cgroupsPath", json!("/some/path"));
     let tree = disk::files([
+        confined("confined", "some"),
+        confined("free", "unconfined"),
+        confined("unknown", "none"),
+        long,
+        mapped,
+        label,
         one,
         two,
         bad_property,
@@ -141,6 +191,11 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     ])?
     .copy(lab.berth.clone(), "bin/berth")
     .file("rootless", ROOTLESS)
+    .file("profiles", PROFILES)
+    .file("whole.json", WHOLE)
+    .file("fake/self/attr/apparmor/exec", "")
+    .file("box/etc/name", "name\n")
+    .file("box/etc/secret", "secret\n")
     .file(
         "etc/systemd/user/rootless.service",
         "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/bin/sh /rootless\n",
@@ -286,4 +341,39 @@ fn the_manager_of_a_user_makes_scopes_for_the_user(lab: &Lab) -> Result<()> {
         "done Some(0)",
     ];
     says(lab, "user", &expected)
+}
+
+fn a_profile_of_apparmor_confines_the_program_and_what_joins_it(lab: &Lab) -> Result<()> {
+    const DENIED: &str = "cat: can't open '/etc/secret': Permission denied";
+    let expected = [
+        "some (enforce)",
+        "name",
+        DENIED,
+        "status 3",
+        "some (enforce)",
+        "name",
+        DENIED,
+        "status 3",
+        "unconfined",
+        "name",
+        "secret",
+        "status 3",
+        "some (enforce)",
+        "name",
+        "status 0",
+        "cat: can't open '/etc/name': Permission denied",
+        "status 1",
+        "secret",
+        "status 0",
+        DENIED,
+        "status 1",
+        "name",
+        DENIED,
+        "status 1",
+        "berth: error: exec: set up the profile of AppArmor none for long: ENOENT: no such file or directory  [B053]",
+        "status 0",
+        "berth: error: create: set up the profile of AppArmor none for unknown: ENOENT: no such file or directory  [B053]",
+        "berth: error: run: set up the label of SELinux, which this machine has not in force, a:b:c:s0 for label: EOPNOTSUPP: operation not supported  [B053]",
+    ];
+    says(lab, "apparmor", &expected)
 }

@@ -42,20 +42,39 @@ pub(super) fn make(
     let context = match mounts.procfs {
         // It shows the processes among whom its maker is.
         Some(maker) if fstype == "proc" => seen::procfs_of(maker, mounts.items, item),
-        _ => configure(item, fstype),
+        _ => configure_labelled(item, fstype, mounts.label),
     };
     Detached::of(context?, source, fstype, attributes)
 }
 
 /// A new instance of a filesystem, as the item asks for it.
 pub(in crate::container) fn configure(item: &Mount<'_>, fstype: &str) -> Result<OwnedFd, Fault> {
+    configure_labelled(item, fstype, None)
+}
+
+/// The kernel's own, whose files have the labels that the policy gives them.
+const NEVER_LABELLED: [&str; 4] = ["proc", "sysfs", "cgroup2", "mqueue"];
+
+/// The same, with this label on all its files, where it takes one and the item does not say another (mount(8), `context=`).
+fn configure_labelled(
+    item: &Mount<'_>,
+    fstype: &str,
+    label: Option<&str>,
+) -> Result<OwnedFd, Fault> {
     let source = item.source.unwrap_or(fstype);
     let flags = item.options.flags;
     // A disk is mounted read-only as a whole; other filesystems may have one superblock for all, whose state is the host's.
     let is_read_only = flags.set & MS_RDONLY != 0 && source.starts_with('/');
+    let has_label = words(item.options.data).any(|word| word.starts_with("context="));
+    let label = label
+        .filter(|_| !has_label && !NEVER_LABELLED.contains(&fstype))
+        .map(|label| path(format_args!("context={label}")))
+        .transpose()
+        .during(Op::Mount, item.destination)?;
     let mut options = filesystem_flags(flags)
         .chain(is_read_only.then_some("ro"))
-        .chain(words(item.options.data));
+        .chain(words(item.options.data))
+        .chain(label.as_deref());
     Detached::configure(fstype, source, &mut options)
 }
 

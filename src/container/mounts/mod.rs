@@ -45,6 +45,8 @@ pub(super) struct Mounts<'c> {
     pub(super) bundle: &'c str,
     /// What the bundle asks for.
     pub(super) items: &'c [Mount<'c>],
+    /// What SELinux labels the files of new filesystems with.
+    pub(super) label: Option<&'c str>,
     /// Whether the container has message queues of its own.
     pub(super) has_ipc: bool,
     /// Whether the container has a cgroup namespace of its own.

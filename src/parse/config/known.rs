@@ -9,13 +9,7 @@ use super::reader::{Reader, Refused};
 use crate::parse::json::Value;
 
 /// Without these the container would be less confined than its author believes: refused.
-const REFUSED: [&str; 5] = [
-    "linux.mountLabel",
-    "process.apparmorProfile",
-    "process.selinuxLabel",
-    "vm",
-    "windows",
-];
+const REFUSED: [&str; 2] = ["vm", "windows"];
 
 /// The container works without these: named in a warning.
 const WARNED: [&str; 8] = [

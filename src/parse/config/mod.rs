@@ -102,6 +102,8 @@ pub struct Config<'a> {
     pub hooks: Hooks<'a>,
     /// `linux.rootfsPropagation`. `None`: a slave of the host and a peer group of its own.
     pub rootfs_propagation: Option<Propagation>,
+    /// `linux.mountLabel`: what SELinux labels the files of new filesystems with.
+    pub mount_label: Option<&'a str>,
     /// `linux.maskedPaths`, `linux.readonlyPaths`, `linux.devices`, `linux.sysctl`
     pub confinement: Confinement<'a>,
     /// `linux.cgroupsPath`
@@ -183,6 +185,7 @@ impl<'a> Config<'a> {
             time_offsets: time_offsets::read(reader, config, &namespaces)?,
             hooks: Hooks::read(reader, config)?,
             rootfs_propagation: rootfs_propagation(reader, config)?,
+            mount_label: reader.optional(config, "linux.mountLabel", Use::Name)?,
             seccomp,
             cgroups_path: CgroupsPath::read(reader, config)?,
             resources: Resources::check(config.at("linux.resources"))

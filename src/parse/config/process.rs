@@ -30,6 +30,10 @@ pub struct Process<'a> {
     /// `capabilities`. `None`, which only a container that is `berth.privileged` has: what the kernel gives to the user; all to
     /// root.
     pub capabilities: Option<Capabilities<'a>>,
+    /// `apparmorProfile`; `unconfined` is a profile, the one that confines nobody.
+    pub apparmor_profile: Option<&'a str>,
+    /// `selinuxLabel`
+    pub selinux_label: Option<&'a str>,
     /// `noNewPrivileges`
     pub no_new_privileges: bool,
     /// `rlimits`
@@ -86,6 +90,8 @@ impl<'a> Process<'a> {
             console_size: console_size(reader, config)?,
             user: User::read(reader, config)?,
             capabilities: Capabilities::read(reader, config)?,
+            apparmor_profile: reader.optional(config, "process.apparmorProfile", Use::Name)?,
+            selinux_label: reader.optional(config, "process.selinuxLabel", Use::Name)?,
             no_new_privileges: reader.boolean(config, "process.noNewPrivileges")?,
             rlimits: rlimits::read(reader, config)?,
             oom_score_adj: oom_score_adj.map(|score| score as i32),

@@ -379,21 +379,8 @@ fn a_list_that_is_too_long_is_refused_and_not_cut() {
 #[test]
 fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
     for (object, member, name) in [
-        (
-            "process",
-            r#""apparmorProfile": "confined""#,
-            "process.apparmorProfile",
-        ),
-        (
-            "process",
-            r#""selinuxLabel": "system_u:system_r:container_t:s0""#,
-            "process.selinuxLabel",
-        ),
-        (
-            "linux",
-            r#""mountLabel": "system_u:object_r:container_file_t:s0""#,
-            "linux.mountLabel",
-        ),
+        ("", r#""vm": {"kernel": {"path": "/k"}}"#, "vm"),
+        ("", r#""windows": {"layerFolders": ["C"]}"#, "windows"),
         (
             "linux",
             r#""personality": {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}"#,
@@ -402,6 +389,39 @@ fn what_bears_on_security_and_cannot_be_done_is_refused_by_name() {
     ] {
         let expected = format!("{name} is not supported yet");
         assert_eq!(refusal(extended(object, member)), expected);
+    }
+}
+
+#[test]
+fn labels_are_taken_as_they_are_written_and_empty_ones_ask_for_nothing() {
+    let labels = |file: String| {
+        with(file.as_bytes(), |result| {
+            let config = result.unwrap();
+            let process = config.process;
+            let labels = [process.apparmor_profile, process.selinux_label];
+            [labels[0], labels[1], config.mount_label].map(|label| label.map(str::to_owned))
+        })
+    };
+    let named = |name: &str, label: &str| format!(r#""{name}": "{label}""#);
+    for label in ["a:b:c:s0:c1,c2", "unconfined", ":ns:docker-default//&x"] {
+        let some = Some(label.to_owned());
+        for (object, name, place) in [
+            ("process", "apparmorProfile", 0),
+            ("process", "selinuxLabel", 1),
+            ("linux", "mountLabel", 2),
+        ] {
+            let mut expected = [const { None }; 3];
+            expected[place].clone_from(&some);
+            assert_eq!(labels(extended(object, &named(name, label))), expected);
+            assert_eq!(
+                labels(extended(object, &named(name, ""))),
+                [None, None, None]
+            );
+            let control = refusal(extended(object, &named(name, "a\\nb")));
+            assert!(control.contains(&format!("{object}.{name}")), "{control}");
+            let number = refusal(extended(object, &format!(r#""{name}": 1"#)));
+            assert!(number.contains("a string"), "{number}");
+        }
     }
 }
 

@@ -21,6 +21,12 @@ pub struct Detached {
     context: Option<OwnedFd>,
 }
 
+/// Whether the kernel has this filesystem: it says so to who may mount, in the own namespace at least.
+#[must_use]
+pub fn has_filesystem(fstype: &str) -> bool {
+    fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).is_ok()
+}
+
 impl Detached {
     /// A new instance of a filesystem: fsopen(2), one fsconfig(2) for each option, fsmount(2).
     ///

@@ -24,7 +24,7 @@ pub use attributes::{
     is_read_only, make_read_only, map_ids, propagate,
 };
 pub use context::reconfigure;
-pub use detached::Detached;
+pub use detached::{Detached, has_filesystem};
 
 use crate::error::{During, Fault, Op};
 pub use crate::parse::mount_options::Propagation;

@@ -71,8 +71,8 @@ fn features_are_those_of_the_specification(lab: &Lab) -> Result<()> {
         ("/linux/cgroup/systemd", json!(true)),
         ("/linux/cgroup/systemdUser", json!(true)),
         ("/linux/seccomp/enabled", json!(true)),
-        ("/linux/apparmor/enabled", json!(false)),
-        ("/linux/selinux/enabled", json!(false)),
+        ("/linux/apparmor/enabled", json!(true)),
+        ("/linux/selinux/enabled", json!(true)),
         ("/linux/mountExtensions/idmap/enabled", json!(true)),
     ] {
         ensure!(

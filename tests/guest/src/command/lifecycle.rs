@@ -350,12 +350,12 @@ fn bad_bundle_leaves_nothing_behind(lab: &Lab) -> Result<()> {
         &["line 2", "[B051]"],
     )?;
     lab.bundle_with("b", &["stay"], |config| {
-        config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
+        config["vm"] = json!({ "kernel": { "path": "/x" } });
     })?;
     lab.fails(
         &["create", "--bundle", "b", "one"],
         125,
-        &["linux.mountLabel", "[B052]"],
+        &["vm is not supported", "[B052]"],
     )?;
     lab.bundle_with("b", &["stay"], |config| {
         config["root"]["path"] = json!("nothing")

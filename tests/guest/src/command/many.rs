@@ -130,7 +130,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "refused",
         words: &["exit", "0"],
-        change: |config| config["linux"]["mountLabel"] = json!("x"),
+        change: |config| config["vm"] = json!({ "kernel": { "path": "/x" } }),
         run: |lab, bundle, id| ends(lab, bundle, id, 125, "[B052]"),
     },
 ];

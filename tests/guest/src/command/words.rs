@@ -186,7 +186,7 @@ fn check_tells_of_every_field_what_becomes_of_it(lab: &Lab) -> Result<()> {
     ensure!(!told.contains("refused"), "{told}");
     // All that is refused is named, not the first only; and the rest is told of all the same.
     lab.bundle_with("b", &["say", "hello"], |config| {
-        config["linux"]["mountLabel"] = json!("x");
+        config["vm"] = json!({ "kernel": { "path": "/x" } });
         config["annotations"]["berth.consol"] = json!("true");
         config["annotations"]["berth.restart"] = json!("never");
         config["process"]["cwd"] = json!("relative");
@@ -194,7 +194,7 @@ fn check_tells_of_every_field_what_becomes_of_it(lab: &Lab) -> Result<()> {
     let output = lab.call(&["check", "b"])?;
     let told = String::from_utf8(output.stdout)?;
     for start in [
-        "refused  linux.mountLabel",
+        "refused  vm",
         "refused  annotations.berth.consol: there is no annotation berth.consol, perhaps berth.console",
         "refused  berth.restart is \"never\"",
         "refused  process.cwd is \"relative\"",

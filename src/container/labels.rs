@@ -1,0 +1,126 @@
+//! What the machine's security modules know a container's program by: a profile of AppArmor, a label of SELinux.
+//!
+//! Both are asked for by a file of this process's own in `/proc`, and take effect at its next execve(2). A process that it forks
+//! before would have them too, so it is done when all hooks have run. A container's `/proc` may be anything, and a profile that was
+//! written to a file of an image confines nobody (CVE-2019-16884, CVE-2025-52881): it is written to a procfs ([`Procfs`]).
+//!
+//! AppArmor has a directory of its own there. SELinux shares its files with other modules, which would take a label for a word of
+//! theirs: so it has to be there.
+
+use core::fmt;
+
+use rustix::fs::OFlags;
+use rustix::io::{Errno, read};
+
+use crate::error::{During, Fault, Op};
+use crate::parse::config::Process;
+use crate::sys::mount::has_filesystem;
+use crate::sys::path::path;
+use crate::sys::procfs::Procfs;
+
+/// What AppArmor calls no profile at all.
+const UNCONFINED: &str = "unconfined";
+
+// What is shown of them.
+const APPARMOR: &str = "profile of AppArmor";
+const SELINUX: &str = "label of SELinux";
+
+/// What is done with a profile or a label.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// It is seen whether there is one of this name, and whether this process may have it executed.
+    Check,
+    /// The next execve(2) takes it on.
+    Execute,
+}
+
+/// Has the program confined as it is to be, or sees whether that can be.
+///
+/// # Errors
+/// `EOPNOTSUPP` for a profile or label on a machine without that module, `ENOENT` for a profile that is not loaded, `EINVAL` for a
+/// label that the policy does not know, and others of the module.
+#[inline(never)]
+pub(super) fn apply(process: &Process<'_>, moment: Moment) -> Result<(), Fault> {
+    if let Some(label) = process.selinux_label {
+        write_label("exec", label, "")?;
+        if moment == Moment::Check {
+            write_label("exec", label, "\n")?;
+        }
+    }
+    let Some(profile) = process.apparmor_profile else {
+        return Ok(());
+    };
+    let (file, word) = match moment {
+        Moment::Check => ("apparmor/current", "permprofile"),
+        Moment::Execute => ("apparmor/exec", "exec"),
+    };
+    let written = match (profile, write(file, format_args!("{word} {profile}"))) {
+        // There may be nothing to be confined by, and who is confined and may not change that stays so.
+        (UNCONFINED, _) => Ok(()),
+        (_, Err(fault)) if is_missing(&fault) => Err(Errno::OPNOTSUPP),
+        (_, written) => written.map_err(|fault| fault.errno),
+    };
+    say(written, APPARMOR, profile)
+}
+
+/// Has the keys that this process makes from now on be those of the program.
+pub(super) fn label_keys(process: &Process<'_>) -> Result<(), Fault> {
+    process
+        .selinux_label
+        .map_or(Ok(()), |label| write_label("keycreate", label, ""))
+}
+
+/// Sees that filesystems can be labelled, if they are to be.
+pub(super) fn check_mounts(label: Option<&str>) -> Result<(), Fault> {
+    label.map_or(Ok(()), |label| say(has_selinux(), SELINUX, label))
+}
+
+/// Where SELinux is, there is its filesystem, mounted or not; and with a policy, which gives labels a meaning, this process has one of
+/// several parts. Before that any label would be taken.
+#[inline(never)]
+fn has_selinux() -> Result<(), Errno> {
+    let mut own = [0; 64];
+    let len = match has_filesystem("selinuxfs") {
+        true => Procfs::of_processes()
+            .and_then(|procfs| procfs.open("self/attr/current", OFlags::RDONLY))
+            .map_err(|fault| fault.errno)
+            .and_then(|file| read(&file, &mut own))?,
+        false => 0,
+    };
+    let own = own.get(..len).unwrap_or_default();
+    own.contains(&b':').then_some(()).ok_or(Errno::OPNOTSUPP)
+}
+
+/// Writes a label, or an empty line, which takes that back.
+#[inline(never)]
+fn write_label(file: &str, label: &str, line: &str) -> Result<(), Fault> {
+    let text = if line.is_empty() { label } else { line };
+    let written = has_selinux()
+        .and_then(|()| write(file, format_args!("{text}")).map_err(|fault| fault.errno));
+    say(written, SELINUX, label)
+}
+
+/// Writes to a file in this process's directory `attr`.
+#[inline(never)]
+fn write(file: &str, words: fmt::Arguments<'_>) -> Result<(), Fault> {
+    let [file, words] = [path(format_args!("self/attr/{file}")), path(words)];
+    let words = words.during(Op::Configure, "")?;
+    Procfs::of_processes()?.write(&file.during(Op::Configure, "")?, words.as_bytes())
+}
+
+/// Whether AppArmor has no such file, or is not the one that reads it.
+fn is_missing(fault: &Fault) -> bool {
+    matches!(
+        (fault.op, fault.errno),
+        (Op::Open, Errno::NOENT) | (Op::Write, Errno::INVAL)
+    )
+}
+
+#[inline(never)]
+fn say(result: Result<(), Errno>, module: &str, name: &str) -> Result<(), Fault> {
+    let lacks = match result {
+        Err(Errno::OPNOTSUPP) => ", which this machine has not in force,",
+        _ => "",
+    };
+    result.during(Op::Configure, format_args!("the {module}{lacks} {name}"))
+}
