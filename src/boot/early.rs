@@ -16,7 +16,7 @@ use crate::plan::{Plan, PlanError, Refusal, Source};
 use crate::sys::mount::{Flags, mount_new};
 use crate::sys::netlink::Uevents;
 use crate::sys::path::path;
-use crate::sys::{console, fs, kmsg, namespace, process};
+use crate::sys::{console, fs, kmsg, namespace, process, signal};
 
 const DEFAULTS: &str = "/etc/berth/cmdline";
 const CMDLINE: &str = "/proc/cmdline";
@@ -109,6 +109,7 @@ impl Pid1 {
             return None;
         }
         super::machine::claim();
+        signal::ignore_nothing();
         console::occupy_standard_descriptors();
         kmsg::open_log();
         Some(Self(()))

@@ -213,7 +213,7 @@ impl Successor {
             return failed(errno);
         }
         machine.events.flush();
-        signal::unblock_all();
+        signal::reset();
         let errno = variables.with_list(|variables| {
             let environment = Environment::from_list(variables);
             arguments.with_list(|list| process::execute(&self.program, list, environment))

@@ -72,7 +72,7 @@ impl Shell {
     }
 
     fn become_it(&self) -> ! {
-        signal::unblock_all();
+        signal::reset();
         let _ = rustix::process::setsid();
         if let Some(terminal) = console::open_terminal() {
             let _ = rustix::process::ioctl_tiocsctty(&terminal);

@@ -28,7 +28,7 @@ use crate::sys::namespace::is_machines_root;
 use crate::sys::path::{Path, path};
 use crate::sys::process::{Arguments, Environment};
 use crate::sys::sealed::become_sealed;
-use crate::sys::{console, raw};
+use crate::sys::{console, raw, signal};
 use crate::text::{Quoted, Text};
 
 mod attend;
@@ -211,6 +211,7 @@ impl<T> Tell<T> for Result<T, Fault> {
 /// Does what the words say; the status for the caller.
 #[inline(never)]
 pub fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> u8 {
+    signal::ignore_nothing();
     console::occupy_with(console::open_null());
     let mut call = Call {
         arguments,

@@ -102,7 +102,7 @@ pub(super) fn is_joining(request: &Request<'_>) -> bool {
 
 /// Does the builder's work, and ends.
 pub(super) fn run(request: Request<'_>, mut voice: Voice) -> ! {
-    signal::unblock_all();
+    signal::reset();
     if let Err(fault) = build(request, &mut voice) {
         voice.say(Message::Fault(fault));
     }

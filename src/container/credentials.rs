@@ -17,7 +17,7 @@ use heapless::Vec;
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
     set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
     set_thread_res_uid,
@@ -40,8 +40,9 @@ pub(super) fn apply(process: &Process<'_>, can_change_groups: bool) -> Result<()
         set_keep_capabilities(true).during(Op::Set, "PR_SET_KEEPCAPS")?;
     }
     become_user(&process.user, can_change_groups)?;
-    if let Some(capabilities) = &process.capabilities {
-        set(capabilities)?;
+    match &process.capabilities {
+        Some(capabilities) => set(capabilities)?,
+        None => inherit_none()?,
     }
     if process.no_new_privileges {
         set_no_new_privs(true).during(Op::Set, "no_new_privs")?;
@@ -97,6 +98,17 @@ fn set(capabilities: &Capabilities<'_>) -> Result<(), Fault> {
             ambient.try_for_each(|number| configure_capability_in_ambient_set(single(number), true))
         })
         .during(Op::Set, "ambient capabilities")
+}
+
+/// Has no capability that whoever started berth has had inheritable: a file's would be the program's too.
+fn inherit_none() -> Result<(), Fault> {
+    let own = capabilities(None).map(|own| CapabilitySets {
+        inheritable: CapabilitySet::empty(),
+        ..own
+    });
+    own.and_then(|own| set_capabilities(None, own))
+        .and_then(|()| clear_ambient_capability_set())
+        .during(Op::Set, "inheritable capabilities")
 }
 
 fn single(number: u32) -> CapabilitySet {

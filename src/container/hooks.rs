@@ -14,7 +14,7 @@
 
 use core::convert::Infallible;
 
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::{Errno, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
@@ -67,7 +67,7 @@ pub(super) fn run_beside(text: &[u8], moment: HookKind, state: &State<'_>) -> Re
     match raw::fork(0, None).during(Op::Clone, moment.name())? {
         Forked::Parent(pid) => Ok(pid),
         Forked::Child => {
-            signal::unblock_all();
+            signal::reset();
             let mut scratch = Buffer::<MAX_SIZE>::new();
             let scratch = scratch.bytes_mut().unwrap_or_default();
             // It was read before.
@@ -108,7 +108,7 @@ fn start(hook: &Hook<'_>, moment: HookKind, state: &State<'_>) -> Result<Pid, Er
     let (failure_from, failure) = pipe_with(PipeFlags::CLOEXEC)?;
     match raw::fork(0, None)? {
         Forked::Child => {
-            let Err(errno) = execute(hook, moment, state, input);
+            let Err(errno) = execute(hook, moment, state, input, failure.as_fd());
             let _ = write(&failure, &errno.raw_os_error().to_ne_bytes());
             raw::exit(127)
         }
@@ -129,12 +129,15 @@ fn execute(
     moment: HookKind,
     state: &State<'_>,
     input: impl AsFd,
+    failure: BorrowedFd<'_>,
 ) -> Result<Infallible, Errno> {
     // Whoever runs it may have blocked them.
-    signal::unblock_all();
+    signal::reset();
     // A group of its own, which can be killed as a whole.
     rustix::process::setsid()?;
     dup2_stdin(input)?;
+    // What the caller leaves open is for the program.
+    raw::close_all_but(3, &[failure])?;
     if !matches!(moment, HookKind::CreateContainer | HookKind::StartContainer) {
         rustix::process::chdir(state.bundle)?;
     }

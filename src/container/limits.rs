@@ -65,6 +65,13 @@ pub(super) fn set_affinity(process: &Process<'_>, moment: Moment) -> Result<(), 
     sched_setaffinity(None, &set).during(Op::Set, field)
 }
 
+/// Has this process run on all processors that its control group has, whatever those of who started berth are: kernels since 6.2 keep
+/// them over the change of the group.
+pub(super) fn reset_affinity() {
+    // Where a filter denies the call, they stay.
+    let _ = attributes::run_everywhere();
+}
+
 /// All others. To be called last, before rights are given up: a process may be left without memory for a mapping, without a
 /// free descriptor, and without a processor that others want.
 #[inline(never)]

@@ -50,7 +50,7 @@ fn prepare_and_execute(
     mut rope: Option<Rope>,
     unborn: Option<Unborn>,
 ) -> Result<Infallible, Fault> {
-    signal::unblock_all();
+    signal::reset();
     let config = request.config;
     let is_new = matches!(request.place, Place::New);
     // The builder's part is done once this process is somebody.
@@ -68,7 +68,7 @@ fn prepare_and_execute(
         false => true,
     };
     // Nodes and mount points get the modes that stand here.
-    umask(Mode::empty());
+    let callers_umask = umask(Mode::empty());
     lead_session()?;
     connect(&request.streams)?;
     // Of a container that runs, the state has its first process's.
@@ -85,7 +85,7 @@ fn prepare_and_execute(
         hide(&config.process, request.keeps_keyring)?;
         let procfs = unborn.as_ref().and_then(Unborn::maker);
         let helpers = (rope.as_ref(), procfs);
-        make_root(&request, helpers, &state, rootfs, &mut tied)?;
+        make_root(&request, helpers, &state, callers_umask, rootfs, &mut tied)?;
         if let Streams::Pipes { .. } = request.streams {
             console::read_own_null().during(Op::Open, "/dev/null")?;
         }
@@ -115,9 +115,10 @@ fn prepare_and_execute(
         pid = Some(unborn.be_born(rope, more, kept)?);
         lead_session()?;
         state.pid = state.pid.or(pid);
-        if !is_new {
-            limits::set_affinity(&config.process, Moment::Final)?;
-        }
+    }
+    match is_new || config.process.exec_affinity.iter().all(Option::is_none) {
+        true => limits::reset_affinity(),
+        false => limits::set_affinity(&config.process, Moment::Final)?,
     }
     drop(rope);
     close_all_but(more, &kept)?;
@@ -233,6 +234,7 @@ fn make_root(
     request: &Request<'_>,
     (rope, procfs): (Option<&Rope>, Option<&OwnedFd>),
     state: &State<'_>,
+    callers_umask: Mode,
     mut rootfs: Rootfs<'_>,
     tied: &mut Tied,
 ) -> Result<(), Fault> {
@@ -307,7 +309,9 @@ fn make_root(
         rope.let_hooks_run()?;
     }
     if !seen::joins_processes(config) {
+        umask(callers_umask);
         hooks::run(config, HookKind::CreateContainer, state)?;
+        umask(Mode::empty());
     }
     // Only now: these hooks may still write there.
     if has_mounts && config.root_readonly {

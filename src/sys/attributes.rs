@@ -107,6 +107,27 @@ pub fn set_scheduler(scheduler: &Scheduler) -> Result<(), Errno> {
     check(result).map(drop)
 }
 
+/// `sched_setaffinity(2)` with all processors that a kernel can have: those that the machine and the control group have of them.
+///
+/// # Errors
+/// Those of `sched_setaffinity(2)`.
+pub fn run_everywhere() -> Result<(), Errno> {
+    /// As many bits as the largest NR_CPUS (arch/x86/Kconfig).
+    static ALL: [u64; 128] = [u64::MAX; 128];
+    // SAFETY: the set has the size given, and is there as long as the program.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_sched_setaffinity,
+            0,
+            size_of_val(&ALL),
+            ALL.as_ptr().expose_provenance(),
+            0,
+            0,
+        )
+    };
+    check(result).map(drop)
+}
+
 /// IOPRIO_WHO_PROCESS (include/uapi/linux/ioprio.h).
 const WHO_PROCESS: usize = 1;
 

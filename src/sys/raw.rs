@@ -256,6 +256,27 @@ pub fn set_signal_mask(set: SignalSet) -> Result<(), Errno> {
     check(result).map(drop)
 }
 
+/// `rt_sigaction(2)`, `SIG_DFL`: the signal does what it does by default, and is ignored no more.
+///
+/// # Errors
+/// `EINVAL` for SIGKILL and SIGSTOP, which nobody can ignore.
+pub fn set_default_action(signal: u32) -> Result<(), Errno> {
+    // SAFETY: all fields are integers, and functions that may be none: zero is SIG_DFL, with no flags.
+    let default: linux::kernel_sigaction = unsafe { core::mem::zeroed() };
+    // SAFETY: `default` outlives the call, which is asked for no old action.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_rt_sigaction,
+            signal as usize,
+            (&raw const default).expose_provenance(),
+            0,
+            SIGNAL_SET_SIZE,
+            0,
+        )
+    };
+    check(result).map(drop)
+}
+
 /// `signalfd4(2)`: a descriptor from which the signals of `set`, which must be blocked, are read.
 ///
 /// # Errors

@@ -22,6 +22,11 @@ pub const WINCH: u32 = linux::SIGWINCH;
 /// The power fails, or the hypervisor asks for power-off.
 pub const PWR: u32 = linux::SIGPWR;
 
+/// What is written is read by nobody any more. To this program, an error of write(2) is better.
+const PIPE: u32 = linux::SIGPIPE;
+/// The last signal (signal(7), "Real-time signals").
+const LAST: u32 = 64;
+
 /// The size of a `struct signalfd_siginfo` (signalfd(2)).
 const RECORD: usize = 128;
 
@@ -58,8 +63,18 @@ impl Signals {
     }
 }
 
-/// Blocks nothing any more: programs expect to be started so.
-pub fn unblock_all() {
-    // The call cannot fail with a set of the right size.
+/// Ignores nothing any more but SIGPIPE, if who started this program does. Dispositions outlive execve(2) where they are SIG_IGN; and
+/// who ignores SIGCHLD cannot wait for a child (waitpid(2)).
+pub fn ignore_nothing() {
+    for signal in (1..=LAST).filter(|signal| *signal != PIPE) {
+        // Of two, nothing can be changed.
+        let _ = raw::set_default_action(signal);
+    }
+}
+
+/// Neither blocks nor ignores anything any more, in a program that has begun with [`ignore_nothing`]: programs expect to be started so.
+pub fn reset() {
+    // Neither call can fail with a set of the right size and a signal that there is.
     let _ = raw::set_signal_mask(SignalSet::EMPTY);
+    let _ = raw::set_default_action(PIPE);
 }

@@ -14,6 +14,7 @@ mod hold;
 mod hook;
 mod host;
 mod hostile;
+mod inherited;
 mod init;
 mod layers;
 mod limits;
@@ -91,6 +92,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["hold-a-mount"] => host::hold_a_mount()?,
         ["facts", words @ ..] => facts::tell(words)?,
         ["process"] => process::tell()?,
+        ["be-odd", program, words @ ..] => inherited::be_odd(program, words)?,
+        ["inherited"] => inherited::show()?,
         ["count", words @ ..] => process::count(words),
         ["call", calls @ ..] => calls::make(calls)?,
         ["make-directories", directory] => agent::make(directory)?,

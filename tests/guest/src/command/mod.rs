@@ -9,6 +9,7 @@ mod buses;
 mod engine;
 mod exec;
 mod features;
+mod inherited;
 mod lab;
 mod lifecycle;
 mod many;
@@ -94,6 +95,7 @@ const ALL: &[&[Case]] = &[
     engine::CASES,
     exec::CASES,
     features::CASES,
+    inherited::CASES,
     lifecycle::CASES,
     mapped::CASES,
     rootless::CASES,
