@@ -79,16 +79,22 @@ impl Device {
 
     /// The size in sectors of 512 bytes, whatever the device's own sectors are. None for a device that is gone.
     pub fn sectors(&self) -> u64 {
-        let size = path(format_args!("{CLASS}/{}/size", SysfsName(&self.name))).ok();
-        size.and_then(|file| number_in(&file)).unwrap_or_default()
+        self.attribute("size").unwrap_or_default()
     }
 
     /// The size of its sectors, in bytes.
     fn sector_size(&self) -> u32 {
-        const USUAL: u32 = 512;
-        let name = SysfsName(&self.name);
-        let size = path(format_args!("{CLASS}/{name}/queue/logical_block_size")).ok();
-        size.and_then(|file| number_in(&file)).unwrap_or(USUAL)
+        const USUAL: u64 = 512;
+        let size = self.attribute("queue/logical_block_size");
+        size.unwrap_or(USUAL) as u32
+    }
+
+    /// The number that its attribute `name` holds.
+    fn attribute(&self, name: &str) -> Option<u64> {
+        let file = path(format_args!("{CLASS}/{}/{name}", SysfsName(&self.name))).ok()?;
+        let mut buffer = [0; 32];
+        let text = read_file(CWD, &file, &mut buffer).ok()?;
+        core::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
     }
 
     fn at(directory: core::fmt::Arguments<'_>) -> Option<Self> {
@@ -113,13 +119,6 @@ impl core::fmt::Display for SysfsName<'_> {
             .chars()
             .try_for_each(|c| formatter.write_char(if c == '/' { '!' } else { c }))
     }
-}
-
-/// The number that an attribute holds.
-fn number_in<T: core::str::FromStr>(file: &str) -> Option<T> {
-    let mut buffer = [0; 32];
-    let text = read_file(CWD, file, &mut buffer).ok()?;
-    core::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
 }
 
 /// Calls `visit` with each block device until it answers `false`.
@@ -208,8 +207,8 @@ pub fn table_entry(disk: &Device, number: u32) -> Result<Option<Entry>, Fault> {
     }
 }
 
-/// What is wrong with the partition table of a whole disk of which the kernel made no partitions; `None` if it has some, or no
-/// table.
+/// What is wrong with the partition table of a whole disk, of which the kernel made no partitions or not all; `None` if nothing is, or
+/// there is no table.
 pub fn table_flaw(disk: &Device) -> Option<Flaw> {
     if disk.partition.is_some() {
         return None;
@@ -222,11 +221,14 @@ pub fn table_flaw(disk: &Device) -> Option<Flaw> {
         has_partitions = file.is_ok_and(|file| stat(file.as_str()).is_ok());
         !has_partitions
     });
-    if has_partitions {
-        return None;
-    }
     let node = disk.node().ok()?;
-    partition::flaw(&mut Opened::open(&node).ok()?, disk.sector_size())
+    let mut opened = Opened::open(&node).ok()?;
+    match partition::flaw(&mut opened, disk.sector_size(), has_partitions)? {
+        Flaw::Unread(_) if disk.name.starts_with("loop") => Some(Flaw::Loop),
+        // Such a device has one minor number (GENHD_FL_NO_PART).
+        Flaw::Unread(_) if disk.attribute("ext_range") == Some(1) => Some(Flaw::Whole),
+        flaw => Some(flaw),
+    }
 }
 
 /// A device that is open for reading.

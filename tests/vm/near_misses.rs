@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use berth_initramfs::Compression;
 use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::vm::{Builder, Drive, Ended, Outcome};
-use berth_tests::{Bundle, Lab, MODULES, disk, field, line};
+use berth_tests::{Bundle, Lab, MODULES, disk, field, guest, line};
 use uuid::Uuid;
 
 use crate::provoke::OWN_FAILURE;
@@ -14,6 +14,7 @@ pub(crate) const CASES: &[Case] = cases![
     once near_misses_are_named,
     once names_are_understood_however_they_are_written,
     everywhere gpt_of_which_the_kernel_makes_no_partitions_is_told_why,
+    everywhere why_partitions_are_missing_is_told_of_other_tables,
     once near_miss_is_told_while_the_device_is_waited_for,
     once device_that_comes_after_the_deadline_is_told_with_the_time_it_takes,
     once disk_that_cannot_be_read_is_told_in_the_kernels_words,
@@ -153,10 +154,65 @@ fn gpt_of_which_the_kernel_makes_no_partitions_is_told_why(lab: &Lab) -> Result<
             "the first copy of its GPT is broken and the one at the end is whole: boot with the kernel's word `gpt`",
         ),
         ("vdb", "both copies of its GPT are broken"),
-        ("vdc", "its GPT is for sectors of 512 bytes"),
+        ("vdc", "its table is for sectors of 512 bytes"),
     ] {
-        let line = format!("the kernel made no partitions of /dev/{disk}: {why}");
-        reported(&outcome, &line)?;
+        reported(&outcome, &format!("/dev/{disk} lacks partitions: {why}"))?;
+    }
+    Ok(())
+}
+
+/// Images that were cut short, a chain of logical partitions that breaks off, a table that Debian's kernel was not built for, and
+/// devices of which the kernel makes no partitions.
+fn why_partitions_are_missing_is_told_of_other_tables(lab: &Lab) -> Result<()> {
+    const MIB: usize = 1 << 20;
+    let bare = |bytes: &[u8]| Disk::bare(Fs::bytes(bytes.to_vec())).build();
+    let cut_gpt = std::fs::read(gpt()?)?[..8 * MIB].to_vec();
+    // Of the first partition 512 bytes are left, of the second nothing.
+    let fs = || Fs::bytes(vec![0x5a; 2 * MIB]);
+    let mbr = Disk::mbr(7).partition(fs()).partition(fs()).build()?;
+    let mut mbr = std::fs::read(mbr)?;
+    // The third is an extended one that begins where there is no table (block/partitions/msdos.c).
+    let entry = [0, 0, 0, 0, 5, 0, 0, 0, 0, 0x20, 0, 0, 0, 8, 0, 0];
+    let mut chain = mbr.clone();
+    chain[446 + 32..][..16].copy_from_slice(&entry);
+    mbr.truncate(MIB + 512);
+    let mut apple = vec![0; 2 * MIB];
+    apple[512..514].copy_from_slice(b"PM");
+    let steps = "module virtio_pci\nmodule virtio_blk\nmodule dm_mod\nlinear /dev/vde 0\n";
+    let spec = lab
+        .spec()?
+        .load(MODULES)
+        .load(["dm_mod"])
+        .add(guest()?, "/prepare")
+        .replace("/etc/prepare", steps, 0o644);
+    let name = "why_partitions_are_missing_is_told_of_other_tables";
+    let outcome = lab
+        .machine_with(name, &spec.build(Compression::Zstd)?)
+        .append("rdinit=/prepare root=/dev/vda9 rootwait=0")
+        .blk(&bare(&cut_gpt)?)
+        .blk(&bare(&mbr)?)
+        .blk(&bare(&chain)?)
+        .blk(&bare(&apple)?)
+        .blk(&gpt()?)
+        .start()?
+        .wait()?;
+    for (device, why) in [
+        (
+            "vda",
+            "its GPT is for a disk of more than 65 MiB: the image was cut short",
+        ),
+        ("vdb", "partition 2 begins behind the end of the disk"),
+        ("vdc", "a table in its extended partition is broken"),
+        (
+            "vdd",
+            "it has an Apple partition map, and the kernel was built without CONFIG_MAC_PARTITION",
+        ),
+        (
+            "dm-0",
+            "its table is whole, and a device of this kind has no partitions",
+        ),
+    ] {
+        reported(&outcome, &format!("/dev/{device} lacks partitions: {why}"))?;
     }
     Ok(())
 }

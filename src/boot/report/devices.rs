@@ -106,8 +106,10 @@ fn show(report: &mut Report<'_>, device: &block::Device, window: &mut Buffer<WIN
         line.push(format_args!(", {driver}"));
     }
     let (content, entry) = look(device, window);
+    let mut is_filesystem = false;
     match content {
         Some(Ok(content)) => {
+            is_filesystem = content.kind.fstype().is_some();
             for (number, (kind, uuid, label)) in content.each().enumerate() {
                 let also = if number > 0 { "and also " } else { "" };
                 line.push(format_args!(", {also}{kind}"));
@@ -129,9 +131,10 @@ fn show(report: &mut Report<'_>, device: &block::Device, window: &mut Buffer<WIN
         }
     }
     let is_shown = report.line(format_args!("{line}"));
-    if let Some(flaw) = block::table_flaw(device) {
+    // A filesystem that takes the disk may have the mark of a table in it.
+    if !is_filesystem && let Some(flaw) = block::table_flaw(device) {
         report.line(format_args!(
-            "the kernel made no partitions of /dev/{}: {flaw}",
+            "/dev/{} lacks partitions: {flaw}",
             device.name
         ));
     }

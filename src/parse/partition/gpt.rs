@@ -6,7 +6,7 @@ use super::{Entry, Flaw, PartUuid};
 use crate::parse::bytes::{array, le32, le64};
 use crate::parse::checksum::crc32;
 use crate::parse::read_at::ReadAt;
-use crate::parse::superblock::Label;
+use crate::parse::superblock::{Kind, Label};
 use crate::parse::uuid::Uuid;
 
 // Offsets in the header.
@@ -14,6 +14,7 @@ const SIGNATURE: Range<usize> = 0..8;
 const HEADER_SIZE: Range<usize> = 12..16;
 const HEADER_SUM: Range<usize> = 16..20;
 const OWN_PLACE: Range<usize> = 24..32;
+const LAST_USABLE: Range<usize> = 48..56;
 const ENTRIES_PLACE: Range<usize> = 72..80;
 const ENTRIES: Range<usize> = 80..84;
 const ENTRY_SIZE: Range<usize> = 84..88;
@@ -51,9 +52,11 @@ pub(super) fn flaw(disk: &mut dyn ReadAt, sector_size: u32, is_protected: bool) 
         sectors.and_then(|sectors| sectors.checked_sub(1))
     };
     let backup = last(sector_size)?;
-    if Table::read(disk, sector_size, 1).is_some() {
+    if let Some(table) = Table::read(disk, sector_size, 1) {
+        let needed = table.last_usable.saturating_mul(u64::from(sector_size));
         return Some(match is_protected {
-            true => Flaw::None,
+            _ if table.last_usable > backup => Flaw::Larger(needed >> 20),
+            true => Flaw::Unread(Kind::Gpt),
             false => Flaw::Unprotected,
         });
     }
@@ -72,6 +75,8 @@ pub(super) fn flaw(disk: &mut dyn ReadAt, sector_size: u32, is_protected: bool) 
 struct Table {
     /// Bytes on the disk.
     place: u64,
+    /// The last sector that a partition may have.
+    last_usable: u64,
     entries: u32,
     entry_size: u32,
 }
@@ -93,6 +98,7 @@ impl Table {
         header.get_mut(HEADER_SUM)?.fill(0);
         let table = Self {
             place: bytes(le64(&header, ENTRIES_PLACE)?)?,
+            last_usable: le64(&header, LAST_USABLE)?,
             entries: le32(&header, ENTRIES)?,
             entry_size: le32(&header, ENTRY_SIZE)?,
         };
@@ -161,6 +167,7 @@ mod tests {
             header[SIGNATURE].copy_from_slice(b"EFI PART");
             header[HEADER_SIZE].copy_from_slice(&(HEADER_MIN as u32).to_le_bytes());
             header[OWN_PLACE].copy_from_slice(&own.to_le_bytes());
+            header[LAST_USABLE].copy_from_slice(&(sectors as u64 - 34).to_le_bytes());
             header[ENTRIES_PLACE].copy_from_slice(&at.to_le_bytes());
             header[ENTRIES].copy_from_slice(&2_u32.to_le_bytes());
             header[ENTRY_SIZE].copy_from_slice(&entry_size.to_le_bytes());
@@ -208,7 +215,9 @@ mod tests {
     fn what_keeps_the_kernel_from_a_table_is_told() {
         let whole = disk(512, 128);
         let told = |disk: &[u8], size, is_protected| flaw(&mut &disk[..], size, is_protected);
-        assert_eq!(told(&whole, 512, true), Some(Flaw::None));
+        assert_eq!(told(&whole, 512, true), Some(Flaw::Unread(Kind::Gpt)));
+        let cut = &whole[..20 * 512];
+        assert_eq!(told(cut, 512, true), Some(Flaw::Larger(0)));
         assert_eq!(told(&whole, 512, false), Some(Flaw::Unprotected));
         assert_eq!(told(&whole, 4096, true), Some(Flaw::OtherSectors(512)));
         let large = disk(4096, 128);
@@ -227,6 +236,7 @@ mod tests {
     fn a_table_that_is_too_large_or_of_odd_entries_is_none() {
         let table = |entries, entry_size| Table {
             place: 0,
+            last_usable: 0,
             entries,
             entry_size,
         };

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{Entry, PartUuid};
+use super::{Entry, Flaw, PartUuid};
 use crate::parse::bytes::{le16, le32};
 use crate::parse::read_at::ReadAt;
 use crate::parse::superblock::Kind;
@@ -36,6 +36,10 @@ struct Place {
 }
 
 impl Place {
+    const fn is_used(&self) -> bool {
+        self.kind != 0 && self.start != 0 && self.sectors != 0
+    }
+
     fn is_extended(&self) -> bool {
         EXTENDED.contains(&self.kind)
     }
@@ -64,8 +68,7 @@ fn places(sector: &[u8]) -> Option<impl Iterator<Item = Place> + Clone> {
 }
 
 pub(super) fn kind(window: &[u8]) -> Option<Kind> {
-    let is_used = |place: &Place| place.kind != 0 && place.start != 0 && place.sectors != 0;
-    let mut used = places(window)?.filter(is_used);
+    let mut used = places(window)?.filter(Place::is_used);
     let first = used.next()?;
     let is_gpt = first.kind == PROTECTIVE || used.any(|place| place.kind == PROTECTIVE);
     Some(if is_gpt { Kind::Gpt } else { Kind::Mbr })
@@ -85,21 +88,53 @@ pub(super) fn entry(disk: &mut dyn ReadAt, sector_size: u32, number: u32) -> Opt
         return (place.sectors != 0).then_some(found);
     }
     let extended = primary.find(Place::is_extended)?;
-    let is_there = count_logical(disk, sector_size, extended.start, number)?;
-    is_there.then_some(found)
+    let end = walk(disk, sector_size, extended.start, number)?;
+    (end == End::Found).then_some(found)
 }
 
-/// Whether the chain of tables in the extended partition at `first` has the logical partition `wanted`. The entry of a
+/// What keeps the kernel from making all partitions of the table in `sector`, the first of the disk: the sectors of some partition do
+/// not exist (`blk_add_partition`), or the chain of tables in the extended one breaks off.
+pub(super) fn flaw(disk: &mut dyn ReadAt, sector_size: u32, sector: &[u8]) -> Option<Flaw> {
+    let size = disk.size();
+    let places = places(sector)?;
+    let mut behind = (1_u32..).zip(places.clone()).filter(|(_, place)| {
+        let start = u64::from(place.start).checked_mul(u64::from(sector_size));
+        place.is_used() && start.is_none_or(|start| start >= size)
+    });
+    if let Some((number, place)) = behind.next() {
+        let fits = u64::from(place.start).checked_mul(SECTOR as u64) < Some(size);
+        return Some(match fits {
+            true => Flaw::OtherSectors(SECTOR as u32),
+            false => Flaw::Behind(number),
+        });
+    }
+    let mut places = places;
+    let extended = places.find(|place| place.is_used() && place.is_extended())?;
+    let end = walk(disk, sector_size, extended.start, u32::MAX);
+    (end == Some(End::Broken)).then_some(Flaw::Chain)
+}
+
+/// How the search for a logical partition ends.
+#[derive(PartialEq)]
+enum End {
+    Found,
+    /// The chain ends as it should.
+    Last,
+    /// What should be a table is none.
+    Broken,
+}
+
+/// Looks for the logical partition `wanted` in the chain of tables in the extended partition at `first`. The entry of a
 /// partition is relative to its table, that of the next table to the extended partition.
-fn count_logical(disk: &mut dyn ReadAt, sector_size: u32, first: u32, wanted: u32) -> Option<bool> {
+fn walk(disk: &mut dyn ReadAt, sector_size: u32, first: u32, wanted: u32) -> Option<End> {
     let mut sector = [0; SECTOR];
     let mut at = first;
     let mut number = FIRST_LOGICAL;
     for _ in 0..LOGICAL_MAX {
         let place = u64::from(at).checked_mul(u64::from(sector_size))?;
-        disk.read_at(place, &mut sector)?;
-        if le16(&sector, MAGIC)? != 0xaa55 {
-            return Some(false);
+        let read = disk.read_at(place, &mut sector);
+        if read.is_none() || le16(&sector, MAGIC)? != 0xaa55 {
+            return Some(End::Broken);
         }
         let table = places(&sector)?;
         let data = table
@@ -107,16 +142,17 @@ fn count_logical(disk: &mut dyn ReadAt, sector_size: u32, first: u32, wanted: u3
             .filter(|place| place.sectors != 0 && !place.is_extended());
         for _ in data {
             if number == wanted {
-                return Some(true);
+                return Some(End::Found);
             }
             number = number.checked_add(1)?;
         }
-        let next = table
-            .clone()
-            .find(|place| place.sectors != 0 && place.is_extended())?;
+        let mut next = table.filter(|place| place.sectors != 0 && place.is_extended());
+        let Some(next) = next.next() else {
+            return Some(End::Last);
+        };
         at = first.checked_add(next.start)?;
     }
-    Some(false)
+    Some(End::Last)
 }
 
 #[cfg(test)]
@@ -175,6 +211,25 @@ mod tests {
         let mut disk = disk();
         table(&mut disk, 18, &[place(0, 0, 0), place(5, 10, 8)]);
         assert_eq!(partuuid(&disk, 7), None);
+    }
+
+    #[test]
+    fn what_keeps_the_kernel_from_a_partition_is_told() {
+        let told = |disk: &[u8], size| flaw(&mut &disk[..], size, &disk[..SECTOR]);
+        let whole = disk();
+        assert_eq!(told(&whole, 512), None);
+        // A table for sectors of 512 bytes, on a disk with larger ones.
+        let other = Some(Flaw::OtherSectors(512));
+        assert_eq!(told(&whole, 4096), other);
+        // The image was cut short: behind the first partition, and within the extended one.
+        assert_eq!(told(&whole[..8 * SECTOR], 512), Some(Flaw::Behind(3)));
+        assert_eq!(told(&whole[..18 * SECTOR], 512), Some(Flaw::Chain));
+        let mut broken = whole.clone();
+        broken[18 * SECTOR..][MAGIC].fill(0);
+        assert_eq!(told(&broken, 512), Some(Flaw::Chain));
+        table(&mut broken, 8, &[place(0x83, 1, 4)]);
+        broken[8 * SECTOR..][TABLE][ENTRY..].fill(0);
+        assert_eq!(told(&broken, 512), None);
     }
 
     #[test]

@@ -69,51 +69,120 @@ pub fn kind_of_table(window: &[u8]) -> Option<Kind> {
     mbr::kind(window)
 }
 
-/// Why the kernel makes no partitions of a disk that has a table.
+/// Why the kernel makes no partitions of a disk that has a table, or not all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// Nothing is wrong with the table.
-    None,
+    /// Nothing is wrong with the table, which is of this kind.
+    Unread(Kind),
+    /// The same, and devices of this kind have no partitions.
+    Whole,
+    /// The same on a loop device.
+    Loop,
     /// A GPT whose first copy is broken, and whose copy at the end is whole.
     OnlyBackup,
     /// A GPT of which both copies are broken.
     Broken,
     /// A GPT without the MBR that protects it.
     Unprotected,
-    /// A GPT that was written for sectors of this size, in bytes.
+    /// A GPT for a disk of at least so many MiB.
+    Larger(u64),
+    /// A table that was written for sectors of this size, in bytes.
     OtherSectors(u32),
+    /// A partition of an MBR, by its number, that begins behind the end of the disk.
+    Behind(u32),
+    /// A chain of tables in an extended partition that breaks off.
+    Chain,
+    /// A table that the kernel reads only if it was built for it: what it is, and the word of the configuration.
+    Foreign(&'static str, &'static str),
 }
 
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str(
-                "its table is whole: the device makes none (a loop device without `losetup -P`, a mapped one), or the kernel was built without this kind of table",
-            ),
-            Self::OnlyBackup => f.write_str(
-                "the first copy of its GPT is broken and the one at the end is whole: boot with the kernel's word `gpt`, and repair it (`sgdisk -e`)",
-            ),
-            Self::Broken => f.write_str(
-                "both copies of its GPT are broken: restore the table from a backup, or look for partitions with testdisk",
-            ),
-            Self::Unprotected => f.write_str(
-                "its GPT has no protective MBR: boot with the kernel's word `gpt`, and repair it (`sgdisk -e`)",
-            ),
-            Self::OtherSectors(size) => write!(
-                f,
-                "its GPT is for sectors of {size} bytes: attach the disk with such (QEMU: logical_block_size={size}, losetup: --sector-size {size})"
-            ),
-        }
+        f.write_str(match self {
+            Self::Unread(kind) => {
+                let name = if *kind == Kind::Gpt { "EFI" } else { "MSDOS" };
+                return write!(f, "its table is whole: the kernel was built without CONFIG_{name}_PARTITION");
+            }
+            Self::Foreign(name, config) => {
+                return write!(f, "it has {name}, and the kernel was built without CONFIG_{config}");
+            }
+            Self::OtherSectors(size) => {
+                return write!(f, "its table is for sectors of {size} bytes: attach the disk with such (QEMU: logical_block_size={size}, losetup: --sector-size {size})");
+            }
+            Self::Larger(size) => {
+                return write!(f, "its GPT is for a disk of more than {size} MiB: the image was cut short, copy it whole");
+            }
+            Self::Behind(number) => {
+                return write!(f, "partition {number} begins behind the end of the disk: the image was cut short, copy it whole");
+            }
+            Self::Whole => "its table is whole, and a device of this kind has no partitions: attach it as a disk",
+            Self::Loop => "its table is whole: attach the loop device with `losetup -P`",
+            Self::OnlyBackup => "the first copy of its GPT is broken and the one at the end is whole: boot with the kernel's word `gpt`, and repair it (`sgdisk -e`)",
+            Self::Broken => "both copies of its GPT are broken: restore the table from a backup, or look for partitions with testdisk",
+            Self::Unprotected => "its GPT has no protective MBR: boot with the kernel's word `gpt`, and repair it (`sgdisk -e`)",
+            Self::Chain => "a table in its extended partition is broken, and what comes behind is not found: the image was cut short, or look for partitions with testdisk",
+        })
     }
 }
 
-/// What is wrong with the table of `disk`, whose sectors have `sector_size` bytes, of which the kernel made no partitions. `None`
-/// if there is no table.
+/// Tables of which Debian's kernels, for one, make no partitions: their places and marks (block/partitions/).
+const FOREIGN: &[(usize, &[u8], &str, &str)] = &[
+    (0, b"RDSK", "an Amiga partition table", "AMIGA_PARTITION"),
+    (0, b"\x0b\xe5\xa9\x41", "an SGI disk label", "SGI_PARTITION"),
+    (
+        0,
+        b"\xc9\xc2\xd4\xc1",
+        "an AIX partition table",
+        "AIX_PARTITION",
+    ),
+    (508, b"\xda\xbe", "a Sun disk label", "SUN_PARTITION"),
+    (512, b"PM\0\0", "an Apple partition map", "MAC_PARTITION"),
+    (
+        512,
+        b"\x57\x45\x56\x82",
+        "a BSD disk label",
+        "BSD_DISKLABEL",
+    ),
+];
+
+/// What is wrong with the table of `disk`, whose sectors have `sector_size` bytes and of which the kernel made no partitions, unless it
+/// `has_partitions`: then, why it may have made fewer. `None` if there is no table, or nothing to be said of it.
 #[must_use]
-pub fn flaw(disk: &mut dyn ReadAt, sector_size: u32) -> Option<Flaw> {
-    let mut sector = [0; 512];
-    disk.read_at(0, &mut sector)?;
-    let table = kind_of_table(&sector);
+pub fn flaw(disk: &mut dyn ReadAt, sector_size: u32, has_partitions: bool) -> Option<Flaw> {
+    let mut sectors = [0; 1024];
+    disk.read_at(0, &mut sectors)?;
+    let table = kind_of_table(&sectors);
+    let of_mbr = match table {
+        Some(Kind::Mbr) => mbr::flaw(disk, sector_size, &sectors),
+        _ => None,
+    };
+    if of_mbr.is_some() || has_partitions {
+        return of_mbr;
+    }
     let of_gpt = gpt::flaw(disk, sector_size, table == Some(Kind::Gpt));
-    of_gpt.or_else(|| table.map(|_| Flaw::None))
+    of_gpt.or(table.map(Flaw::Unread)).or_else(|| {
+        let begins =
+            |at: usize, mark: &[u8]| sectors.get(at..).is_some_and(|text| text.starts_with(mark));
+        let mut foreign = FOREIGN.iter().filter(|(at, mark, ..)| begins(*at, mark));
+        foreign
+            .next()
+            .map(|(.., name, config)| Flaw::Foreign(name, config))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_the_kernel_may_not_read_is_named() {
+        for (at, mark, ..) in FOREIGN {
+            let mut disk = vec![0; 4096];
+            disk[*at..][..mark.len()].copy_from_slice(mark);
+            let told = flaw(&mut &disk[..], 512, false);
+            assert!(matches!(told, Some(Flaw::Foreign(..))), "{told:?}");
+            assert_eq!(flaw(&mut &disk[..], 512, true), None);
+        }
+        assert_eq!(flaw(&mut &[0; 4096][..], 512, false), None);
+    }
 }
