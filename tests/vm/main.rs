@@ -47,6 +47,7 @@ mod resources;
 mod robust;
 mod root_mount;
 mod seccomp;
+mod selinux;
 mod share;
 mod side_by_side;
 mod subtrees;
@@ -145,6 +146,7 @@ const ALL: &[&[Case]] = &[
     root_mount::CASES,
     seccomp::CASES,
     share::CASES,
+    selinux::CASES,
     side_by_side::CASES,
     subtrees::CASES,
     supervision::CASES,
