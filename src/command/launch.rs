@@ -18,6 +18,7 @@ use crate::container::{
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::arguments::{Opt, Options};
 use crate::parse::config::{Config, MAX_SIZE, RootSwitch};
+use crate::parse::mount_options::Propagation;
 use crate::sys::buffer::Buffer;
 use crate::sys::path::{Path, path};
 use crate::sys::{fs, namespace, process, socket};
@@ -146,6 +147,8 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
     if call.given.has(&NO_PIVOT) {
         config.annotations.root_switch = RootSwitch::Move;
     }
+    // As with runc. PID 1 gives its containers a peer group of their own as well.
+    config.rootfs_propagation.get_or_insert(Propagation::Slave);
     config.is_of_user = !namespace::is_machines_root();
     let directory = Directory::create(call, id)?;
     let made = directory

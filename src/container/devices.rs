@@ -7,7 +7,10 @@
 
 use heapless::Vec;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat, symlinkat};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, makedev, mkdirat, mknodat, openat,
+    symlinkat,
+};
 use rustix::io::Errno;
 
 use super::mounts::prepare_target;
@@ -36,6 +39,9 @@ const LINKS: &[(&str, &str)] = &[
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 ];
+
+/// The machine's memory, which is masked by default: where the kernel has it, runc and crun have a link to it.
+const CORE: (&str, &str) = ("core", "/proc/kcore");
 
 const DIRECTORIES: &[&str] = &["pts", "shm", "mqueue"];
 
@@ -68,7 +74,9 @@ pub fn populate(dev: BorrowedFd<'_>) -> Result<Nodes, Fault> {
             result => result.during(Op::Create, shown)?,
         }
     }
-    for (name, target) in LINKS {
+    let (_, core) = CORE;
+    let core = accessat(CWD, core, Access::EXISTS, AtFlags::empty()).map(|()| &CORE);
+    for (name, target) in LINKS.iter().chain(core.ok()) {
         symlinkat(*target, dev, *name).during(Op::Create, format_args!("/dev/{name}"))?;
     }
     for name in DIRECTORIES {

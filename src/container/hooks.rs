@@ -20,15 +20,15 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 use rustix::stdio::dup2_stdin;
 
+use super::program::List;
 use super::state::State;
 use crate::error::{During, Fault, Op, Stage};
-use crate::parse::config::{Config, Hook, HookKind, MAX_SIZE, MAX_STRINGS};
+use crate::parse::config::{Config, Hook, HookKind, MAX_SIZE};
 use crate::parse::json::Unescaped;
 use crate::sys::buffer::Buffer;
 use crate::sys::path::path;
 use crate::sys::process::{self, Environment, Status};
 use crate::sys::raw::{self, Forked};
-use crate::sys::strings::Strings;
 use crate::sys::{fs, kmsg, signal};
 use crate::text::Text;
 
@@ -141,8 +141,8 @@ fn execute(
     if !matches!(moment, HookKind::CreateContainer | HookKind::StartContainer) {
         rustix::process::chdir(state.bundle)?;
     }
-    let mut arguments = Strings::<MAX_SIZE, MAX_STRINGS>::new();
-    let mut variables = Strings::<MAX_SIZE, MAX_STRINGS>::new();
+    let mut arguments = List::new();
+    let mut variables = List::new();
     for argument in hook.args() {
         arguments.push(format_args!("{}", Unescaped(argument)))?;
     }

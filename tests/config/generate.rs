@@ -107,6 +107,12 @@ pub(crate) fn config<'b>(c: &mut Choices<'b>) -> Value {
             config[name] = json!(c.word());
         }
     }
+    let name = config["domainname"].clone();
+    if let Some(parameter) = config.pointer_mut("/linux/sysctl/kernel.domainname")
+        && !name.is_null()
+    {
+        *parameter = name;
+    }
     config
 }
 

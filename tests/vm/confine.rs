@@ -208,9 +208,9 @@ fn failing() -> Vec<(Bundle, &'static str, &'static str)> {
             "\"net.ipv4.ip_forward\" needs a namespace of type network",
         ),
         (
-            with("relative", &json!({ "maskedPaths": ["proc/kcore"] })),
+            with("of-the-root", &json!({ "maskedPaths": ["proc/.."] })),
             "B051",
-            "linux.maskedPaths[0] is \"proc/kcore\"; it takes an absolute path",
+            "linux.maskedPaths[0] is \"proc/..\"; it takes a path below /",
         ),
     ]
 }

@@ -1,6 +1,6 @@
 //! Options of mounts, and mounts that are more than one call: many containers in one boot from an ext4, on every kernel.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use berth_initramfs::Compression;
 use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::tree::Tree;
@@ -14,6 +14,7 @@ use crate::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     everywhere each_word_is_seen_in_the_mount_or_its_filesystem,
     everywhere the_last_of_contradicting_words_wins,
+    everywhere tmpfs_has_the_mode_of_what_it_covers,
     everywhere recursive_words_are_for_all_mounts_below_and_others_for_the_top,
     everywhere remount_changes_what_is_named_and_nothing_else,
     everywhere ids_of_a_bind_mount_are_mapped,
@@ -31,6 +32,12 @@ static BOOT: Shared = Shared::new(boot);
 
 fn facts(id: &str) -> Bundle {
     Bundle::new(id).runs(["/bin/guest", "facts"])
+}
+
+/// Layers whose paths are longer together than fsconfig(2) takes.
+fn long_layers() -> String {
+    let way = "./".repeat(100);
+    format!("lowerdir=/data/{way}over:/data/{way}up")
 }
 
 /// One word on a tmpfs each: what it is in the mount's own options, and what in the filesystem's.
@@ -135,6 +142,11 @@ fn bundles() -> Vec<Bundle> {
             .mount("/tmp", "tmpfs", "tmpfs", &["size=1m", "ro"])
             .mount("/tmp", "", "", &["remount", "size=2m", "rw", "sync"])
             .mount("/", "", "", &["remount", "bind", "nosuid", "private"]),
+        facts("covered")
+            .mount("/mnt", "tmpfs", "tmpfs", &["size=1m"])
+            .mount("/mnt/new", "tmpfs", "tmpfs", &[])
+            .mount("/tmp", "tmpfs", "tmpfs", &["mode=1731"])
+            .mount("/tmp", "tmpfs", "tmpfs", &[]),
         mapped(inodes("mapped-bind", &["/mnt/file", "/mnt/other"]).mount(
             "/mnt",
             "",
@@ -198,11 +210,7 @@ fn bundles() -> Vec<Bundle> {
                 "/mnt",
                 "overlay",
                 "overlay",
-                &[
-                    "lowerdir=/data/over:/data/up",
-                    "upperdir=/data/upper",
-                    "workdir=/data/work",
-                ],
+                &[&long_layers(), "upperdir=/data/upper", "workdir=/data/work"],
             )
             .runs([
                 "/bin/guest",
@@ -368,6 +376,24 @@ fn the_last_of_contradicting_words_wins(lab: &Lab) -> Result<()> {
     for (number, (words, options)) in CONTRADICTIONS.iter().enumerate() {
         let mount = Seen::new(&outcome, "contradictions").mount_at(&format!("/mnt/{number}"))?;
         ensure!(mount.options == *options, "{words:?}: {mount:?}");
+    }
+    Ok(())
+}
+
+fn tmpfs_has_the_mode_of_what_it_covers(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    let seen = Seen::new(&outcome, "covered");
+    for (point, mode) in [
+        ("/mnt", Some("mode=755")),
+        ("/mnt/new", None),
+        ("/tmp", Some("mode=1731")),
+    ] {
+        let mut mounts = seen.mounts("mount")?;
+        mounts.retain(|mount| mount.point == point);
+        let mount = mounts.pop().context(point)?;
+        let mut words = mount.filesystem_options.split(',');
+        let found = words.find(|word| word.starts_with("mode="));
+        ensure!(found == mode, "{point}: {mount:?}");
     }
     Ok(())
 }

@@ -173,6 +173,7 @@ fn default_devices_are_there_and_for_everybody(lab: &Lab) -> Result<()> {
         let mut links = Seen::new(&outcome, id).facts("link");
         links.sort_unstable();
         let expected = [
+            "core /proc/kcore",
             "fd /proc/self/fd",
             "ptmx pts/ptmx",
             "stderr /proc/self/fd/2",

@@ -2,7 +2,7 @@
 
 use linux_raw_sys::general::{MS_RDONLY, MS_REC};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -16,6 +16,10 @@ use crate::sys::mount::{
     is_mount_root, is_read_only, reconfigure, resolve_in_root,
 };
 use crate::sys::path::path;
+use crate::text::{Text, contains};
+
+/// The longest option that fsconfig(2) takes, at least.
+const OPTION_MAX: usize = 255;
 
 /// A new mount; writable in any case, if it is to be filled.
 pub(super) fn make(
@@ -35,31 +39,55 @@ pub(super) fn make(
         fstype => fstype,
     };
     let source = item.source.unwrap_or(fstype);
-    let mut attributes = attributes_to_set(item.options.flags);
+    let options = &item.options;
+    if words(options.data).any(|word| word.len() > OPTION_MAX) {
+        return Detached::of_page(fstype, source, options.flags.set, options.data);
+    }
+    let mut attributes = attributes_to_set(options.flags);
     if is_filled {
         attributes.remove(MountAttrFlags::MOUNT_ATTR_RDONLY);
     }
     let context = match mounts.procfs {
         // It shows the processes among whom its maker is.
         Some(maker) if fstype == "proc" => seen::procfs_of(maker, mounts.items, item),
-        _ => configure_labelled(item, fstype, mounts.label),
+        _ => {
+            let mode = covered_mode(mounts.root, item);
+            configure_labelled(item, fstype, mounts.label, mode.as_str())
+        }
     };
     Detached::of(context?, source, fstype, attributes)
 }
 
+/// The option for the mode of a tmpfs of which the bundle does not say it: that of the directory that it covers, as with runc and
+/// crun. Empty for all others, and if there is none yet.
+#[inline(never)]
+fn covered_mode(root: BorrowedFd<'_>, item: &Mount<'_>) -> Text<16> {
+    let mut option = Text::EMPTY;
+    if item.fstype == Some("tmpfs")
+        && !contains(item.options.data, "mode=")
+        && let Ok(covered) = resolve_in_root(root, item.destination)
+        && let Ok(stat) = fstat(covered)
+    {
+        option.push(format_args!("mode={:o}", stat.st_mode & 0o7777));
+    }
+    option
+}
+
 /// A new instance of a filesystem, as the item asks for it.
 pub(in crate::container) fn configure(item: &Mount<'_>, fstype: &str) -> Result<OwnedFd, Fault> {
-    configure_labelled(item, fstype, None)
+    configure_labelled(item, fstype, None, "")
 }
 
 /// The kernel's own, whose files have the labels that the policy gives them.
 const NEVER_LABELLED: [&str; 4] = ["proc", "sysfs", "cgroup2", "mqueue"];
 
-/// The same, with this label on all its files, where it takes one and the item does not say another (mount(8), `context=`).
+/// The same, with one option `more` if that is not empty, and with this label on all its files, where it takes one and the item does
+/// not say another (mount(8), `context=`).
 fn configure_labelled(
     item: &Mount<'_>,
     fstype: &str,
     label: Option<&str>,
+    more: &str,
 ) -> Result<OwnedFd, Fault> {
     let source = item.source.unwrap_or(fstype);
     let flags = item.options.flags;
@@ -74,6 +102,7 @@ fn configure_labelled(
     let mut options = filesystem_flags(flags)
         .chain(is_read_only.then_some("ro"))
         .chain(words(item.options.data))
+        .chain(words(more))
         .chain(label.as_deref());
     Detached::configure(fstype, source, &mut options)
 }

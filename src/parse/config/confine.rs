@@ -99,6 +99,7 @@ impl<'a> Confinement<'a> {
         reader: &Reader<'a>,
         config: Value<'a>,
         namespaces: &Namespaces<'_>,
+        domainname: Option<&str>,
     ) -> Result<Self, Refused> {
         for (name, item) in [MASKED, READ_ONLY] {
             for (index, value) in reader.list(config, name, name.into())?.enumerate() {
@@ -116,7 +117,7 @@ impl<'a> Confinement<'a> {
             has_usual: false,
         };
         for (key, value) in confinement.members() {
-            sysctl::check(reader, key, value, namespaces)?;
+            sysctl::check(reader, key, value, namespaces, domainname)?;
         }
         Ok(confinement)
     }

@@ -190,7 +190,7 @@ impl<'a> Config<'a> {
             cgroups_path: CgroupsPath::read(reader, config)?,
             resources: Resources::check(config.at("linux.resources"))
                 .map_err(|error| reader.refuse(error))?,
-            confinement: Confinement::read(reader, config, &namespaces)?,
+            confinement: Confinement::read(reader, config, &namespaces, domainname)?,
             annotations,
             all_annotations: config.member("annotations").map(|value| value.as_written()),
             warnings,

@@ -51,6 +51,7 @@ pub(super) fn check<'a>(
     key: Text<'a>,
     value: Value<'a>,
     namespaces: &Namespaces<'_>,
+    domainname: Option<&str>,
 ) -> Result<(), Refused> {
     const FIELD: &str = "linux.sysctl";
     let field = Field::from(FIELD);
@@ -72,6 +73,9 @@ pub(super) fn check<'a>(
         }));
     }
     let value = reader.string(value, field, Use::Argument)?;
+    if path == "kernel/domainname" && domainname.is_some_and(|domainname| domainname != value) {
+        return Err(reader.bad(field, value, "for kernel.domainname what domainname is"));
+    }
     match value.len() <= MAX_VALUE {
         true => Ok(()),
         false => Err(reader.bad(field, name, "at most 1024 bytes")),

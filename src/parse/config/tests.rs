@@ -329,6 +329,23 @@ fn what_needs_a_namespace_says_so() {
         domainname,
         "domainname needs a namespace of type uts in linux.namespaces"
     );
+    let both = |parameter: &str| {
+        let text = extended(
+            "linux",
+            &format!(r#""sysctl": {{"kernel/domainname": "{parameter}"}}"#),
+        );
+        text.replacen(
+            r#"{"type": "mount"}"#,
+            r#"{"type": "mount"}, {"type": "uts"}"#,
+            1,
+        )
+        .replacen('{', r#"{"domainname": "own", "#, 1)
+    };
+    with(both("own").as_bytes(), |config| assert!(config.is_ok()));
+    assert_eq!(
+        refusal(both("other")),
+        r#"linux.sysctl is "other"; it takes for kernel.domainname what domainname is"#
+    );
     let none = refusal(changed(r#"{"type": "mount"}"#, r#"{"type": "pid"}"#));
     assert_eq!(
         none,

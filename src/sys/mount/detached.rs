@@ -1,17 +1,24 @@
 //! Mounts that nobody sees yet.
 
+use core::ffi::CStr;
+
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsmount, fsopen, mount, move_mount, open_tree, unmount,
 };
 
 use super::Propagation;
 use super::attributes::{change_attributes, is_read_only, propagate};
 use super::context::{message, refused, set_option, set_options};
 use crate::error::Fault;
+use crate::sys::buffer::Buffer;
 use crate::text::Text;
+
+/// What mount(2) takes as options, with the NUL behind them.
+const PAGE: usize = 4096;
 
 /// A mount that is in no tree yet: it can be configured before anyone sees it.
 #[derive(Debug)]
@@ -68,6 +75,32 @@ impl Detached {
             Ok(()) => Ok(context),
             Err(errno) => Err(refused(errno, shown, Some(&context), "")),
         }
+    }
+
+    /// A new instance of a filesystem whose options, `data`, are too long for fsconfig(2), which takes 255 bytes of each: mount(2)
+    /// takes a page of all together. It mounts on `/`, on top of which `/..` leads; from there a copy is taken, and it is unmounted.
+    /// So `/` must not be shared. `flags` are `MS_*` bits.
+    ///
+    /// # Errors
+    /// `E2BIG` for what is longer than a page, those of mount(2).
+    #[inline(never)]
+    pub fn of_page(fstype: &str, source: &str, flags: u32, data: &str) -> Result<Self, Fault> {
+        const TOP: &str = "/..";
+        let mount = || {
+            let mut room = Buffer::<PAGE>::new();
+            let text = room.bytes_mut()?;
+            let place = text.get_mut(..data.len()).ok_or(Errno::TOOBIG)?;
+            place.copy_from_slice(data.as_bytes());
+            let text = CStr::from_bytes_until_nul(text).map_err(|_| Errno::TOOBIG)?;
+            let flags = MountFlags::from_bits_retain(flags);
+            mount(source, "/", fstype, flags, text)?;
+            let copy = openat(CWD, TOP, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                .and_then(|top| Self::copy_of(top.as_fd(), false));
+            unmount(TOP, UnmountFlags::DETACH)?;
+            copy
+        };
+        let shown = format_args!("{source} as {fstype}");
+        mount().map_err(|errno| refused(errno, &shown, None, "options of more than 255 bytes"))
     }
 
     /// What was [configured](Self::configure), as a mount.

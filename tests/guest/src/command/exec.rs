@@ -56,7 +56,7 @@ fn exec_gets_arguments_variables_and_directory(lab: &Lab) -> Result<()> {
             .collect()
     };
     ensure!(all("argument ") == ["-t", "--", "x"], "{facts}");
-    let expected = ["PATH=/bin", "FROM=config", "A=1", "B=2 \"two\""];
+    let expected = ["PATH=/bin", "FROM=config", "A=1", "B=2 \"two\"", "HOME=/"];
     ensure!(all("variable ") == expected, "{facts}");
     ensure!(all("directory ") == ["/mnt"], "{facts}");
     // The three standard ones, and the one that lists them.
@@ -147,7 +147,7 @@ fn exec_reads_the_process_from_a_file(lab: &Lab) -> Result<()> {
         let facts = lab.ok(&words)?;
         ensure!(
             facts.starts_with(
-                "argument from\nargument a \"file\"\nvariable ONLY=this\ndirectory /etc\n"
+                "argument from\nargument a \"file\"\nvariable ONLY=this\nvariable HOME=/\ndirectory /etc\n"
             ),
             "{facts}"
         );

@@ -14,6 +14,7 @@ mod lab;
 mod lifecycle;
 mod many;
 mod mapped;
+mod mounts;
 mod rootless;
 mod seen;
 mod terminal;
@@ -98,6 +99,7 @@ const ALL: &[&[Case]] = &[
     inherited::CASES,
     lifecycle::CASES,
     mapped::CASES,
+    mounts::CASES,
     rootless::CASES,
     seen::CASES,
     terminal::CASES,

@@ -1,0 +1,57 @@
+//! Mounts of a container, as runc and crun have them.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use super::lab::Lab;
+use super::{Case, cases};
+
+pub(crate) const CASES: &[Case] = cases![
+    Nothing mounts_are_in_no_peer_group_that_was_not_asked_for,
+    Nothing devices_have_the_link_that_peers_make,
+];
+
+/// How each mount of a container passes on mounts (proc_pid_mountinfo(5), "optional fields"), and its place.
+fn propagations(lab: &Lab, id: &str, asked: Option<&str>) -> Result<Vec<(String, String)>> {
+    lab.bundle_with(id, &["show", "/proc/self/mountinfo"], |config| {
+        if let Some(asked) = asked {
+            config["linux"]["rootfsPropagation"] = json!(asked);
+        }
+    })?;
+    let text = lab.ok(&["run", "--bundle", id, id])?;
+    let lines = text.lines().map(|line| {
+        let (fields, _) = line.split_once(" - ").context("no separator")?;
+        let mut fields = fields.split(' ').skip(4);
+        let point = fields.next().context("no place")?.to_owned();
+        Ok((point, fields.skip(1).collect::<Vec<_>>().join(" ")))
+    });
+    lines.collect()
+}
+
+fn mounts_are_in_no_peer_group_that_was_not_asked_for(lab: &Lab) -> Result<()> {
+    for asked in [None, Some("rslave"), Some("slave"), Some("rprivate")] {
+        let found = propagations(lab, asked.unwrap_or("none"), asked)?;
+        ensure!(found.len() > 3, "{found:?}");
+        let are_shared = found.iter().any(|(_, words)| words.contains("shared:"));
+        ensure!(!are_shared, "{asked:?}: {found:#?}");
+    }
+    let found = propagations(lab, "shared", Some("rshared"))?;
+    let are_shared = found.iter().all(|(_, words)| words.contains("shared:"));
+    ensure!(are_shared, "{found:#?}");
+    let found = propagations(lab, "unbindable", Some("runbindable"))?;
+    let is_it = |(point, words): &(String, String)| point == "/" && words == "unbindable";
+    ensure!(found.iter().any(is_it), "{found:#?}");
+    Ok(())
+}
+
+fn devices_have_the_link_that_peers_make(lab: &Lab) -> Result<()> {
+    if fs::exists("/proc/kcore")? {
+        lab.bundle("b", &["stay"])?;
+        lab.leaves(&["run", "--detach", "--bundle", "b", "one"])?;
+        let link = format!("/proc/{}/root/dev/core", lab.state("one")?["pid"]);
+        ensure!(fs::read_link(link)?.ends_with("proc/kcore"));
+    }
+    Ok(())
+}
