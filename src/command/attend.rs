@@ -5,6 +5,7 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 
 use super::launch::number_of;
+use super::notify::Notify;
 use super::relay::Relay;
 use super::{Call, Tell, Told};
 use crate::error::{Code, During, Fault, Op};
@@ -30,28 +31,34 @@ pub(super) fn attend(
     signals: &Signals,
     pid: u32,
     relay: Option<Relay>,
+    notify: Option<Notify>,
 ) -> Result<u8, Told> {
     // It is not collected yet, so the number is its own.
     Process::open(pid)
-        .and_then(|program| stay(signals, pid, &program, relay))
+        .and_then(|program| stay(call, signals, pid, &program, relay, notify))
         .map(Status::as_shell)
         .tell(call, Code::Control)
 }
 
 fn stay(
+    call: &Call<'_>,
     signals: &Signals,
     pid: u32,
     program: &Process,
     mut relay: Option<Relay>,
+    mut notify: Option<Notify>,
 ) -> Result<Status, Fault> {
     let mut ended = None;
     loop {
-        let ready =
-            wait(signals, relay.as_ref(), ended.is_some()).during(Op::Wait, "the program")?;
+        let ready = wait(signals, relay.as_ref(), notify.as_ref(), ended.is_some());
+        let ready = ready.during(Op::Wait, "the program")?;
         let is_quiet = ready.iter().all(|flags| flags.is_empty());
+        let [_, ready @ .., said] = ready;
         if let Some(relay) = &mut relay {
-            let [_, ready @ ..] = ready;
             relay.serve(ready);
+        }
+        if let Some(notify) = notify.as_mut().filter(|_| !said.is_empty()) {
+            notify.hand_on(call, None);
         }
         while let Some(number) = signals.next() {
             match number {
@@ -85,8 +92,9 @@ fn stay(
 fn wait(
     signals: &Signals,
     relay: Option<&Relay>,
+    notify: Option<&Notify>,
     has_ended: bool,
-) -> Result<[PollFlags; 4], Errno> {
+) -> Result<[PollFlags; 5], Errno> {
     /// To look without waiting.
     const NOW: Timespec = Timespec {
         tv_sec: 0,
@@ -96,7 +104,9 @@ fn wait(
     let wanted = relay.map_or([nothing; 3], Relay::wanted);
     let [terminal, input, output] = wanted;
     // poll(2) tells of a hang-up where nothing is wanted too; the descriptor of signals, in its place, has none.
-    let mut polled = [(nothing.0, PollFlags::IN), terminal, input, output].map(|wanted| {
+    let notify = notify.map_or(nothing, |notify| (notify.as_fd(), PollFlags::IN));
+    let signals = (nothing.0, PollFlags::IN);
+    let mut polled = [signals, terminal, input, output, notify].map(|wanted| {
         let (descriptor, flags) = if wanted.1.is_empty() { nothing } else { wanted };
         PollFd::from_borrowed_fd(descriptor, flags)
     });
@@ -104,7 +114,7 @@ fn wait(
     let timeout = Some(&NOW).filter(|_| has_ended && !is_waiting_for_output);
     match poll(&mut polled, timeout) {
         Ok(_) => Ok(polled.each_ref().map(PollFd::revents)),
-        Err(Errno::INTR) => Ok([PollFlags::empty(); 4]),
+        Err(Errno::INTR) => Ok([PollFlags::empty(); 5]),
         Err(errno) => Err(errno),
     }
 }

@@ -208,7 +208,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
                 .as_ref()
                 .map(|terminal| Relay::start(call, terminal))
                 .transpose()?;
-            attend(call, &signals, pid, relay)
+            attend(call, &signals, pid, relay, None)
         }
     }
 }

@@ -11,7 +11,7 @@ use super::delete;
 use super::descriptors;
 use super::output::write_all;
 use super::state::{Directory, FIFO, Record};
-use super::{Call, Tell, Told, systemd, terminal};
+use super::{Call, Tell, Told, notify, systemd, terminal};
 use crate::container::{
     Birth, Group, Groups, News, Place, Request, Streams, Why, refusal, setup_error, start,
 };
@@ -134,6 +134,8 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
         .parts(len)
         .during(Op::Parse, &bundle)
         .tell(call, Code::BundleConfig)?;
+    // The configuration has a mount of it then.
+    let notify_source;
     let mut config =
         Config::parse(file, scratch).map_err(|error| call.fail(&refusal(&bundle, &error)))?;
     for field in &config.warnings {
@@ -151,6 +153,12 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
     config.rootfs_propagation.get_or_insert(Propagation::Slave);
     config.is_of_user = !namespace::is_machines_root();
     let directory = Directory::create(call, id)?;
+    notify_source = notify::offer(call, &directory, &config).inspect_err(|_| directory.remove())?;
+    let has_notify = !notify_source.is_empty();
+    if has_notify && config.mounts.push(notify::mount(&notify_source)).is_err() {
+        directory.remove();
+        return Err(call.usage("NOTIFY_SOCKET takes one mount more than there may be"));
+    }
     let made = directory
         .keep_config(file)
         .tell(call, Code::State)
@@ -161,16 +169,20 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
             let names = names.map(heapless::String::<4096>::try_from).transpose();
             let names = names.map_err(|_| call.usage("LISTEN_FDNAMES has more than 4096 bytes"))?;
             let named = names.as_deref().unwrap_or_default();
-            let variables = [count.as_str(), "LISTEN_PID=1", named];
-            let variables = match (listening, &names) {
-                (0, _) => &[],
-                (_, None) => variables.get(..2).unwrap_or_default(),
-                (_, Some(_)) => variables.as_slice(),
-            };
+            let all = [count.as_str(), "LISTEN_PID=1", named, notify::VARIABLE];
+            let is_given = [
+                listening > 0,
+                listening > 0,
+                listening > 0 && names.is_some(),
+                has_notify,
+            ];
+            let given = all.into_iter().zip(is_given);
+            let variables = given.filter_map(|(variable, is_given)| is_given.then_some(variable));
+            let variables: heapless::Vec<&str, 4> = variables.collect();
             let launch = Launch {
                 config: &config,
                 more,
-                variables,
+                variables: &variables,
                 then,
             };
             make(call, &directory, bundle, &launch)
@@ -396,7 +408,7 @@ fn bundle_of(call: &Call<'_>) -> Result<Path, Fault> {
 }
 
 /// The path of what a descriptor refers to.
-fn place_of(directory: impl rustix::fd::AsFd) -> Result<Path, Fault> {
+pub(super) fn place_of(directory: impl rustix::fd::AsFd) -> Result<Path, Fault> {
     let number = rustix::fd::AsRawFd::as_raw_fd(&directory.as_fd());
     let link = path(format_args!("/proc/self/fd/{number}")).during(Op::Open, "a directory")?;
     let mut buffer = [core::mem::MaybeUninit::uninit(); 4096];

@@ -48,6 +48,7 @@ mod later;
 mod launch;
 mod limits;
 mod list;
+mod notify;
 mod output;
 mod pause;
 mod ps;

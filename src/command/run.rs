@@ -4,6 +4,7 @@ use super::attend::{attend, listen};
 use super::delete;
 use super::descriptors::PRESERVE_FDS;
 use super::launch::{self, Launched, Then, launch, undo};
+use super::notify::Notify;
 use super::relay::Relay;
 use super::start::go;
 use super::{Call, DETACH, Subcommand, Tell, Told};
@@ -31,13 +32,16 @@ pub(super) const COMMAND: Subcommand = Subcommand {
 fn run(call: &Call<'_>) -> Result<u8, Told> {
     if call.given.has(&DETACH) {
         let launched = launch(call, Then::Detach)?;
-        return begin(call, &launched).map(|_| 0);
+        if let (_, Some(notify)) = begin(call, &launched)? {
+            notify.wait(call, &launched.record)?;
+        }
+        return Ok(0);
     }
     // Before there is a program: a signal that comes while it is made is for it.
     let signals = listen(call)?;
     let launched = launch(call, Then::Stay)?;
-    let relay = begin(call, &launched)?;
-    let status = attend(call, &signals, launched.record.pid, relay);
+    let (relay, notify) = begin(call, &launched)?;
+    let status = attend(call, &signals, launched.record.pid, relay, notify);
     if call.given.has(&launch::KEEP) {
         return status;
     }
@@ -46,8 +50,8 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     status
 }
 
-/// Has the program run, with its terminal served; where it cannot, nothing is left.
-fn begin(call: &Call<'_>, launched: &Launched) -> Result<Option<Relay>, Told> {
+/// Has the program run, with its terminal served and what it notifies heard; where it cannot, nothing is left.
+fn begin(call: &Call<'_>, launched: &Launched) -> Result<(Option<Relay>, Option<Notify>), Told> {
     let Launched {
         directory,
         record,
@@ -57,7 +61,11 @@ fn begin(call: &Call<'_>, launched: &Launched) -> Result<Option<Relay>, Told> {
         .as_ref()
         .map(|terminal| Relay::start(call, terminal))
         .transpose();
-    let begun = relay.and_then(|relay| go(call, directory, record).map(|()| relay));
+    let begun = relay.and_then(|relay| {
+        let notify = Notify::open(call, directory)?;
+        go(call, directory, record)?;
+        Ok((relay, notify))
+    });
     if begun.is_err() {
         undo(call, directory, record);
         directory.remove();

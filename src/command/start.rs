@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
 use rustix::io::{Errno, read};
 use rustix::process::Pid;
 
+use super::notify::Notify;
 use super::state::{Directory, FIFO, Record};
 use super::{Call, Subcommand, Tell, Told, later};
 use crate::container::{Status, Why, released, setup_error};
@@ -33,7 +34,13 @@ const RUNNING: &str = "cannot start an already running container";
 fn run(call: &Call<'_>) -> Result<u8, Told> {
     let id = call.id()?;
     let directory = Directory::open(call, id)?;
-    go(call, &directory, &directory.record(call)?)?;
+    let record = directory.record(call)?;
+    let notify = match directory.status(&record).tell(call, Code::State)? {
+        Status::Created => Notify::open(call, &directory)?,
+        _ => None,
+    };
+    go(call, &directory, &record)?;
+    notify.map_or(Ok(()), |notify| notify.wait(call, &record))?;
     Ok(0)
 }
 

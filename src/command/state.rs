@@ -5,6 +5,7 @@
 //! | `state.json` | the [`Record`]; a new one takes its place by rename(2), so that it is always whole |
 //! | `config.json` | the bundle's, as it was when the container was created |
 //! | `exec.fifo` | what the container's program waits for, until `start` |
+//! | `notify/` | what is bound into the container for NOTIFY_SOCKET, if the caller has that ([`super::notify`]) |
 //!
 //! mkdir(2) decides who gets a name: of several calls one succeeds. The directory is locked (flock(2)) for as long as its
 //! maker works on it, which with `run` in the foreground is the container's life; the kernel gives the lock back when that
@@ -24,7 +25,7 @@ use rustix::io::Errno;
 
 use super::output::write_all;
 use super::time::Time;
-use super::{Call, Tell, Told, delete};
+use super::{Call, Tell, Told, delete, notify};
 use crate::container::Status;
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::id::MAX_ID;
@@ -350,6 +351,7 @@ impl Directory {
         for name in [FIFO, NEXT, CONFIG, RECORD] {
             let _ = unlinkat(&self.descriptor, name, AtFlags::empty());
         }
+        notify::remove(&self.descriptor);
     }
 }
 

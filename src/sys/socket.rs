@@ -1,9 +1,9 @@
-//! Stream sockets of the local domain (unix(7)), and descriptors that are handed through them.
+//! Sockets of the local domain (unix(7)), and descriptors that are handed through them.
 
 use core::mem::{MaybeUninit, size_of};
 use core::time::Duration;
 
-use linux_raw_sys::general::__NR_connect;
+use linux_raw_sys::general::{__NR_bind, __NR_connect};
 use linux_raw_sys::net as linux;
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
@@ -34,24 +34,55 @@ pub fn connect_within(name: &[u8], time: Duration) -> Result<OwnedFd, Errno> {
 
 #[inline(never)]
 fn connect_to(name: &[u8], time: Option<Duration>) -> Result<OwnedFd, Errno> {
-    let mut address = Address {
-        family: linux::AF_UNIX as u16,
-        path: [0; 108],
-    };
-    let room = address.path.get_mut(..name.len());
-    room.ok_or(Errno::NAMETOOLONG)?.copy_from_slice(name);
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     if time.is_some() {
         // It is for connect(2), too (socket(7), SO_SNDTIMEO).
         set_socket_timeout(&socket, Timeout::Send, time)?;
     }
+    with_address(__NR_connect, &socket, name)?;
+    Ok(socket)
+}
+
+/// A socket for datagrams to who has `name`: as [`connect_within`] has it.
+///
+/// # Errors
+/// Those of connect(2).
+pub fn datagrams_to(name: &[u8]) -> Result<OwnedFd, Errno> {
+    datagrams(__NR_connect, name)
+}
+
+/// A socket for datagrams from who sends to `path`, which is made.
+///
+/// # Errors
+/// Those of bind(2): `EADDRINUSE` if there is something at that path.
+pub fn datagrams_at(path: &str) -> Result<OwnedFd, Errno> {
+    datagrams(__NR_bind, path.as_bytes())
+}
+
+#[inline(never)]
+fn datagrams(number: u32, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    with_address(number, &socket, name)?;
+    Ok(socket)
+}
+
+/// System call `number`, which takes a socket and an address.
+#[inline(never)]
+fn with_address(number: u32, socket: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    let mut address = Address {
+        family: linux::AF_UNIX as u16,
+        path: [0; 108],
+    };
+    let room = address.path.get_mut(..name.len());
+    room.ok_or(Errno::NAMETOOLONG)?.copy_from_slice(name);
     // A path ends with the address, or at a NUL; other names have every byte of it.
     let size = size_of::<u16>() + name.len();
     // SAFETY: `address` has at least the size given, since the name fits, and outlives the call.
     unsafe {
         call(
-            __NR_connect,
+            number,
             [
                 socket.as_raw_fd() as usize,
                 (&raw const address).expose_provenance(),
@@ -60,8 +91,8 @@ fn connect_to(name: &[u8], time: Option<Duration>) -> Result<OwnedFd, Errno> {
                 0,
             ],
         )
-    }?;
-    Ok(socket)
+    }
+    .map(drop)
 }
 
 /// `struct sockaddr_un`. The path ends at its first NUL, or with the room.

@@ -94,6 +94,12 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["process"] => process::tell()?,
         ["be-odd", program, words @ ..] => inherited::be_odd(program, words)?,
         ["inherited"] => inherited::show()?,
+        ["notify", messages @ ..] => process::notify(messages)?,
+        ["notify-when", file, messages @ ..] => {
+            hook::wait_for(file);
+            process::notify(messages)?;
+            hostile::stay()?;
+        }
         ["count", words @ ..] => process::count(words),
         ["call", calls @ ..] => calls::make(calls)?,
         ["make-directories", directory] => agent::make(directory)?,

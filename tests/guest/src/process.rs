@@ -106,3 +106,17 @@ pub(crate) fn count(words: &[&str]) {
     let (name, value) = variables.last().cloned().unwrap_or_default();
     println!("variables {} {name} {}", variables.len(), value.len());
 }
+
+/// Prints which socket it is to notify, and says these there.
+pub(crate) fn notify(messages: &[&str]) -> Result<()> {
+    let Ok(path) = std::env::var("NOTIFY_SOCKET") else {
+        println!("none");
+        return Ok(());
+    };
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    for message in messages {
+        socket.send_to(message.as_bytes(), &path)?;
+    }
+    println!("{path}");
+    Ok(())
+}

@@ -15,6 +15,7 @@ mod lifecycle;
 mod many;
 mod mapped;
 mod mounts;
+mod notify;
 mod rootless;
 mod seen;
 mod terminal;
@@ -100,6 +101,7 @@ const ALL: &[&[Case]] = &[
     lifecycle::CASES,
     mapped::CASES,
     mounts::CASES,
+    notify::CASES,
     rootless::CASES,
     seen::CASES,
     terminal::CASES,
