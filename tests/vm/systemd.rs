@@ -31,6 +31,7 @@ const SCRIPT: &str = r#"
 berth() { /bin/berth --systemd-cgroup "$@"; }
 step() { "$@"; echo "status $?"; }
 show() { systemctl show "$@" | sort; }
+device='/bin/busybox mknod /tmp/kmsg c 1 11 2>/dev/null; echo x >/dev/null && echo x >/tmp/kmsg'
 scope=/sys/fs/cgroup/machine.slice/machine-some.slice/libpod-two.scope
 echo == foreground
 step berth run --bundle /containers/one one 2>&1
@@ -47,6 +48,7 @@ echo == update
 step berth update --memory 50m --pids-limit 40 two
 systemctl daemon-reload
 show libpod-two.scope -p MemoryMax,TasksMax
+step berth exec two /bin/sh -c "$device" 2>&1
 cd $scope
 cat memory.max container/memory.max pids.max container/pids.max
 cd /
@@ -58,7 +60,10 @@ step berth kill two KILL
 step berth delete --force two
 show libpod-two.scope -p LoadState
 ls -d $scope
-step berth run --bundle /containers/plain plain
+step berth run --detach --bundle /containers/plain plain </dev/null
+systemctl daemon-reload
+step berth exec plain /bin/sh -c "cat /proc/self/cgroup; $device" 2>&1
+step berth delete --force plain
 echo == refused
 for bundle in bad-property no-property path; do
     step berth run --bundle /containers/$bundle bad 2>&1
@@ -125,6 +130,7 @@ fn boot(lab: &Lab) -> Result<Outcome> {
             .mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro"])
     };
     let one = bundle("one", "cat /proc/self/cgroup; exit 7");
+    let devices = json!([{ "allow": false, "access": "rwm" }]);
     let two = bundle("two", "trap 'exit 3' TERM; sleep 1000 & wait")
         .namespaces(&["mount", "pid", "uts", "ipc", "cgroup"])
         .annotation("org.systemd.property.TimeoutStopSec", "5")
@@ -134,6 +140,7 @@ fn boot(lab: &Lab) -> Result<Outcome> {
             json!({
                 "memory": { "limit": 64 << 20, "reservation": 1 << 20 }, "pids": { "limit": 50 },
                 "cpu": { "shares": 2048, "quota": 50000, "period": 100_000, "cpus": "0" },
+                "devices": devices.clone(),
             }),
         );
     let bad_property = bundle("bad-property", "exit 1")
@@ -156,7 +163,8 @@ fn boot(lab: &Lab) -> Result<Outcome> {
             "/linux/resources",
             json!({ "memory": { "limit": 64 << 20 } }),
         );
-    let plain = bundle("plain", "cat /proc/self/cgroup")
+    let plain = bundle("plain", "sleep 1000 & wait")
+        .set("/linux/resources", json!({ "devices": devices }))
         .annotation("run.oci.systemd.subgroup", "")
         .set("/linux/cgroupsPath", json!(":docker:plain"));
     // It has a /proc that is none, with the file that says how it is confined.
@@ -236,6 +244,9 @@ fn says(lab: &Lab, part: &str, expected: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// systemd has no rules for devices of its own, and leaves the program that is attached to the group, its own group or not.
+const DEVICE_DENIED: &str = "/bin/sh: can't create /tmp/kmsg: Operation not permitted";
+
 fn systemd_makes_a_scope_for_each_container(lab: &Lab) -> Result<()> {
     let expected = [
         "0::/system.slice/berth-one.scope/container",
@@ -272,6 +283,8 @@ fn limits_that_are_changed_outlast_a_reload_of_systemd(lab: &Lab) -> Result<()> 
         "status 0",
         "MemoryMax=52428800",
         "TasksMax=40",
+        DEVICE_DENIED,
+        "status 1",
         "52428800",
         "52428800",
         "40",
@@ -289,7 +302,10 @@ fn a_scope_goes_with_its_container(lab: &Lab) -> Result<()> {
         "status 0",
         "LoadState=not-found",
         "ls: /sys/fs/cgroup/machine.slice/machine-some.slice/libpod-two.scope: No such file or directory",
+        "status 0",
         "0::/system.slice/docker-plain.scope",
+        DEVICE_DENIED,
+        "status 1",
         "status 0",
     ];
     says(lab, "end", &expected)

@@ -14,6 +14,10 @@
 //! They are in force twice: as properties of the unit, from which systemd sets its group's files anew whenever it likes, and as files
 //! of the container's own group, which has also those that systemd has no properties for, and where the container sees them.
 //!
+//! Devices are in force once: by the program that berth attaches to the container's group. systemd has no say in them, so that nothing
+//! is to be told to it as `DevicePolicy` and `DeviceAllow`: on a hierarchy of version 2 it attaches programs of its own and removes no
+//! others. They are asked beside this one if annotations want them.
+//!
 //! # Whom to ask
 //!
 //! Root of the machine asks the system's manager, everybody else the own one, and so does root of a user namespace.
