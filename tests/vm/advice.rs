@@ -9,7 +9,7 @@ use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Drive, Ended, Event, Outcome};
 use berth_tests::{Bundle, Lab, MODULES, disk, field, line};
 
-use crate::provoke::OWN_FAILURE;
+use crate::provoke::{OWN_FAILURE, left_in_order};
 use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
@@ -77,11 +77,12 @@ fn archive_at_an_odd_place_of_the_initramfs_is_told_by_its_place(lab: &Lab) -> R
 fn told_of(lab: &Lab, name: &str, tree: Tree, words: &str, expected: &str) -> Result<()> {
     let image = disk::of(Fs::ext4("BERTH", disk::EXT4_UUID, tree))?;
     let vm = lab.machine(name)?.append("root=LABEL=BERTH").append(words);
-    let outcome = vm.blk(&image).start()?.wait()?;
+    let vm = vm.blk(&image).start()?;
+    let outcome = vm.wait()?;
     outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
     let is_it = |event: &Event| field(event, "line") == Some(expected);
     ensure!(outcome.events.iter().any(is_it), "{:#?}", outcome.events);
-    Ok(())
+    left_in_order(&vm)
 }
 
 fn what_is_on_a_root_without_containers_is_told(lab: &Lab) -> Result<()> {

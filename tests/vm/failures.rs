@@ -73,7 +73,7 @@ provoked! {
     "B044" Everywhere program_that_the_kernel_refuses "execute init=/sbin/init: ENOEXEC" =>
         |lab, vm| vm.append(EXT4_ROOT).append("init=/sbin/init").blk(&ext4(Tree::new().executable("sbin/init", without_headers(lab)?))?).start();
     "B050" Everywhere directory_of_bundles_that_is_missing "/nowhere: ENOENT" =>
-        |_, vm| vm.append("berth.containers=/nowhere").start();
+        |_, vm| vm.append("root=LABEL=BERTH berth.containers=/nowhere").scsi(&disk::vfat([])?).start();
 }
 
 /// Provoked by tests of their own, here and in `malformed`.

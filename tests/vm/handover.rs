@@ -1,10 +1,11 @@
 //! `init=`: what the next PID 1 finds, and what is refused before anything was destroyed.
 
 use anyhow::{Context, Result, ensure};
-use berth_qemu::disk::{DiskImage, Fs};
+use berth_qemu::disk::{Disk, DiskImage, Fs};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Builder, Ended, Vm};
-use berth_tests::{Lab, disk, guest, line};
+use berth_tests::{Lab, disk, field, guest, line};
+use uuid::Uuid;
 
 use crate::provoke::{Reader, provoke};
 use crate::{Case, cases};
@@ -146,46 +147,73 @@ const BAD: &[Bad] = &[
 /// The codes that the table provokes.
 pub(crate) const PROVOKED: &[&str] = &["B040", "B041", "B042", "B043"];
 
+/// An ext4 for each of them, by its place in the table, with `/sbin/init` a link to it.
 fn bad_programs() -> Result<DiskImage> {
     let program = std::fs::read(guest()?)?;
     // `e_machine` of elf(5), 243 is RISC-V.
     let mut foreign = program.clone();
     foreign[0x12..0x14].copy_from_slice(&243_u16.to_le_bytes());
-    let tree = root(|tree| {
-        tree.file("bin/locked", program.clone())
-            .executable("bin/text", "echo hello\n")
-            .executable("bin/empty", "")
-            .executable("bin/foreign", foreign)
-            .executable("bin/head", &program[..0x48])
-            .executable("bin/half", &program[..program.len() / 8])
-            .executable("bin/script", "#!/bin/nosh\n")
-            .copy("/bin/true", "bin/dynamic")
-    })?;
-    disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(128))
+    let tree = disk::files([])?
+        .file("bin/locked", "#!/bin/sh\n")
+        .executable("bin/text", "echo hello\n")
+        .executable("bin/empty", "")
+        .executable("bin/foreign", &foreign[..0x1000])
+        .executable("bin/head", &program[..0x48])
+        .executable("bin/half", &program[..program.len() / 8])
+        .executable("bin/script", "#!/bin/nosh\n")
+        .copy("/bin/true", "bin/dynamic");
+    let disk = BAD.iter().enumerate().fold(
+        Disk::gpt(Uuid::from_u128(0xb0a7_0000)),
+        |disk, (number, bad)| {
+            let tree = tree.clone().symlink("sbin/init", bad.program);
+            disk.partition(
+                Fs::ext4(
+                    &format!("BAD{number}"),
+                    Uuid::from_u128(disk::EXT4_UUID.as_u128() + number as u128),
+                    tree,
+                )
+                .mib(16),
+            )
+        },
+    );
+    disk.build()
 }
 
+/// Each is on a root of its own, which is given up for the next, until there is none; that is the end of the boot.
 fn bad_init_is_refused_before_anything_was_destroyed(lab: &Lab) -> Result<()> {
-    let image = bad_programs()?;
-    let mut wrong = Vec::new();
-    for bad in BAD {
-        let name = format!("bad_init{}", bad.program.replace('/', "_"));
-        let setup = |_: &Lab, vm: Builder| -> Result<Vm> {
-            vm.append(format!(
-                "root=UUID={} init={}",
-                disk::EXT4_UUID,
-                bad.program
-            ))
-            .blk(&image)
-            .start()
-        };
-        match provoke(lab, &name, Reader::Everywhere, bad.code, bad.text, setup) {
-            Ok(outcome) if outcome.events.iter().any(|event| event.name() == "switch") => {
-                wrong.push(format!("{}: the root was switched", bad.program));
-            }
-            Ok(_) => {}
-            Err(error) => wrong.push(format!("{}: {error:#}", bad.program)),
-        }
+    let first = BAD.first().context("the table is empty")?;
+    let labels: Vec<_> = (1..BAD.len())
+        .map(|number| format!("LABEL=BAD{number}"))
+        .collect();
+    let name = "bad_init_is_refused_before_anything_was_destroyed";
+    let setup = |_: &Lab, vm: Builder| -> Result<Vm> {
+        let words = format!(
+            "root=LABEL=BAD0 init=/sbin/init berth.root_fallback={}",
+            labels.join(",")
+        );
+        vm.append(words).blk(&bad_programs()?).start()
+    };
+    let outcome = provoke(lab, name, Reader::Everywhere, first.code, first.text, setup)?;
+    ensure!(!outcome.events.iter().any(|event| event.name() == "switch"));
+    let rejected = outcome
+        .events
+        .iter()
+        .filter(|event| event.name() == "rejected");
+    let rejected: Vec<_> = rejected
+        .map(|event| {
+            (
+                field(event, "root"),
+                field(event, "code"),
+                field(event, "text").unwrap_or_default(),
+            )
+        })
+        .collect();
+    ensure!(rejected.len() == BAD.len(), "{rejected:#?}");
+    for (number, (bad, (root, code, text))) in BAD.iter().zip(&rejected).enumerate() {
+        let is_it = *root == Some(&*format!("LABEL=BAD{number}"))
+            && *code == Some(bad.code)
+            && text.contains(bad.text);
+        ensure!(is_it, "{}: {rejected:#?}", bad.program);
     }
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }

@@ -3,7 +3,10 @@
 //! A report has to name the code and say what is wrong, on the console and, where the event port can be reached at all, in
 //! the event stream; then the machine does what `berth.on_failure=` asks for and its status is 125.
 
-use anyhow::{Result, ensure};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result, ensure};
 use berth_qemu::vm::{Builder, Ended, Outcome, Vm, What};
 use berth_tests::{Lab, field};
 
@@ -53,7 +56,37 @@ pub(crate) fn provoke(
         "expected a line with {text:?} and [{code}] on the console: {}",
         outcome.log.display()
     );
+    left_in_order(&vm).with_context(|| format!("{}", outcome.log.display()))?;
     Ok(outcome)
+}
+
+/// Holds every ext4 and every FAT16 that begins at a MiB of the machine's disks to be as it is after unmounting. One that was never
+/// mounted is that too.
+pub(crate) fn left_in_order(vm: &Vm) -> Result<()> {
+    const MIB: u64 = 1 << 20;
+    for disk in vm.disks() {
+        let shown = disk.display();
+        let image = File::open(&disk).with_context(|| format!("open {shown}"))?;
+        for place in (0..image.metadata()?.len()).step_by(MIB as usize) {
+            let mut bytes = [0; 2048];
+            image.read_at(&mut bytes, place)?;
+            // `struct ext4_super_block`, at 1 KiB: the mark, the group that this copy is of, the state, and whether the
+            // journal is to be replayed.
+            let is_ext = bytes[0x438..0x43a] == [0x53, 0xef] && bytes[0x45a..0x45c] == [0, 0];
+            let is_dirty = is_ext && (bytes[0x43a] & 1 == 0 || bytes[0x460] & 4 != 0);
+            ensure!(
+                !is_dirty,
+                "the ext4 at byte {place} of {shown} was not unmounted"
+            );
+            // The type in the boot sector, and the dirty bit (fs/fat/inode.c, `fat_set_state`).
+            let is_dirty = &bytes[0x36..0x3b] == b"FAT16" && bytes[0x25] & 1 == 1;
+            ensure!(
+                !is_dirty,
+                "the vfat at byte {place} of {shown} was not unmounted"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Holds a machine that has ended to a failure of the boot with that code, whose text contains `text`.

@@ -171,6 +171,11 @@ impl Vm {
         self.dir.join(format!("disk{index}.img"))
     }
 
+    /// All of them.
+    pub fn disks(&self) -> impl Iterator<Item = PathBuf> {
+        (0..self.drives.len()).map(|index| self.disk(index))
+    }
+
     /// Plugs a disk in. Returns the name that [`Vm::unplug`] takes.
     ///
     /// # Errors
