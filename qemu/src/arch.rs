@@ -69,11 +69,12 @@ impl Arch {
     /// Words for the kernel of an emulated machine.
     ///
     /// The x86 kernel counts ticks of the timer in a busy loop at its start and panics when too few come ("IO-APIC + timer doesn't
-    /// work"), as happens where the host has no time for the emulator's timer thread.
+    /// work"), as happens where the host has no time for the emulator's timer thread. The kernel's tests of its own ciphers are a fifth
+    /// of an emulated boot.
     pub(crate) fn tcg_words(self) -> &'static str {
         match self {
-            Self::X86_64 => "no_timer_check",
-            Self::Aarch64 => "",
+            Self::X86_64 => "no_timer_check cryptomgr.notests",
+            Self::Aarch64 => "cryptomgr.notests",
         }
     }
 

@@ -59,7 +59,8 @@ mod volumes;
 
 use std::env;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use berth_qemu::kernel::Series;
@@ -169,7 +170,22 @@ fn main() -> Result<ExitCode> {
         .into_iter()
         .flat_map(|series| trials(series, matrix.is_some()))
         .collect();
-    Ok(libtest_mimic::run(&arguments, trials).exit_code())
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    print_slowest();
+    Ok(conclusion.exit_code())
+}
+
+/// How long each test took, with what it waited for: the boot of another that it shares.
+static DURATIONS: Mutex<Vec<(Duration, &str)>> = Mutex::new(Vec::new());
+
+/// Names the tests that a shorter run would begin with.
+fn print_slowest() {
+    let mut durations = DURATIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    durations.sort_unstable();
+    println!("the slowest:");
+    for (duration, name) in durations.iter().rev().take(20) {
+        println!("{:>5} s  {name}", duration.as_secs());
+    }
 }
 
 fn series(name: &str) -> Result<Series> {
@@ -196,7 +212,11 @@ fn trials(series: Series, matrix_only: bool) -> Vec<Trial> {
                 let lab =
                     lab.get_or_init(|| Lab::new(series).map_err(|error| format!("{error:#}")));
                 let lab = lab.as_ref().map_err(|error| Failed::from(error.clone()))?;
-                run(lab).map_err(|error| Failed::from(format!("{error:#}")))
+                let began = Instant::now();
+                let result = run(lab);
+                let mut durations = DURATIONS.lock().unwrap_or_else(PoisonError::into_inner);
+                durations.push((began.elapsed(), case.name));
+                result.map_err(|error| Failed::from(format!("{error:#}")))
             })
         })
         .collect()
