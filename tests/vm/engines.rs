@@ -1,5 +1,5 @@
 //! Container engines that have berth as their runtime: Debian's podman and containerd, in a container of PID 1's that is in the
-//! host's PID namespace, so that PID 1 inherits what they leave behind.
+//! host's PID namespace, so that PID 1 inherits what they leave behind. Outside of the matrix `side_by_side` runs the engines.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use serde_json::json;
 use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
-    everywhere podman_runs_its_containers_by_berth,
-    everywhere containerd_runs_its_containers_by_berth,
+    matrix podman_runs_its_containers_by_berth,
+    matrix containerd_runs_its_containers_by_berth,
 ];
 
 /// The programs are large, and interpreted instruction by instruction.

@@ -14,7 +14,7 @@ use crate::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     once quiet_container_gets_its_work_done_beside_hostile_ones,
     once container_that_dies_at_once_gives_the_status,
-    once ten_thousand_orphans_are_reaped_by_the_containers_first_process,
+    once thousands_of_orphans_are_reaped_by_the_containers_first_process,
     once ten_thousand_orphans_are_reaped_by_pid_1,
     once container_that_kills_all_it_can_see_kills_only_its_own,
     once container_that_closes_its_output_runs_on,
@@ -41,7 +41,7 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     };
     let bundles = [
         hostile("dies", &["exit", "7"]),
-        hostile("orphans", &["orphans", "10000"]),
+        hostile("orphans", &["orphans", "2000"]),
         hostile("orphans-of-pid-1", &["orphans", "10000"])
             .set("/hostname", Value::Null)
             .namespaces(&["mount"]),
@@ -55,7 +55,7 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     let root = disk::of(Fs::vfat(disk::LABEL, disk::VFAT_SERIAL, disk::files(bundles)?).mib(256))?;
     let vm = lab
         .machine("hostile")?
-        // 20,000 processes beside two floods take their time on an emulated machine; a hang is told by silence.
+        // 12,000 processes beside two floods take their time on an emulated machine; a hang is told by silence.
         .deadline(Duration::from_secs(600))
         .append("root=/dev/vda1")
         .blk(&root)
@@ -80,7 +80,7 @@ fn container_that_dies_at_once_gives_the_status(lab: &Lab) -> Result<()> {
     Ok(outcome.assert(Ended::Reboot, 7)?)
 }
 
-fn ten_thousand_orphans_are_reaped_by_the_containers_first_process(lab: &Lab) -> Result<()> {
+fn thousands_of_orphans_are_reaped_by_the_containers_first_process(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     Seen::new(&outcome, "orphans").exited(0)
 }

@@ -67,10 +67,11 @@ use berth_qemu::kernel::Series;
 use berth_tests::Lab;
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// A test: its name, whether it belongs to the matrix, and what it does.
+/// A test: its name, whether it runs in the matrix and without it, and what it does.
 pub(crate) struct Case {
     name: &'static str,
     in_matrix: bool,
+    outside_matrix: bool,
     run: fn(&Lab) -> Result<()>,
 }
 
@@ -79,6 +80,7 @@ pub(crate) const fn once(name: &'static str, run: fn(&Lab) -> Result<()>) -> Cas
     Case {
         name,
         in_matrix: false,
+        outside_matrix: true,
         run,
     }
 }
@@ -88,6 +90,17 @@ pub(crate) const fn everywhere(name: &'static str, run: fn(&Lab) -> Result<()>) 
     Case {
         name,
         in_matrix: true,
+        outside_matrix: true,
+        run,
+    }
+}
+
+/// A test that runs in the matrix only: without it, a cheaper one shows nearly as much.
+pub(crate) const fn matrix(name: &'static str, run: fn(&Lab) -> Result<()>) -> Case {
+    Case {
+        name,
+        in_matrix: true,
+        outside_matrix: false,
         run,
     }
 }
@@ -198,11 +211,13 @@ fn series(name: &str) -> Result<Series> {
 fn trials(series: Series, matrix_only: bool) -> Vec<Trial> {
     // The kernel is fetched once, by the first test that needs it.
     let lab: Arc<OnceLock<Result<Lab, String>>> = Arc::default();
-    let chosen = ALL
-        .iter()
-        .copied()
-        .flatten()
-        .filter(|case| case.in_matrix || !matrix_only);
+    let chosen = ALL.iter().copied().flatten().filter(|case| {
+        if matrix_only {
+            case.in_matrix
+        } else {
+            case.outside_matrix
+        }
+    });
     chosen
         .map(|case| {
             let lab = Arc::clone(&lab);

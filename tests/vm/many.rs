@@ -23,8 +23,8 @@ pub(crate) const CASES: &[Case] = cases![
     once every_bundle_that_pid_1_takes_leaves_nothing_behind,
 ];
 
-/// By the command. What one of them leaves behind is seen in 250 of them; the matrix has four times as many.
-const COUNT: usize = 250;
+/// By the command. What one of them leaves behind is seen in 100 of them; the matrix has ten times as many.
+const COUNT: usize = 100;
 
 /// Says another number of them.
 const COUNT_VARIABLE: &str = "BERTH_TEST_CONTAINERS";
