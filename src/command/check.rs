@@ -14,7 +14,7 @@ use super::{Call, Subcommand, Tell, Told};
 use crate::container::PRIVILEGED;
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::mount_options;
-use crate::parse::config::{Config, ConfigError, MAX_SIZE, OF_PID_1};
+use crate::parse::config::{Config, ConfigError, MAX_SIZE, OF_PID_1, OF_THE_COMMAND};
 use crate::parse::json::{self, Node, Value};
 use crate::sys::buffer::Buffer;
 use crate::sys::fs;
@@ -221,6 +221,9 @@ fn tell(
         let key = place.strip_prefix(ANNOTATION).unwrap_or_default();
         let (word, why) = match (is_warned_of, is_acted_on) {
             (true, _) => ("ignored", ": not supported yet"),
+            (false, true) if OF_THE_COMMAND.iter().any(|field| place.starts_with(field)) => {
+                ("done", ": by the command only")
+            }
             (false, true) if OF_PID_1.contains(&key) => ("done", ": by PID 1 only"),
             (false, true) => ("done", ""),
             (false, false) => ("ignored", ": not a field for this machine"),

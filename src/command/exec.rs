@@ -16,7 +16,7 @@ use super::launch::{
 };
 use super::relay::{self, Relay};
 use super::state::Directory;
-use super::{Call, DETACH, Subcommand, Tell, Told, group};
+use super::{Call, DETACH, Subcommand, Tell, Told, group, outside};
 use crate::container::{Place, Request, Status, refusal, setup_error, start};
 use crate::error::{Code, During, Op};
 use crate::parse::arguments::{MAX_OPTIONS, Opt};
@@ -195,6 +195,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         hold: None,
         variables: &[],
         keeps_keyring: false,
+        outside: outside::of_one_more(&config),
         environment: Some(call.environment),
     })
     .tell(call, Code::ContainerSetup)?;

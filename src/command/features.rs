@@ -6,6 +6,7 @@ use core::fmt::Write as _;
 use super::output::Output;
 use super::{Call, Subcommand, Told};
 use crate::parse::config::capabilities::{self, NAMES};
+use crate::parse::config::memory_policy;
 use crate::parse::config::seccomp::{ACTIONS, FLAGS, OPERATORS, Words};
 use crate::parse::config::{HookKind, Kind, SPECIFICATION};
 use crate::parse::mount_options::{self, Meaning, WORDS};
@@ -37,11 +38,17 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     let _ = output.write_str(concat!(
         ",\"annotations\":{\"berth.version\":\"",
         env!("CARGO_PKG_VERSION"),
-        "\"},\"potentiallyUnsafeConfigAnnotations\":[\"berth.\"]",
+        "\"},\"potentiallyUnsafeConfigAnnotations\":[\"berth.\",\"org.systemd.property.\"]",
         ",\"linux\":{\"cgroup\":{\"v1\":false,\"v2\":true,\"systemd\":true,\"systemdUser\":true,\"rdma\":true}",
-        ",\"apparmor\":{\"enabled\":true},\"selinux\":{\"enabled\":true},\"intelRdt\":{\"enabled\":false}",
-        ",\"mountExtensions\":{\"idmap\":{\"enabled\":true}}",
+        ",\"apparmor\":{\"enabled\":true},\"selinux\":{\"enabled\":true},\"intelRdt\":{\"enabled\":true,\"schemata\":true,\"monitoring\":true}",
+        ",\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true},\"memoryPolicy\":{",
     ));
+    let [of_modes, of_flags] = memory_policy::PREFIXES;
+    let modes = &mut memory_policy::MODES.into_iter();
+    items(&mut output, "modes", of_modes, modes);
+    let flags = &mut memory_policy::FLAGS.into_iter();
+    list(&mut output, "flags", of_flags, flags);
+    let _ = output.write_str("}");
     let namespaces = &mut Kind::ALL.iter().map(|kind| kind.name());
     list(&mut output, "namespaces", "", namespaces);
     let names = &mut NAMES.iter().copied();
@@ -100,7 +107,13 @@ fn mount_options(output: &mut Output) {
 /// One more member, a list of words with `prefix` before each. None of ours needs an escape.
 #[inline(never)]
 fn list(output: &mut Output, name: &str, prefix: &str, words: &mut dyn Iterator<Item = &str>) {
-    let _ = write!(output, ",\"{name}\":");
+    let _ = output.write_str(",");
+    items(output, name, prefix, words);
+}
+
+/// The same, as the first member.
+fn items(output: &mut Output, name: &str, prefix: &str, words: &mut dyn Iterator<Item = &str>) {
+    let _ = write!(output, "\"{name}\":");
     let mut separator = '[';
     for word in words {
         let _ = write!(output, "{separator}\"{prefix}{word}\"");

@@ -4,9 +4,9 @@
 
 use rustix::process::Pid;
 
-use super::Call;
 use super::launch::ConfigText;
 use super::state::{Directory, Record};
+use super::{Call, resctrl};
 use crate::container::{State, Status, run_hooks};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Config, HookKind};
@@ -50,6 +50,11 @@ fn run_all(
         bundle: &record.bundle,
         annotations: config.all_annotations,
     };
+    if let Some(rdt) = config.intel_rdt.filter(|_| moment == HookKind::Poststop)
+        && let Err(fault) = resctrl::remove(&rdt, &directory.id)
+    {
+        call.journal.warn(format_args!("{}: {fault}", directory.id));
+    }
     run_hooks(&config, moment, &state, &mut |fault| {
         call.journal.warn(format_args!("{}: {fault}", directory.id));
     });

@@ -11,7 +11,7 @@ use super::delete;
 use super::descriptors;
 use super::output::write_all;
 use super::state::{Directory, FIFO, Record};
-use super::{Call, Tell, Told, notify, systemd, terminal};
+use super::{Call, Tell, Told, notify, outside, systemd, terminal};
 use crate::container::{
     Birth, Group, Groups, News, Place, Request, Streams, Why, refusal, setup_error, start,
 };
@@ -250,6 +250,7 @@ fn make(
         hold: Some(hold),
         variables: launch.variables,
         keeps_keyring: call.given.has(&NO_NEW_KEYRING),
+        outside: outside::of(config),
         environment: Some(call.environment),
     };
     let mut birth = start(request).tell(call, Code::ContainerSetup)?;

@@ -2,7 +2,7 @@
 //!
 //! Most containers take one clone3(2), and whoever makes them goes on at once. Some take more: the maps of a user namespace are
 //! written by who is outside of it, hooks run outside while the container waits, a namespace of processes is joined by children
-//! only, an agent is told the number of a process that does not know it. PID 1 cannot wait, and cannot be in other namespaces either.
+//! only, an agent is told the number of a process that does not know it, the caller has something of its own to do. PID 1 cannot wait, and cannot be in other namespaces either.
 //! So a short-lived process does it:
 //!
 //! ```text
@@ -13,7 +13,8 @@
 //!              │◄──────── "map the ids of 7" ─┤
 //!              ├─ "go on" ───────────────────►│ mounts
 //!              │◄──────── "I am ready" ───────┤
-//!              │  prestart, createRuntime     │ waits
+//!              │  the caller's, prestart,     │ waits
+//!              │  createRuntime               │
 //!              ├─ "go on" ───────────────────►│ createContainer, its root is `/`, …
 //!              ╵ ends                         ▼ becomes the caller's child
 //! ```
@@ -47,7 +48,7 @@ use super::limits;
 use super::mounts;
 use super::namespaces::{self, Joined};
 use super::seen;
-use super::start::{Place, Request, become_container};
+use super::start::{Outside, Place, Request, become_container};
 use super::state::State;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Config, HookKind, Kind, Mount};
@@ -72,6 +73,7 @@ pub(super) fn is_needed(request: &Request<'_>) -> bool {
         || is_joining(request)
         || config.hooks.has(BEFORE_THE_PROGRAM)
         || agent(config).is_some()
+        || request.outside.is_some()
 }
 
 /// The path at which the agent listens that the container's filter asks.
@@ -114,7 +116,7 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
     let (config, has_hooks) = (request.config, request.has_outside_hooks());
     let is_new = matches!(request.place, Place::New);
     let is_joining = is_joining(&request);
-    let group = request.group;
+    let (group, outside) = (request.group, request.outside);
     let state = request.state();
     let Some(Made { pid, rope, born }) = make_first(request, voice)? else {
         return Ok(());
@@ -140,7 +142,15 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
         false => &[],
     };
     let done = maps.and_then(|()| match is_new {
-        true => lead(config, group, mounts, has_hooks, &rope, &state, voice),
+        true => lead(
+            config,
+            group,
+            mounts,
+            (has_hooks, outside),
+            &rope,
+            &state,
+            voice,
+        ),
         false => Ok(()),
     });
     if done.is_err() {
@@ -157,6 +167,10 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
                 Some(group) => group.add(first),
                 None => Ok(()),
             };
+            let moved = moved.and_then(|()| match outside.filter(|_| !is_new) {
+                Some(act) => act(config, state.id, first),
+                None => Ok(()),
+            });
             match &moved {
                 Ok(()) => go_on(&rope, first),
                 Err(_) => drop(process::signal(first, signal::KILL)),
@@ -296,7 +310,7 @@ fn lead(
     config: &Config<'_>,
     group: Option<&Group>,
     mounts: &[Mount<'_>],
-    has_hooks: bool,
+    (has_hooks, outside): (bool, Option<Outside>),
     rope: &OwnedFd,
     state: &State<'_>,
     voice: &mut Voice,
@@ -319,6 +333,9 @@ fn lead(
         go_on();
     }
     if has_hooks && matches!(recv(rope, &mut [0], RecvFlags::empty()), Ok((1, _))) {
+        if let Some(act) = outside {
+            act(config, state.id, pid)?;
+        }
         for moment in OUTSIDE {
             hooks::run(config, *moment, state)?;
         }
@@ -371,6 +388,8 @@ impl Request<'_> {
         let hooks = &self.config.hooks;
         let is_seen = seen::joins_processes(self.config);
         matches!(self.place, Place::New)
-            && (hooks.has(OUTSIDE) || is_seen && hooks.has(&[HookKind::CreateContainer]))
+            && (self.outside.is_some()
+                || hooks.has(OUTSIDE)
+                || is_seen && hooks.has(&[HookKind::CreateContainer]))
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn run_beside(text: &[u8], moment: HookKind, state: &State<'_>) -> Re
             let mut scratch = Buffer::<MAX_SIZE>::new();
             let scratch = scratch.bytes_mut().unwrap_or_default();
             // It was read before.
-            let Ok(config) = Config::parse(text, scratch) else {
+            let Ok(config) = Config::parse_for_init(text, scratch) else {
                 raw::exit(1)
             };
             let state = State {

@@ -1,5 +1,5 @@
 //! How much the program may use, and when it gets its turn: `process.rlimits`, `oomScoreAdj`, `scheduler`, `ioPriority`. And
-//! `linux.personality`, and where one more process of a container runs, `execCPUAffinity`. All of it outlives execve(2).
+//! `linux.personality`, `linux.memoryPolicy`, and where one more process of a container runs, `execCPUAffinity`. All of it outlives execve(2).
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -7,6 +7,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::Process;
 use crate::parse::config::affinity::{LISTS, PROCESSORS_MAX};
+use crate::parse::config::memory_policy::NODES_MAX;
 use crate::sys::attributes;
 use crate::sys::path::path;
 use crate::sys::procfs::Procfs;
@@ -78,6 +79,19 @@ pub(super) fn reset_affinity() {
 pub(super) fn apply(process: &Process<'_>) -> Result<(), Fault> {
     if let Some(personality) = process.personality {
         attributes::set_personality(personality).during(Op::Set, "personality")?;
+    }
+    if let Some(policy) = &process.memory_policy {
+        let mut nodes = [0u64; NODES_MAX / u64::BITS as usize];
+        if let Some(list) = &policy.nodes {
+            for number in (0..NODES_MAX).filter(|number| list.has(*number)) {
+                if let Some(word) = nodes.get_mut(number / u64::BITS as usize) {
+                    *word |= 1 << (number % u64::BITS as usize);
+                }
+            }
+        }
+        let nodes = policy.nodes.is_some().then_some(&nodes[..]);
+        attributes::set_memory_policy(policy.mode, nodes.unwrap_or_default())
+            .during(Op::Set, "linux.memoryPolicy")?;
     }
     if let Some(priority) = process.io_priority {
         attributes::set_io_priority(priority).during(Op::Set, "I/O priority")?;

@@ -32,7 +32,7 @@
 //! Rootfs, mounts, devices, console; read-only paths, masks; the root read-only; then the root is entered. A mask comes after all that
 //! could be mounted over it ([`confine`]), a node before its filesystem is read-only, and everything before the host's tree is gone:
 //! sources, the host's `/dev/null` and its nodes are found there, through nothing that an image says. Parameters of the kernel are set
-//! before any of it, through a procfs that is mounted nowhere.
+//! when hooks and the caller have brought what comes from outside, as network devices, through a procfs that is mounted nowhere.
 //!
 //! # What leads back
 //!
@@ -73,5 +73,5 @@ pub use cgroup::{Group, Groups};
 pub use control::{Birth, News, released};
 pub use hooks::run_all as run_hooks;
 pub use spawn::{Child, PRIVILEGED, Why, refusal, setup_error, spawn};
-pub use start::{Place, Request, Streams, start};
+pub use start::{Outside, Place, Request, Streams, start};
 pub use state::{State, Status};

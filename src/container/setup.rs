@@ -239,7 +239,6 @@ fn make_root(
     tied: &mut Tied,
 ) -> Result<(), Fault> {
     let (bundle, config) = (request.bundle, request.config);
-    confine::set_parameters(&config.confinement)?;
     let annotations = &config.annotations;
     let image = annotations.image.map(|image| {
         image::make(
@@ -308,6 +307,8 @@ fn make_root(
     if let Some(rope) = rope.filter(|_| request.has_outside_hooks()) {
         rope.let_hooks_run()?;
     }
+    // A network device may have come from outside only now.
+    confine::set_parameters(&config.confinement)?;
     if !seen::joins_processes(config) {
         umask(callers_umask);
         hooks::run(config, HookKind::CreateContainer, state)?;

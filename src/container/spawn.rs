@@ -79,7 +79,7 @@ pub fn spawn(
         .at(Stage::Containers, Code::BundleConfig)?;
     let started = {
         let mut config =
-            Config::parse(text, scratch).map_err(|error| refusal(&file_path, &error))?;
+            Config::parse_for_init(text, scratch).map_err(|error| refusal(&file_path, &error))?;
         if !config.annotations.privileged {
             config.confinement.use_usual_paths();
         }
@@ -234,6 +234,7 @@ fn begin(
         hold: None,
         variables: &[],
         keeps_keyring: false,
+        outside: None,
         environment: None,
     })?;
     Ok((birth, output))

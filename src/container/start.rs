@@ -38,9 +38,14 @@ pub struct Request<'r> {
     pub variables: &'r [&'r str],
     /// Whether it has the caller's session keyring, and not one of its own.
     pub keeps_keyring: bool,
+    /// What the caller does to it from outside when it is set up, before its hooks are run and its program.
+    pub outside: Option<Outside>,
     /// The caller's variables: what sets the container up forgets them before others see it.
     pub environment: Option<Environment<'r>>,
 }
+
+/// What is done to the first process of a container, or to one more of it, which is given as this process sees it.
+pub type Outside = fn(&Config<'_>, &str, Pid) -> Result<(), Fault>;
 
 /// Where a process is started.
 #[derive(Clone, Copy, Debug)]

@@ -150,6 +150,27 @@ pub fn set_io_priority(priority: u16) -> Result<(), Errno> {
     check(result).map(drop)
 }
 
+/// `set_mempolicy(2)`: `nodes` are bits, from the lowest of the first word on.
+///
+/// # Errors
+/// Those of `set_mempolicy(2)`: `EINVAL` for nodes that the machine does not have, `ENOSYS` of a kernel that knows one only.
+pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
+    // The kernel takes one bit less than it is told, also of none (get_nodes of mm/mempolicy.c).
+    let bits = size_of_val(nodes).saturating_mul(8).saturating_add(1);
+    // SAFETY: `nodes` has as many bits, which are only read.
+    let result = unsafe {
+        syscall5(
+            linux::__NR_set_mempolicy,
+            mode as usize,
+            nodes.as_ptr().expose_provenance(),
+            bits,
+            0,
+            0,
+        )
+    };
+    check(result).map(drop)
+}
+
 /// `personality(2)`
 ///
 /// # Errors

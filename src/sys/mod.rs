@@ -32,6 +32,7 @@ pub mod pidfd;
 pub mod process;
 pub mod procfs;
 pub mod raw;
+pub mod rtnetlink;
 pub mod sealed;
 pub mod seccomp;
 pub mod signal;

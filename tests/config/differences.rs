@@ -241,6 +241,21 @@ pub(crate) const REFUSED: &[Refused] = &[
         "linux.personality.flags is not supported yet",
     ),
     (
+        "/linux/memoryPolicy",
+        r#"{ "mode": "MPOL_BIND", "nodes": "1024" }"#,
+        r#"linux.memoryPolicy.nodes is "1024"; it takes numbers of memory nodes up to 1023, as 0-3,7"#,
+    ),
+    (
+        "/linux/netDevices",
+        r#"{ "eth0": {} }"#,
+        "linux.netDevices needs a namespace of type network in linux.namespaces",
+    ),
+    (
+        "/linux/intelRdt",
+        r#"{ "closID": "a/b" }"#,
+        r#"linux.intelRdt.closID is "a/b"; it takes a name without /, or / alone"#,
+    ),
+    (
         "/vm",
         r#"{ "kernel": { "path": "/x" } }"#,
         "vm is not supported yet",

@@ -17,6 +17,9 @@ const CAPABILITIES: &str = "\
 const RLIMITS: &str = "\
     AS CORE CPU DATA FSIZE LOCKS MEMLOCK MSGQUEUE NICE NOFILE NPROC RSS RTPRIO RTTIME SIGPENDING STACK";
 
+/// set_mempolicy(2).
+const POLICIES: &str = "DEFAULT PREFERRED BIND INTERLEAVE LOCAL PREFERRED_MANY WEIGHTED_INTERLEAVE";
+
 const HOOKS: [&str; 6] = [
     "prestart",
     "createRuntime",
@@ -317,9 +320,38 @@ fn linux<'b>(c: &mut Choices<'b>, is_new: &[&str], has: &dyn Fn(&'static str) ->
             &|c| json!({ "domain": c.of(&["LINUX", "LINUX32"]) }),
         ),
         may("intelRdt", &|c| {
-            c.object(&[may("schemata", &|c| c.list(0, 1, |_| json!("x")))])
+            c.object(&[
+                may("closID", &|c| json!(c.of(&["gold", "/", "é", ""]))),
+                may("l3CacheSchema", &|c| {
+                    json!(c.of(&["L3:0=7f0;1=1f", "", "L3:0=f\nMB:0=7"]))
+                }),
+                may("memBwSchema", &|c| json!(c.of(&["MB:0=20", ""]))),
+                may("schemata", &|c| {
+                    c.list(0, 2, |c| json!(c.of(&["L2:0=f", "x\ny", ""])))
+                }),
+                may("enableMonitoring", &|c| json!(c.flag())),
+            ])
+        }),
+        may("memoryPolicy", &|c| {
+            c.object(&[
+                must("mode", &|c| {
+                    json!(format!("MPOL_{}", c.of(&words(POLICIES))))
+                }),
+                must("nodes", &|c| json!(c.of(&["0", "0-3,7", "2, 1023"]))),
+                may("flags", &|c| {
+                    c.list(0, 2, |c| {
+                        let flags = ["NUMA_BALANCING", "RELATIVE_NODES", "STATIC_NODES"];
+                        json!(format!("MPOL_F_{}", c.of(&flags)))
+                    })
+                }),
+            ])
         }),
     ]);
+    if has("network") && c.flag() {
+        let device =
+            |c: &mut Choices<'_>| c.object(&[may("name", &|c| json!(c.of(&["é", "x%d", ""])))]);
+        linux["netDevices"] = c.object(&[may("eth0", &device), may("x\"\\", &device)]);
+    }
     if is_new.contains(&"user") || has("user") && c.flag() {
         linux["uidMappings"] = id_map(c);
         linux["gidMappings"] = id_map(c);

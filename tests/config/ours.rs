@@ -2,6 +2,7 @@
 
 use berth::parse::config::affinity::PROCESSORS_MAX;
 use berth::parse::config::capabilities::Set;
+use berth::parse::config::memory_policy::NODES_MAX;
 use berth::parse::config::{
     CLOCKS, CgroupsPath, Config, Hook, HookKind, IdMap, Kind, Mount, Namespace, NodeKind, Process,
 };
@@ -40,6 +41,16 @@ pub(crate) fn said(config: &Config<'_>) -> Value {
             let offset = offset.map(|offset| json!([offset.seconds, offset.nanoseconds]));
             ((*clock).to_owned(), json!(offset))
         }).collect::<Value>(),
+        "netDevices": config.net_devices.iter().map(|(outside, inside)| {
+            (outside.to_string(), json!(inside.as_str()))
+        }).collect::<Value>(),
+        "intelRdt": config.intel_rdt.map(|rdt| json!({
+            "closID": rdt.group().map(|name| name.chars().collect::<String>()),
+            "schemata": rdt.schemata().map(|(text, of_cache)| {
+                json!([text.chars().collect::<String>(), of_cache])
+            }).collect::<Vec<_>>(),
+            "enableMonitoring": rdt.is_monitored(),
+        })),
         "rootfsPropagation": config.rootfs_propagation.map(|it| format!("{it:?}").to_lowercase()),
         "maskedPaths": confinement.masked_paths().map(|path| path.to_string()).collect::<Vec<_>>(),
         "readonlyPaths": confinement.readonly_paths().map(|path| path.to_string()).collect::<Vec<_>>(),
@@ -116,6 +127,10 @@ fn process(process: &Process<'_>) -> Value {
             (0..PROCESSORS_MAX).filter(|number| list.has(*number)).collect::<Vec<_>>()
         })),
         "personality": process.personality,
+        "memoryPolicy": process.memory_policy.map(|policy| json!([
+            policy.mode,
+            policy.nodes.map(|list| (0..NODES_MAX).filter(|it| list.has(*it)).collect::<Vec<_>>()),
+        ])),
     })
 }
 

@@ -40,6 +40,21 @@ pub(crate) fn said(spec: &Spec) -> Value {
         "uidMappings": id_map(linux.uid_mappings().as_deref()),
         "gidMappings": id_map(linux.gid_mappings().as_deref()),
         "timeOffsets": { "monotonic": offset("monotonic"), "boottime": offset("boottime") },
+        "netDevices": linux.net_devices().iter().flatten().map(|(outside, device)| {
+            let name = device.name().as_ref().filter(|name| !name.is_empty());
+            (outside.clone(), json!(name.unwrap_or(outside)))
+        }).collect::<Value>(),
+        "intelRdt": linux.intel_rdt().as_ref().map(|rdt| {
+            let lines = rdt.schemata().iter().flatten().map(|line| (line, false));
+            let first = rdt.l3_cache_schema().iter().map(|line| (line, true));
+            let second = rdt.mem_bw_schema().iter().map(|line| (line, false));
+            let all = first.chain(second).chain(lines).filter(|(line, _)| !line.is_empty());
+            json!({
+                "closID": text(rdt.clos_id()),
+                "schemata": all.map(|(line, of_cache)| json!([line, of_cache])).collect::<Vec<_>>(),
+                "enableMonitoring": rdt.enable_monitoring().unwrap_or(false),
+            })
+        }),
         "rootfsPropagation": text(linux.rootfs_propagation()).map(|word| {
             word.strip_prefix('r').unwrap_or(&word).to_owned()
         }),
@@ -124,6 +139,16 @@ fn process(process: &Process, spec: &Spec) -> Value {
             place(&CLASSES, &word(io.class())) as i64 * 8192 + io.priority()
         }),
         "execCPUAffinity": lists,
+        "memoryPolicy": spec.linux().as_ref().and_then(|it| it.memory_policy().as_ref()).map(|policy| {
+            const MODES: [&str; 7] = [
+                "MPOL_DEFAULT", "MPOL_PREFERRED", "MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_LOCAL", "MPOL_PREFERRED_MANY",
+                "MPOL_WEIGHTED_INTERLEAVE",
+            ];
+            const FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
+            let flags = policy.flags().iter().flatten();
+            let flags = flags.fold(0, |bits, flag| bits | 1 << (13 + place(&FLAGS, &word(flag))));
+            json!([place(&MODES, &word(policy.mode())) | flags, policy.nodes().as_deref().map(processors)])
+        }),
         "personality": personality.map(|it| if word(it.domain()) == "LINUX32" { 8 } else { 0 }),
     })
 }
@@ -175,7 +200,10 @@ fn hooks(spec: &Spec) -> Value {
 /// The numbers of a list as `7,0-2`, in order.
 fn processors(list: &str) -> BTreeSet<usize> {
     let ranges = list.split(',').map(|item| {
-        let ends: Vec<usize> = item.split('-').map(|end| end.parse().unwrap()).collect();
+        let ends: Vec<usize> = item
+            .split('-')
+            .map(|end| end.trim().parse().unwrap())
+            .collect();
         ends[0]..=ends[ends.len() - 1]
     });
     ranges.flatten().collect()
@@ -188,18 +216,11 @@ fn warnings(spec: &Spec) -> Value {
         .and_then(|linux| linux.resources().as_ref())
         .and_then(|resources| resources.memory().as_ref());
     let is_asked = |number: Option<i64>| number.is_some_and(|number| number != 0);
-    let rdt = linux.and_then(|linux| linux.intel_rdt().as_ref());
-    let has_rdt = rdt.is_some_and(|rdt| {
-        rdt.schemata()
-            .as_ref()
-            .is_some_and(|schemata| !schemata.is_empty())
-    });
     let seccomp = linux.and_then(|linux| linux.seccomp().as_ref());
     let architectures = seccomp.and_then(|it| it.architectures().as_ref());
     let is_own = |name: &str| matches!(name, "SCMP_ARCH_X86_64" | "SCMP_ARCH_NATIVE");
     let is_foreign = architectures.is_some_and(|all| all.iter().any(|it| !is_own(&word(it))));
     let all = [
-        ("linux.intelRdt", has_rdt),
         (
             "linux.resources.memory.kernel",
             is_asked(memory.and_then(|it| it.kernel())),

@@ -35,6 +35,10 @@ fn main() -> Result<ExitCode> {
     }
     trials.push(Trial::test("init_is_no_command", init_is_no_command));
     trials.push(Trial::test(
+        "features_are_what_others_read",
+        features_are_what_others_read,
+    ));
+    trials.push(Trial::test(
         "init_in_a_container_ends_and_touches_nothing",
         init_in_a_container,
     ));
@@ -62,6 +66,19 @@ fn init_is_no_command() -> Result<(), Failed> {
     match is_said && output.stdout.is_empty() && output.status.code() == Some(125) {
         true => Ok(()),
         false => Err(format!("{output:?}").into()),
+    }
+}
+
+/// The crate of the specification knows each member, and what it reads is all that is there.
+fn features_are_what_others_read() -> Result<(), Failed> {
+    let output = Command::new(berth()?).arg("features").output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let read: oci_spec::runtime::Features = serde_json::from_str(&text)?;
+    let ours: serde_json::Value = serde_json::from_str(&text)?;
+    let theirs = serde_json::to_value(&read)?;
+    match ours == theirs {
+        true => Ok(()),
+        false => Err(format!("{ours}\n{theirs}").into()),
     }
 }
 

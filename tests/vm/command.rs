@@ -34,7 +34,7 @@ fn boot(lab: &Lab) -> Result<Outcome> {
         .copy(real_bundles()?, "bundles")
         .directory("cases");
     let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(400))?;
-    let spec = lab.spec()?.load(MODULES).load(["overlay"]);
+    let spec = lab.spec()?.load(MODULES).load(["overlay", "tun"]);
     let vm = lab
         .machine_with("command", &spec.build(Compression::Zstd)?)
         .append("root=/dev/vda1 init=/bin/guest -- init command-cases /bin/berth /cases")

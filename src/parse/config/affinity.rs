@@ -17,12 +17,12 @@ pub const LISTS: [&str; 2] = [
     "process.execCPUAffinity.final",
 ];
 
-/// Processors by their numbers (cpuset(7), "List format"): `0-3,7`.
+/// Processors, or memory nodes, by their numbers (cpuset(7), "List format"): `0-3,7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Processors<'a>(List<'a>);
 
 impl<'a> Processors<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
         List::parse(text, |item| range(item).is_some()).map(Self)
     }
 
@@ -37,6 +37,8 @@ impl<'a> Processors<'a> {
 /// One number, or the first and the last.
 fn range(text: &str) -> Option<RangeInclusive<usize>> {
     let processor = |text| number(text).filter(|number| *number < PROCESSORS_MAX);
+    // As peers do, which an engine relies on: `0, 2`.
+    let text = text.trim_matches(' ');
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let range = processor(first)?..=processor(last)?;
     (!range.is_empty()).then_some(range)
@@ -70,6 +72,7 @@ mod tests {
             ("0", &[0][..]),
             ("0-3,7", &[0, 1, 2, 3, 7]),
             ("7,2-2,0-1,1", &[0, 1, 2, 7]),
+            (" 1, 2 ", &[1, 2]),
             ("1022-1023", &[1022, 1023]),
         ] {
             let list = Processors::parse(text).unwrap();
@@ -94,8 +97,9 @@ mod tests {
             "+1",
             "0x1",
             "a",
-            " 1",
-            "1, 2",
+            "1 2",
+            "1- 2",
+            ", 2",
             "99999999999999999999",
             "1-a",
         ] {

@@ -12,10 +12,7 @@ use crate::parse::json::Value;
 const REFUSED: [&str; 2] = ["vm", "windows"];
 
 /// The container works without these: named in a warning.
-const WARNED: [&str; 8] = [
-    "linux.intelRdt",
-    "linux.memoryPolicy",
-    "linux.netDevices",
+const WARNED: [&str; 5] = [
     "linux.resources.memory.kernel",
     "linux.resources.memory.kernelTCP",
     "solaris",

@@ -21,12 +21,15 @@ pub mod error;
 pub mod hooks;
 pub mod id;
 pub mod id_map;
+pub mod intel_rdt;
 pub mod known;
 pub mod landlock;
 mod members;
+pub mod memory_policy;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 pub mod process;
 mod reader;
 pub mod resources;
@@ -46,12 +49,15 @@ pub use error::{ConfigError, Field};
 pub use hooks::{Hook, HookKind, Hooks};
 pub use id::{IdError, container_id};
 pub use id_map::{IdMap, IdRange};
+pub use intel_rdt::IntelRdt;
 pub use landlock::Landlock;
 pub use mount_options::MountOptions;
 
 use crate::parse::mount_options::Propagation;
+pub use memory_policy::MemoryPolicy;
 pub use mounts::{MappedIds, Mount};
 pub use namespaces::{Kind, Namespace, Namespaces};
+pub use net_devices::NetDevices;
 pub use process::Process;
 pub use resources::Resources;
 pub use seccomp::Seccomp;
@@ -61,7 +67,7 @@ use crate::parse::json;
 use reader::{Reader, Refused, Use};
 
 /// The version of the specification that this follows.
-pub const SPECIFICATION: &str = "1.2.1";
+pub const SPECIFICATION: &str = "1.3.0";
 /// Bytes that a `config.json` may have. Those of engines have some 10 KiB, up to 100 with a system call filter, and
 /// those with thousands of variables or annotations a MiB.
 pub const MAX_SIZE: usize = 2 * 1024 * 1024;
@@ -72,6 +78,9 @@ pub const MAX_MOUNTS: usize = 64;
 
 /// The kernel's limit for the names of a host and of a domain (`__NEW_UTS_LEN`).
 const MAX_HOSTNAME: usize = 64;
+
+/// What the command alone acts on: PID 1 refuses a bundle that has one of these.
+pub const OF_THE_COMMAND: [&str; 2] = [net_devices::FIELD, intel_rdt::FIELD];
 
 /// What a bundle asks for. About 10 KiB.
 #[derive(Clone, Debug)]
@@ -98,6 +107,10 @@ pub struct Config<'a> {
     pub gid_map: Option<IdMap<'a>>,
     /// `linux.timeOffsets`: only with a time namespace that is made.
     pub time_offsets: TimeOffsets,
+    /// `linux.netDevices`: only with a network namespace.
+    pub net_devices: NetDevices<'a>,
+    /// `linux.intelRdt`
+    pub intel_rdt: Option<IntelRdt<'a>>,
     /// `hooks`
     pub hooks: Hooks<'a>,
     /// `linux.rootfsPropagation`. `None`: a slave of the host and a peer group of its own.
@@ -131,6 +144,35 @@ impl<'a> Config<'a> {
     /// # Errors
     /// The first thing that is wrong, by its place in the text or by its field.
     pub fn parse(file: &'a [u8], scratch: &'a mut [u8]) -> Result<Self, ConfigError<'a>> {
+        let config = Self::parse_basic(file, scratch)?;
+        let reader = Reader::default();
+        let checked = config.net_devices.check(&reader, &config.namespaces);
+        let rdt = config.intel_rdt.as_ref();
+        let checked = checked.and_then(|()| rdt.map_or(Ok(()), |rdt| rdt.check(&reader)));
+        match checked {
+            Ok(()) => Ok(config),
+            Err(refused) => Err(reader.error(refused)),
+        }
+    }
+
+    /// The same for PID 1: what is [`OF_THE_COMMAND`] is refused.
+    ///
+    /// # Errors
+    /// As well.
+    pub fn parse_for_init(file: &'a [u8], scratch: &'a mut [u8]) -> Result<Self, ConfigError<'a>> {
+        let config = Self::parse_basic(file, scratch)?;
+        let [devices, rdt] = OF_THE_COMMAND;
+        let field = match (config.net_devices.is_empty(), config.intel_rdt) {
+            (true, None) => return Ok(config),
+            (false, _) => devices,
+            _ => rdt,
+        };
+        let why = "the command alone can do that, not PID 1";
+        Err(ConfigError::impossible(field, why))
+    }
+
+    #[inline(never)]
+    fn parse_basic(file: &'a [u8], scratch: &'a mut [u8]) -> Result<Self, ConfigError<'a>> {
         if file.len() > MAX_SIZE {
             return Err(ConfigError::TooLarge { size: file.len() });
         }
@@ -183,6 +225,8 @@ impl<'a> Config<'a> {
             uid_map,
             gid_map,
             time_offsets: time_offsets::read(reader, config, &namespaces)?,
+            net_devices: NetDevices(config.at(net_devices::FIELD)),
+            intel_rdt: config.at(intel_rdt::FIELD).map(IntelRdt),
             hooks: Hooks::read(reader, config)?,
             rootfs_propagation: rootfs_propagation(reader, config)?,
             mount_label: reader.optional(config, "linux.mountLabel", Use::Name)?,

@@ -5,6 +5,7 @@ use super::affinity::{self, Processors};
 use super::capabilities::Capabilities;
 use super::error::Field;
 use super::members::{self, Member, Takes};
+use super::memory_policy::MemoryPolicy;
 use super::reader::{Reader, Refused, Use, integer};
 use super::rlimits::{self, Rlimits};
 use super::scheduling::{self, Scheduler};
@@ -48,6 +49,8 @@ pub struct Process<'a> {
     pub exec_affinity: [Option<Processors<'a>>; affinity::LISTS.len()],
     /// `linux.personality`, as personality(2) takes it.
     pub personality: Option<u32>,
+    /// `linux.memoryPolicy`
+    pub memory_policy: Option<MemoryPolicy<'a>>,
 }
 
 const MEMBERS: [Member; 1] = [Member::optional(
@@ -99,6 +102,7 @@ impl<'a> Process<'a> {
             io_priority: scheduling::io_priority(reader, config)?,
             exec_affinity: affinity::read(reader, config)?,
             personality: scheduling::personality(reader, config)?,
+            memory_policy: MemoryPolicy::read(reader, config)?,
         })
     }
 }

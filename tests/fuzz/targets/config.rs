@@ -41,6 +41,18 @@ fuzz_target!(|file: &[u8]| {
                     assert!(variables.all(|text| !text.starts_with("=")));
                 }
             }
+            for (outside, inside) in config.net_devices.iter() {
+                for name in [outside, inside] {
+                    assert!(!name.is_empty() && !name.contains(['/', ':', '\0']));
+                }
+            }
+            if let Some(rdt) = &config.intel_rdt {
+                assert!(
+                    rdt.group()
+                        .is_none_or(|name| name.is("/") || name.chars().all(|c| c != '/'))
+                );
+                assert!(rdt.schemata().all(|(text, _)| !text.is("")));
+            }
             for mount in &config.mounts {
                 assert!(!mount.destination.is_empty());
                 assert_eq!(mount.options.flags.set & mount.options.flags.clear, 0);

@@ -110,6 +110,7 @@ fn make(id: &str, place: Place<'_>, streams: Streams, hold: Option<OwnedFd>) -> 
             hold,
             variables: &[],
             keeps_keyring: false,
+            outside: None,
             environment: None,
         };
         start(request).map_err(|fault| anyhow!("{fault}"))

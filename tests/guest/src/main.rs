@@ -16,6 +16,7 @@ mod host;
 mod hostile;
 mod inherited;
 mod init;
+mod interfaces;
 mod layers;
 mod limits;
 mod mountat;
@@ -159,6 +160,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["act-on-volume", ids @ ..] => volumes::act(ids)?,
         ["volume", id, own, takes] => volumes::take_part(id, own, takes)?,
         ["subtrees", prefixes @ ..] => subtrees::check(prefixes)?,
+        ["interfaces"] => interfaces::print()?,
         ["loopback"] => facts::loopback()?,
         ["try-rights", attempts @ ..] => rights::attempt(attempts)?,
         ["landlock"] => rights::landlock(),

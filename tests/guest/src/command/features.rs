@@ -25,6 +25,10 @@ const ACTIONS: &str = "KILL KILL_PROCESS KILL_THREAD TRAP ERRNO TRACE ALLOW LOG 
 const OPERATORS: &str = "NE LT LE EQ GE GT MASKED_EQ";
 const FLAGS: &str = "TSYNC LOG SPEC_ALLOW WAIT_KILLABLE_RECV";
 
+/// config-linux.md, "Memory policy".
+const POLICIES: &str = "DEFAULT BIND INTERLEAVE WEIGHTED_INTERLEAVE PREFERRED PREFERRED_MANY LOCAL";
+const POLICY_FLAGS: &str = "NUMA_BALANCING RELATIVE_NODES STATIC_NODES";
+
 fn words<'v>(features: &'v Value, pointer: &str) -> Result<Vec<&'v str>> {
     let list = features.pointer(pointer).and_then(Value::as_array);
     let list = list.with_context(|| format!("no {pointer} in {features}"))?;
@@ -53,7 +57,13 @@ fn features_are_those_of_the_specification(lab: &Lab) -> Result<()> {
             "SECCOMP_FILTER_FLAG_",
             FLAGS,
         ),
-        ("/potentiallyUnsafeConfigAnnotations", "", "berth."),
+        ("/linux/memoryPolicy/modes", "MPOL_", POLICIES),
+        ("/linux/memoryPolicy/flags", "MPOL_F_", POLICY_FLAGS),
+        (
+            "/potentiallyUnsafeConfigAnnotations",
+            "",
+            "berth. org.systemd.property.",
+        ),
     ] {
         let mut found = words(&features, pointer)?;
         found.sort_unstable();
@@ -66,6 +76,12 @@ fn features_are_those_of_the_specification(lab: &Lab) -> Result<()> {
     ensure!(capabilities.len() == 41, "{capabilities:?}");
     for (pointer, value) in [
         ("/ociVersionMin", json!("1.0.0")),
+        ("/ociVersionMax", json!("1.3.0")),
+        ("/linux/cgroup/rdma", json!(true)),
+        ("/linux/intelRdt/enabled", json!(true)),
+        ("/linux/intelRdt/schemata", json!(true)),
+        ("/linux/intelRdt/monitoring", json!(true)),
+        ("/linux/netDevices/enabled", json!(true)),
         ("/linux/cgroup/v1", json!(false)),
         ("/linux/cgroup/v2", json!(true)),
         ("/linux/cgroup/systemd", json!(true)),
@@ -176,6 +192,20 @@ fn features_are_what_the_reader_takes(lab: &Lab) -> Result<()> {
     }
     for word in words(&features, "/linux/seccomp/knownFlags")? {
         seccomp("flags", json!([word]))?;
+    }
+    let policy = |value: Value| {
+        let of = |config: &Config<'_>| config.process.memory_policy.map(|policy| policy.mode);
+        read("/linux/memoryPolicy", value, of)
+    };
+    let mut modes = Vec::new();
+    for word in words(&features, "/linux/memoryPolicy/modes")? {
+        modes.push(policy(json!({ "mode": word }))?);
+    }
+    // In the order of their numbers.
+    let numbers: Vec<_> = (0..7).map(Some).collect();
+    ensure!(modes == numbers, "{modes:?}");
+    for word in words(&features, "/linux/memoryPolicy/flags")? {
+        policy(json!({ "mode": "MPOL_BIND", "flags": [word] }))?;
     }
     for (name, value) in [
         ("defaultAction", json!("SCMP_ACT_ASK")),

@@ -18,6 +18,7 @@ mod mounts;
 mod notify;
 mod rootless;
 mod seen;
+mod specification;
 mod terminal;
 mod words;
 
@@ -44,6 +45,8 @@ pub(crate) enum Need {
     MappedIds,
     /// The first two processors.
     Processors,
+    /// Network devices that programs make.
+    Tap,
     /// User namespaces of those who have no rights.
     UserNamespaces,
 }
@@ -63,6 +66,7 @@ impl Need {
                 Some("ext4, xfs or btrfs where the tests are built")
             }
             Self::Processors if !lab::has_two_processors() => Some("processors 0 and 1"),
+            Self::Tap if !Path::new("/dev/net/tun").exists() => Some("/dev/net/tun"),
             Self::UserNamespaces if !lab::has_user_namespaces() => {
                 Some("user namespaces for users without rights (sysctl)")
             }
@@ -104,6 +108,7 @@ const ALL: &[&[Case]] = &[
     notify::CASES,
     rootless::CASES,
     seen::CASES,
+    specification::CASES,
     terminal::CASES,
     words::CASES,
 ];
