@@ -47,6 +47,7 @@ use super::hooks;
 use super::limits;
 use super::mounts;
 use super::namespaces::{self, Joined};
+use super::reach;
 use super::seen;
 use super::start::{Outside, Place, Request, become_container};
 use super::state::State;
@@ -321,6 +322,9 @@ fn lead(
         group.confine_devices(config)?;
     }
     go_on();
+    if config.namespaces.has(Kind::User) {
+        reach::serve(config, state.bundle, pid, rope)?;
+    }
     for item in mounts {
         let Some(ids) = &item.ids else { continue };
         let mut mount = [0; size_of::<RawFd>()];

@@ -58,6 +58,7 @@ mod mounts;
 mod namespaces;
 mod overlay;
 mod program;
+mod reach;
 pub mod report;
 mod rootfs;
 mod seccomp;

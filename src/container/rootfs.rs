@@ -14,19 +14,21 @@
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
-use super::overlay;
+use super::builder::Rope;
+use super::{overlay, reach};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Config, Kind, RootSwitch};
 use crate::parse::mount_options::Propagation;
 use crate::sys::mount::{self, Detached};
-use crate::sys::path::path;
+use crate::sys::path::{Path, path};
 
 /// The rootfs of a container: a mount of its own, in the container's namespace.
 pub(super) struct Rootfs<'c> {
     mount: OwnedFd,
-    path: crate::sys::path::Path,
+    path: Path,
     propagation: Option<Propagation>,
     switch: RootSwitch,
     /// Whether the mounts are the container's own.
@@ -34,16 +36,24 @@ pub(super) struct Rootfs<'c> {
     shown: &'c str,
 }
 
+/// The path of the rootfs.
+pub(super) fn path_of(bundle: &str, root: &str) -> Result<Path, Fault> {
+    let separator = if root.starts_with('/') { "" } else { "/" };
+    let bundle = if separator.is_empty() { "" } else { bundle };
+    path(format_args!("{bundle}{separator}{root}")).during(Op::Open, root)
+}
+
 impl<'c> Rootfs<'c> {
     /// The directory at `root`, relative to `bundle` unless absolute. That is all where the mount namespace is not the container's
-    /// alone.
+    /// alone. Where this process may not go, it is opened by way of the `rope`.
     #[inline(never)]
-    pub(super) fn open(bundle: &str, root: &'c str) -> Result<Self, Fault> {
-        let separator = if root.starts_with('/') { "" } else { "/" };
-        let bundle = if separator.is_empty() { "" } else { bundle };
-        let path = path(format_args!("{bundle}{separator}{root}")).during(Op::Open, root)?;
+    pub(super) fn open(bundle: &str, root: &'c str, rope: Option<&Rope>) -> Result<Self, Fault> {
+        let path = path_of(bundle, root)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mount = openat(CWD, &*path, flags, Mode::empty()).during(Op::Open, &path)?;
+        let mount = match (openat(CWD, &*path, flags, Mode::empty()), rope) {
+            (Err(Errno::ACCESS), Some(rope)) => rope.reach(reach::ROOTFS)?,
+            (mount, _) => mount.during(Op::Open, &path)?,
+        };
         Ok(Self {
             mount,
             path,

@@ -60,7 +60,7 @@ fn prepare_and_execute(
     };
     let mut tied = [const { None }; MAX_MOUNTS];
     let rootfs = match is_new {
-        true => Some(take(&request, &mut tied)?),
+        true => Some(take(&request, rope.as_ref(), &mut tied)?),
         false => None,
     };
     let can_change_groups = match config.namespaces.has(Kind::User) {
@@ -212,13 +212,27 @@ fn enter_working_directory(path: &str) -> Result<(), Fault> {
 /// Takes from the host what may be out of reach once this process is somebody else: the directory of the rootfs, and volumes (see
 /// [`mounts::copy_tied`]).
 #[inline(never)]
-fn take<'c>(request: &Request<'c>, tied: &mut Tied) -> Result<Rootfs<'c>, Fault> {
+fn take<'c>(
+    request: &Request<'c>,
+    rope: Option<&Rope>,
+    tied: &mut Tied,
+) -> Result<Rootfs<'c>, Fault> {
     let (bundle, config) = (request.bundle, request.config);
+    let rope = rope.filter(|_| config.namespaces.has(Kind::User));
     if config.namespaces.is_new(Kind::Mount) {
-        let all = config.namespaces.has(Kind::User);
-        mounts::copy_tied(bundle, &config.mounts, config.rootfs_propagation, all, tied)?;
+        mounts::copy_tied(
+            bundle,
+            &config.mounts,
+            config.rootfs_propagation,
+            rope,
+            tied,
+        )?;
     }
-    Rootfs::open(bundle, config.root_path)
+    let rootfs = Rootfs::open(bundle, config.root_path, rope)?;
+    if let Some(rope) = rope {
+        rope.reach_nothing_more();
+    }
+    Ok(rootfs)
 }
 
 /// This process has a session of its own, and no terminal in it yet.

@@ -15,7 +15,7 @@ use crate::sys::mount::{
     Detached, attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags,
     is_mount_root, is_read_only, reconfigure, resolve_in_root,
 };
-use crate::sys::path::path;
+use crate::sys::path::{Path, path};
 use crate::text::{Text, contains};
 
 /// The longest option that fsconfig(2) takes, at least.
@@ -33,7 +33,9 @@ pub(super) fn make(
     let fstype = match item.fstype.unwrap_or_default() {
         // To mount the host's again would set the options of the hierarchy anew, for all (apply_cgroup_root_flags of
         // kernel/cgroup/cgroup.c): without `nsdelegate`, every container could lift its own limits.
-        "cgroup" | "cgroup2" if !mounts.has_cgroups => return copy(cgroup::ROOT, item),
+        "cgroup" | "cgroup2" if !mounts.has_cgroups => {
+            return copy(&open_source(cgroup::ROOT)?, cgroup::ROOT, item);
+        }
         // The specification's name for the hierarchy of either version; there is only the second here.
         "cgroup" => "cgroup2",
         fstype => fstype,
@@ -108,19 +110,24 @@ fn configure_labelled(
 }
 
 pub(super) fn bind(bundle: &str, item: &Mount<'_>) -> Result<Detached, Fault> {
-    let source = item.source.unwrap_or_default();
-    let source = if source.starts_with('/') {
-        path(format_args!("{source}"))
-    } else {
-        path(format_args!("{bundle}/{source}"))
-    }
-    .during(Op::Open, source)?;
-    copy(&source, item)
+    let source = source_of(bundle, item)?;
+    copy(&open_source(&source)?, &source, item)
 }
 
-fn copy(source: &str, item: &Mount<'_>) -> Result<Detached, Fault> {
+/// The path of what is bound.
+pub(in crate::container) fn source_of(bundle: &str, item: &Mount<'_>) -> Result<Path, Fault> {
+    let source = item.source.unwrap_or_default();
+    let (bundle, separator) = match source.starts_with('/') {
+        true => ("", ""),
+        false => (bundle, "/"),
+    };
+    path(format_args!("{bundle}{separator}{source}")).during(Op::Open, source)
+}
+
+/// A copy of what was opened as `source`, as it is to be mounted.
+pub(super) fn copy(opened: &OwnedFd, source: &str, item: &Mount<'_>) -> Result<Detached, Fault> {
     let recursive = item.options.flags.set & MS_REC != 0;
-    Detached::copy_of(open_source(source)?.as_fd(), recursive)
+    Detached::copy_of(opened.as_fd(), recursive)
         .and_then(|copy| {
             set_attributes(copy.root(), &item.options)?;
             Ok(copy)

@@ -14,7 +14,7 @@ mod tied;
 
 pub(super) use defaults::PROC;
 pub(super) use ids::map_of as map_ids_of;
-pub(super) use make::{configure, open_source};
+pub(super) use make::{configure, open_source, source_of};
 use target::Target;
 pub(super) use target::prepare as prepare_target;
 pub(super) use tied::{Tied, copy_tied};

@@ -14,9 +14,13 @@
 //!
 //! As user 0 inside, its first process is somebody without rights outside, and does not get through a directory that only the host's
 //! root may enter: container engines keep their containers in such. Until then it is still whoever made it, and owns what he owns,
-//! though it has no rights beyond that any more (user_namespaces(7), "Capabilities"). It cannot come back to that.
+//! though it has no rights beyond that any more (user_namespaces(7), "Capabilities"): see [`crate::container::reach`]. It cannot come
+//! back to that.
 
-use super::make::bind;
+use rustix::io::Errno;
+
+use super::make::{bind, copy, source_of};
+use crate::container::builder::Rope;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{MAX_MOUNTS, Mount};
 use crate::parse::mount_options::Propagation;
@@ -25,21 +29,22 @@ use crate::sys::mount::Detached;
 /// For each of the mounts its copy, if it is tied to the host's.
 pub(in crate::container) type Tied = [Option<Detached>; MAX_MOUNTS];
 
-/// Copies what asks to be the host's peer, or its slave where the container's `root` is none; or `all` that is bound.
+/// Copies what asks to be the host's peer, or its slave where the container's `root` is none; or all that is bound, by way of the `rope`
+/// where this process may not go.
 #[inline(never)]
 pub(in crate::container) fn copy_tied(
     bundle: &str,
     items: &[Mount<'_>],
     root: Option<Propagation>,
-    all: bool,
+    rope: Option<&Rope>,
     tied: &mut Tied,
 ) -> Result<(), Fault> {
     let root_is_slave = matches!(root, None | Some(Propagation::Slave));
-    for (place, item) in tied.iter_mut().zip(items) {
+    for (which, (place, item)) in tied.iter_mut().zip(items).enumerate() {
         let propagation = match item.options.propagation {
             Some((Propagation::Shared, _)) => Propagation::Shared,
             Some((Propagation::Slave, _)) if !root_is_slave => Propagation::Slave,
-            _ if !all => continue,
+            _ if rope.is_none() => continue,
             // What the namespace will be.
             _ if root_is_slave => Propagation::Slave,
             _ => Propagation::Private,
@@ -47,7 +52,12 @@ pub(in crate::container) fn copy_tied(
         if !item.options.is_bind() {
             continue;
         }
-        let copy = bind(bundle, item)?;
+        let copy = match (bind(bundle, item), rope) {
+            (Err(fault), Some(rope)) if fault.errno == Errno::ACCESS => {
+                copy(&rope.reach(which)?, &source_of(bundle, item)?, item)
+            }
+            (copy, _) => copy,
+        }?;
         // At once, with all that is bound with it: the container's mounts inside would appear on the host.
         copy.set_propagation(propagation, true)
             .during(Op::Propagation, item.destination)?;

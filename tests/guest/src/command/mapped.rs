@@ -97,9 +97,20 @@ fn what_only_the_hosts_root_may_go_to_is_the_containers_all_the_same(lab: &Lab) 
             with_users(config, bind(&open, options));
         })?;
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700))?;
-        let said = lab.ok(&["run", "--bundle", "closed/b", "one"])?;
-        ensure!(said == "told", "{options:?}: {said}");
+        // Of the host's root, of a user that is none of the container's, and of one of those.
+        for owner in [0, 1234, FIRST + 1] {
+            chown(&closed, Some(owner), Some(owner))?;
+            let said = lab.ok(&["run", "--bundle", "closed/b", "one"])?;
+            ensure!(said == "told", "{options:?} {owner}: {said}");
+        }
+        chown(&closed, Some(0), Some(0))?;
     }
+    lab.bundle_with("closed/b", &["show", "/mnt/text"], |config| {
+        with_users(config, bind(&closed.join("nothing"), &["bind"]));
+    })?;
+    chown(&closed, Some(1234), Some(1234))?;
+    let says = ["closed/nothing", "ENOENT", "[B053]"];
+    lab.fails(&["run", "--bundle", "closed/b", "one"], 125, &says)?;
     Ok(())
 }
 
