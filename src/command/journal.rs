@@ -2,7 +2,8 @@
 //!
 //! A failure goes to both: who typed the command reads the one, the engine that called it the other. The file has a record a
 //! line, as the runtimes have that engines were written for: JSON with `level`, `msg` and `time`, or the same as text.
-//! Everything else is told only to the file, and with `--debug` to standard error too.
+//! Everything else is told only to the file, and with `--debug` to standard error too. JSON without a file is for who reads
+//! standard error, and then there is nothing else.
 
 use core::fmt;
 
@@ -50,7 +51,7 @@ impl Journal {
     pub(super) fn warn(&self, text: impl fmt::Display) {
         self.record("warning", &text);
         if self.is_debug {
-            complain(&text, "");
+            self.complain(&text, "");
         }
     }
 
@@ -58,7 +59,7 @@ impl Journal {
     pub(super) fn debug(&self, text: impl fmt::Display) {
         if self.is_debug {
             self.record("debug", &text);
-            complain(&text, "");
+            self.complain(&text, "");
         }
     }
 
@@ -72,12 +73,14 @@ impl Journal {
             Some(words) => error.with_detail(format_args!("{words}: {}", error.detail)),
             None => *error,
         };
-        complain(&format_args!("error: {name}: {error}"), hint);
+        self.complain(&format_args!("error: {name}: {error}"), hint);
         self.record("error", &format_args!("{name}: {error}; {hint}"));
     }
 
     fn record(&self, level: &str, text: &dyn fmt::Display) {
-        let Some(file) = &self.file else { return };
+        if self.file.is_none() && !self.is_json {
+            return;
+        }
         let text = Text::<{ RECORD / 2 }>::new(text);
         let (text, time) = (Json(text.as_str()), Time::now());
         let mut line = Text::<RECORD>::EMPTY;
@@ -87,14 +90,20 @@ impl Journal {
             )),
             false => line.push(format_args!("time=\"{time}\" level={level} msg={text}\n")),
         }
-        // Nothing is left to tell it to.
-        let _ = write_all(file, line.as_str().as_bytes());
+        match &self.file {
+            // Nothing is left to tell it to.
+            Some(file) => drop(write_all(file, line.as_str().as_bytes())),
+            None => console::complain(line.as_str()),
+        }
     }
-}
 
-fn complain(text: &dyn fmt::Display, hint: &str) {
-    let separator = if hint.is_empty() { "" } else { "\n  " };
-    let mut line = Text::<RECORD>::EMPTY;
-    line.push(format_args!("berth: {}{separator}{hint}\n", Shown(text)));
-    console::complain(line.as_str());
+    fn complain(&self, text: &dyn fmt::Display, hint: &str) {
+        if self.file.is_none() && self.is_json {
+            return;
+        }
+        let separator = if hint.is_empty() { "" } else { "\n  " };
+        let mut line = Text::<RECORD>::EMPTY;
+        line.push(format_args!("berth: {}{separator}{hint}\n", Shown(text)));
+        console::complain(line.as_str());
+    }
 }

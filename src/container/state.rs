@@ -4,10 +4,8 @@ use core::fmt;
 
 use rustix::process::Pid;
 
+use crate::parse::config::SPECIFICATION;
 use crate::text::{Json, Written};
-
-/// The version of the specification that the state is written by.
-const VERSION: &str = "1.2.0";
 
 /// How far the life of a container is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +57,7 @@ impl fmt::Display for State<'_> {
         let (id, bundle) = (Json(self.id), Json(self.bundle));
         write!(
             f,
-            "{{\"ociVersion\":\"{VERSION}\",\"id\":{id},\"status\":\"{status}\""
+            "{{\"ociVersion\":\"{SPECIFICATION}\",\"id\":{id},\"status\":\"{status}\""
         )?;
         if let Some(pid) = self.pid {
             write!(f, ",\"pid\":{}", pid.as_raw_nonzero())?;
@@ -93,7 +91,7 @@ impl fmt::Display for ProcessState<'_> {
         };
         write!(
             f,
-            "{{\"ociVersion\":\"{VERSION}\",\"fds\":[\"seccompFd\"],\"pid\":{pid}{name}{metadata},\"state\":{}}}",
+            "{{\"ociVersion\":\"{SPECIFICATION}\",\"fds\":[\"seccompFd\"],\"pid\":{pid}{name}{metadata},\"state\":{}}}",
             self.state
         )
     }
@@ -113,7 +111,7 @@ mod tests {
             annotations: Some(r#"{"x": "\u0041"}"#),
         };
         let expected = concat!(
-            r#"{"ociVersion":"1.2.0","id":"web","status":"creating","pid":81,"#,
+            r#"{"ociVersion":"1.3.0","id":"web","status":"creating","pid":81,"#,
             r#""bundle":"/a \"b\"\u000a","annotations":{"x": "\u0041"}}"#
         );
         assert_eq!(state.to_string(), expected);
@@ -124,7 +122,7 @@ mod tests {
             annotations: None,
             ..state
         };
-        let expected = r#"{"ociVersion":"1.2.0","id":"web","status":"stopped","bundle":"/b"}"#;
+        let expected = r#"{"ociVersion":"1.3.0","id":"web","status":"stopped","bundle":"/b"}"#;
         assert_eq!(stopped.to_string(), expected);
         const QUOTED: &str = "\"a \\\"b\\\"\"";
         let mut process = ProcessState {
@@ -133,8 +131,8 @@ mod tests {
             state: &stopped,
         };
         let told = concat!(
-            r#"{"ociVersion":"1.2.0","fds":["seccompFd"],"pid":82,"metadata":"a \"b\"","state":"#,
-            r#"{"ociVersion":"1.2.0","id":"web","status":"stopped","bundle":"/b"}}"#
+            r#"{"ociVersion":"1.3.0","fds":["seccompFd"],"pid":82,"metadata":"a \"b\"","state":"#,
+            r#"{"ociVersion":"1.3.0","id":"web","status":"stopped","bundle":"/b"}}"#
         );
         assert_eq!(process.to_string(), told);
         process.metadata = None;

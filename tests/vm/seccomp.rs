@@ -579,7 +579,7 @@ fn agent_on_the_host_answers_for_containers(lab: &Lab) -> Result<()> {
         seen.printed("descriptors 3")?;
         seen.exited(0)?;
         let told = format!(
-            r#"agent is told of its first true: {{"fds":["seccompFd"],"metadata":"of \"VM\"","ociVersion":"1.2.0","pid":PID,"state":{{"annotations":{{"berth.after":"agent","berth.privileged":"true","org.example.note":"as-written"}},"bundle":"/containers/{id}","id":"{id}","ociVersion":"1.2.0","pid":PID,"status":"creating"}}}}"#
+            r#"agent is told of its first true: {{"fds":["seccompFd"],"metadata":"of \"VM\"","ociVersion":"1.3.0","pid":PID,"state":{{"annotations":{{"berth.after":"agent","berth.privileged":"true","org.example.note":"as-written"}},"bundle":"/containers/{id}","id":"{id}","ociVersion":"1.3.0","pid":PID,"status":"creating"}}}}"#
         );
         let started = seen.state("started").map(|event| &event.raw["pid"]);
         let pid = started.with_context(|| format!("{id} was not started"))?;

@@ -74,10 +74,10 @@ fn is_state(lab: &Lab, told: &Told, status: &str) -> Result<()> {
     let state = &told.state;
     let bundle = lab.directory.join("b");
     for (pointer, expected) in [
-        ("/ociVersion", json!("1.2.0")),
+        ("/ociVersion", json!("1.3.0")),
         ("/fds", json!(["seccompFd"])),
         ("/metadata", json!(METADATA)),
-        ("/state/ociVersion", json!("1.2.0")),
+        ("/state/ociVersion", json!("1.3.0")),
         ("/state/id", json!("one")),
         ("/state/status", json!(status)),
         ("/state/bundle", json!(bundle)),

@@ -156,6 +156,10 @@ fn log_has_records_of_json(lab: &Lab) -> Result<()> {
         125,
         &[],
     )?;
+    // Without a file, who reads standard error has nothing else there.
+    let said = lab.fails(&["--log-format=json", "start", "two"], 125, &["[B072]"])?;
+    let record: Value = serde_json::from_str(&said).context(said)?;
+    ensure!(record["level"] == "error", "{record}");
     let log = fs::read_to_string(lab.directory.join("log"))?;
     let records: Vec<Value> = log
         .lines()
