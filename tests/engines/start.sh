@@ -75,13 +75,13 @@ ip route add default via 192.0.2.1
 
 ln -s /tests/berth /usr/bin/berth
 mkdir -p /etc/containers /etc/docker /tmp/host
-printf '[engine]\ncgroup_manager="cgroupfs"\n[engine.runtimes]\nberth = ["/usr/bin/berth"]\n' >/etc/containers/containers.conf
+printf '[engine.runtimes]\nberth = ["/usr/bin/berth"]\n' >/etc/containers/containers.conf
 export PORT
 for R in $FIRST $SECOND; do
     export R
     case $ENGINE in
         docker)
-            printf '{"runtimes": {"berth": {"path": "/usr/bin/berth"}}, "default-runtime": "%s", "exec-opts": ["native.cgroupdriver=cgroupfs"]}\n' $R >/etc/docker/daemon.json
+            printf '{"runtimes": {"berth": {"path": "/usr/bin/berth"}}, "default-runtime": "%s"}\n' $R >/etc/docker/daemon.json
             systemctl restart docker
             bash /run/all
             ;;

@@ -9,6 +9,7 @@ use crate::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     once podman_does_the_same_with_berth,
     once podman_without_root_does_the_same_with_berth,
+    once docker_does_the_same_with_berth,
 ];
 
 fn podman_does_the_same_with_berth(_: &Lab) -> Result<()> {
@@ -17,4 +18,8 @@ fn podman_does_the_same_with_berth(_: &Lab) -> Result<()> {
 
 fn podman_without_root_does_the_same_with_berth(_: &Lab) -> Result<()> {
     side_by_side(Engine::ROOTLESS, false)
+}
+
+fn docker_does_the_same_with_berth(_: &Lab) -> Result<()> {
+    side_by_side(Engine::DOCKER, false)
 }
