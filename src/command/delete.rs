@@ -1,16 +1,22 @@
 //! `delete`: what is left of a container goes (runtime.md, "Delete").
 
 use rustix::event::Timespec;
-use rustix::fs::{CWD, FlockOperation, flock, fstat};
+use rustix::fd::AsFd;
+use rustix::fs::CWD;
 use rustix::io::Errno;
 
-use super::state::{Directory, Record};
+use super::lock::Taken;
+use super::record::Record;
+use super::state::Directory;
 use super::{Call, Subcommand, Tell, Told, group, later, systemd};
+use crate::container::cgroup::ROOT;
 use crate::container::{Group, Status};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::arguments::Opt;
 use crate::parse::config::HookKind;
-use crate::sys::signal;
+use crate::sys::path::place_of;
+use crate::sys::pidfd::Process;
+use crate::sys::{fs, signal};
 
 const FORCE: Opt = Opt {
     long: "force",
@@ -25,7 +31,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     count: (1, 1),
     raw_from: usize::MAX,
     options: &[&FORCE],
-    about: "remove what is left of a container that has stopped",
+    about: "remove what is left of a container that has stopped, or was never started",
     run,
 };
 
@@ -34,6 +40,13 @@ const PATIENCE: Timespec = Timespec {
     tv_sec: 10,
     tv_nsec: 0,
 };
+
+/// How many [rounds](super::lock) a turn has in which who works on a container may finish, and how many turns: five seconds in all.
+const ROUNDS: u32 = 10;
+const TURNS: u32 = 50;
+
+/// How deep groups of containers are looked for.
+const GROUPS_DEPTH: usize = 16;
 
 /// Why it cannot be deleted.
 const NOT_STOPPED: &str = "cannot delete container that is not stopped";
@@ -44,40 +57,73 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     if found.is_none() && force {
         return Ok(0);
     }
-    let directory = found.ok_or_else(|| Directory::missing(call, id))?;
-    let record = match directory.read().tell(call, Code::State)? {
-        None if force => None,
-        _ => Some(directory.record(call)?),
+    let mut directory = found.ok_or_else(|| Directory::missing(call, id))?;
+    let Some(record) = take(call, &mut directory, force)? else {
+        return Ok(0);
     };
-    if let Some(record) = &record {
-        let status = directory.status(record).tell(call, Code::State)?;
-        if !force && status != Status::Stopped {
-            return Err(call.wrong_status(Op::Remove, id, status, NOT_STOPPED));
-        }
-        kill(record, id).tell(call, Code::Control)?;
-    }
-    // Whoever works on it, as `run` in the foreground does, comes first, and may have cleared it away then. But one that has
-    // not even a record may take its time.
-    let lock = match record {
-        Some(_) => FlockOperation::LockExclusive,
-        None => FlockOperation::NonBlockingLockExclusive,
-    };
-    match flock(&directory, lock) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
-            return Err(call.wrong_status(Op::Remove, id, Status::Creating, NOT_STOPPED));
-        }
-        Err(errno) => {
-            return Err(errno).during(Op::Remove, id).tell(call, Code::State);
-        }
-    }
-    if fstat(&directory).is_ok_and(|stat| stat.st_nlink > 0) {
-        if let Some(record) = &record {
-            clear(call, &directory, record).tell(call, Code::Control)?;
-        }
-        directory.remove();
-    }
+    clear(call, &directory, &record).tell(call, Code::Control)?;
+    directory.remove();
     Ok(0)
+}
+
+/// Has the first process ended, and becomes the one who works on the container; what is known of that. Whoever works on it, as `run` in
+/// the foreground, comes first, and may have removed it then: `None`. By force, one that is stopped goes on, and one that does not come
+/// to an end of making the container is killed.
+#[inline(never)]
+fn take(call: &Call<'_>, directory: &mut Directory, force: bool) -> Result<Option<Record>, Told> {
+    let mut turn = 0;
+    loop {
+        // What was being made may have been finished meanwhile.
+        let record = stop(call, directory, force)?;
+        let pid = match directory.lock(ROUNDS).tell(call, Code::State)? {
+            // Nobody changes it any more.
+            Taken::Ours => return stop(call, directory, force).map(Some),
+            Taken::Gone => return Ok(None),
+            Taken::By(pid) => pid,
+        };
+        let signal = match turn {
+            0 if force => signal::CONT,
+            TURNS if force && record.is_creating => signal::KILL,
+            turn if turn >= TURNS => {
+                let detail = format_args!("process {pid} works on it, and does not finish");
+                return Err(call.found(Code::WrongStatus, Op::Remove, &directory.id, &detail));
+            }
+            _ => 0,
+        };
+        if signal != 0
+            && let Ok(holder) = Process::open(pid)
+        {
+            let _ = holder.signal(signal);
+        }
+        turn += 1;
+    }
+}
+
+/// Has the first process ended, if it may be: by force, or because it does not run its program yet, as runc and crun have it. What is
+/// known of the container.
+#[inline(never)]
+fn stop(call: &Call<'_>, directory: &Directory, force: bool) -> Result<Record, Told> {
+    let id = directory.id.as_str();
+    let record = match directory.read() {
+        Err(_) if force => {
+            let mut record = Record::lost();
+            let groups = fs::open_directory(CWD, ROOT).ok();
+            let group = groups
+                .and_then(|groups| group::find(groups.as_fd(), directory.owner(), GROUPS_DEPTH));
+            if let Some(group) = group {
+                record.cgroup = place_of(&group).tell(call, Code::Control)?;
+            }
+            return Ok(record);
+        }
+        _ => directory.known(call)?,
+    };
+    match directory.status(&record).tell(call, Code::State)? {
+        Status::Stopped => {}
+        Status::Created => kill(&record, id).tell(call, Code::Control)?,
+        _ if force => kill(&record, id).tell(call, Code::Control)?,
+        status => return Err(call.wrong_status(Op::Remove, id, status, NOT_STOPPED)),
+    }
+    Ok(record)
 }
 
 /// Kills the first process, and waits for its end.
@@ -101,8 +147,17 @@ pub(super) fn kill(record: &Record, id: &str) -> Result<(), Fault> {
 /// # Errors
 /// Those of the control group.
 pub(super) fn clear(call: &Call<'_>, directory: &Directory, record: &Record) -> Result<(), Fault> {
+    let is_its = |group: &Group| group.is_of(directory.owner());
     if !record.cgroup.is_empty() {
-        match Group::open(CWD, &record.cgroup).and_then(|group| group::end(&group)) {
+        let ended = match Group::open(CWD, &record.cgroup) {
+            // What is in it may be another's as long as it is not marked, and it may be made in part.
+            group if record.is_creating && !group.as_ref().is_ok_and(is_its) => {
+                Group::discard_at(&record.cgroup, record.existing);
+                Ok(())
+            }
+            group => group.and_then(|group| group::end(&group)),
+        };
+        match ended {
             // One that is not there any more is no obstacle: systemd removes that of a scope itself, at any time.
             Err(fault) if matches!(fault.errno, Errno::NOENT | Errno::NODEV) => {}
             ended => ended?,

@@ -1,15 +1,16 @@
 //! A container's control group, from outside.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::AsFd;
-use rustix::fs::CWD;
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{CWD, FileType};
 use rustix::io::Errno;
 
-use super::state::Record;
+use super::record::Record;
 use super::{Call, Tell, Told};
-use crate::container::Group;
-use crate::container::cgroup::ROOT;
+use crate::container::cgroup::{ROOT, group_path};
+use crate::container::{Group, Groups, Owner};
 use crate::error::{Code, During, Fault, Op};
+use crate::parse::config::Config;
 use crate::sys::fs;
 use crate::sys::path::{Path, path};
 use crate::sys::pidfd::Process;
@@ -20,6 +21,49 @@ const PATIENCE: Timespec = Timespec {
     tv_sec: 10,
     tv_nsec: 0,
 };
+
+/// Where [`make`] makes a group; empty where it makes none.
+///
+/// # Errors
+/// `ENAMETOOLONG`.
+pub(super) fn planned(id: &str, config: &Config<'_>) -> Result<Path, Fault> {
+    match group_path(id, config.cgroups_path) {
+        Ok(below) => path(format_args!("{ROOT}/{below}")),
+        Err(Errno::OPNOTSUPP) => Ok(Path::new()),
+        Err(errno) => Err(errno),
+    }
+    .during(Op::Create, id)
+}
+
+/// The container's control group, with the limits that its bundle asks for; none where there are no control groups for us.
+///
+/// # Errors
+/// `EOPNOTSUPP` if there are limits and no group to put them in force.
+pub(super) fn make(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Option<Group>, Fault> {
+    let resources = &config.resources;
+    let made = Groups::open().and_then(|groups| {
+        let made = groups.map(|groups| groups.create(id, config.cgroups_path, resources, |_| ()));
+        made.transpose()
+    });
+    match made {
+        Ok(None) => {}
+        // Those of a container, or of somebody who is not root; also where root has made the group that holds all of them.
+        Err(fault)
+            if matches!(fault.op, Op::Create | Op::Open)
+                && matches!(fault.errno, Errno::ROFS | Errno::ACCESS | Errno::PERM) => {}
+        made => return made,
+    }
+    if !resources.is_empty() {
+        return Err(Errno::OPNOTSUPP).during(
+            Op::Configure,
+            "linux.resources, without a cgroup2 filesystem at /sys/fs/cgroup that can be written",
+        );
+    }
+    call.journal.debug(format_args!(
+        "{id} has no control group: there is no cgroup2 filesystem at /sys/fs/cgroup that can be written"
+    ));
+    Ok(None)
+}
 
 /// The group of this container.
 ///
@@ -79,6 +123,26 @@ fn group_of_process(pid: u32) -> Result<Path, Fault> {
         .ok_or(Errno::NOENT)
         .and_then(|found| path(format_args!("{ROOT}{found}")))
         .during(Op::Read, &file)
+}
+
+/// The group that is marked as `owner`'s, in `place` or below.
+#[inline(never)]
+pub(super) fn find(place: BorrowedFd<'_>, owner: Owner, depth: usize) -> Option<Group> {
+    let mut found = None;
+    let depth = depth.checked_sub(1)?;
+    let _ = fs::each_entry(place, |name, kind| {
+        if kind == FileType::Directory
+            && let Ok(name) = name.to_str()
+            && let Ok(group) = Group::open(place, name)
+        {
+            found = match group.is_of(owner) {
+                true => Some(group),
+                false => find(group.as_fd(), owner, depth),
+            };
+        }
+        found.is_none()
+    });
+    found
 }
 
 /// Sends a signal to all processes of a group.

@@ -33,10 +33,19 @@ impl Journal {
     /// Opens the file, if there is to be one.
     ///
     /// # Errors
-    /// Those of openat(2).
+    /// Those of openat(2); `ELOOP` for a link that is not [the kernel's](is_descriptor).
     pub(super) fn open(path: Option<&str>, is_json: bool, is_debug: bool) -> Result<Self, Fault> {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
+        // Nobody but the kernel can lead it elsewhere.
+        let follow = match path.is_some_and(is_descriptor) {
+            true => OFlags::empty(),
+            false => OFlags::NOFOLLOW,
+        };
+        let flags = OFlags::WRONLY
+            | OFlags::CREATE
+            | OFlags::APPEND
+            | OFlags::CLOEXEC
+            | OFlags::NOCTTY
+            | follow;
         let file = path.filter(|path| !path.is_empty()).map(|path| {
             openat(CWD, path, flags, Mode::from_raw_mode(0o644)).during(Op::Open, path)
         });
@@ -105,5 +114,44 @@ impl Journal {
         let mut line = Text::<RECORD>::EMPTY;
         line.push(format_args!("berth: {}{separator}{hint}\n", Shown(text)));
         console::complain(line.as_str());
+    }
+}
+
+/// Whether `path` names an open descriptor, which only the kernel makes links to.
+fn is_descriptor(path: &str) -> bool {
+    let names = |directory: &str| {
+        let number = path.strip_prefix(directory);
+        number.is_some_and(|number| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    matches!(path, "/dev/stdout" | "/dev/stderr") || names("/dev/fd/") || names("/proc/self/fd/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_links_to_descriptors_are_the_kernels() {
+        for path in [
+            "/dev/stderr",
+            "/dev/stdout",
+            "/dev/fd/2",
+            "/proc/self/fd/17",
+        ] {
+            assert!(is_descriptor(path), "{path}");
+        }
+        for path in [
+            "",
+            "log",
+            "/dev/shm/log",
+            "/dev/fd/",
+            "/dev/fd/../shm/log",
+            "/proc/self/fd/2/x",
+            "/proc/self/cwd/log",
+        ] {
+            assert!(!is_descriptor(path), "{path}");
+        }
     }
 }

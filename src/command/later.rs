@@ -5,7 +5,8 @@
 use rustix::process::Pid;
 
 use super::launch::ConfigText;
-use super::state::{Directory, Record};
+use super::record::Record;
+use super::state::Directory;
 use super::{Call, resctrl};
 use crate::container::{State, Status, run_hooks};
 use crate::error::{During, Fault, Op};

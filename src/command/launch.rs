@@ -3,24 +3,26 @@
 use core::time::Duration;
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, openat, readlinkat_raw, renameat};
+use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::process::{Pid, set_child_subreaper, umask};
+use rustix::process::{Pid, set_child_subreaper};
 
 use super::delete;
 use super::descriptors;
-use super::output::write_all;
-use super::state::{Directory, FIFO, Record};
-use super::{Call, Tell, Told, notify, outside, systemd, terminal};
+use super::output::replace;
+use super::record::Record;
+use super::start::fifo;
+use super::state::Directory;
+use super::{Call, Tell, Told, group, notify, outside, systemd, terminal};
 use crate::container::{
-    Birth, Group, Groups, News, Place, Request, Streams, Why, refusal, setup_error, start,
+    Birth, Group, News, Place, Request, Streams, Why, refusal, setup_error, start,
 };
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::arguments::{Opt, Options};
 use crate::parse::config::{Config, MAX_SIZE, RootSwitch};
 use crate::parse::mount_options::Propagation;
 use crate::sys::buffer::Buffer;
-use crate::sys::path::{Path, path};
+use crate::sys::path::{Path, path, place_of};
 use crate::sys::{fs, namespace, process, socket};
 use crate::text::Text;
 
@@ -222,47 +224,37 @@ fn make(
     } = *launch;
     let id = call.id()?;
     let (streams, waiting) = streams(call, config, more, then)?;
-    let scope = match systemd::is_asked(call)? {
+    let is_of_systemd = systemd::is_asked(call)?;
+    let planned = match is_of_systemd {
+        true => Path::new(),
+        false => group::planned(id, config).tell(call, Code::ContainerSetup)?,
+    };
+    let is_transient = then == Then::Stay && !call.given.has(&KEEP);
+    // From here on, whatever happens to this process, what it has made can be found.
+    let mut record = Record::new(bundle, planned, is_transient);
+    directory.write(&record).tell(call, Code::State)?;
+    let scope = match is_of_systemd {
         true => Some(systemd::start(call, id, config)?),
         false => None,
     };
     let own = match &scope {
         Some(_) => None,
-        None => group(call, id, config).tell(call, Code::ContainerSetup)?,
+        None => group::make(call, id, config).tell(call, Code::ContainerSetup)?,
     };
-    let unit = scope
-        .as_ref()
-        .map_or(Path::new(), |scope| scope.unit.clone());
     let group = scope.as_ref().map(|scope| &scope.group).or(own.as_ref());
-    let cgroup = match group {
-        Some(group) => place_of(group).tell(call, Code::ContainerSetup)?,
+    record.cgroup = match group {
+        Some(group) => {
+            group.mark(directory.owner());
+            place_of(group).tell(call, Code::ContainerSetup)?
+        }
         None => Path::new(),
     };
-    let hold = fifo(directory).tell(call, Code::State)?;
-    adopt_orphans(call)?;
-    let request = Request {
-        id,
-        bundle: &bundle,
-        config,
-        place: Place::New,
-        group,
-        streams,
-        hold: Some(hold),
-        variables: launch.variables,
-        keeps_keyring: call.given.has(&NO_NEW_KEYRING),
-        outside: outside::of(config),
-        environment: Some(call.environment),
-    };
-    let mut birth = start(request).tell(call, Code::ContainerSetup)?;
-    let born = await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)));
-    let pid = birth.pid().map_or(0, number_of);
-    let is_transient = then == Then::Stay && !call.given.has(&KEEP);
-    let record = Record::new(pid, bundle.clone(), cgroup, unit, is_transient);
-    let known = born.and_then(|()| {
-        write_pid(call, pid)?;
-        directory.write(&record).tell(call, Code::State)
-    });
-    match known {
+    if let Some(scope) = &scope {
+        record.unit = scope.unit.clone();
+        // Until it has another process, it ends with this one.
+        directory.write(&record).tell(call, Code::State)?;
+    }
+    match begin(call, directory, &mut record, launch, group, streams) {
         Ok(()) => Ok((record, waiting)),
         Err(error) => {
             undo(call, directory, &record);
@@ -271,40 +263,46 @@ fn make(
     }
 }
 
+/// Starts its first process, and waits until that holds and can be found.
+#[inline(never)]
+fn begin(
+    call: &Call<'_>,
+    directory: &Directory,
+    record: &mut Record,
+    launch: &Launch<'_>,
+    group: Option<&Group>,
+    streams: Streams,
+) -> Result<(), Told> {
+    let id = call.id()?;
+    let hold = fifo(directory).tell(call, Code::State)?;
+    adopt_orphans(call)?;
+    let mut birth = start(Request {
+        id,
+        bundle: &record.bundle,
+        config: launch.config,
+        place: Place::New,
+        group,
+        streams,
+        hold: Some(hold),
+        variables: launch.variables,
+        keeps_keyring: call.given.has(&NO_NEW_KEYRING),
+        outside: outside::of(launch.config),
+        environment: Some(call.environment),
+    })
+    .tell(call, Code::ContainerSetup)?;
+    let born = await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)));
+    record.made(birth.pid().map_or(0, number_of));
+    born?;
+    write_pid(call, record.pid)?;
+    directory.write(record).tell(call, Code::State)?;
+    birth.keep();
+    Ok(())
+}
+
 /// Ends what was begun, but for the directory. That it failed is what is told; what fails besides is not.
 pub(super) fn undo(call: &Call<'_>, directory: &Directory, record: &Record) {
     let _ = delete::kill(record, &directory.id);
     let _ = delete::clear(call, directory, record);
-}
-
-/// The container's control group, with the limits that its bundle asks for; none where there are no control groups for us.
-///
-/// # Errors
-/// `EOPNOTSUPP` if there are limits and no group to put them in force.
-fn group(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Option<Group>, Fault> {
-    let resources = &config.resources;
-    let made = Groups::open().and_then(|groups| {
-        let made = groups.map(|groups| groups.create(id, config.cgroups_path, resources, |_| ()));
-        made.transpose()
-    });
-    match made {
-        Ok(None) => {}
-        // Those of a container, or of somebody who is not root; also where root has made the group that holds all of them.
-        Err(fault)
-            if matches!(fault.op, Op::Create | Op::Open)
-                && matches!(fault.errno, Errno::ROFS | Errno::ACCESS | Errno::PERM) => {}
-        made => return made,
-    }
-    if !resources.is_empty() {
-        return Err(Errno::OPNOTSUPP).during(
-            Op::Configure,
-            "linux.resources, without a cgroup2 filesystem at /sys/fs/cgroup that can be written",
-        );
-    }
-    call.journal.debug(format_args!(
-        "{id} has no control group: there is no cgroup2 filesystem at /sys/fs/cgroup that can be written"
-    ));
-    Ok(None)
 }
 
 /// Has what a process leaves behind become ours, be it a builder's or the container's.
@@ -389,16 +387,7 @@ pub(super) fn write_pid(call: &Call<'_>, pid: u32) -> Result<(), Told> {
     let mut text = heapless::String::<16>::new();
     // A number has at most 10 digits.
     let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{pid}"));
-    // Whoever waits for the file finds it whole.
-    let write = || {
-        let next = path(format_args!("{file}.next")).during(Op::Create, file)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-        openat(CWD, next.as_str(), flags, Mode::from_raw_mode(0o644))
-            .and_then(|opened| write_all(opened, text.as_bytes()))
-            .and_then(|()| renameat(CWD, next.as_str(), CWD, file))
-            .during(Op::Write, file)
-    };
-    write().tell(call, Code::Output)
+    replace(CWD, file, 0o644, text.as_bytes()).tell(call, Code::Output)
 }
 
 /// The bundle as an absolute path without links, as the state has it.
@@ -406,38 +395,4 @@ fn bundle_of(call: &Call<'_>) -> Result<Path, Fault> {
     let given = call.given.value(&BUNDLE).unwrap_or(".");
     let directory = fs::open_directory(CWD, given)?;
     place_of(&directory)
-}
-
-/// The path of what a descriptor refers to.
-pub(super) fn place_of(directory: impl rustix::fd::AsFd) -> Result<Path, Fault> {
-    let number = rustix::fd::AsRawFd::as_raw_fd(&directory.as_fd());
-    let link = path(format_args!("/proc/self/fd/{number}")).during(Op::Open, "a directory")?;
-    let mut buffer = [core::mem::MaybeUninit::uninit(); 4096];
-    readlinkat_raw(CWD, link.as_str(), &mut buffer)
-        .and_then(|(found, _)| core::str::from_utf8(found).map_err(|_| Errno::ILSEQ))
-        .and_then(|found| path(format_args!("{found}")))
-        .during(Op::Open, &link)
-}
-
-/// What the container holds at. Its user opens it for writing, and root of a user namespace is somebody else here; the directory
-/// around it is private.
-fn fifo(directory: &Directory) -> Result<OwnedFd, Fault> {
-    let before = umask(Mode::empty());
-    let made = mknodat(
-        directory,
-        FIFO,
-        FileType::Fifo,
-        Mode::from_raw_mode(0o622),
-        0,
-    );
-    umask(before);
-    made.and_then(|()| {
-        openat(
-            directory,
-            FIFO,
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-    })
-    .during(Op::Create, FIFO)
 }

@@ -3,8 +3,10 @@
 use core::fmt::Write as _;
 
 use super::output::Output;
-use super::state::{self, Directory};
+use super::record::Record;
+use super::state::{self, BROKEN, Directory};
 use super::{Call, QUIET, Subcommand, Tell, Told};
+use crate::container::Status;
 use crate::error::Code;
 use crate::parse::arguments::Opt;
 use crate::parse::config::SPECIFICATION;
@@ -51,17 +53,20 @@ fn list(call: &Call<'_>) -> Result<u8, Told> {
             let _ = writeln!(output, "{id}");
             return;
         }
-        // One that is being created, or goes at this moment, is not shown.
+        // One that goes at this moment is not shown.
         let Ok(Some(directory)) = Directory::find(call, id) else {
             return;
         };
-        let Ok(Some(record)) = directory.read() else {
-            return;
+        let (record, status) = match directory.read() {
+            Ok(record) => {
+                let record = record.unwrap_or_else(Record::lost);
+                let status = directory.status(&record);
+                (record, status.ok())
+            }
+            Err(_) => (Record::lost(), None),
         };
-        let Ok(status) = directory.status(&record) else {
-            return;
-        };
-        let (status, pid) = (status.name(), record.pid_if(status));
+        let pid = status.map_or(0, |status| record.pid_if(status));
+        let status = status.map_or(BROKEN, Status::name);
         let (bundle, created) = (&record.bundle, record.created);
         if is_json {
             let (bundle, start) = (Json(bundle), core::mem::replace(&mut separator, ','));

@@ -19,14 +19,14 @@ use rustix::process::umask;
 
 use linux_raw_sys::general::{MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY};
 
-use super::launch::place_of;
-use super::state::{Directory, Record};
+use super::record::Record;
+use super::state::Directory;
 use super::{Call, Tell, Told};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::{Config, Kind, Mount, MountOptions};
 use crate::parse::json;
 use crate::parse::mount_options::MountFlags;
-use crate::sys::path::{Path, path};
+use crate::sys::path::{Path, path, place_of};
 use crate::sys::{fs, socket};
 use crate::text::Text;
 

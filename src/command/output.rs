@@ -1,13 +1,16 @@
-//! Standard output: what was asked for, and nothing else.
+//! Standard output: what was asked for, and nothing else. And files, which are whole or not there.
 
 use core::fmt;
 
 use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::{Errno, write};
 
 use super::{Call, Tell, Told};
-use crate::error::{Code, During, Op};
-use crate::sys::console;
+use crate::error::{Code, During, Fault, Op};
+use crate::sys::path::path;
+use crate::sys::{clock, console};
+use crate::text::split_last;
 
 /// How much is written at once.
 const ROOM: usize = 4096;
@@ -76,4 +79,40 @@ pub(super) fn write_all(file: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Puts `bytes` where `name` says, whole: in a new file, which takes the name by rename(2). Neither follows a link that somebody has put
+/// there, or writes into a file of his.
+///
+/// # Errors
+/// Those of openat(2), write(2) and renameat(2).
+pub(super) fn replace(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    mode: u32,
+    bytes: &[u8],
+) -> Result<(), Fault> {
+    let (parent, separator) = match split_last(name, b'/') {
+        Some((parent, _)) => (parent, "/"),
+        None => ("", ""),
+    };
+    let write = || {
+        let (next, file) = loop {
+            // Nobody can know it before.
+            let (_, number) = clock::wall();
+            let next = path(format_args!("{parent}{separator}.berth-{number:x}"))?;
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match openat(directory, next.as_str(), flags, Mode::from_raw_mode(mode)) {
+                Err(Errno::EXIST) => {}
+                file => break (next, file?),
+            }
+        };
+        write_all(file, bytes)
+            .and_then(|()| renameat(directory, next.as_str(), directory, name))
+            .inspect_err(|_| {
+                let _ = unlinkat(directory, next.as_str(), AtFlags::empty());
+            })
+    };
+    write().during(Op::Write, name)
 }

@@ -7,7 +7,7 @@ use rustix::process::Pid;
 use super::output::Output;
 use super::state::Directory;
 use super::{Call, Subcommand, Tell, Told};
-use crate::container::{State, Status};
+use crate::container::State;
 use crate::error::Code;
 use crate::parse::json;
 use crate::sys::buffer::Buffer;
@@ -25,17 +25,17 @@ pub(super) const COMMAND: Subcommand = Subcommand {
 fn run(call: &Call<'_>) -> Result<u8, Told> {
     let id = call.id()?;
     let directory = Directory::open(call, id)?;
-    let record = directory.record(call)?;
+    let record = directory.known(call)?;
     let status = directory.status(&record).tell(call, Code::State)?;
     let mut text = Buffer::new();
-    let text = directory.config(&mut text).tell(call, Code::State)?;
-    let config = json::check(text).ok();
+    // One that is being created may not have it yet.
+    let text = directory.config(&mut text);
+    let config = text.ok().and_then(|text| json::check(text).ok());
     let annotations = config.and_then(|config| config.member("annotations"));
     let state = State {
         id,
         status,
-        pid: Pid::from_raw(i32::try_from(record.pid).unwrap_or(0))
-            .filter(|_| status != Status::Stopped),
+        pid: Pid::from_raw(i32::try_from(record.pid_if(status)).unwrap_or(0)),
         bundle: &record.bundle,
         annotations: annotations.map(|annotations| annotations.as_written()),
     };

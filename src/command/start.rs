@@ -3,14 +3,15 @@
 //! It waits for somebody to open its FIFO for reading. What is then read is the end of the file, when the program has taken
 //! its place (the other end closes on exec), or why it could not.
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, mknodat, openat, unlinkat};
 use rustix::io::{Errno, read};
-use rustix::process::Pid;
+use rustix::process::{Pid, umask};
 
 use super::notify::Notify;
-use super::state::{Directory, FIFO, Record};
+use super::record::Record;
+use super::state::{Directory, FIFO};
 use super::{Call, Subcommand, Tell, Told, later};
 use crate::container::{Status, Why, released, setup_error};
 use crate::error::{Code, During, Fault, Op};
@@ -26,6 +27,12 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     options: &[],
     about: "run the program of a container that was created",
     run,
+};
+
+/// How long a process may take to end that has said why it does.
+const LAST_BREATH: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
 };
 
 /// Why a container cannot be started that has not stopped.
@@ -57,9 +64,36 @@ pub(super) fn go(call: &Call<'_>, directory: &Directory, record: &Record) -> Res
     };
     let claimed = claim(directory).tell(call, Code::State)?;
     let fifo = claimed.ok_or_else(|| call.wrong_status(Op::Exec, id, Status::Running, RUNNING))?;
-    release(&fifo, &process, record.pid).map_err(|why| call.fail(&setup_error(id, why)))?;
+    release(&fifo, &process, record.pid).map_err(|why| {
+        // What it said comes before its end, which others see in its status.
+        process.wait(&LAST_BREATH);
+        call.fail(&setup_error(id, why))
+    })?;
     later::run(call, directory, record, HookKind::Poststart);
     Ok(())
+}
+
+/// What the container holds at. Its user opens it for writing, and root of a user namespace is somebody else here; the directory
+/// around it is private.
+pub(super) fn fifo(directory: &Directory) -> Result<OwnedFd, Fault> {
+    let before = umask(Mode::empty());
+    let made = mknodat(
+        directory,
+        FIFO,
+        FileType::Fifo,
+        Mode::from_raw_mode(0o622),
+        0,
+    );
+    umask(before);
+    made.and_then(|()| {
+        openat(
+            directory,
+            FIFO,
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+    })
+    .during(Op::Create, FIFO)
 }
 
 /// Opens the FIFO and takes its name away; `None` if another call has done so.

@@ -3,147 +3,54 @@
 //! | file | what it is |
 //! |---|---|
 //! | `state.json` | the [`Record`]; a new one takes its place by rename(2), so that it is always whole |
+//! | `state.copy` | the same record, for when that is broken or lost |
+//! | `lock` | what its maker has locked |
 //! | `config.json` | the bundle's, as it was when the container was created |
 //! | `exec.fifo` | what the container's program waits for, until `start` |
 //! | `notify/` | what is bound into the container for NOTIFY_SOCKET, if the caller has that ([`super::notify`]) |
 //!
-//! mkdir(2) decides who gets a name: of several calls one succeeds. The directory is locked (flock(2)) for as long as its
-//! maker works on it, which with `run` in the foreground is the container's life; the kernel gives the lock back when that
-//! process ends in whatever way. So a directory without a lock that has no record, or one of a container that was its
-//! maker's own and has ended, was left by a call that was killed, and is cleared away by the next that wants the name.
+//! mkdir(2) and the [lock](super::lock) decide who gets a name: of several calls one succeeds. The lock is held for as long as the
+//! container's maker works on it, which with `run` in the foreground is the container's life; the kernel gives it back when that
+//! process ends in whatever way.
 //!
-//! A process is remembered by its number and the time of its start: the number alone may be another's by now.
-
-use core::fmt::Write as _;
+//! A record is there before anything else is made of the container, and says then that it is being created. So if its maker is
+//! killed, what was made is found by `delete`, and also by the next call that wants the name: it clears away what was never
+//! finished, and what was its maker's own and has ended.
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, renameat, statat,
-    unlinkat,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, SeekFrom, fstat, mkdirat, seek, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::output::write_all;
-use super::time::Time;
+use super::lock::{self, Taken};
+use super::output::replace;
+use super::record::{RECORD_MAX, Record};
 use super::{Call, Tell, Told, delete, notify};
-use crate::container::Status;
+use crate::container::{Owner, Status};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::id::MAX_ID;
 use crate::parse::config::{MAX_SIZE, container_id};
-use crate::parse::json::{self, Node, Value};
 use crate::sys::buffer::Buffer;
 use crate::sys::fs;
-use crate::sys::path::{PATH_MAX, Path, path};
-use crate::sys::pidfd::{self, Process};
-use crate::text::{Json, Text};
+use crate::sys::path::path;
 
 /// The record.
 const RECORD: &str = "state.json";
-/// The record that will take its place.
-const NEXT: &str = "state.json.next";
+/// Its copy.
+const COPY: &str = "state.copy";
+/// The file that is locked. The lock goes when its holder closes any descriptor of the file: it is opened here for nothing else.
+pub(super) const LOCK: &str = "lock";
+/// The status of a container whose record cannot be read.
+pub(super) const BROKEN: &str = "unknown";
 /// The bundle's configuration.
 const CONFIG: &str = "config.json";
 /// What the program waits for.
 pub(super) const FIFO: &str = "exec.fifo";
-/// Bytes that a record may have: its paths with every byte escaped, and the rest.
-const RECORD_MAX: usize = 2 * 6 * PATH_MAX + 2 * 6 * MAX_ID + 512;
-
-/// What is written down of a container.
-#[derive(Clone, Debug)]
-pub(super) struct Record {
-    /// Its first process, as the caller's PID namespace numbers it.
-    pub(super) pid: u32,
-    /// When that started: see [`crate::parse::stat::Stat::start`].
-    pub(super) start: u64,
-    /// The bundle, as an absolute path.
-    pub(super) bundle: Path,
-    /// Its control group's directory; empty if it has none.
-    pub(super) cgroup: Path,
-    /// The unit of systemd's that this is in; empty if it is in none.
-    pub(super) unit: Path,
-    /// When it was created.
-    pub(super) created: Text<32>,
-    /// It belongs to a `run` in the foreground, and goes with it.
-    pub(super) is_transient: bool,
-}
-
-impl Record {
-    /// A record of the process `pid`, which was just created.
-    pub(super) fn new(
-        pid: u32,
-        bundle: Path,
-        cgroup: Path,
-        unit: Path,
-        is_transient: bool,
-    ) -> Self {
-        Self {
-            pid,
-            start: pidfd::stat(pid).map_or(0, |stat| stat.start),
-            bundle,
-            cgroup,
-            unit,
-            created: Text::new(Time::now()),
-            is_transient,
-        }
-    }
-
-    fn parse(text: &[u8]) -> Option<Self> {
-        let record = json::check(text).ok()?;
-        Some(Self {
-            pid: number(record, "pid")?.try_into().ok()?,
-            start: number(record, "start")?,
-            bundle: string(record, "bundle")?,
-            cgroup: string(record, "cgroup")?,
-            unit: string(record, "unit")?,
-            created: Text::new(string(record, "created")?),
-            is_transient: matches!(record.member("transient")?.node(), Node::Bool(true)),
-        })
-    }
-
-    /// The number that others are told: none of a process that has ended.
-    pub(super) fn pid_if(&self, status: Status) -> u32 {
-        match status {
-            Status::Stopped => 0,
-            _ => self.pid,
-        }
-    }
-
-    /// Its first process, if that has not ended.
-    ///
-    /// # Errors
-    /// Those of pidfd_open(2) but `ESRCH`.
-    pub(super) fn process(&self) -> Result<Option<Process>, Fault> {
-        // The descriptor first: what it refers to cannot change while it is looked at.
-        let process = match Process::open(self.pid) {
-            Err(fault) if fault.errno == Errno::SRCH => return Ok(None),
-            process => process?,
-        };
-        let is_it =
-            pidfd::stat(self.pid).is_some_and(|stat| stat.start == self.start && !stat.has_ended);
-        Ok(is_it.then_some(process))
-    }
-}
-
-fn number(object: Value<'_>, name: &str) -> Option<u64> {
-    match object.member(name)?.node() {
-        Node::Number(digits) => digits.parse().ok(),
-        _ => None,
-    }
-}
-
-fn string(object: Value<'_>, name: &str) -> Option<Path> {
-    let Node::String(text) = object.member(name)?.node() else {
-        return None;
-    };
-    let mut string = Path::new();
-    text.chars().try_for_each(|c| string.push(c).ok())?;
-    Some(string)
-}
-
 /// The directory of a container.
 pub(super) struct Directory {
     descriptor: OwnedFd,
     root: OwnedFd,
+    /// The file that is locked, once it is.
+    lock: Option<OwnedFd>,
     /// The container's name.
     pub(super) id: heapless::String<MAX_ID>,
 }
@@ -173,28 +80,49 @@ impl Directory {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).during(Op::Create, id),
         }
-        let Some(directory) = Self::at(root, id)? else {
+        let Some(mut directory) = Self::at(root, id)? else {
             return Ok(None);
         };
-        let lock = FlockOperation::NonBlockingLockExclusive;
-        match flock(&directory.descriptor, lock) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(Some(Err("somebody works on it"))),
-            Err(errno) => return Err(errno).during(Op::Open, id),
+        match directory.lock(0)? {
+            Taken::Ours => {}
+            Taken::Gone => return Ok(None),
+            Taken::By(_) => return Ok(Some(Err("somebody works on it"))),
         }
-        // Between the two calls another may have cleared it away.
-        if fstat(&directory.descriptor).is_ok_and(|stat| stat.st_nlink == 0) {
-            return Ok(None);
-        }
-        if let Some(record) = directory.read()? {
-            let status = directory.status(&record)?;
-            if !record.is_transient || status != Status::Stopped {
-                return Ok(Some(Err(status.name())));
+        match directory.read() {
+            Ok(None) => {}
+            Ok(Some(record)) => {
+                let status = directory.status(&record)?;
+                let is_to_go = record.is_transient || record.is_creating;
+                if !is_to_go || status != Status::Stopped {
+                    return Ok(Some(Err(status.name())));
+                }
+                delete::clear(call, &directory, &record)?;
             }
-            delete::clear(call, &directory, &record)?;
+            Err(_) => return Ok(Some(Err(BROKEN))),
         }
         directory.remove_files();
         Ok(Some(Ok(directory)))
+    }
+
+    /// Becomes the one who works on it, and waits so many [rounds](lock) for who does.
+    ///
+    /// # Errors
+    /// Those of opening the file, and of fcntl(2).
+    pub(super) fn lock(&mut self, rounds: u32) -> Result<Taken, Fault> {
+        let file = match lock::open(self.as_fd()) {
+            Err(Errno::NOENT) => return Ok(Taken::Gone),
+            file => file.during(Op::Open, LOCK)?,
+        };
+        let taken = lock::take(&file, rounds).during(Op::Wait, LOCK)?;
+        if matches!(taken, Taken::Ours) {
+            self.lock = Some(file);
+        }
+        Ok(taken)
+    }
+
+    /// What tells its control group from those of others.
+    pub(super) fn owner(&self) -> Owner {
+        fstat(self).map_or([0; 2], |stat| [stat.st_dev, stat.st_ino])
     }
 
     /// The directory of a container, if there is one.
@@ -231,6 +159,7 @@ impl Directory {
         Ok(Some(Self {
             descriptor,
             root: rustix::io::fcntl_dupfd_cloexec(root, 3).during(Op::Open, id)?,
+            lock: None,
             id: id.chars().collect(),
         }))
     }
@@ -240,26 +169,45 @@ impl Directory {
     /// # Errors
     /// Those of reading; `EBADMSG` for what is no record.
     pub(super) fn read(&self) -> Result<Option<Record>, Fault> {
+        let found = self.read_from(RECORD);
+        match (&found, self.read_from(COPY)) {
+            (Ok(None) | Err(_), Ok(Some(copy))) => Ok(Some(copy)),
+            _ => found,
+        }
+    }
+
+    #[inline(never)]
+    fn read_from(&self, name: &str) -> Result<Option<Record>, Fault> {
         let mut buffer = [0; RECORD_MAX];
-        match fs::read_file(&self.descriptor, RECORD, &mut buffer) {
+        match fs::read_file(&self.descriptor, name, &mut buffer) {
             Err(fault) if fault.errno == Errno::NOENT => Ok(None),
             text => Record::parse(text?)
                 .map(Some)
                 .ok_or(Errno::BADMSG)
-                .during(Op::Parse, format_args!("{RECORD} of {}", self.id)),
+                .during(Op::Parse, format_args!("{name} of {}", self.id)),
         }
     }
 
     /// The record of a container that was created.
     ///
     /// # Errors
-    /// [`Code::WrongStatus`] if it is still being created; [`Code::State`].
+    /// [`Code::WrongStatus`] if it is still being created, or that was interrupted; [`Code::State`].
     pub(super) fn record(&self, call: &Call<'_>) -> Result<Record, Told> {
+        let record = self.known(call)?;
+        if !record.is_creating {
+            return Ok(record);
+        }
+        let status = self.status(&record).tell(call, Code::State)?;
+        Err(call.wrong_status(Op::Open, &self.id, status, ""))
+    }
+
+    /// What is known of the container.
+    ///
+    /// # Errors
+    /// [`Code::State`].
+    pub(super) fn known(&self, call: &Call<'_>) -> Result<Record, Told> {
         let record = self.read().tell(call, Code::State)?;
-        record.ok_or_else(|| {
-            let detail = "it is being created, or its creation was interrupted";
-            call.found(Code::WrongStatus, Op::Open, &self.id, &detail)
-        })
+        Ok(record.unwrap_or_else(Record::lost))
     }
 
     /// Writes the record, at once and whole.
@@ -268,21 +216,15 @@ impl Directory {
     /// Those of writing.
     pub(super) fn write(&self, record: &Record) -> Result<(), Fault> {
         let mut text = heapless::String::<RECORD_MAX>::new();
-        let Record { pid, start, .. } = record;
-        writeln!(
-            text,
-            "{{\"id\":{},\"pid\":{pid},\"start\":{start},\"bundle\":{},\"cgroup\":{},\"unit\":{},\"created\":\"{}\",\"transient\":{}}}",
-            Json(&self.id),
-            Json(&record.bundle),
-            Json(&record.cgroup),
-            Json(&record.unit),
-            record.created,
-            record.is_transient
-        )
-        .map_err(|_| Errno::NAMETOOLONG)
-        .during(Op::Write, RECORD)?;
-        self.store(NEXT, text.as_bytes())?;
-        renameat(&self.descriptor, NEXT, &self.descriptor, RECORD).during(Op::Write, RECORD)
+        record
+            .write(&self.id, &mut text)
+            .map_err(|_| Errno::NAMETOOLONG)
+            .during(Op::Write, RECORD)?;
+        // Of what is not made yet there is little to lose.
+        if !record.is_creating {
+            replace(self.as_fd(), COPY, 0o600, text.as_bytes())?;
+        }
+        replace(self.as_fd(), RECORD, 0o600, text.as_bytes())
     }
 
     /// Keeps the bundle's configuration.
@@ -290,7 +232,7 @@ impl Directory {
     /// # Errors
     /// Those of writing.
     pub(super) fn keep_config(&self, text: &[u8]) -> Result<(), Fault> {
-        self.store(CONFIG, text)
+        replace(self.as_fd(), CONFIG, 0o600, text)
     }
 
     /// The configuration that the container was created with.
@@ -305,23 +247,14 @@ impl Directory {
         buffer.fill_from(&file).during(Op::Read, CONFIG)
     }
 
-    fn store(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-        openat(
-            self.descriptor.as_fd(),
-            name,
-            flags,
-            Mode::from_raw_mode(0o600),
-        )
-        .and_then(|file| write_all(file, bytes))
-        .during(Op::Write, name)
-    }
-
     /// What the container does now.
     ///
     /// # Errors
     /// Those of pidfd_open(2).
     pub(super) fn status(&self, record: &Record) -> Result<Status, Fault> {
+        if record.is_creating && self.lock.is_none() && lock::is_held(self.as_fd()) {
+            return Ok(Status::Creating);
+        }
         if record.process()?.is_none() {
             return Ok(Status::Stopped);
         }
@@ -343,15 +276,29 @@ impl Directory {
     /// Forgets the container.
     pub(super) fn remove(&self) {
         self.remove_files();
+        // The lock comes last: until then nobody else makes something here.
+        let _ = unlinkat(self, LOCK, AtFlags::empty());
         // One that is gone already was removed by another.
         let _ = unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR);
     }
 
+    /// Removes everything but the lock.
     fn remove_files(&self) {
-        for name in [FIFO, NEXT, CONFIG, RECORD] {
-            let _ = unlinkat(&self.descriptor, name, AtFlags::empty());
-        }
+        // First, so that it is never taken for a record that was lost.
+        let _ = unlinkat(self, COPY, AtFlags::empty());
         notify::remove(&self.descriptor);
+        // It may have been listed before.
+        let _ = seek(self, SeekFrom::Start(0));
+        let _ = fs::each_entry(self.as_fd(), |name, kind| {
+            let flags = match kind {
+                FileType::Directory => AtFlags::REMOVEDIR,
+                _ => AtFlags::empty(),
+            };
+            if name.to_bytes() != LOCK.as_bytes() {
+                let _ = unlinkat(self, name, flags);
+            }
+            true
+        });
     }
 }
 

@@ -30,7 +30,7 @@
 //! The first process is the builder's child until that ends, and only then the caller's: as an orphan it becomes PID 1's, and that
 //! of a command that has asked for orphans (PR_SET_CHILD_SUBREAPER). So nobody can collect it before it was heard which it is.
 //!
-//! A builder that dies takes its end of the rope with it, and the first process does not go on.
+//! A builder that dies takes its end of the rope with it, and the first process does not go on. It dies with its caller.
 
 use core::mem::ManuallyDrop;
 
@@ -39,7 +39,7 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::{Errno, read, write};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use super::cgroup::Group;
 use super::control::{Message, Voice};
@@ -103,9 +103,14 @@ pub(super) fn is_joining(request: &Request<'_>) -> bool {
         || request.config.namespaces.joined().next().is_some()
 }
 
-/// Does the builder's work, and ends.
-pub(super) fn run(request: Request<'_>, mut voice: Voice) -> ! {
+/// Does the builder's work, and ends; with `caller`, its parent, if that ends before.
+pub(super) fn run(request: Request<'_>, mut voice: Voice, caller: Pid) -> ! {
     signal::reset();
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    // It may have ended before that.
+    if getppid() != Some(caller) {
+        raw::exit(1)
+    }
     if let Err(fault) = build(request, &mut voice) {
         voice.say(Message::Fault(fault));
     }

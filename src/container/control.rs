@@ -7,10 +7,12 @@
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, read, write};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use super::report::{REPORT_MAX, decode, encode};
+use super::seen;
 use crate::error::{During, Fault, Op};
 use crate::sys::process;
 
@@ -107,6 +109,8 @@ pub(super) struct Voice {
     control: OwnedFd,
     /// The FIFO that was held at, which is read by who let go.
     held: Option<OwnedFd>,
+    /// A connection to the maker of a container that holds: see [`Birth::keep`].
+    maker: Option<OwnedFd>,
 }
 
 impl Voice {
@@ -118,6 +122,25 @@ impl Voice {
         for listener in self.held.iter().chain([&self.control]) {
             let _ = write(listener, &bytes);
         }
+    }
+
+    /// Waits until the maker says that others can find this process.
+    ///
+    /// # Errors
+    /// `EOWNERDEAD` if it has ended before that.
+    pub(super) fn wait_for_record(&mut self) -> Result<(), Fault> {
+        let Some(maker) = self.maker.take() else {
+            return Ok(());
+        };
+        match recv(maker, &mut [0], RecvFlags::empty()) {
+            Ok((1, _)) => Ok(()),
+            _ => Err(Errno::OWNERDEAD).during(Op::Wait, "the process that makes the container"),
+        }
+    }
+
+    /// The connection to the maker, or what is kept open in any case.
+    pub(super) fn maker(&self) -> BorrowedFd<'_> {
+        self.maker.as_ref().unwrap_or(&self.control).as_fd()
     }
 
     /// Has what is said from now on said into `fifo` too.
@@ -138,25 +161,46 @@ pub struct Birth {
     progress: Progress,
     /// The process that makes the container, where it takes one. It is the caller's child, and ends by itself.
     pub builder: Option<Pid>,
+    held: Option<OwnedFd>,
 }
 
-/// The two ends.
-pub(super) fn pair(id: &str) -> Result<(OwnedFd, Voice), Fault> {
+/// What the maker has of a container: where it hears of it, and the connection to one that holds.
+pub(super) type Ends = (OwnedFd, Option<OwnedFd>);
+
+/// The two sides; connected for a container that `holds`.
+pub(super) fn pair(id: &str, holds: bool) -> Result<(Ends, Voice), Fault> {
     let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK | PipeFlags::DIRECT;
     let (control, voice) = pipe_with(flags).during(Op::Pipe, id)?;
+    let (held, maker) = match holds {
+        true => Some(seen::pair(id)?),
+        false => None,
+    }
+    .unzip();
     let voice = Voice {
         control: voice,
         held: None,
+        maker,
     };
-    Ok((control, voice))
+    Ok(((control, held), voice))
 }
 
 impl Birth {
-    pub(super) const fn new(control: OwnedFd, progress: Progress, builder: Option<Pid>) -> Self {
+    pub(super) fn new(ends: Ends, progress: Progress, builder: Option<Pid>) -> Self {
+        let (control, held) = ends;
         Self {
             control,
             progress,
             builder,
+            held,
+        }
+    }
+
+    /// Says to one that holds that others can find it. If this process ends before that, so does the container: nobody would ever let
+    /// it go on.
+    pub fn keep(&mut self) {
+        if let Some(held) = self.held.take() {
+            // One that has ended needs to know nothing.
+            let _ = send(held, b"!", SendFlags::NOSIGNAL);
         }
     }
 
@@ -350,7 +394,7 @@ mod tests {
 
     #[test]
     fn messages_survive_the_pipe_one_by_one() {
-        let (control, mut voice) = pair("test").unwrap();
+        let (control, mut voice) = pair("test", false).unwrap();
         let (fifo_reader, fifo) = rustix::pipe::pipe().unwrap();
         let mut birth = Birth::new(control, Progress::Building, None);
         assert_eq!(birth.hear(), None);
@@ -370,8 +414,18 @@ mod tests {
     }
 
     #[test]
+    fn who_holds_learns_whether_it_can_be_found() {
+        let (ends, mut voice) = pair("test", true).unwrap();
+        Birth::new(ends, Progress::Building, None).keep();
+        assert_eq!(voice.wait_for_record(), Ok(()));
+        let (ends, mut voice) = pair("test", true).unwrap();
+        drop(ends);
+        assert_eq!(voice.wait_for_record().unwrap_err().errno, Errno::OWNERDEAD);
+    }
+
+    #[test]
     fn the_end_of_the_pipe_means_that_the_program_runs() {
-        let (control, voice) = pair("test").unwrap();
+        let (control, voice) = pair("test", false).unwrap();
         // This very program was executed.
         let own = rustix::process::getpid();
         let mut birth = Birth::new(control, Progress::SettingUp(own), None);
@@ -382,7 +436,7 @@ mod tests {
 
     #[test]
     fn the_end_of_the_pipe_of_a_process_that_ended_and_executed_nothing_is_a_failure() {
-        let (control, voice) = pair("test").unwrap();
+        let (control, voice) = pair("test", false).unwrap();
         let Forked::Parent(child) = fork(0, None).unwrap() else {
             exit(0)
         };
@@ -395,7 +449,7 @@ mod tests {
 
     #[test]
     fn the_end_of_the_pipe_of_a_process_that_lives_is_that_of_one_in_the_midst_of_execve() {
-        let (control, voice) = pair("test").unwrap();
+        let (control, voice) = pair("test", false).unwrap();
         let (wait, go_on) = rustix::pipe::pipe().unwrap();
         let Forked::Parent(child) = fork(0, None).unwrap() else {
             // Until the other end is gone.

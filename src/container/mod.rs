@@ -70,7 +70,7 @@ pub mod state;
 mod terminal;
 
 pub use bundle::{BUNDLES_MAX, ID_MAX, Id, each_bundle};
-pub use cgroup::{Group, Groups};
+pub use cgroup::{Group, Groups, Owner};
 pub use control::{Birth, News, released};
 pub use hooks::run_all as run_hooks;
 pub use spawn::{Child, PRIVILEGED, Why, refusal, setup_error, spawn};

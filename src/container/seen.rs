@@ -145,14 +145,14 @@ impl Unborn {
         self,
         rope: &Rope,
         more: u32,
-        [a, b, c]: [BorrowedFd<'_>; 3],
+        [a, b, c, d]: [BorrowedFd<'_>; 4],
     ) -> Result<Pid, Fault> {
         let Self { pid_to, procfs } = self;
         if let Some(Maker { socket, waiting }) = procfs {
             drop(socket);
             process::wait_for(waiting);
         }
-        close_all_but(more, &[a, b, c, rope.end.as_fd(), pid_to.as_fd()])?;
+        close_all_but(more, &[a, b, c, d, rope.end.as_fd(), pid_to.as_fd()])?;
         let flags = u64::from(linux_raw_sys::general::CLONE_PARENT);
         match raw::fork(flags, None).during(Op::Clone, "the container")? {
             Forked::Child => {

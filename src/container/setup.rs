@@ -108,6 +108,7 @@ fn prepare_and_execute(
     let voice_end = voice.as_fd();
     let kept = [
         voice_end,
+        voice.maker(),
         fifo.as_ref().map_or(voice_end, AsFd::as_fd),
         agent.as_ref().map_or(voice_end, |agent| agent.as_fd()),
     ];
@@ -352,6 +353,7 @@ fn hold(voice: &mut Voice, fifo: &OwnedFd) -> Result<(), Fault> {
     let name = name.during(Op::Open, "a descriptor")?;
     let procfs = Procfs::of_processes()?;
     voice.say(Message::Holding);
+    voice.wait_for_record()?;
     voice.hold(procfs.follow("self/fd", &name, OFlags::WRONLY)?);
     Ok(())
 }

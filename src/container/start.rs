@@ -1,7 +1,7 @@
 //! From a configuration to a process that becomes the container: the one function that PID 1 and the command call.
 
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::process::Pid;
+use rustix::process::{Pid, getpid};
 
 use super::builder::{self, Rope};
 use super::cgroup::Group;
@@ -30,9 +30,9 @@ pub struct Request<'r> {
     /// Where its standard descriptors lead.
     pub streams: Streams,
     /// A FIFO, opened with O_PATH. It must be writable for everybody, in a directory that is not: the root of a user namespace is
-    /// somebody else outside. When all is set up, the process says [`super::News::Holding`] and opens it for writing, which
-    /// waits until somebody opens it for reading (fifo(7)). Who does reads the end of the file when the program runs, else what
-    /// [`super::released`] understands.
+    /// somebody else outside. When all is set up, the process says [`super::News::Holding`], and after [`Birth::keep`] opens it for
+    /// writing, which waits until somebody opens it for reading (fifo(7)). Who does reads the end of the file when the program
+    /// runs, else what [`super::released`] understands. If the caller ends before it says that, so does the process.
     pub hold: Option<OwnedFd>,
     /// Variables that the program has besides those of `process.env`, each `NAME=value`.
     pub variables: &'r [&'r str],
@@ -89,21 +89,25 @@ pub enum Streams {
 /// Those of pipe2(2) and clone3(2).
 #[inline(never)]
 pub fn start(request: Request<'_>) -> Result<Birth, Fault> {
-    let (control, mut voice) = control::pair(request.id)?;
+    let (ends, mut voice) = control::pair(request.id, request.hold.is_some())?;
+    let caller = getpid();
     if builder::is_needed(&request) {
         return match raw::fork(0, None).during(Op::Clone, request.id)? {
             Forked::Child => {
-                // What the caller hears is nothing that is said here.
-                drop(control);
-                builder::run(request, voice)
+                // What the caller hears is nothing that is said here, and its end is heard when nobody else has this.
+                drop(ends);
+                builder::run(request, voice, caller)
             }
-            Forked::Parent(pid) => Ok(Birth::new(control, Progress::Building, Some(pid))),
+            Forked::Parent(pid) => Ok(Birth::new(ends, Progress::Building, Some(pid))),
         };
     }
     let flags = flags_of_new(&request.config.namespaces);
     match builder::fork(&request, flags)? {
-        Forked::Child => become_container(request, &mut voice, None, None),
-        Forked::Parent(pid) => Ok(Birth::new(control, Progress::SettingUp(pid), None)),
+        Forked::Child => {
+            drop(ends);
+            become_container(request, &mut voice, None, None)
+        }
+        Forked::Parent(pid) => Ok(Birth::new(ends, Progress::SettingUp(pid), None)),
     }
 }
 

@@ -3,7 +3,11 @@
 use core::ffi::CStr;
 use core::fmt;
 
+use rustix::fd::{AsFd, AsRawFd};
+use rustix::fs::{CWD, readlinkat_raw};
 use rustix::io::Errno;
+
+use crate::error::{During, Fault, Op};
 
 /// The longest path that is put together here, in bytes: engines have some of 300, with two ids of 64 in them.
 pub const PATH_MAX: usize = 511;
@@ -19,6 +23,20 @@ pub fn path(arguments: fmt::Arguments<'_>) -> Result<Path, Errno> {
     let mut path = Path::new();
     fmt::Write::write_fmt(&mut path, arguments).map_err(|_| Errno::NAMETOOLONG)?;
     Ok(path)
+}
+
+/// The path of what a descriptor refers to, as the kernel knows it.
+///
+/// # Errors
+/// Those of readlinkat(2); `ENAMETOOLONG` as of [`path`].
+pub fn place_of(directory: impl AsFd) -> Result<Path, Fault> {
+    let number = directory.as_fd().as_raw_fd();
+    let link = path(format_args!("/proc/self/fd/{number}")).during(Op::Open, "a directory")?;
+    let mut buffer = [core::mem::MaybeUninit::uninit(); 4096];
+    readlinkat_raw(CWD, link.as_str(), &mut buffer)
+        .and_then(|(found, _)| core::str::from_utf8(found).map_err(|_| Errno::ILSEQ))
+        .and_then(|found| path(format_args!("{found}")))
+        .during(Op::Open, &link)
 }
 
 /// `text` in `room`, with the NUL that ends it: what rustix does at each call, with room for 4 KiB as well.

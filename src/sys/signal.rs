@@ -15,6 +15,8 @@ pub const CHLD: u32 = linux::SIGCHLD;
 pub const TERM: u32 = linux::SIGTERM;
 /// The end of a process, whether it likes it or not.
 pub const KILL: u32 = linux::SIGKILL;
+/// What was stopped goes on.
+pub const CONT: u32 = linux::SIGCONT;
 /// Ctrl-Alt-Del, once the kernel was told to send it (reboot(2), LINUX_REBOOT_CMD_CAD_OFF).
 pub const INT: u32 = linux::SIGINT;
 /// The terminal has another size.

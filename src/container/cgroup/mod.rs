@@ -21,7 +21,7 @@ mod remove;
 mod resources;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, XattrFlags, fsetxattr, mkdirat};
+use rustix::fs::{CWD, Mode, XattrFlags, fgetxattr, fsetxattr, mkdirat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -40,6 +40,12 @@ pub const PARENT: &str = "berth";
 
 /// What says of a group that it was made on the way to another.
 const MARK: &str = "user.berth";
+
+/// What says of a container's group whose it is.
+const OWNER: &str = "user.berth.owner";
+
+/// What tells an owner of groups from all others, for as long as both are there.
+pub type Owner = [u64; 2];
 
 /// The controllers that containers are counted by, as far as the kernel has them.
 const CONTROLLERS: &[&[u8]] = &[b"+memory", b"+pids"];
@@ -276,6 +282,19 @@ impl Group {
         Ok((parent, needed))
     }
 
+    /// Says whose it is to who finds it: a group may be there that another made, and nothing in that is to be killed.
+    pub fn mark(&self, owner: Owner) {
+        // Before Linux 5.7 groups have no marks: then what is in it is left to end by itself.
+        let _ = fsetxattr(self, OWNER, &bytes_of(owner), XattrFlags::empty());
+    }
+
+    /// Whether that was said of this owner.
+    pub fn is_of(&self, owner: Owner) -> bool {
+        let expected = bytes_of(owner);
+        let mut found = [0; size_of::<Owner>()];
+        fgetxattr(self, OWNER, &mut found[..]) == Ok(found.len()) && found == expected
+    }
+
     /// The group that there is at `path` below `root`.
     ///
     /// # Errors
@@ -289,6 +308,10 @@ impl AsFd for Group {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+fn bytes_of([first, second]: Owner) -> [u8; size_of::<Owner>()] {
+    (u128::from(first) << 64 | u128::from(second)).to_ne_bytes()
 }
 
 /// Makes the group `name`, or opens the one that there is; whether it is new.

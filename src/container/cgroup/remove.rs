@@ -5,17 +5,16 @@
 //! on the stack: down into the first group, up again when a group is empty. And PID 1 walks so many [steps](STEPS) at once, and does
 //! what else there is to do before it goes on.
 
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, fgetxattr, openat, readlinkat_raw, seek,
-    unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, fgetxattr, openat, seek, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::{Group, MARK, ROOT};
 use crate::error::{During, Fault, Op};
 use crate::sys::fs::{each_entry, open_directory};
-use crate::sys::path::{PATH_MAX, Path, path};
+use crate::sys::path::place_of;
 use crate::text::split_last;
 
 /// So many groups are removed, or entered, at once.
@@ -70,7 +69,7 @@ impl Group {
         removal: &mut Removal,
         steps: &mut usize,
     ) -> Result<bool, Fault> {
-        let path = self.path().during(Op::Remove, "a control group")?;
+        let path = place_of(self)?;
         let mut result = match removal.below {
             Some(_) => Err(Errno::BUSY),
             None => unlink(&path),
@@ -83,39 +82,33 @@ impl Group {
             };
             *removal = Removal::default();
         }
-        self.removed(&path, result).map(|()| true)
+        Self::removed(&path, usize::MAX, result).map(|()| true)
     }
 
     /// Removes it if nothing was ever in it, and those that were made on the way to it and hold nothing else.
     pub fn discard(&self) {
-        if let Ok(path) = self.path() {
-            // One that was there before may hold something, and stays.
-            let _ = self.removed(&path, unlink(&path));
+        if let Ok(path) = place_of(self) {
+            Self::discard_at(&path, usize::MAX);
         }
     }
 
-    fn removed(&self, path: &str, result: Result<(), Errno>) -> Result<(), Fault> {
+    /// The same with what there is of a group that was to be made at `path`. So many bytes of that name groups that were there before.
+    pub fn discard_at(path: &str, existing: usize) {
+        // One that was there before may hold something, and stays.
+        let _ = Self::removed(path, existing, unlink(path));
+    }
+
+    fn removed(path: &str, existing: usize, result: Result<(), Errno>) -> Result<(), Fault> {
         result.during(Op::Remove, path)?;
         let mut path = path;
         while let Some((parent, _)) = split_last(path, b'/') {
-            if !parent.starts_with(ROOT) || !is_marked(parent) || unlink(parent).is_err() {
+            let is_ours = parent.len() > existing || is_marked(parent);
+            if !parent.starts_with(ROOT) || !is_ours || unlink(parent).is_err() {
                 break;
             }
             path = parent;
         }
         Ok(())
-    }
-
-    /// Where it is, as the kernel knows it.
-    fn path(&self) -> Result<Path, Errno> {
-        let link = path(format_args!("/proc/self/fd/{}", self.0.as_raw_fd()))?;
-        let mut target = [0; PATH_MAX + 1];
-        let len = readlinkat_raw(CWD, link.as_str(), &mut target[..])?;
-        let target = target.get(..len).unwrap_or_default();
-        path(format_args!(
-            "{}",
-            core::str::from_utf8(target).map_err(|_| Errno::INVAL)?
-        ))
     }
 }
 

@@ -168,6 +168,7 @@ fn hold() -> Result<i32> {
     let is_guest = command.starts_with(b"/bin/guest\0until-asked");
     println!("holding: its program runs: {is_guest}");
     ensure!(birth.hear().is_none(), "there are news while it holds");
+    birth.keep();
     let mut bytes = Vec::new();
     File::open(FIFO)?.read_to_end(&mut bytes)?;
     println!("let go: {:?}", released(&bytes));
@@ -175,6 +176,7 @@ fn hold() -> Result<i32> {
     // One whose program cannot be executed says so to who lets it go.
     let fifo = open(FIFO, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let (mut other, _) = begin("garbage", inherited(), Some(fifo))?;
+    other.keep();
     bytes.clear();
     File::open(FIFO)?.read_to_end(&mut bytes)?;
     match released(&bytes) {
@@ -217,6 +219,7 @@ fn visit_and_hold(pid: i32) -> Result<()> {
     let news = birth.wait()?;
     println!("visits-user: {news:?}");
     ensure!(news == Some(News::Holding), "it does not hold");
+    birth.keep();
     let held = number(birth.pid().context("no PID")?);
     // Files of a process belong to its user, unless it is not to be looked into (proc(5)).
     let owner = fs::metadata(format!("/proc/{held}/environ"))?.uid();
@@ -333,6 +336,7 @@ fn be_looked_into() -> Result<()> {
     };
     let mut watched = make("watched", place, inherited(), Some(fifo))?;
     println!("watched: {:?}", watched.wait()?);
+    watched.keep();
     println!("watched: {:?}", watched.wait()?);
     // The first process of a PID namespace takes the others along, and has ended when they are collected (pid_namespaces(7)).
     collect(&watched)?;

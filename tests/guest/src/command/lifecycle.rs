@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::lab::{GROUPS, Lab, Process, Running};
+use super::lab::{GROUPS, Lab, Process, Running, has_groups};
 use super::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
@@ -28,6 +28,7 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing bad_bundle_leaves_nothing_behind,
     Nothing program_that_is_missing_is_told_by_create,
     Nothing program_that_others_take_away_is_told_by_start,
+    Nothing container_that_was_not_started_is_deleted,
     Nothing running_container_is_not_deleted_without_force,
     Nothing killed_run_does_not_block_the_next,
     Nothing container_that_is_not_there_is_named,
@@ -440,15 +441,38 @@ fn program_that_others_take_away_is_told_by_start(lab: &Lab) -> Result<()> {
     lab.ok(&["delete", "--force", "one"]).map(drop)
 }
 
-fn running_container_is_not_deleted_without_force(lab: &Lab) -> Result<()> {
+fn container_that_was_not_started_is_deleted(lab: &Lab) -> Result<()> {
     lab.bundle("b", &["stay"])?;
-    lab.leaves(&["create", "--bundle", "b", "one"])?;
-    lab.fails(&["delete", "one"], 125, &["it is created", "[B073]"])?;
-    lab.ok(&["start", "one"])?;
-    lab.fails(&["delete", "one"], 125, &["it is running", "[B073]"])?;
+    for words in [&["delete", "one"][..], &["delete", "--force", "one"]] {
+        lab.leaves(&["create", "--bundle", "b", "one"])?;
+        let process = lab.process("one")?;
+        lab.ok(words)?;
+        process.wait()?;
+        ensure!(lab.ok(&["list", "-q"])?.is_empty(), "it is listed");
+    }
+    Ok(())
+}
+
+fn running_container_is_not_deleted_without_force(lab: &Lab) -> Result<()> {
+    const WHY: &str = "cannot delete container that is not stopped";
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["run", "-d", "--bundle", "b", "one"])?;
     let process = lab.process("one")?;
+    lab.fails(&["delete", "one"], 125, &[WHY, "it is running", "[B073]"])?;
+    if has_groups() {
+        lab.ok(&["pause", "one"])?;
+        lab.fails(&["delete", "one"], 125, &[WHY, "it is paused", "[B073]"])?;
+        ensure!(lab.status("one")? == "paused", "nothing is done to it");
+    }
     lab.ok(&["delete", "--force", "one"])?;
-    process.wait()
+    process.wait()?;
+    lab.leaves(&["run", "-d", "--bundle", "b", "one"])?;
+    let process = lab.process("one")?;
+    lab.ok(&["kill", "one", "KILL"])?;
+    process.wait()?;
+    lab.ok(&["delete", "one"])?;
+    lab.fails(&["delete", "one"], 125, &["does not exist", "[B072]"])?;
+    lab.ok(&["delete", "--force", "one"]).map(drop)
 }
 
 fn killed_run_does_not_block_the_next(lab: &Lab) -> Result<()> {

@@ -9,7 +9,9 @@ mod buses;
 mod engine;
 mod exec;
 mod features;
+mod files;
 mod inherited;
+mod killed;
 mod lab;
 mod lifecycle;
 mod many;
@@ -20,6 +22,7 @@ mod rootless;
 mod seen;
 mod specification;
 mod terminal;
+mod traced;
 mod words;
 
 use std::path::Path;
@@ -101,7 +104,9 @@ const ALL: &[&[Case]] = &[
     engine::CASES,
     exec::CASES,
     features::CASES,
+    files::CASES,
     inherited::CASES,
+    killed::CASES,
     lifecycle::CASES,
     mapped::CASES,
     mounts::CASES,
