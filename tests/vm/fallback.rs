@@ -21,7 +21,7 @@ pub(crate) const CASES: &[Case] = cases![
 ];
 
 /// The candidates that were given up: name, code.
-fn rejected(outcome: &Outcome) -> Vec<(&str, &str)> {
+pub(crate) fn rejected(outcome: &Outcome) -> Vec<(&str, &str)> {
     let pair = |event| Some((field(event, "root")?, field(event, "code")?));
     let events = outcome.events.iter();
     let rejected = events.filter(|event| event.name() == "rejected");

@@ -7,6 +7,7 @@ use berth_qemu::vm::{Builder, Drive, Ended, Outcome};
 use berth_tests::{Bundle, Lab, MODULES, disk, field, guest, line};
 use uuid::Uuid;
 
+use crate::fallback::rejected;
 use crate::provoke::OWN_FAILURE;
 use crate::{Case, cases};
 
@@ -49,7 +50,8 @@ fn gpt() -> Result<berth_qemu::disk::DiskImage> {
         .build()
 }
 
-/// One boot for each word that comes close to something on the disk.
+/// Each name comes close to something on the disk. Those that a disk to come could have are told of while they are waited for, and a
+/// path in the report alone.
 fn near_misses_are_named(lab: &Lab) -> Result<()> {
     let image = gpt()?;
     let table = [
@@ -78,6 +80,8 @@ fn near_misses_are_named(lab: &Lab) -> Result<()> {
             "PARTUUID=b0a70000-0000-4000-8000-000000000003",
             "that is the filesystem on /dev/vda1: ask for it with root=UUID=",
         ),
+    ];
+    let paths = [
         (
             "/dev/vda2",
             "the disk /dev/vda is there, and has no partition 2",
@@ -87,15 +91,31 @@ fn near_misses_are_named(lab: &Lab) -> Result<()> {
             "there is /dev/vda1: is the disk on another bus, or did disks change places?",
         ),
     ];
-    for (root, line) in table {
+    let fallbacks = format!(
+        "berth.root_fallback={}",
+        table.map(|(name, _)| name).join(",")
+    );
+    for (root, line) in paths {
+        let asked = format!("root={root} rootwait=0 {fallbacks}");
         let outcome = lab
             .machine("near_misses_are_named")?
-            .append(format!("root={root} rootwait=0"))
+            .append(&asked)
             .blk(&image)
             .start()?
             .wait()?;
-        reported(&outcome, line).with_context(|| root.to_owned())?;
-        reported(&outcome, &format!("asked for: root={root} rootwait=0"))?;
+        let names = [root].into_iter().chain(table.map(|(name, _)| name));
+        let expected: Vec<_> = names.map(|name| (name, "B020")).collect();
+        ensure!(rejected(&outcome) == expected, "{:#?}", outcome.events);
+        let mut said = outcome.console.as_str();
+        for (name, line) in table {
+            let line = format!("berth: root: {line}");
+            let (_, rest) = said
+                .split_once(&line)
+                .with_context(|| format!("{name}: {line}"))?;
+            said = rest;
+        }
+        reported(&outcome, line)?;
+        reported(&outcome, &format!("asked for: {asked}"))?;
         reported(
             &outcome,
             "/dev/vda1: 64 MiB, virtio_blk, ext4, UUID=b0a70000-0000-4000-8000-000000000003, LABEL=DATA, \
@@ -114,20 +134,37 @@ fn ran(outcome: &Outcome) -> Result<()> {
 }
 
 fn names_are_understood_however_they_are_written(lab: &Lab) -> Result<()> {
-    let fs = Fs::vfat("MY ROOT", 0xcafe_0051, disk::files([Bundle::new("named")])?);
-    let image = disk::of(fs)?;
-    for words in [
-        r"root=LABEL=MY\x20ROOT",
-        "root=UUID=cafe0051",
-        r"root=/dev/disk/by-label/MY\x20ROOT",
-        // What comes before is given up at once, although it may be waited for long.
-        "root=/dev/disk/by-id/virtio-x berth.root_fallback=PartUUID:0xB0A70001-01 rootwait",
-    ] {
-        let vm = lab.machine("names_are_understood_however_they_are_written")?;
-        let outcome = vm.append(words).blk(&image).start()?.wait()?;
-        ran(&outcome).with_context(|| words.to_owned())?;
-    }
-    Ok(())
+    let image = Disk::mbr(0xb0a7_0001)
+        .partition(Fs::vfat("MY ROOT", 0xcafe_0051, disk::files([])?))
+        .partition(Fs::vfat("OTHER", 1, disk::files([Bundle::new("named")])?))
+        .build()?;
+    // The link is given up at once, although it may be waited for long.
+    let names = [
+        r"LABEL=MY\x20ROOT",
+        "UUID=cafe0051",
+        r"/dev/disk/by-label/MY\x20ROOT",
+        "/dev/disk/by-id/virtio-x",
+    ];
+    let [first, others @ ..] = names;
+    let outcome = lab
+        .machine("names_are_understood_however_they_are_written")?
+        .append(format!("root={first} rootwait"))
+        .append(format!(
+            "berth.root_fallback={},PartUUID:0xB0A70001-02",
+            others.join(",")
+        ))
+        .blk(&image)
+        .start()?
+        .wait()?;
+    let expected = [
+        (names[0], "B050"),
+        (names[1], "B050"),
+        // udev's links to names mean the names.
+        (names[0], "B050"),
+        (names[3], "B020"),
+    ];
+    ensure!(rejected(&outcome) == expected, "{:#?}", outcome.events);
+    ran(&outcome)
 }
 
 /// The first copy of the table is broken, both are, and it is one for other sectors.

@@ -1,7 +1,8 @@
 //! Roots on devices that are not like the usual disk: with large sectors, in an extended partition, in a CD drive, behind a USB bridge of the newer kind,
 //! with a filesystem of others, or made of another device before berth was started.
 //!
-//! As in the matrix, each row is one boot, and a container that was started from that root proves it.
+//! As in the matrix, several are in one boot: each but the last is given up for its lack of bundles, and for nothing else, and a
+//! container that was started from the last proves that one.
 
 use std::fs;
 use std::io::Write;
@@ -16,6 +17,7 @@ use berth_qemu::vm::{Builder, Bus, Drive, Ended, Outcome, Vm};
 use berth_tests::{Bundle, Lab, disk, guest, line};
 use uuid::Uuid;
 
+use crate::fallback::rejected;
 use crate::matrix::{classes, generic, took};
 use crate::provoke::OWN_FAILURE;
 use crate::{Case, cases};
@@ -32,24 +34,32 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere root_on_a_mapped_device_that_was_there_before,
 ];
 
-const UUID: Uuid = Uuid::from_u128(0xb0a70000_0000_4000_8000_0000000000dd);
 const DISK_UUID: Uuid = Uuid::from_u128(0xb0a7_0000);
-const LABEL: &str = "ODDROOT";
 const MIB: usize = 1 << 20;
 
-/// A filesystem of that type with a container.
-fn root_fs(fstype: &str) -> Result<Fs> {
-    let tree = disk::files([Bundle::new("odd")])?;
+/// A filesystem of that type, with the label and the UUID of that number, and perhaps with a container.
+fn odd(fstype: &str, number: usize, bundle: Option<Bundle>) -> Result<Fs> {
+    let tree = disk::files(bundle)?;
+    let (label, uuid) = (format!("ODD{number}"), uuid(number));
     let kind = match fstype {
-        "vfat" => return Ok(Fs::vfat(LABEL, disk::VFAT_SERIAL, tree)),
-        "ext4" => return Ok(Fs::ext4(LABEL, UUID, tree)),
+        "vfat" => return Ok(Fs::vfat(&label, disk::VFAT_SERIAL, tree)),
+        "ext4" => return Ok(Fs::ext4(&label, uuid, tree)),
         "ext2" => Type::Ext2,
         "ext3" => Type::Ext3,
         "xfs" => Type::Xfs,
         "squashfs" => Type::Squashfs,
         _ => Type::Iso9660,
     };
-    Ok(Fs::of_type(kind, LABEL, UUID, tree))
+    Ok(Fs::of_type(kind, &label, uuid, tree))
+}
+
+fn uuid(number: usize) -> Uuid {
+    Uuid::from_u128(0xb0a70000_0000_4000_8000_0000000000d0 + number as u128)
+}
+
+/// The container of the last.
+fn last() -> Option<Bundle> {
+    Some(Bundle::new("odd"))
 }
 
 /// A machine with that image.
@@ -61,18 +71,30 @@ fn machine(name: &str, kernel: &Kernel, spec: &Spec) -> Result<Builder> {
         .append("loglevel=5 berth.on_failure=poweroff rootwait=30"))
 }
 
-/// Boots with `root=` that, and holds the boot to the root and to the container from it.
-fn boots(machine: Builder, root: &str, device: &str, fstype: &str) -> Result<()> {
-    let outcome = machine.append(format!("root={root}")).start()?.wait()?;
-    let check = || -> Result<()> {
-        took(&outcome, device, fstype, root)?;
-        ran(&outcome)
-    };
-    check().with_context(|| format!("{fstype} as {root} on {device}"))
+/// Boots with the first of the names as `root=` and the others as its fallbacks.
+fn try_all(machine: Builder, names: &[&str]) -> Result<Outcome> {
+    let (first, others) = names.split_first().context("there are no names")?;
+    let mut words = format!("root={first}");
+    if !others.is_empty() {
+        words += &format!(" berth.root_fallback={}", others.join(","));
+    }
+    Ok(machine.append(words).start()?.wait()?)
 }
 
-/// Holds a boot to the container of [`root_fs`].
-fn ran(outcome: &Outcome) -> Result<()> {
+/// Holds a boot to have given up all of the names with this code.
+fn gave_up(outcome: &Outcome, names: &[&str], code: &str) -> Result<()> {
+    let expected: Vec<_> = names.iter().map(|name| (*name, code)).collect();
+    let found = rejected(outcome);
+    ensure!(found == expected, "{found:?}: {:#?}", outcome.events);
+    Ok(())
+}
+
+/// Boots with these names, and holds the boot to the last of them and to the container from it.
+fn boots(machine: Builder, names: &[&str], device: &str, fstype: &str) -> Result<()> {
+    let outcome = try_all(machine, names)?;
+    let (last, others) = names.split_last().context("there are no names")?;
+    gave_up(&outcome, others, "B050")?;
+    took(&outcome, device, fstype, last)?;
     outcome.assert(Ended::PowerOff, 0)?;
     let mut lines = outcome.events.iter().filter_map(line);
     ensure!(lines.any(|line| line == ("odd", "odd")), "nothing ran");
@@ -82,50 +104,50 @@ fn ran(outcome: &Outcome) -> Result<()> {
 /// Sectors of 4096 bytes move the table, and the filesystem's own numbers count in them.
 fn root_on_a_disk_with_large_sectors(lab: &Lab) -> Result<()> {
     const SECTOR: u32 = 4096;
-    let gpt = || Disk::gpt(DISK_UUID).sectors(SECTOR);
-    let mbr = || Disk::mbr(0xb0a7_0001).sectors(SECTOR);
-    let part_uuid = format!("PARTUUID={}", Uuid::from_u128(DISK_UUID.as_u128() + 2));
-    let uuid = format!("UUID={UUID}");
     let rows = [
-        (Bus::Blk, gpt(), "ext4", part_uuid.as_str(), "/dev/vda2"),
-        (Bus::Nvme, gpt(), "ext4", &uuid, "/dev/nvme0n1p2"),
-        (Bus::Scsi, gpt(), "vfat", "UUID=B0A7-0002", "/dev/sda2"),
-        (Bus::Blk, gpt(), "vfat", "LABEL=ODDROOT", "/dev/vda2"),
-        (Bus::Nvme, gpt(), "xfs", "PARTLABEL=odd", "/dev/nvme0n1p2"),
         (
-            Bus::Scsi,
-            mbr(),
-            "vfat",
-            "PARTUUID=b0a70001-02",
-            "/dev/sda2",
+            Bus::Blk,
+            "ext4",
+            &*format!("PARTUUID={}", Uuid::from_u128(DISK_UUID.as_u128() + 2)),
         ),
+        (Bus::Nvme, "ext4", &format!("UUID={}", uuid(1))),
+        (Bus::Scsi, "xfs", "LABEL=ODD2"),
+        (Bus::Blk, "vfat", "LABEL=ODD3"),
+        (Bus::Nvme, "xfs", "PARTLABEL=odd4"),
+        (Bus::Scsi, "vfat", "PARTUUID=b0a70001-02"),
     ];
-    for (bus, disk, fstype, root, device) in rows {
-        let disk = disk
-            .named("first", Fs::empty())
-            .named("odd", root_fs(fstype)?);
-        let image = disk.build()?;
-        let drive = Drive::on_bus(bus, &image).sectors(SECTOR);
-        let spec = lab.spec()?.for_devices(classes(bus));
-        let spec = spec.for_filesystems([fstype]);
-        let name = format!("root_on_a_disk_with_large_sectors_{bus:?}_{fstype}");
-        boots(
-            machine(&name, &lab.kernel, &spec)?.drive(drive),
-            root,
-            device,
-            fstype,
-        )?;
+    let names = rows.map(|row| row.2);
+    let spec = lab
+        .spec()?
+        .for_devices([DeviceClass::Virtio, DeviceClass::Nvme]);
+    let spec = spec.for_filesystems(["ext4", "vfat", "xfs"]);
+    let name = "root_on_a_disk_with_large_sectors";
+    let mut machine = machine(name, &lab.kernel, &spec)?;
+    let mut images = Vec::new();
+    for (number, (bus, fstype, _)) in rows.into_iter().enumerate() {
+        let is_last = number + 1 == rows.len();
+        let disk = match is_last {
+            true => Disk::mbr(0xb0a7_0001),
+            false => Disk::gpt(Uuid::from_u128(
+                DISK_UUID.as_u128() + 0x100 * number as u128,
+            )),
+        };
+        let fs = odd(fstype, number, last().filter(|_| is_last))?;
+        let disk = disk.sectors(SECTOR).named("first", Fs::empty());
+        let image = disk.named(&format!("odd{number}"), fs).build()?;
+        machine = machine.drive(Drive::on_bus(bus, &image).sectors(SECTOR));
+        images.push(image);
     }
-    Ok(())
+    boots(machine, &names, "/dev/sdb2", "vfat")
 }
 
 /// A disk with an extended partition behind a first one, and this filesystem in the second of the partitions in it, as sfdisk(8)
 /// makes them.
-fn logical(fs: Fs) -> Result<DiskImage> {
+fn logical(id: u32, fs: Fs) -> Result<DiskImage> {
     const START: usize = 6 * MIB;
     let content = fs::read(Disk::bare(fs).build()?)?;
     let table = format!(
-        "label: dos\nlabel-id: 0xb0a70001\nsize=1MiB\ntype=5\nsize=512KiB\nstart={},size={}\n",
+        "label: dos\nlabel-id: {id:#x}\nsize=1MiB\ntype=5\nsize=512KiB\nstart={},size={}\n",
         START / 512,
         content.len() / 512,
     );
@@ -149,38 +171,33 @@ fn logical(fs: Fs) -> Result<DiskImage> {
 
 /// The numbers of logical partitions begin with 5, whatever is before them.
 fn root_on_a_logical_partition(lab: &Lab) -> Result<()> {
-    for (bus, fstype, root, device) in [
-        (Bus::Blk, "ext4", "PARTUUID=b0a70001-06", "/dev/vda6"),
-        (
-            Bus::Blk,
-            "ext4",
-            "PARTUUID=b0a70001-05/PARTNROFF=1",
-            "/dev/vda6",
-        ),
-        (Bus::Scsi, "vfat", "/dev/sda6", "/dev/sda6"),
-    ] {
-        let spec = lab.spec()?.for_devices(classes(bus));
-        let spec = spec.for_filesystems([fstype]);
-        let name = format!("root_on_a_logical_partition_{bus:?}");
-        let image = logical(root_fs(fstype)?)?;
-        let drive = Drive::on_bus(bus, &image);
-        let machine = machine(&name, &lab.kernel, &spec)?.drive(drive);
-        boots(machine, root, device, fstype)?;
-    }
-    Ok(())
+    let spec = lab.spec()?.for_devices([DeviceClass::Virtio]);
+    let spec = spec.for_filesystems(["ext4", "vfat"]);
+    let first = logical(0xb0a7_0001, odd("ext4", 0, None)?)?;
+    let second = logical(0xb0a7_0002, odd("vfat", 1, last())?)?;
+    let machine = machine("root_on_a_logical_partition", &lab.kernel, &spec)?;
+    let machine = machine.blk(&first).scsi(&second);
+    let names = [
+        "PARTUUID=b0a70001-06",
+        "PARTUUID=b0a70001-05/PARTNROFF=1",
+        "/dev/vda6",
+        "/dev/sda6",
+    ];
+    boots(machine, &names, "/dev/sda6", "vfat")
 }
 
 /// ext2 and ext3, which the driver of ext4 mounts under their own names.
 fn root_with_an_older_ext(lab: &Lab) -> Result<()> {
-    let uuid = format!("UUID={UUID}");
-    for (fstype, root) in [("ext2", "LABEL=ODDROOT"), ("ext3", &*uuid)] {
-        let spec = lab.spec()?.for_devices(classes(Bus::Blk));
-        let spec = spec.for_filesystems([fstype]);
-        let image = disk::of(root_fs(fstype)?)?;
-        let machine = machine("root_with_an_older_ext", &lab.kernel, &spec)?.blk(&image);
-        boots(machine, root, "/dev/vda1", fstype)?;
-    }
-    Ok(())
+    let spec = lab.spec()?.for_devices([DeviceClass::Virtio]);
+    let spec = spec.for_filesystems(["ext2", "ext3"]);
+    let [first, second] = [
+        disk::of(odd("ext2", 0, None)?)?,
+        disk::of(odd("ext3", 1, last())?)?,
+    ];
+    let machine = machine("root_with_an_older_ext", &lab.kernel, &spec)?;
+    let machine = machine.blk(&first).blk(&second);
+    let uuid = format!("UUID={}", uuid(1));
+    boots(machine, &["LABEL=ODD0", &uuid], "/dev/vdb1", "ext3")
 }
 
 /// The drivers of CD drives on SATA and on virtio-scsi.
@@ -192,17 +209,22 @@ fn cd_spec(lab: &Lab, kernel: &Kernel, fstype: &str) -> Result<Spec> {
 fn root_on_a_cd(lab: &Lab) -> Result<()> {
     let kernel = generic(lab)?;
     let spec = cd_spec(lab, &kernel, "iso9660")?;
-    let image = Disk::bare(root_fs("iso9660")?).build()?;
-    for (bus, root) in [
-        (Bus::Sata, "LABEL=ODDROOT"),
-        (Bus::Sata, "/dev/sr0"),
-        (Bus::Scsi, "LABEL=ODDROOT"),
-    ] {
+    let image = |bundle| Disk::bare(odd("iso9660", 0, bundle)?).build();
+    let start = |bus, image: &DiskImage| -> Result<Builder> {
         let machine = machine(&format!("root_on_a_cd_{bus:?}"), &kernel, &spec)?;
-        let machine = machine.drive(Drive::cd(bus, &image));
-        boots(machine, root, "/dev/sr0", "iso9660")?;
-    }
-    Ok(())
+        Ok(machine.drive(Drive::cd(bus, image)))
+    };
+    let names = ["LABEL=ODD0", "/dev/sr0"];
+    let outcome = try_all(start(Bus::Sata, &image(None)?)?, &names)?;
+    outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
+    gave_up(&outcome, &names, "B050")?;
+    let image = image(last())?;
+    boots(
+        start(Bus::Scsi, &image)?,
+        &["LABEL=ODD0"],
+        "/dev/sr0",
+        "iso9660",
+    )
 }
 
 /// Beside the disk there are two block devices that cannot be read, which every search but that by path looks at.
@@ -215,26 +237,20 @@ fn drives_without_a_medium_disturb_no_search(lab: &Lab) -> Result<()> {
     ];
     let kernel = generic(lab)?;
     let spec = cd_spec(lab, &kernel, "ext4")?;
-    let disk = Disk::gpt(DISK_UUID).named("odd", root_fs("ext4")?);
-    let image = disk.build()?;
+    let image = Disk::gpt(DISK_UUID)
+        .named("first", odd("ext4", 0, None)?)
+        .named("odd", odd("ext4", 1, last())?)
+        .build()?;
     let start = || -> Result<Builder> {
         let name = "drives_without_a_medium_disturb_no_search";
         let machine = machine(name, &kernel, &spec)?.drive(Drive::on_bus(Bus::Sata, &image));
         Ok(machine.arguments(DRIVES))
     };
-    for root in [
-        "LABEL=ODDROOT",
-        &format!("UUID={UUID}"),
-        "PARTLABEL=odd",
-        "/dev/sda1",
-    ] {
-        boots(start()?, root, "/dev/sda1", "ext4")?;
-    }
+    let uuid = format!("UUID={}", uuid(0));
+    let names = ["LABEL=ODD0", &uuid, "/dev/sda1", "PARTLABEL=odd"];
+    boots(start()?, &names, "/dev/sda2", "ext4")?;
     // Who asks for such a drive is told what it lacks.
-    let outcome = start()?
-        .append("root=/dev/sr0 rootwait=1")
-        .start()?
-        .wait()?;
+    let outcome = try_all(start()?.append("rootwait=1"), &["/dev/sr0"])?;
     outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
     let mut events = outcome.events.iter();
     ensure!(
@@ -245,24 +261,23 @@ fn drives_without_a_medium_disturb_no_search(lab: &Lab) -> Result<()> {
 
 fn root_on_a_disk_behind_usb_attached_scsi(lab: &Lab) -> Result<()> {
     let kernel = generic(lab)?;
-    for (fstype, root) in [("ext4", &*format!("UUID={UUID}")), ("vfat", "/dev/sda1")] {
-        let image = Disk::gpt(DISK_UUID)
-            .named("odd", root_fs(fstype)?)
-            .build()?;
-        let spec = lab.spec_for(&kernel)?.for_devices(classes(Bus::Uas));
-        let spec = spec.for_filesystems([fstype]);
-        let machine = machine("root_on_a_disk_behind_usb_attached_scsi", &kernel, &spec)?;
-        let machine = machine.drive(Drive::on_bus(Bus::Uas, &image));
-        boots(machine, root, "/dev/sda1", fstype)?;
-    }
-    Ok(())
+    let image = Disk::gpt(DISK_UUID)
+        .partition(odd("ext4", 0, None)?)
+        .partition(odd("vfat", 1, last())?)
+        .build()?;
+    let spec = lab.spec_for(&kernel)?.for_devices(classes(Bus::Uas));
+    let spec = spec.for_filesystems(["ext4", "vfat"]);
+    let machine = machine("root_on_a_disk_behind_usb_attached_scsi", &kernel, &spec)?;
+    let machine = machine.drive(Drive::on_bus(Bus::Uas, &image));
+    let uuid = format!("UUID={}", uuid(0));
+    boots(machine, &[&uuid, "/dev/sda2"], "/dev/sda2", "vfat")
 }
 
-/// Nothing can be put on it, so the switch proves it. Which driver there is depends on the kernel's age: ntfs3, that which
+/// Nothing can be put on it, so the lack of bundles proves it. Which driver there is depends on the kernel's age: ntfs3, that which
 /// came after it, or none.
 fn root_with_an_ntfs(lab: &Lab) -> Result<()> {
     let kernel = generic(lab)?;
-    let ntfs = Fs::of_type(Type::Ntfs, LABEL, UUID, disk::files([])?);
+    let ntfs = Fs::of_type(Type::Ntfs, "ODD0", uuid(0), disk::files([])?);
     let image = Disk::gpt(DISK_UUID).named("odd", ntfs).build()?;
     let serial: [u8; 8] = fs::read(&image)?[MIB + 72..][..8].try_into()?;
     let uuid = format!("UUID={:016X}", u64::from_le_bytes(serial));
@@ -273,111 +288,92 @@ fn root_with_an_ntfs(lab: &Lab) -> Result<()> {
     let spec = lab.spec_for(&kernel)?.for_devices(classes(Bus::Blk));
     let has_driver = lab.series != Series::V6_1;
     let spec = spec.for_filesystems(has_driver.then_some(fstype));
-    for root in ["LABEL=ODDROOT", &uuid, "/dev/vda1"] {
-        let outcome = machine("root_with_an_ntfs", &kernel, &spec)?
-            .append(format!("root={root}"))
-            .blk(&image)
-            .start()?
-            .wait()?;
-        outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
-        let failure = if has_driver {
-            took(&outcome, "/dev/vda1", fstype, root)?;
-            "B050"
-        } else {
-            "B023"
-        };
-        let mut events = outcome.events.iter();
-        ensure!(
-            events.any(|event| event.is_failure(failure)),
-            "no {failure} for root={root}: {:?}",
-            outcome.events
-        );
-    }
-    Ok(())
+    let names = ["LABEL=ODD0", &uuid, "/dev/vda1"];
+    let machine = machine("root_with_an_ntfs", &kernel, &spec)?.blk(&image);
+    let outcome = try_all(machine, &names)?;
+    outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
+    gave_up(&outcome, &names, if has_driver { "B050" } else { "B023" })
 }
 
 /// Where the content of the disk begins that is prepared, so that no filesystem is seen on the disk itself.
 const OFFSET: usize = MIB;
 
-/// What is to be found after a preparation.
-struct Prepared<'a> {
-    content: Disk,
-    fstype: &'a str,
-    root: &'a str,
-    device: &'a str,
-}
-
-impl Prepared<'_> {
-    /// Boots a machine where the guest program runs first, loads these modules, does these steps with the disk `/dev/vda` and
-    /// becomes berth.
-    fn boots(&self, lab: &Lab, name: &str, modules: &[&str], steps: &str) -> Result<()> {
-        let modules = ["virtio_pci", "virtio_blk"].iter().chain(modules);
-        let modules: String = modules.map(|name| format!("module {name}\n")).collect();
-        let classes = [DeviceClass::Virtio, DeviceClass::Layers];
-        let spec = lab.spec()?.for_devices(classes);
-        let spec = spec.for_filesystems([self.fstype]);
-        let spec = spec
-            .add(guest()?, "/prepare")
-            .replace("/etc/prepare", modules + steps, 0o644);
+/// A machine with these contents on a disk each, and their images, which it is started from. There the guest program runs first,
+/// loads modules, does these steps and becomes berth.
+fn prepared(
+    lab: &Lab,
+    name: &str,
+    steps: &str,
+    contents: impl IntoIterator<Item = Disk>,
+) -> Result<(Builder, Vec<DiskImage>)> {
+    let modules = ["virtio_pci", "virtio_blk", "loop", "dm_mod"];
+    let steps = modules.map(|name| format!("module {name}\n")).concat() + steps;
+    let spec = lab
+        .spec()?
+        .for_devices([DeviceClass::Virtio, DeviceClass::Layers])
+        .for_filesystems(["ext4", "squashfs", "vfat"])
+        .add(guest()?, "/prepare")
+        .replace("/etc/prepare", steps, 0o644);
+    let mut machine = machine(name, &lab.kernel, &spec)?.append("rdinit=/prepare");
+    let mut images = Vec::new();
+    for content in contents {
         let mut bytes = vec![0; OFFSET];
-        bytes.extend(fs::read(self.content.build()?)?);
+        bytes.extend(fs::read(content.build()?)?);
         let image = Disk::bare(Fs::bytes(bytes)).build()?;
-        let machine = machine(name, &lab.kernel, &spec)?.append("rdinit=/prepare");
-        boots(machine.blk(&image), self.root, self.device, self.fstype)
+        machine = machine.blk(&image);
+        images.push(image);
     }
+    Ok((machine, images))
 }
 
 fn root_on_a_loop_device_that_was_there_before(lab: &Lab) -> Result<()> {
-    let steps = format!("loop /dev/vda {OFFSET}\n");
-    let part_uuid = format!("PARTUUID={}", Uuid::from_u128(DISK_UUID.as_u128() + 1));
-    let uuid = format!("UUID={UUID}");
-    for (is_bare, fstype, root, device) in [
-        (true, "ext4", "/dev/loop0", "/dev/loop0"),
-        (true, "ext4", &uuid, "/dev/loop0"),
-        (true, "squashfs", "7:0", "/dev/loop0"),
-        (true, "vfat", "LABEL=ODDROOT", "/dev/loop0"),
-        (false, "ext4", &part_uuid, "/dev/loop0p1"),
-    ] {
-        let fs = root_fs(fstype)?;
-        let content = if is_bare {
-            Disk::bare(fs)
-        } else {
-            Disk::gpt(DISK_UUID).partition(fs)
-        };
-        let prepared = Prepared {
-            content,
-            fstype,
-            root,
-            device,
-        };
-        let name = "root_on_a_loop_device_that_was_there_before";
-        prepared.boots(lab, name, &["loop"], &steps)?;
-    }
-    Ok(())
+    let steps: String = ["vda", "vdb", "vdc", "vdd"]
+        .map(|disk| format!("loop /dev/{disk} {OFFSET}\n"))
+        .concat();
+    let contents = [
+        Disk::bare(odd("ext4", 0, None)?),
+        Disk::bare(odd("squashfs", 1, None)?),
+        Disk::bare(odd("vfat", 2, None)?),
+        Disk::gpt(DISK_UUID).partition(odd("ext4", 3, last())?),
+    ];
+    let name = "root_on_a_loop_device_that_was_there_before";
+    let [uuid, part] = [uuid(0), Uuid::from_u128(DISK_UUID.as_u128() + 1)];
+    let names = [
+        "/dev/loop0",
+        &format!("UUID={uuid}"),
+        "7:1",
+        "LABEL=ODD2",
+        &format!("PARTUUID={part}"),
+    ];
+    let (machine, _images) = prepared(lab, name, &steps, contents)?;
+    boots(machine, &names, "/dev/loop3p1", "ext4")
 }
 
 /// Also on top of a loop device: one that was prepared holds another, and the names are on both where the offset is 0.
 fn root_on_a_mapped_device_that_was_there_before(lab: &Lab) -> Result<()> {
-    let steps = format!("linear /dev/vda {OFFSET}\n");
-    let both = format!("loop /dev/vda {}\nlinear /dev/loop0 512\n", OFFSET - 512);
-    let same = format!("loop /dev/vda {OFFSET}\nlinear /dev/loop0 0\n");
-    let uuid = format!("UUID={UUID}");
-    for (steps, fstype, root) in [
-        (&steps, "ext4", "/dev/dm-0"),
-        (&steps, "ext4", &*uuid),
-        (&steps, "vfat", "LABEL=ODDROOT"),
-        (&both, "ext4", &*uuid),
-        (&same, "ext4", &*uuid),
-        (&same, "vfat", "LABEL=ODDROOT"),
-    ] {
-        let prepared = Prepared {
-            content: Disk::bare(root_fs(fstype)?),
-            fstype,
-            root,
-            device: "/dev/dm-0",
-        };
-        let name = "root_on_a_mapped_device_that_was_there_before";
-        prepared.boots(lab, name, &["dm_mod", "loop"], steps)?;
+    let steps = format!(
+        "linear /dev/vda {OFFSET}\nlinear /dev/vdb {OFFSET}\n\
+         loop /dev/vdc {}\nlinear /dev/loop0 512\n\
+         loop /dev/vdd {OFFSET}\nlinear /dev/loop1 0\n\
+         loop /dev/vde {OFFSET}\nlinear /dev/loop2 0\n",
+        OFFSET - 512
+    );
+    let types = ["ext4", "vfat", "ext4", "ext4", "vfat"];
+    let mut contents = Vec::new();
+    for (number, fstype) in types.into_iter().enumerate() {
+        let bundle = last().filter(|_| number + 1 == types.len());
+        contents.push(Disk::bare(odd(fstype, number, bundle)?));
     }
-    Ok(())
+    let name = "root_on_a_mapped_device_that_was_there_before";
+    let [first, third, fourth] = [0, 2, 3].map(|number| format!("UUID={}", uuid(number)));
+    let names = [
+        "/dev/dm-0",
+        &first,
+        "LABEL=ODD1",
+        &third,
+        &fourth,
+        "LABEL=ODD4",
+    ];
+    let (machine, _images) = prepared(lab, name, &steps, contents)?;
+    boots(machine, &names, "/dev/dm-4", "vfat")
 }

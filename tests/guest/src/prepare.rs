@@ -229,7 +229,7 @@ fn map_linear(mut device: &File, path: &str, offset: u64) -> Result<()> {
             event: 0,
             padding: 0,
             device: 0,
-            name: padded("prepared")?,
+            name: padded(&path.replace('/', "-"))?,
             uuid: [0; 136],
             start: 0,
             length: (size - offset) / SECTOR,
