@@ -15,7 +15,7 @@ pub(crate) const CASES: &[Case] = cases![
     once quiet_container_gets_its_work_done_beside_hostile_ones,
     once container_that_dies_at_once_gives_the_status,
     once thousands_of_orphans_are_reaped_by_the_containers_first_process,
-    once ten_thousand_orphans_are_reaped_by_pid_1,
+    once thousands_of_orphans_are_reaped_by_pid_1,
     once container_that_kills_all_it_can_see_kills_only_its_own,
     once container_that_closes_its_output_runs_on,
     once flood_and_those_who_ignore_term_are_killed_at_the_end,
@@ -42,7 +42,7 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     let bundles = [
         hostile("dies", &["exit", "7"]),
         hostile("orphans", &["orphans", "2000"]),
-        hostile("orphans-of-pid-1", &["orphans", "10000"])
+        hostile("orphans-of-pid-1", &["orphans", "3000"])
             .set("/hostname", Value::Null)
             .namespaces(&["mount"]),
         hostile("flood", &["flood"]),
@@ -85,7 +85,7 @@ fn thousands_of_orphans_are_reaped_by_the_containers_first_process(lab: &Lab) ->
     Seen::new(&outcome, "orphans").exited(0)
 }
 
-fn ten_thousand_orphans_are_reaped_by_pid_1(lab: &Lab) -> Result<()> {
+fn thousands_of_orphans_are_reaped_by_pid_1(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     Seen::new(&outcome, "orphans-of-pid-1").exited(0)
 }
