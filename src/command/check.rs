@@ -14,9 +14,9 @@ use super::{Call, Subcommand, Tell, Told};
 use crate::container::PRIVILEGED;
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::mount_options;
-use crate::parse::config::{Config, ConfigError, MAX_SIZE, OF_PID_1, OF_THE_COMMAND};
+use crate::parse::config::{Config, ConfigError, MAX_SIZE, MOUNTS_SIZE, OF_PID_1, OF_THE_COMMAND};
 use crate::parse::json::{self, Node, Value};
-use crate::sys::buffer::Buffer;
+use crate::sys::buffer::{Buffer, Table};
 use crate::sys::fs;
 use crate::sys::path::path;
 use crate::text::{Shown, Text};
@@ -56,6 +56,7 @@ enum Answer {
 struct Parser {
     trial: Document,
     scratch: Buffer<MAX_SIZE>,
+    mounts: Table<MOUNTS_SIZE>,
 }
 
 impl Parser {
@@ -72,7 +73,8 @@ impl Parser {
         let len = writer.len;
         let file = self.trial.bytes().get(..len).unwrap_or_default();
         let scratch = self.scratch.bytes_mut().during(Op::Parse, "the bundle")?;
-        Ok(match Config::parse(file, scratch) {
+        let places = self.mounts.places().during(Op::Parse, "the bundle")?;
+        Ok(match Config::parse(file, scratch, places) {
             Ok(config) => {
                 let mut warnings = Text::new(",");
                 for path in &config.warnings {
@@ -111,6 +113,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     let mut parser = Parser {
         trial: Document::new(),
         scratch: Buffer::new(),
+        mounts: Table::new(),
     };
     let mut output = Output::new();
     let mut refused = 0;

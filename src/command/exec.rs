@@ -154,12 +154,12 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         .tell(call, Code::State)?;
     let mut text = ConfigText::default();
     let len = compose(call, of_container, &mut text.file)?;
-    let (file, scratch) = text
+    let (file, scratch, places) = text
         .parts(len)
         .during(Op::Parse, id)
         .tell(call, Code::State)?;
     let mut config =
-        Config::parse(file, scratch).map_err(|error| call.fail(&refusal(id, &error)))?;
+        Config::parse(file, scratch, places).map_err(|error| call.fail(&refusal(id, &error)))?;
     config.is_of_user = !namespace::is_machines_root();
 
     let then = match call.given.has(&DETACH) {

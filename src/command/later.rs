@@ -28,8 +28,8 @@ fn run_all(
 ) -> Result<(), Fault> {
     let mut text = ConfigText::default();
     let len = directory.config(&mut text.file)?.len();
-    let (file, scratch) = text.parts(len).during(Op::Parse, &directory.id)?;
-    let config = match Config::parse(file, scratch) {
+    let (file, scratch, places) = text.parts(len).during(Op::Parse, &directory.id)?;
+    let config = match Config::parse(file, scratch, places) {
         Ok(config) => config,
         // It was read when the container was created, by an older berth perhaps.
         Err(error) => {

@@ -19,9 +19,9 @@ use crate::container::{
 };
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::arguments::{Opt, Options};
-use crate::parse::config::{Config, MAX_SIZE, RootSwitch};
+use crate::parse::config::{Config, MAX_SIZE, MOUNTS_SIZE, MountPlace, RootSwitch};
 use crate::parse::mount_options::Propagation;
-use crate::sys::buffer::Buffer;
+use crate::sys::buffer::{Buffer, Table};
 use crate::sys::path::{Path, path, place_of};
 use crate::sys::{fs, namespace, process, socket};
 use crate::text::Text;
@@ -96,21 +96,25 @@ pub(super) struct Launched {
     pub(super) terminal: Option<OwnedFd>,
 }
 
-/// The text of a `config.json`, and room for what of it was escaped.
+/// The text of a `config.json`, and room for what of it was escaped and for its mounts.
 #[derive(Default)]
 pub(super) struct ConfigText {
     pub(super) file: Buffer<{ MAX_SIZE + 1 }>,
     pub(super) scratch: Buffer<MAX_SIZE>,
+    mounts: Table<MOUNTS_SIZE>,
 }
+
+/// A text, and room for what of it was escaped and for its mounts.
+type Parts<'t> = (&'t [u8], &'t mut [u8], &'t mut [MountPlace<'t>]);
 
 impl ConfigText {
     /// The first `len` bytes of the text, and the room.
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub(super) fn parts(&mut self, len: usize) -> Result<(&[u8], &mut [u8]), Errno> {
+    pub(super) fn parts<'t>(&'t mut self, len: usize) -> Result<Parts<'t>, Errno> {
         let file = self.file.bytes().get(..len).unwrap_or_default();
-        Ok((file, self.scratch.bytes_mut()?))
+        Ok((file, self.scratch.bytes_mut()?, self.mounts.places()?))
     }
 }
 
@@ -132,14 +136,15 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
         .and_then(|file| text.file.fill_from(&file).during(Op::Read, &bundle))
         .tell(call, Code::BundleConfig)?;
     let len = file.len();
-    let (file, scratch) = text
+    let (file, scratch, places) = text
         .parts(len)
         .during(Op::Parse, &bundle)
         .tell(call, Code::BundleConfig)?;
     // The configuration has a mount of it then.
     let notify_source;
-    let mut config =
-        Config::parse(file, scratch).map_err(|error| call.fail(&refusal(&bundle, &error)))?;
+    let notify_mount;
+    let mut config = Config::parse(file, scratch, places)
+        .map_err(|error| call.fail(&refusal(&bundle, &error)))?;
     for field in &config.warnings {
         call.journal.warn(format_args!(
             "{id}: {field} is not supported yet, and ignored"
@@ -157,9 +162,9 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
     let directory = Directory::create(call, id)?;
     notify_source = notify::offer(call, &directory, &config).inspect_err(|_| directory.remove())?;
     let has_notify = !notify_source.is_empty();
-    if has_notify && config.mounts.push(notify::mount(&notify_source)).is_err() {
-        directory.remove();
-        return Err(call.usage("NOTIFY_SOCKET takes one mount more than there may be"));
+    if has_notify {
+        notify_mount = notify::mount(&notify_source);
+        config.mounts.add(&notify_mount);
     }
     let made = directory
         .keep_config(file)

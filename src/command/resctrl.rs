@@ -190,7 +190,7 @@ mod tests {
             "linux":{{"namespaces":[{{"type":"mount"}}],"intelRdt":{rdt}}}}}"#
         );
         let mut scratch = vec![0; text.len()];
-        let config = Config::parse(text.as_bytes(), &mut scratch).unwrap();
+        let config = Config::parse(text.as_bytes(), &mut scratch, &mut []).unwrap();
         then(&config.intel_rdt.unwrap())
     }
 

@@ -136,7 +136,7 @@ fn write(out: &mut Writer<'_>, users: Option<[u32; 2]>) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::config::Config;
+    use crate::parse::config::{Config, MOUNT_PLACES, MountPlace};
 
     #[test]
     fn what_is_written_asks_for_nothing_that_is_refused_or_ignored() {
@@ -149,7 +149,8 @@ mod tests {
             write(&mut text, users).unwrap();
             let len = text.len;
             let mut scratch = [0; ROOM];
-            let config = Config::parse(&bytes[..len], &mut scratch).unwrap();
+            let mut places = [const { MountPlace::uninit() }; MOUNT_PLACES];
+            let config = Config::parse(&bytes[..len], &mut scratch, &mut places).unwrap();
             assert!(config.warnings.is_empty(), "{:?}", config.warnings);
         }
     }

@@ -52,7 +52,7 @@ use super::seen;
 use super::start::{Outside, Place, Request, become_container};
 use super::state::State;
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{Config, HookKind, Kind, Mount};
+use crate::parse::config::{Config, HookKind, Kind, MountList};
 use crate::sys::raw::{self, Forked};
 use crate::sys::{process, signal, socket};
 
@@ -144,8 +144,8 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
         false => limits::raise(&config.process, Some(pid)),
     });
     let mounts = match is_new && is_mapping(config) {
-        true => config.mounts.as_slice(),
-        false => &[],
+        true => config.mounts,
+        false => MountList::default(),
     };
     let done = maps.and_then(|()| match is_new {
         true => lead(
@@ -315,7 +315,7 @@ pub(super) fn fork(request: &Request<'_>, flags: u64) -> Result<Forked, Fault> {
 fn lead(
     config: &Config<'_>,
     group: Option<&Group>,
-    mounts: &[Mount<'_>],
+    mounts: MountList<'_>,
     (has_hooks, outside): (bool, Option<Outside>),
     rope: &OwnedFd,
     state: &State<'_>,
@@ -330,7 +330,7 @@ fn lead(
     if config.namespaces.has(Kind::User) {
         reach::serve(config, state.bundle, pid, rope)?;
     }
-    for item in mounts {
+    for item in mounts.iter() {
         let Some(ids) = &item.ids else { continue };
         let mut mount = [0; size_of::<RawFd>()];
         if !matches!(recv(rope, &mut mount, RecvFlags::empty()), Ok((len, _)) if len == mount.len())

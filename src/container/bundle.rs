@@ -24,11 +24,12 @@ pub struct Bundles {
     pub excess: usize,
 }
 
-/// The bundles in `directory`: its subdirectories that hold a `config.json`.
+/// The bundles in `directory`: its subdirectories that hold a `config.json`. `skip` is called with each of those whose names no
+/// container can have.
 ///
 /// # Errors
 /// [`Code::NoContainers`] if there is no such directory.
-pub fn each_bundle(directory: &str) -> Result<Bundles, Error> {
+pub fn each_bundle(directory: &str, skip: &mut dyn FnMut(&str)) -> Result<Bundles, Error> {
     let mut bundles = Bundles {
         ids: heapless::Vec::new(),
         excess: 0,
@@ -37,13 +38,15 @@ pub fn each_bundle(directory: &str) -> Result<Bundles, Error> {
         let has_config = path(format_args!("{directory}/{name}/config.json")).is_ok_and(|file| {
             rustix::fs::statat(CWD, file.as_str(), rustix::fs::AtFlags::empty()).is_ok()
         });
-        if has_config
-            && container_id(name.as_bytes()).is_ok()
-            && let Ok(id) = Id::try_from(name)
-        {
-            let place = bundles.ids.partition_point(|other| *other < id);
-            if bundles.ids.insert(place, id).is_err() {
-                bundles.excess += 1;
+        let id = container_id(name.as_bytes()).ok();
+        match id.and_then(|id| Id::try_from(id).ok()) {
+            _ if !has_config => {}
+            None => skip(name),
+            Some(id) => {
+                let place = bundles.ids.partition_point(|other| *other < id);
+                if bundles.ids.insert(place, id).is_err() {
+                    bundles.excess += 1;
+                }
             }
         }
         true

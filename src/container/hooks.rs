@@ -23,9 +23,9 @@ use rustix::stdio::dup2_stdin;
 use super::program::List;
 use super::state::State;
 use crate::error::{During, Fault, Op, Stage};
-use crate::parse::config::{Config, Hook, HookKind, MAX_SIZE};
+use crate::parse::config::{Config, Hook, HookKind, MAX_SIZE, MOUNTS_SIZE};
 use crate::parse::json::Unescaped;
-use crate::sys::buffer::Buffer;
+use crate::sys::buffer::{Buffer, Table};
 use crate::sys::path::path;
 use crate::sys::process::{self, Environment, Status};
 use crate::sys::raw::{self, Forked};
@@ -71,7 +71,9 @@ pub(super) fn run_beside(text: &[u8], moment: HookKind, state: &State<'_>) -> Re
             let mut scratch = Buffer::<MAX_SIZE>::new();
             let scratch = scratch.bytes_mut().unwrap_or_default();
             // It was read before.
-            let Ok(config) = Config::parse_for_init(text, scratch) else {
+            let mut mounts = Table::<MOUNTS_SIZE>::new();
+            let places = mounts.places().unwrap_or_default();
+            let Ok(config) = Config::parse_for_init(text, scratch, places) else {
                 raw::exit(1)
             };
             let state = State {

@@ -53,7 +53,7 @@ pub(super) fn serve(
         let path = match usize::from_ne_bytes(which) {
             NOTHING_MORE => break,
             ROOTFS => rootfs::path_of(bundle, config.root_path)?,
-            place => match config.mounts.get(place) {
+            place => match config.mounts.iter().nth(place) {
                 Some(item) => mounts::source_of(bundle, item)?,
                 None => break,
             },

@@ -44,7 +44,7 @@ use super::setup::{self, close_all_but};
 use super::start::{Place, Request, become_container};
 use super::state::State;
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{Config, HookKind, Kind, Mount, Namespace, RootSwitch};
+use crate::parse::config::{Config, HookKind, Kind, Mount, MountList, Namespace, RootSwitch};
 use crate::sys::mount::{Detached, chroot_here};
 use crate::sys::path::path;
 use crate::sys::process::Status;
@@ -204,7 +204,7 @@ const DEFAULT: usize = usize::MAX;
 /// Has `maker` make the procfs that is `item` of these, or the default one.
 pub(super) fn procfs_of(
     maker: &OwnedFd,
-    items: &[Mount<'_>],
+    items: MountList<'_>,
     item: &Mount<'_>,
 ) -> Result<OwnedFd, Fault> {
     let place = items.iter().position(|one| core::ptr::eq(one, item));
@@ -262,17 +262,17 @@ fn enter_and_serve(
             process::wait_for(pid);
             raw::exit(0)
         }
-        Forked::Child => serve(request.config.mounts.as_slice(), socket),
+        Forked::Child => serve(request.config.mounts, socket),
     }
 }
 
 /// Makes what is asked for, as long as somebody asks. No mount: that would be one of a procfs with nothing masked in it.
-fn serve(items: &[Mount<'_>], socket: &OwnedFd) -> Result<(), Fault> {
+fn serve(items: MountList<'_>, socket: &OwnedFd) -> Result<(), Fault> {
     let mut question = [0; size_of::<usize>()];
     while let Ok((size, _)) = recv(socket, &mut question, RecvFlags::empty())
         && size == question.len()
     {
-        let item = items.get(usize::from_ne_bytes(question));
+        let item = items.iter().nth(usize::from_ne_bytes(question));
         let made = mounts::configure(item.unwrap_or(&mounts::PROC), "proc")?;
         socket::send(socket, b"!", made.as_fd()).during(Op::Mount, "proc")?;
     }

@@ -23,7 +23,7 @@ use super::{
     credentials, devices, hooks, image, labels, landlock, limits, mounts, namespaces, terminal,
 };
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{DeviceAccess, HookKind, Kind, MAX_MOUNTS, Process};
+use crate::parse::config::{DeviceAccess, HookKind, Kind, Process};
 use crate::sys::procfs::Procfs;
 use crate::sys::{console, mount, namespace, net, raw, signal};
 
@@ -58,7 +58,7 @@ fn prepare_and_execute(
         Some(rope) if is_new => Some(rope.wait()?),
         _ => None,
     };
-    let mut tied = [const { None }; MAX_MOUNTS];
+    let mut tied: Tied = [const { None }; _];
     let rootfs = match is_new {
         true => Some(take(&request, rope.as_ref(), &mut tied)?),
         false => None,
@@ -221,13 +221,7 @@ fn take<'c>(
     let (bundle, config) = (request.bundle, request.config);
     let rope = rope.filter(|_| config.namespaces.has(Kind::User));
     if config.namespaces.is_new(Kind::Mount) {
-        mounts::copy_tied(
-            bundle,
-            &config.mounts,
-            config.rootfs_propagation,
-            rope,
-            tied,
-        )?;
+        mounts::copy_tied(bundle, config.mounts, config.rootfs_propagation, rope, tied)?;
     }
     let rootfs = Rootfs::open(bundle, config.root_path, rope)?;
     if let Some(rope) = rope {
@@ -282,7 +276,7 @@ fn make_root(
         let mounts = Mounts {
             root: rootfs.root(),
             bundle,
-            items: &config.mounts,
+            items: config.mounts,
             label: config.mount_label,
             has_ipc: config.namespaces.has(Kind::Ipc),
             has_cgroups: config.namespaces.has(Kind::Cgroup),
@@ -305,9 +299,7 @@ fn make_root(
         }
         _ => {}
     }
-    let mut propagations = None;
-    if let Some((asked, tops)) = made {
-        propagations = Some(asked);
+    if let Some(tops) = made {
         // What cannot be made is missed when it is entered.
         let _ = mounts::prepare_target(rootfs.root(), config.process.cwd, FileType::Directory);
         confine::apply(rootfs.root(), tops, &config.confinement)?;
@@ -334,7 +326,9 @@ fn make_root(
         mount::make_read_only(rootfs.root()).during(Op::Mount, "the rootfs read-only")?;
     }
     rootfs.enter()?;
-    propagations.map_or(Ok(()), |propagations| propagations.set())?;
+    if has_mounts {
+        mounts::propagate(config.mounts, tied)?;
+    }
     match request.group {
         // In a user namespace nobody may say which devices can be used: there the builder does it.
         _ if config.namespaces.has(Kind::User) => Ok(()),

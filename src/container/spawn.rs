@@ -14,8 +14,8 @@ use super::program::IN_PATH;
 use super::start::{Place, Request, Streams, start};
 use super::state::{State, Status};
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
-use crate::parse::config::{Annotations, Config, ConfigError, HookKind, MAX_SIZE};
-use crate::sys::buffer::Buffer;
+use crate::parse::config::{Annotations, Config, ConfigError, HookKind, MAX_SIZE, MOUNTS_SIZE};
+use crate::sys::buffer::{Buffer, Table};
 use crate::sys::path::path;
 use crate::sys::{console, fs, kmsg, process};
 use crate::text::Text;
@@ -77,9 +77,14 @@ pub fn spawn(
         .bytes_mut()
         .during(Op::Parse, &file_path)
         .at(Stage::Containers, Code::BundleConfig)?;
+    let mut mounts = Table::<MOUNTS_SIZE>::new();
+    let places = mounts
+        .places()
+        .during(Op::Parse, &file_path)
+        .at(Stage::Containers, Code::BundleConfig)?;
     let started = {
-        let mut config =
-            Config::parse_for_init(text, scratch).map_err(|error| refusal(&file_path, &error))?;
+        let mut config = Config::parse_for_init(text, scratch, places)
+            .map_err(|error| refusal(&file_path, &error))?;
         if !config.annotations.privileged {
             config.confinement.use_usual_paths();
         }

@@ -13,11 +13,16 @@ use crate::parse::config::Annotations;
 use crate::plan::Plan;
 use crate::sys::clock;
 use crate::sys::process::Status;
-use crate::text::Text;
+use crate::text::{Shown, Text};
 
 impl Supervisor<'_, '_> {
     pub(super) fn start_all(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
-        let bundles = each_bundle(plan.containers).map_err(with_own_init)?;
+        let machine = &mut *self.machine;
+        let mut skip = |name: &str| {
+            let why = "is not started: a container's name is 1 to 64 letters, digits, \"_\", \".\", \"-\" or \"+\"";
+            machine.warn(Stage::Containers, format_args!("{} {why}", Shown(&name)));
+        };
+        let bundles = each_bundle(plan.containers, &mut skip).map_err(with_own_init)?;
         self.jobs = Jobs::new(bundles.ids.into_iter());
         for index in self.jobs.indices() {
             self.start(index, true);

@@ -6,6 +6,7 @@
 //! mapping of its own (mmap(2), MAP_ANONYMOUS), made on first use and gone with the buffer.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use core::ptr;
 use core::slice;
 
@@ -75,6 +76,27 @@ impl<const N: usize> Buffer<N> {
     }
 }
 
+/// Room for a list of values, of `N` bytes in all: a mapping as well, for the same reasons.
+#[derive(Default)]
+pub struct Table<const N: usize>(Buffer<N>);
+
+impl<const N: usize> Table<N> {
+    /// Room that is not there yet.
+    pub const fn new() -> Self {
+        Self(Buffer::new())
+    }
+
+    /// As many places as there is room for.
+    ///
+    /// # Errors
+    /// `ENOMEM`, if it was not used before.
+    pub fn places<T: Copy>(&mut self) -> Result<&mut [MaybeUninit<T>], Errno> {
+        // SAFETY: any bytes are such places, and nobody reads them as bytes.
+        let (_, places, _) = unsafe { self.0.bytes_mut()?.align_to_mut() };
+        Ok(places)
+    }
+}
+
 impl<const N: usize> Drop for Buffer<N> {
     fn drop(&mut self) {
         if !self.start.is_null() {
@@ -96,6 +118,14 @@ mod tests {
         let mut buffer = Buffer::<8>::new();
         assert_eq!(buffer.fill_from(&reader).unwrap(), b"12345");
         assert_eq!(buffer.bytes(), b"12345\0\0\0");
+    }
+
+    #[test]
+    fn a_table_has_places_for_values() {
+        let mut table = Table::<64>::new();
+        let places = table.places().unwrap();
+        assert_eq!(places.len(), 64 / size_of::<(u64, &str)>());
+        assert_eq!(places[0].write((7u64, "text")), &(7, "text"));
     }
 
     #[test]

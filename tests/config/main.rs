@@ -18,7 +18,7 @@ mod theirs;
 use std::fs;
 use std::path::Path;
 
-use berth::parse::config::Config;
+use berth::parse::config::{Config, MOUNT_PLACES, MountPlace};
 use oci_spec::runtime::Spec;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -31,7 +31,8 @@ use spelling::spell;
 /// What berth says of a text, or why it refuses it.
 fn ours(text: &str) -> Result<Value, String> {
     let mut scratch = vec![0; text.len()];
-    match Config::parse(text.as_bytes(), &mut scratch) {
+    let mut places = [const { MountPlace::uninit() }; MOUNT_PLACES];
+    match Config::parse(text.as_bytes(), &mut scratch, &mut places) {
         Ok(config) => Ok(ours::said(&config)),
         Err(error) => Err(error.to_string()),
     }

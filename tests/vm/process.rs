@@ -13,6 +13,7 @@ use crate::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     everywhere what_is_asked_for_is_what_the_program_has,
     everywhere what_cannot_be_is_refused_with_code_and_text,
+    once bundles_that_no_container_is_named_after_are_warned_of,
     once capabilities_that_are_not_given_are_warned_of,
     once privileged_without_a_wish_it_is_as_documented,
 ];
@@ -335,11 +336,17 @@ fn refused() -> Vec<Refused> {
     ]
 }
 
+/// Names of bundles that are no container's: one is too long.
+fn misnamed() -> [String; 2] {
+    ["x".repeat(65), "a name".to_owned()]
+}
+
 fn boot(lab: &Lab) -> Result<Outcome> {
     let bundles = cases().into_iter().map(|(bundle, _)| bundle);
     let refused = refused().into_iter().map(|(bundle, ..)| bundle);
+    let misnamed = misnamed().map(|name| tells(&name));
     let passwd = format!("containers/{FIRST}/rootfs/etc/passwd");
-    let tree = bundles.chain(refused).fold(
+    let tree = bundles.chain(refused).chain(misnamed).fold(
         disk::files([tells(FIRST)])?.file(passwd, PASSWD),
         |tree: Tree, bundle| {
             tree.file(
@@ -376,6 +383,18 @@ fn what_cannot_be_is_refused_with_code_and_text(lab: &Lab) -> Result<()> {
         let seen = Seen::new(&outcome, bundle.id());
         seen.failed(code, text)?;
         ensure!(seen.lines().next().is_none(), "{} ran", bundle.id());
+    }
+    Ok(())
+}
+
+fn bundles_that_no_container_is_named_after_are_warned_of(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    for name in misnamed() {
+        let is_it = |event: &berth_qemu::vm::Event| {
+            let said = field(event, "text").and_then(|text| text.strip_prefix(&name));
+            said.is_some_and(|said| said.starts_with(" is not started: "))
+        };
+        ensure!(outcome.events.iter().any(is_it), "no warning of {name}");
     }
     Ok(())
 }

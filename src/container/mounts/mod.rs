@@ -19,7 +19,6 @@ use target::Target;
 pub(super) use target::prepare as prepare_target;
 pub(super) use tied::{Tied, copy_tied};
 
-use heapless::Vec;
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, fstat};
@@ -29,7 +28,7 @@ use super::builder::Rope;
 use super::confine::Tops;
 use super::devices;
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{MAX_MOUNTS, Mount};
+use crate::parse::config::{Mount, MountList};
 use crate::parse::mount_options::Recursive;
 use crate::sys::console;
 use crate::sys::copy::{copy_attributes, copy_contents};
@@ -44,7 +43,7 @@ pub(super) struct Mounts<'c> {
     /// Where sources of bind mounts begin that are not absolute.
     pub(super) bundle: &'c str,
     /// What the bundle asks for.
-    pub(super) items: &'c [Mount<'c>],
+    pub(super) items: MountList<'c>,
     /// What SELinux labels the files of new filesystems with.
     pub(super) label: Option<&'c str>,
     /// Whether the container has message queues of its own.
@@ -59,31 +58,27 @@ pub(super) struct Mounts<'c> {
     pub(super) procfs: Option<&'c OwnedFd>,
 }
 
-/// Mounts that ask for a propagation of their own, each with what asks for it.
-pub(super) struct Propagations<'c>(Vec<(OwnedFd, &'c Mount<'c>), MAX_MOUNTS>);
-
 impl<'c> Mounts<'c> {
     /// Mounts what every container has, then everything that the bundle asks for; what lies at `/proc` and `/sys` is kept.
-    #[inline(never)]
     ///
-    /// `tied` are the copies of bind mounts that were made before.
-    pub(super) fn make(&self, tied: &mut Tied) -> Result<(Propagations<'c>, Tops), Fault> {
+    /// `tied` are the copies of bind mounts that were made before; then it has the mounts that ask for a propagation of their own.
+    #[inline(never)]
+    pub(super) fn make(&self, tied: &mut Tied) -> Result<Tops, Fault> {
         let mut tops = Tops::default();
         self.make_defaults(&mut tops)?;
-        let mut propagations = Propagations(Vec::new());
-        for (item, copy) in self.items.iter().zip(tied) {
+        for (item, place) in self.items.iter().zip(tied) {
+            let copy = place.take();
             let mount = match item.options.is_remount() {
                 true => make::remount(self.root, item)?,
-                false => self.place(item, copy.take(), None)?,
+                false => self.place(item, copy, None)?,
             };
             if item.options.propagation.is_some() {
                 let mount = fcntl_dupfd_cloexec(&mount, 0).during(Op::Mount, item.destination)?;
-                // There are as many places as mounts.
-                let _ = propagations.0.push((mount, item));
+                *place = Some(Detached::from(mount));
             }
             tops.keep(item.destination, mount);
         }
-        Ok((propagations, tops))
+        Ok(tops)
     }
 
     /// Mounts one item, or the copy that was made of what it binds, on `target`, if that was found before.
@@ -144,17 +139,17 @@ pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Re
         .during(Op::Mount, console::PATH)
 }
 
-impl Propagations<'_> {
-    /// Gives the mounts what they ask for. Called when the container's root is `/`, after the propagation of the whole was set.
-    pub(super) fn set(&self) -> Result<(), Fault> {
-        for (mount, item) in &self.0 {
-            if let Some((propagation, recursive)) = item.options.propagation {
-                mount::propagate(mount.as_fd(), propagation, recursive == Recursive::Yes)
-                    .during(Op::Propagation, item.destination)?;
-            }
+/// Gives the mounts that were [made](Mounts::make) the propagation that they ask for. Called when the container's root is `/`, after the
+/// propagation of the whole was set.
+pub(super) fn propagate(items: MountList<'_>, made: &Tied) -> Result<(), Fault> {
+    for (item, mount) in items.iter().zip(made) {
+        if let (Some((propagation, recursive)), Some(mount)) = (item.options.propagation, mount) {
+            mount
+                .set_propagation(propagation, recursive == Recursive::Yes)
+                .during(Op::Propagation, item.destination)?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Copies what `target` holds into `made`. The copy's root is like the directory that it covers, unless the options say what it

@@ -22,25 +22,25 @@ use rustix::io::Errno;
 use super::make::{bind, copy, source_of};
 use crate::container::builder::Rope;
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{MAX_MOUNTS, Mount};
+use crate::parse::config::{MAX_MOUNTS, MountList};
 use crate::parse::mount_options::Propagation;
 use crate::sys::mount::Detached;
 
-/// For each of the mounts its copy, if it is tied to the host's.
-pub(in crate::container) type Tied = [Option<Detached>; MAX_MOUNTS];
+/// For each of the mounts, also of one that was added, its copy, if it is tied to the host's.
+pub(in crate::container) type Tied = [Option<Detached>; MAX_MOUNTS + 1];
 
 /// Copies what asks to be the host's peer, or its slave where the container's `root` is none; or all that is bound, by way of the `rope`
 /// where this process may not go.
 #[inline(never)]
 pub(in crate::container) fn copy_tied(
     bundle: &str,
-    items: &[Mount<'_>],
+    items: MountList<'_>,
     root: Option<Propagation>,
     rope: Option<&Rope>,
     tied: &mut Tied,
 ) -> Result<(), Fault> {
     let root_is_slave = matches!(root, None | Some(Propagation::Slave));
-    for (which, (place, item)) in tied.iter_mut().zip(items).enumerate() {
+    for (which, (place, item)) in tied.iter_mut().zip(items.iter()).enumerate() {
         let propagation = match item.options.propagation {
             Some((Propagation::Shared, _)) => Propagation::Shared,
             Some((Propagation::Slave, _)) if !root_is_slave => Propagation::Slave,

@@ -10,7 +10,7 @@ use super::sysctl;
 use crate::parse::json::{Node, Text, Value};
 
 /// Bytes that a path in one of these lists may have.
-pub const MAX_PATH: usize = 255;
+pub const MAX_PATH: usize = 511;
 
 /// What is covered, made read-only, made and set in a container: where the four lists are in the document, which was checked.
 #[derive(Clone, Copy, Debug)]
@@ -212,7 +212,7 @@ fn check_path<'a>(reader: &Reader<'a>, value: Value<'a>, field: Field) -> Result
         None => Err(reader.bad(
             field,
             text.written(),
-            "a path below /, of at most 255 bytes",
+            "a path below /, of at most 511 bytes",
         )),
     }
 }

@@ -98,6 +98,7 @@ impl Mount<'_> {
 mod tests {
     use super::DeviceAccess::{Any, NoDev, Program};
     use super::*;
+    use crate::parse::config::MountPlace;
 
     fn with<T>(
         process: &str,
@@ -112,7 +113,12 @@ mod tests {
                 "annotations": {{"berth.privileged": "{privileged}"}}}}"#
         );
         let mut scratch = vec![0; file.len()];
-        see(Config::parse(file.as_bytes(), &mut scratch).unwrap())
+        see(Config::parse(
+            file.as_bytes(),
+            &mut scratch,
+            &mut [const { MountPlace::uninit() }; 8],
+        )
+        .unwrap())
     }
 
     fn access(process: &str, mounts: &str, linux: &str, privileged: bool) -> DeviceAccess {

@@ -89,7 +89,7 @@ mod tests {
             "linux":{{"namespaces":[{{"type":"mount"}}],"memoryPolicy":{linux}}}}}"#
         );
         let mut scratch = vec![0; file.len()];
-        let config = Config::parse(file.as_bytes(), &mut scratch);
+        let config = Config::parse(file.as_bytes(), &mut scratch, &mut []);
         see(config.map_err(|error| error.to_string()))
     }
 

@@ -9,8 +9,6 @@
 //! Text is borrowed from the file, or from a scratch buffer where it was escaped. Lists are bounded,
 //! and one that is longer is refused, never cut.
 
-use heapless::Vec;
-
 pub mod affinity;
 pub mod annotations;
 pub mod capabilities;
@@ -55,7 +53,7 @@ pub use mount_options::MountOptions;
 
 use crate::parse::mount_options::Propagation;
 pub use memory_policy::MemoryPolicy;
-pub use mounts::{MappedIds, Mount};
+pub use mounts::{MOUNT_PLACES, MOUNTS_SIZE, MappedIds, Mount, MountList, MountPlace};
 pub use namespaces::{Kind, Namespace, Namespaces};
 pub use net_devices::NetDevices;
 pub use process::Process;
@@ -73,8 +71,8 @@ pub const SPECIFICATION: &str = "1.3.0";
 pub const MAX_SIZE: usize = 2 * 1024 * 1024;
 /// Items that `process.args` may have, and `process.env`.
 pub const MAX_STRINGS: usize = 4096;
-/// Items that `mounts` may have.
-pub const MAX_MOUNTS: usize = 64;
+/// Items that `mounts` may have: an engine that may make no nodes lists a host's devices one by one.
+pub const MAX_MOUNTS: usize = 512;
 
 /// The kernel's limit for the names of a host and of a domain (`__NEW_UTS_LEN`).
 const MAX_HOSTNAME: usize = 64;
@@ -82,7 +80,7 @@ const MAX_HOSTNAME: usize = 64;
 /// What the command alone acts on: PID 1 refuses a bundle that has one of these.
 pub const OF_THE_COMMAND: [&str; 2] = [net_devices::FIELD, intel_rdt::FIELD];
 
-/// What a bundle asks for. About 10 KiB.
+/// What a bundle asks for. About 2 KiB.
 #[derive(Clone, Debug)]
 pub struct Config<'a> {
     /// `ociVersion`: 1.x.
@@ -98,7 +96,7 @@ pub struct Config<'a> {
     /// `domainname`: the same.
     pub domainname: Option<&'a str>,
     /// `mounts`, in the order in which they are made.
-    pub mounts: Vec<Mount<'a>, MAX_MOUNTS>,
+    pub mounts: MountList<'a>,
     /// `linux.namespaces`
     pub namespaces: Namespaces<'a>,
     /// `linux.uidMappings`: there if a user namespace is made, and perhaps if one is joined, which is to have it then.
@@ -139,12 +137,17 @@ pub struct Config<'a> {
 impl<'a> Config<'a> {
     /// Reads a whole `config.json`.
     ///
-    /// `scratch` takes strings that were escaped; as many bytes as the file has suffice always.
+    /// `scratch` takes strings that were escaped; as many bytes as the file has suffice always. `places` take what is to be mounted;
+    /// [`MOUNT_PLACES`] suffice always.
     ///
     /// # Errors
     /// The first thing that is wrong, by its place in the text or by its field.
-    pub fn parse(file: &'a [u8], scratch: &'a mut [u8]) -> Result<Self, ConfigError<'a>> {
-        let config = Self::parse_basic(file, scratch)?;
+    pub fn parse(
+        file: &'a [u8],
+        scratch: &'a mut [u8],
+        places: &'a mut [MountPlace<'a>],
+    ) -> Result<Self, ConfigError<'a>> {
+        let config = Self::parse_basic(file, scratch, places)?;
         let reader = Reader::default();
         let checked = config.net_devices.check(&reader, &config.namespaces);
         let rdt = config.intel_rdt.as_ref();
@@ -159,8 +162,12 @@ impl<'a> Config<'a> {
     ///
     /// # Errors
     /// As well.
-    pub fn parse_for_init(file: &'a [u8], scratch: &'a mut [u8]) -> Result<Self, ConfigError<'a>> {
-        let config = Self::parse_basic(file, scratch)?;
+    pub fn parse_for_init(
+        file: &'a [u8],
+        scratch: &'a mut [u8],
+        places: &'a mut [MountPlace<'a>],
+    ) -> Result<Self, ConfigError<'a>> {
+        let config = Self::parse_basic(file, scratch, places)?;
         let [devices, rdt] = OF_THE_COMMAND;
         let field = match (config.net_devices.is_empty(), config.intel_rdt) {
             (true, None) => return Ok(config),
@@ -172,16 +179,24 @@ impl<'a> Config<'a> {
     }
 
     #[inline(never)]
-    fn parse_basic(file: &'a [u8], scratch: &'a mut [u8]) -> Result<Self, ConfigError<'a>> {
+    fn parse_basic(
+        file: &'a [u8],
+        scratch: &'a mut [u8],
+        places: &'a mut [MountPlace<'a>],
+    ) -> Result<Self, ConfigError<'a>> {
         if file.len() > MAX_SIZE {
             return Err(ConfigError::TooLarge { size: file.len() });
         }
         let config = json::check(file).map_err(ConfigError::Json)?;
         let reader = Reader::new(scratch);
-        Self::read(&reader, config).map_err(|refused| reader.error(refused))
+        Self::read(&reader, config, places).map_err(|refused| reader.error(refused))
     }
 
-    fn read(reader: &Reader<'a>, config: json::Value<'a>) -> Result<Self, Refused> {
+    fn read(
+        reader: &Reader<'a>,
+        config: json::Value<'a>,
+        places: &'a mut [MountPlace<'a>],
+    ) -> Result<Self, Refused> {
         let config = reader.object(config, "config.json")?;
         for section in ["process", "root", "linux", "annotations"] {
             if let Some(value) = config.member(section) {
@@ -220,7 +235,7 @@ impl<'a> Config<'a> {
             root_readonly: reader.boolean(config, "root.readonly")?,
             hostname,
             domainname,
-            mounts: mounts::read(reader, config, namespaces.has(Kind::User))?,
+            mounts: mounts::read(reader, config, namespaces.has(Kind::User), places)?,
             namespaces,
             uid_map,
             gid_map,

@@ -1,6 +1,7 @@
 //! `mounts`: what is mounted in a container besides its root, in order.
 
-use heapless::Vec;
+use core::iter::successors;
+use core::mem::MaybeUninit;
 
 use super::MAX_MOUNTS;
 use super::error::Field;
@@ -36,15 +37,72 @@ pub struct MappedIds<'a> {
     pub recursive: Recursive,
 }
 
+/// The items of `mounts`, in the order in which they are made. They are linked, since few bundles have many and some have hundreds: so
+/// only as much memory is touched as there are mounts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MountList<'a> {
+    first: Option<&'a Listed<'a>>,
+    added: Option<&'a Mount<'a>>,
+}
+
+/// A mount, and those behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a> {
+    mount: Mount<'a>,
+    behind: Option<&'a Listed<'a>>,
+}
+
+/// Where one item of a list can be kept.
+pub type MountPlace<'a> = MaybeUninit<Listed<'a>>;
+
+/// The places that a bundle's mounts may take: two for each, as they are read from the first to the last and linked from the last to
+/// the first.
+pub const MOUNT_PLACES: usize = 2 * MAX_MOUNTS;
+
+/// The bytes of as many places.
+pub const MOUNTS_SIZE: usize = MOUNT_PLACES * size_of::<MountPlace<'static>>();
+
+impl<'a> MountList<'a> {
+    /// Those in the list, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &'a Mount<'a>> + Clone + use<'a> {
+        let read = successors(self.first, |one| one.behind).map(|one| &one.mount);
+        read.chain(self.added)
+    }
+
+    /// Has one more behind those of the bundle, instead of what was added before.
+    pub const fn add(&mut self, mount: &'a Mount<'a>) {
+        self.added = Some(mount);
+    }
+
+    /// The list with this one before it; `None` without a place.
+    fn with(self, mount: Mount<'a>, place: Option<&'a mut MountPlace<'a>>) -> Option<Self> {
+        let behind = self.first;
+        let first = place?.write(Listed { mount, behind });
+        Some(Self {
+            first: Some(first),
+            ..self
+        })
+    }
+}
+
+/// Reads them into the places, of which there should be [`MOUNT_PLACES`].
 pub(super) fn read<'a>(
     reader: &Reader<'a>,
     config: Value<'a>,
     has_users: bool,
-) -> Result<Vec<Mount<'a>, MAX_MOUNTS>, Refused> {
-    let mut mounts = Vec::new();
+    places: &'a mut [MountPlace<'a>],
+) -> Result<MountList<'a>, Refused> {
+    let too_many = || reader.too_many("mounts", MAX_MOUNTS);
+    let mut places = places.iter_mut();
+    let mut backwards = MountList::default();
     for (index, item) in reader.list(config, "mounts", "mounts".into())?.enumerate() {
         let mount = Mount::read(reader, item, index, has_users)?;
-        reader.push(&mut mounts, mount, "mounts")?;
+        let place = places.next().filter(|_| index < MAX_MOUNTS);
+        backwards = backwards.with(mount, place).ok_or_else(too_many)?;
+    }
+    let mut mounts = MountList::default();
+    for mount in backwards.iter() {
+        mounts = mounts.with(*mount, places.next()).ok_or_else(too_many)?;
     }
     Ok(mounts)
 }
@@ -170,8 +228,10 @@ mod tests {
         let mut scratch = [0; 256];
         let config = json::check(file.as_bytes()).unwrap();
         let reader = Reader::new(&mut scratch);
-        let mounts = read(&reader, config, has_users).map_err(|refused| reader.error(refused));
-        check(mounts.map(|mounts| mounts[0]))
+        let mut places = [const { MountPlace::uninit() }; 4];
+        let mounts = read(&reader, config, has_users, &mut places);
+        let mounts = mounts.map_err(|refused| reader.error(refused));
+        check(mounts.map(|mounts| *mounts.iter().next().unwrap()))
     }
 
     fn mount(members: &str) -> String {
@@ -289,7 +349,7 @@ mod tests {
             "{}",
             list(&apart)
         );
-        let many: Vec<String, 400> = (0..341).map(|id| range(id, id, 1)).collect();
+        let many: Vec<String> = (0..341).map(|id| range(id, id, 1)).collect();
         assert_eq!(
             list(&format!("[{}]", many.join(","))),
             "mounts[0].uidMappings has more than 340 items"

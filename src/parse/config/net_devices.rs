@@ -96,7 +96,7 @@ mod tests {
             "linux":{{"namespaces":[{{"type":"mount"}},{{"type":"network"}}],"netDevices":{linux}}}}}"#
         );
         let mut scratch = vec![0; file.len()];
-        let config = Config::parse(file.as_bytes(), &mut scratch);
+        let config = Config::parse(file.as_bytes(), &mut scratch, &mut []);
         see(config.map_err(|error| error.to_string()))
     }
 
@@ -158,7 +158,7 @@ mod tests {
             (r#""netDevices":null,"intelRdt":null"#, None),
         ] {
             let (file, mut scratch) = (file(linux), [0; 512]);
-            let said = Config::parse_for_init(file.as_bytes(), &mut scratch).err();
+            let said = Config::parse_for_init(file.as_bytes(), &mut scratch, &mut []).err();
             let refused =
                 refused.map(|field| format!("{field}: the command alone can do that, not PID 1"));
             assert_eq!(said.map(|error| error.to_string()), refused, "{linux}");

@@ -3,8 +3,6 @@
 use core::cell::Cell;
 use core::ops::RangeInclusive;
 
-use heapless::Vec;
-
 use super::error::{ConfigError, Field};
 use crate::parse::json::{Node, Scratch, Text, Value};
 
@@ -165,16 +163,6 @@ impl<'a> Reader<'a> {
             Some(Node::Array(items)) => Ok(Some(items).into_iter().flatten()),
             Some(_) => Err(self.not(field, "a list")),
         }
-    }
-
-    /// Appends to a list that the path names.
-    pub(super) fn push<T, const N: usize>(
-        &self,
-        list: &mut Vec<T, N>,
-        item: T,
-        path: &'static str,
-    ) -> Result<(), Refused> {
-        list.push(item).map_err(|_| self.too_many(path, N))
     }
 }
 

@@ -20,7 +20,7 @@ fn compiled<T>(profile: &str, then: impl FnOnce(Result<&[Instruction], Refused>)
         "linux": {{"namespaces": [{{"type": "mount"}}], "seccomp": {profile}}}}}"#
     );
     let mut scratch = vec![0; file.len()];
-    let config = Config::parse(file.as_bytes(), &mut scratch).unwrap();
+    let config = Config::parse(file.as_bytes(), &mut scratch, &mut []).unwrap();
     let mut room = vec![[0xff; 8]; MAX_INSTRUCTIONS];
     then(compile(&config.seccomp.unwrap(), &mut room))
 }

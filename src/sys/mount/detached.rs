@@ -34,6 +34,14 @@ pub fn has_filesystem(fstype: &str) -> bool {
     fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).is_ok()
 }
 
+/// One that is attached already.
+impl From<OwnedFd> for Detached {
+    fn from(mount: OwnedFd) -> Self {
+        let context = None;
+        Self { mount, context }
+    }
+}
+
 impl Detached {
     /// A new instance of a filesystem: fsopen(2), one fsconfig(2) for each option, fsmount(2).
     ///

@@ -2,14 +2,17 @@
 #![no_main]
 
 use berth::parse::config::capabilities::Set;
-use berth::parse::config::{Config, ConfigError, HookKind, Kind, container_id};
+use berth::parse::config::{
+    Config, ConfigError, HookKind, Kind, MOUNT_PLACES, MountPlace, container_id,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|file: &[u8]| {
     let _ = container_id(file);
     // As many bytes as the file has: that they suffice is a promise.
     let mut scratch = vec![0; file.len()];
-    match Config::parse(file, &mut scratch) {
+    let mut places = [const { MountPlace::uninit() }; MOUNT_PLACES];
+    match Config::parse(file, &mut scratch, &mut places) {
         Ok(config) => {
             let process = &config.process;
             let mut strings = process.args.iter().chain(process.env.iter());
@@ -53,7 +56,7 @@ fuzz_target!(|file: &[u8]| {
                 );
                 assert!(rdt.schemata().all(|(text, _)| !text.is("")));
             }
-            for mount in &config.mounts {
+            for mount in config.mounts.iter() {
                 assert!(!mount.destination.is_empty());
                 assert_eq!(mount.options.flags.set & mount.options.flags.clear, 0);
                 let has_source = mount.options.is_bind() && mount.source.is_some();

@@ -65,7 +65,7 @@ fn with_program(profile: &str, then: impl FnOnce(Result<&[Instruction], Refused>
         "linux": {{"namespaces": [{{"type": "mount"}}], "seccomp": {profile}}}}}"#
     );
     let mut scratch = vec![0; file.len()];
-    match Config::parse(file.as_bytes(), &mut scratch) {
+    match Config::parse(file.as_bytes(), &mut scratch, &mut []) {
         Ok(config) => {
             if let Some(profile) = config.seccomp {
                 then(compile(&profile, &mut vec![[0; 8]; MAX_INSTRUCTIONS]));

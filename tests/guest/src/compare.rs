@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use berth::parse::config::Config;
+use berth::parse::config::{Config, MOUNT_PLACES, MountPlace};
 use berth::parse::seccomp::{MAX_INSTRUCTIONS, compile};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
@@ -225,7 +225,9 @@ fn time(line: &str) -> Result<u64> {
 pub(crate) fn print_filter(config: &str) -> Result<()> {
     let text = fs::read(config)?;
     let mut scratch = vec![0; text.len()];
-    let config = Config::parse(&text, &mut scratch).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let mut places = [const { MountPlace::uninit() }; MOUNT_PLACES];
+    let config = Config::parse(&text, &mut scratch, &mut places)
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
     let profile = config.seccomp.context("no linux.seccomp")?;
     let mut room = vec![[0; 8]; MAX_INSTRUCTIONS];
     let program = compile(&profile, &mut room).map_err(|why| anyhow::anyhow!("{why:?}"))?;

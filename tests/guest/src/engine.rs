@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use berth::container::{Birth, News, Place, Request, Streams, released, start};
-use berth::parse::config::Config;
+use berth::parse::config::{Config, MOUNT_PLACES, MountPlace};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::io::IoSliceMut;
 use rustix::net::{
@@ -94,7 +94,9 @@ fn with_config<T>(id: &str, user: impl FnOnce(&str, &Config<'_>) -> Result<T>) -
     let bundle = format!("{NESTED}/{id}");
     let text = fs::read(format!("{bundle}/config.json")).with_context(|| bundle.clone())?;
     let mut scratch = vec![0; text.len()];
-    let config = Config::parse(&text, &mut scratch).map_err(|error| anyhow!("{id}: {error}"))?;
+    let mut places = [const { MountPlace::uninit() }; MOUNT_PLACES];
+    let config = Config::parse(&text, &mut scratch, &mut places)
+        .map_err(|error| anyhow!("{id}: {error}"))?;
     user(&bundle, &config)
 }
 

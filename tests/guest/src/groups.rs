@@ -144,7 +144,7 @@ fn config(allow: bool) -> Result<Config<'static>> {
     );
     let scratch = vec![0; text.len()].leak();
     let text = Box::leak(text.into_boxed_str());
-    Config::parse(text.as_bytes(), scratch).map_err(|error| anyhow!("{error}"))
+    Config::parse(text.as_bytes(), scratch, &mut []).map_err(|error| anyhow!("{error}"))
 }
 
 fn resources(section: &'static str) -> Result<Resources<'static>> {

@@ -2,7 +2,7 @@
 //! specification has besides is refused or warned of.
 
 use anyhow::{Context, Result, ensure};
-use berth::parse::config::Config;
+use berth::parse::config::{Config, MOUNT_PLACES, MountPlace};
 use serde_json::{Value, json};
 
 use super::lab::Lab;
@@ -118,7 +118,8 @@ fn read<T>(pointer: &str, value: Value, look: impl FnOnce(&Config<'_>) -> T) -> 
     }
     let text = config.to_string();
     let mut scratch = vec![0; text.len()];
-    match Config::parse(text.as_bytes(), &mut scratch) {
+    let mut places = [const { MountPlace::uninit() }; MOUNT_PLACES];
+    match Config::parse(text.as_bytes(), &mut scratch, &mut places) {
         Ok(config) => {
             ensure!(
                 config.warnings.is_empty(),
@@ -147,7 +148,8 @@ fn features_are_what_the_reader_takes(lab: &Lab) -> Result<()> {
         }
         // What is the filesystem's is in no list.
         let data = read("/mounts", json!([mount]), |config| {
-            config.mounts[0].options.data.to_owned()
+            let mount = config.mounts.iter().next();
+            mount.map_or("", |mount| mount.options.data).to_owned()
         })?;
         ensure!(data.is_empty(), "{word} is handed to the filesystem");
     }

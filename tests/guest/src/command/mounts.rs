@@ -11,6 +11,7 @@ use super::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     Nothing mounts_are_in_no_peer_group_that_was_not_asked_for,
     Nothing devices_have_the_link_that_peers_make,
+    Nothing hundreds_of_mounts_are_made_in_their_order,
 ];
 
 /// How each mount of a container passes on mounts (proc_pid_mountinfo(5), "optional fields"), and its place.
@@ -52,6 +53,37 @@ fn devices_have_the_link_that_peers_make(lab: &Lab) -> Result<()> {
         lab.leaves(&["run", "--detach", "--bundle", "b", "one"])?;
         let link = format!("/proc/{}/root/dev/core", lab.state("one")?["pid"]);
         ensure!(fs::read_link(link)?.ends_with("proc/kcore"));
+    }
+    Ok(())
+}
+
+/// As many as an engine lists that may make no nodes, and more.
+const MANY: usize = 500;
+
+fn hundreds_of_mounts_are_made_in_their_order(lab: &Lab) -> Result<()> {
+    let map = json!([{ "containerID": 0, "hostID": 0, "size": 1000 }]);
+    for id in ["many", "many-of-users"] {
+        lab.bundle_with(id, &["show", "/proc/self/mountinfo"], |config| {
+            let mounts = (0..MANY).map(|number| {
+                json!({
+                    "destination": format!("/dev/{number}"), "source": "/dev/null", "type": "none",
+                    "options": ["bind", "rprivate", "nosuid", "noexec"],
+                })
+            });
+            if let Some(list) = config["mounts"].as_array_mut() {
+                list.extend(mounts);
+            }
+            if id != "many" {
+                config["linux"]["uidMappings"] = map.clone();
+                config["linux"]["gidMappings"] = map.clone();
+                config["linux"]["namespaces"][3] = json!({ "type": "user" });
+            }
+        })?;
+        let text = lab.ok(&["run", "--bundle", id, id])?;
+        let points = text.lines().filter_map(|line| line.split(' ').nth(4));
+        let numbers = points.filter_map(|point| point.strip_prefix("/dev/")?.parse().ok());
+        let numbers: Vec<usize> = numbers.collect();
+        ensure!(numbers == (0..MANY).collect::<Vec<_>>(), "{id}: {text}");
     }
     Ok(())
 }
