@@ -9,7 +9,7 @@
 //! | `exec.fifo` | what the container's program waits for, until `start` |
 //! | `notify/` | what is bound into the container for NOTIFY_SOCKET, if the caller has that ([`super::notify`]) |
 //!
-//! mkdir(2) and the [lock](super::lock) decide who gets a name: of several calls one succeeds. The lock is held for as long as the
+//! mkdir(2) and the [lock] decide who gets a name: of several calls one succeeds. The lock is held for as long as the
 //! container's maker works on it, which with `run` in the foreground is the container's life; the kernel gives it back when that
 //! process ends in whatever way.
 //!
