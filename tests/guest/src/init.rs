@@ -14,6 +14,8 @@ use rustix::process::WaitOptions;
 use rustix::system::{RebootCommand, reboot};
 use serde_json::json;
 
+use crate::command::killed;
+
 /// Reports, and never returns. `words` are the arguments.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     let mut port = Port::open()?;
@@ -48,6 +50,7 @@ pub(crate) fn command_cases(berth: &str, directory: &str) -> Result<()> {
     let mut port = Port::open()?;
     let mut cases = Command::new("/proc/self/exe")
         .args(["command-cases", berth, directory])
+        .env(killed::STRIDE, "11")
         .stdout(Stdio::piped())
         .spawn()
         .context("start the cases")?;

@@ -1,6 +1,7 @@
 //! Who makes a container, or works on it, is killed or stopped in the midst of it: at each call that changes something outside of it,
 //! so that no moment is left to luck.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -28,6 +29,18 @@ const TWO: &str = "killed-two";
 
 /// A control group in others that are not there either.
 const NESTED: &str = "killed-above";
+
+/// Says that of the calls only every so many is tried: an emulated machine takes minutes for all.
+pub(crate) const STRIDE: &str = "BERTH_TEST_STRIDE";
+
+/// The calls that are tried: all, where nothing else is said.
+fn calls() -> Result<impl Iterator<Item = usize>> {
+    let stride = match env::var(STRIDE) {
+        Ok(stride) => stride.parse().context(STRIDE)?,
+        Err(_) => 1,
+    };
+    Ok((1..).step_by(stride))
+}
 
 /// Orphans become children of this process.
 fn adopt() -> Result<()> {
@@ -74,9 +87,9 @@ fn is_gone(lab: &Lab, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Has `words` meet its fate at each call in turn, and deletes what is left.
+/// Has `words` meet its fate at each of the calls in turn, and deletes what is left.
 fn at_each_call(lab: &Lab, fate: Fate, words: &[&str]) -> Result<usize> {
-    for number in 1.. {
+    for number in calls()? {
         let traced = Traced::start(lab.command(words))?;
         let is_met = traced.meets(fate, number)?;
         let checked = is_met.then(|| check(lab, fate, number)).transpose();
@@ -136,7 +149,7 @@ fn killed_run_and_exec_leave_nothing(lab: &Lab) -> Result<()> {
     lab.bundle("stays", &["stay"])?;
     lab.leaves(&["run", "-d", "--bundle", "stays", TWO])?;
     let words = ["exec", TWO, "/bin/guest", "exit", "0"];
-    for number in 1.. {
+    for number in calls()? {
         let traced = Traced::start(lab.command(words))?;
         if !traced.meets(Fate::Killed, number)? {
             break;

@@ -11,7 +11,7 @@ mod exec;
 mod features;
 mod files;
 mod inherited;
-mod killed;
+pub(crate) mod killed;
 mod lab;
 mod lifecycle;
 mod many;
