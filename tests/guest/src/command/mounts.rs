@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::lab::Lab;
 use super::{Case, cases};
@@ -11,6 +11,7 @@ use super::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     Nothing mounts_are_in_no_peer_group_that_was_not_asked_for,
     Nothing devices_have_the_link_that_peers_make,
+    Nothing devices_that_are_there_as_they_should_be_are_listed,
     Nothing hundreds_of_mounts_are_made_in_their_order,
 ];
 
@@ -53,6 +54,34 @@ fn devices_have_the_link_that_peers_make(lab: &Lab) -> Result<()> {
         lab.leaves(&["run", "--detach", "--bundle", "b", "one"])?;
         let link = format!("/proc/{}/root/dev/core", lab.state("one")?["pid"]);
         ensure!(fs::read_link(link)?.ends_with("proc/kcore"));
+    }
+    Ok(())
+}
+
+/// With `--privileged` engines list what the host's `/dev` has, and part of that is in every container's.
+fn devices_that_are_there_as_they_should_be_are_listed(lab: &Lab) -> Result<()> {
+    let device = |path: &str, major: u32, minor: u32| json!({ "path": path, "type": "c", "major": major, "minor": minor });
+    let there = [
+        device("/dev/ptmx", 5, 2),
+        device("/dev/null", 1, 3),
+        device("/dev/tty", 5, 0),
+        device("/dev/pts/ptmx", 5, 2),
+        device("/dev/more/zero", 1, 5),
+    ];
+    let bundle = |devices: &[Value]| {
+        lab.bundle_with("b", &["exit", "0"], |config| {
+            config["linux"]["devices"] = json!(devices);
+        })
+    };
+    bundle(&there)?;
+    lab.ok(&["run", "--bundle", "b", "one"])?;
+    for other in [device("/dev/ptmx", 1, 3), device("/dev/pts", 1, 3)] {
+        bundle(&[other])?;
+        lab.fails(
+            &["run", "--bundle", "b", "one"],
+            125,
+            &["/dev/pt", "EEXIST"],
+        )?;
     }
     Ok(())
 }
