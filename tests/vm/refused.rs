@@ -39,9 +39,9 @@ fn failing() -> Vec<Failing> {
             "config.json for file-root: ENOTDIR",
         ),
         (
-            Bundle::new("no-cwd").set("/process/cwd", json!("/nowhere")),
+            Bundle::new("no-cwd").set("/process/cwd", json!("/bin/guest")),
             "B053",
-            "enter directory /nowhere for no-cwd: ENOENT",
+            "enter directory /bin/guest for no-cwd: ENOTDIR",
         ),
         (
             mounting("no-source", "bind", "/nowhere", &["bind"]),

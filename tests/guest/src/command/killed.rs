@@ -42,12 +42,29 @@ fn calls() -> Result<impl Iterator<Item = usize>> {
     Ok((1..).step_by(stride))
 }
 
-/// Orphans become children of this process.
-fn adopt() -> Result<()> {
-    // SAFETY: prctl(2) takes numbers.
-    let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
-    ensure!(result == 0, "prctl: {}", std::io::Error::last_os_error());
-    Ok(())
+/// For as long as it is there, orphans become children of this process.
+#[must_use = "it ends with the value"]
+struct Adoption;
+
+impl Adoption {
+    fn begin() -> Result<Self> {
+        Self::set(1)?;
+        Ok(Self)
+    }
+
+    fn set(value: libc::c_ulong) -> Result<()> {
+        // SAFETY: prctl(2) takes numbers.
+        let result = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, value, 0, 0, 0) };
+        ensure!(result == 0, "prctl: {}", std::io::Error::last_os_error());
+        Ok(())
+    }
+}
+
+impl Drop for Adoption {
+    // Nobody would collect the orphans of later cases, and a container whose process is not collected does not end.
+    fn drop(&mut self) {
+        let _ = Self::set(0);
+    }
 }
 
 /// The children of this process, that have ended too.
@@ -125,7 +142,7 @@ fn check(lab: &Lab, fate: Fate, number: usize) -> Result<()> {
 }
 
 fn killed_create_leaves_nothing(lab: &Lab) -> Result<()> {
-    adopt()?;
+    let _adoption = Adoption::begin()?;
     lab.bundle("b", &["stay"])?;
     let calls = at_each_call(lab, Fate::Killed, &["create", "--bundle", "b", ONE])?;
     ensure!(calls > 10, "{calls} calls");
@@ -142,7 +159,7 @@ fn killed_create_leaves_nothing(lab: &Lab) -> Result<()> {
 }
 
 fn killed_run_and_exec_leave_nothing(lab: &Lab) -> Result<()> {
-    adopt()?;
+    let _adoption = Adoption::begin()?;
     lab.bundle("b", &["exit", "0"])?;
     let words = ["run", "--bundle", "b", "--pid-file", "pid", ONE];
     at_each_call(lab, Fate::Killed, &words)?;
@@ -163,7 +180,7 @@ fn killed_run_and_exec_leave_nothing(lab: &Lab) -> Result<()> {
 }
 
 fn stopped_maker_keeps_nobody_waiting(lab: &Lab) -> Result<()> {
-    adopt()?;
+    let _adoption = Adoption::begin()?;
     lab.bundle("b", &["stay"])?;
     lab.bundle("short", &["exit", "0"])?;
     for words in [
@@ -192,7 +209,7 @@ fn stopped_maker_keeps_nobody_waiting(lab: &Lab) -> Result<()> {
 }
 
 fn maker_that_hangs_is_named_and_ended_by_force(lab: &Lab) -> Result<()> {
-    adopt()?;
+    let _adoption = Adoption::begin()?;
     let hook = json!([{ "path": std::env::current_exe()?, "args": ["guest", "stay"] }]);
     lab.bundle_with("b", &["stay"], |config| {
         config["hooks"] = json!({ "createRuntime": hook });
@@ -236,7 +253,7 @@ fn maker_that_hangs_is_named_and_ended_by_force(lab: &Lab) -> Result<()> {
 type Break = fn(&[u8]) -> Vec<u8>;
 
 fn broken_record_hides_no_container(lab: &Lab) -> Result<()> {
-    adopt()?;
+    let _adoption = Adoption::begin()?;
     lab.bundle("b", &["until-asked"])?;
     let half = |text: &[u8]| text[..text.len() / 2].to_vec();
     let breaks: [Break; 4] = [
