@@ -78,8 +78,8 @@ impl Shell {
             let _ = rustix::process::ioctl_tiocsctty(&terminal);
             let _ = console::become_standard_descriptors(&terminal);
         }
-        let mut arguments = Strings::<4096, 64>::new();
-        let mut variables = Strings::<4096, 64>::new();
+        let mut arguments = Strings::<64, 2>::new();
+        let mut variables = Strings::<64, 2>::new();
         let _ = arguments.push(format_args!("{SHELL}"));
         let _ = variables.push(format_args!("PATH=/bin:/sbin:/usr/bin:/usr/sbin"));
         let _ = variables.push(format_args!("TERM=linux"));

@@ -25,7 +25,6 @@ use super::{Call, Tell, Told};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::{Config, Kind, Mount, MountOptions};
 use crate::parse::json;
-use crate::parse::mount_options::MountFlags;
 use crate::sys::path::{Path, path, place_of};
 use crate::sys::{fs, socket};
 use crate::text::Text;
@@ -70,20 +69,12 @@ pub(super) fn offer(
 
 /// The mount of that.
 pub(super) fn mount(source: &Path) -> Mount<'_> {
-    const NONE: MountFlags = MountFlags { set: 0, clear: 0 };
     let set = MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
     Mount {
         destination: "/run/notify",
         fstype: None,
         source: Some(source),
-        options: MountOptions {
-            flags: MountFlags { set, ..NONE },
-            below: NONE,
-            propagation: None,
-            map_ids: None,
-            copy_up: false,
-            data: "",
-        },
+        options: MountOptions::of(set, ""),
         ids: None,
     }
 }

@@ -12,7 +12,6 @@ use super::target::Target;
 use crate::container::confine::Tops;
 use crate::error::Fault;
 use crate::parse::config::{Mount, MountOptions};
-use crate::parse::mount_options::MountFlags;
 
 const NOSUID_NOEXEC: u32 = MS_NOSUID | MS_NOEXEC;
 const GUARDED: u32 = NOSUID_NOEXEC | MS_NODEV;
@@ -47,19 +46,11 @@ const fn default(
     set: u32,
     data: &'static str,
 ) -> Mount<'static> {
-    const NONE: MountFlags = MountFlags { set: 0, clear: 0 };
     Mount {
         destination,
         fstype: Some(fstype),
         source: Some(fstype),
-        options: MountOptions {
-            flags: MountFlags { set, ..NONE },
-            below: NONE,
-            propagation: None,
-            map_ids: None,
-            copy_up: false,
-            data,
-        },
+        options: MountOptions::of(set, data),
         ids: None,
     }
 }

@@ -42,8 +42,12 @@ pub(super) fn make(
     };
     let source = item.source.unwrap_or(fstype);
     let options = &item.options;
+    let mode = covered_mode(mounts.root, item);
+    let label = label_of(item, fstype, mounts.label)?;
+    let mut more = words(mode.as_str()).chain(label.as_deref());
     if words(options.data).any(|word| word.len() > OPTION_MAX) {
-        return Detached::of_page(fstype, source, options.flags.set, options.data);
+        let mut all = words(options.data).chain(more);
+        return Detached::of_page(fstype, source, options.flags.set, &mut all);
     }
     let mut attributes = attributes_to_set(options.flags);
     if is_filled {
@@ -52,10 +56,7 @@ pub(super) fn make(
     let context = match mounts.procfs {
         // It shows the processes among whom its maker is.
         Some(maker) if fstype == "proc" => seen::procfs_of(maker, mounts.items, item),
-        _ => {
-            let mode = covered_mode(mounts.root, item);
-            configure_labelled(item, fstype, mounts.label, mode.as_str())
-        }
+        _ => configure_with(item, fstype, &mut more),
     };
     Detached::of(context?, source, fstype, attributes)
 }
@@ -75,37 +76,41 @@ fn covered_mode(root: BorrowedFd<'_>, item: &Mount<'_>) -> Text<16> {
     option
 }
 
-/// A new instance of a filesystem, as the item asks for it.
-pub(in crate::container) fn configure(item: &Mount<'_>, fstype: &str) -> Result<OwnedFd, Fault> {
-    configure_labelled(item, fstype, None, "")
-}
-
 /// The kernel's own, whose files have the labels that the policy gives them.
 const NEVER_LABELLED: [&str; 4] = ["proc", "sysfs", "cgroup2", "mqueue"];
 
-/// The same, with one option `more` if that is not empty, and with this label on all its files, where it takes one and the item does
-/// not say another (mount(8), `context=`).
-fn configure_labelled(
-    item: &Mount<'_>,
+/// The option that puts `label` on all files of a filesystem (mount(8), `context=`), where it takes one and the item does not say
+/// another.
+#[inline(never)]
+fn label_of(item: &Mount<'_>, fstype: &str, label: Option<&str>) -> Result<Option<Path>, Fault> {
+    let has_label = words(item.options.data).any(|word| word.starts_with("context="));
+    label
+        .filter(|_| !has_label && !NEVER_LABELLED.contains(&fstype))
+        // In quotes: the categories of a label have commas between them.
+        .map(|label| path(format_args!("context=\"{label}\"")))
+        .transpose()
+        .during(Op::Mount, item.destination)
+}
+
+/// A new instance of a filesystem, as the item asks for it.
+pub(in crate::container) fn configure(item: &Mount<'_>, fstype: &str) -> Result<OwnedFd, Fault> {
+    configure_with(item, fstype, &mut core::iter::empty())
+}
+
+/// The same, with more options.
+fn configure_with<'a>(
+    item: &'a Mount<'_>,
     fstype: &str,
-    label: Option<&str>,
-    more: &str,
+    more: &mut dyn Iterator<Item = &'a str>,
 ) -> Result<OwnedFd, Fault> {
     let source = item.source.unwrap_or(fstype);
     let flags = item.options.flags;
     // A disk is mounted read-only as a whole; other filesystems may have one superblock for all, whose state is the host's.
     let is_read_only = flags.set & MS_RDONLY != 0 && source.starts_with('/');
-    let has_label = words(item.options.data).any(|word| word.starts_with("context="));
-    let label = label
-        .filter(|_| !has_label && !NEVER_LABELLED.contains(&fstype))
-        .map(|label| path(format_args!("context={label}")))
-        .transpose()
-        .during(Op::Mount, item.destination)?;
     let mut options = filesystem_flags(flags)
         .chain(is_read_only.then_some("ro"))
         .chain(words(item.options.data))
-        .chain(words(more))
-        .chain(label.as_deref());
+        .chain(more);
     Detached::configure(fstype, source, &mut options)
 }
 

@@ -44,6 +44,20 @@ const OF_FILESYSTEM: u32 = MS_SYNCHRONOUS | MS_DIRSYNC | MS_LAZYTIME | MS_MANDLO
 const WORD_MAX: usize = 32;
 
 impl<'a> MountOptions<'a> {
+    /// Those with the `MS_*` bits `set`, and `data` for the filesystem.
+    #[must_use]
+    pub const fn of(set: u32, data: &'a str) -> Self {
+        const NONE: MountFlags = MountFlags { set: 0, clear: 0 };
+        Self {
+            flags: MountFlags { set, ..NONE },
+            below: NONE,
+            propagation: None,
+            map_ids: None,
+            copy_up: false,
+            data,
+        }
+    }
+
     /// Whether this is a bind mount.
     #[must_use]
     pub fn is_bind(&self) -> bool {

@@ -85,20 +85,34 @@ impl Detached {
         }
     }
 
-    /// A new instance of a filesystem whose options, `data`, are too long for fsconfig(2), which takes 255 bytes of each: mount(2)
+    /// A new instance of a filesystem whose `options` are too long for fsconfig(2), which takes 255 bytes of each: mount(2)
     /// takes a page of all together. It mounts on `/`, on top of which `/..` leads; from there a copy is taken, and it is unmounted.
     /// So `/` must not be shared. `flags` are `MS_*` bits.
     ///
     /// # Errors
     /// `E2BIG` for what is longer than a page, those of mount(2).
     #[inline(never)]
-    pub fn of_page(fstype: &str, source: &str, flags: u32, data: &str) -> Result<Self, Fault> {
+    pub fn of_page(
+        fstype: &str,
+        source: &str,
+        flags: u32,
+        options: &mut dyn Iterator<Item = &str>,
+    ) -> Result<Self, Fault> {
         const TOP: &str = "/..";
         let mount = || {
             let mut room = Buffer::<PAGE>::new();
             let text = room.bytes_mut()?;
-            let place = text.get_mut(..data.len()).ok_or(Errno::TOOBIG)?;
-            place.copy_from_slice(data.as_bytes());
+            let mut len = 0;
+            for option in options {
+                // The comma behind the last is nothing to the kernel.
+                let rest = text.get_mut(len..).ok_or(Errno::TOOBIG)?;
+                let (place, comma) = rest
+                    .split_at_mut_checked(option.len())
+                    .ok_or(Errno::TOOBIG)?;
+                place.copy_from_slice(option.as_bytes());
+                *comma.first_mut().ok_or(Errno::TOOBIG)? = b',';
+                len += option.len() + 1;
+            }
             let text = CStr::from_bytes_until_nul(text).map_err(|_| Errno::TOOBIG)?;
             let flags = MountFlags::from_bits_retain(flags);
             mount(source, "/", fstype, flags, text)?;

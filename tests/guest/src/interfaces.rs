@@ -48,8 +48,8 @@ fn socket(family: c_int) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(socket) })
 }
 
-/// Makes a tap that stays (tun.rst), with these addresses; another of this name is given up.
-pub(crate) fn make_tap(name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<()> {
+/// Has the tap of this name, made if it is not there, stay without a program that has it open, or not (tun.rst).
+fn set_tap(name: &str, stays: bool) -> Result<()> {
     const IFF_TAP_NO_PI: u16 = 0x1002;
     /// `_IOW('T', 202, int)` and `_IOW('T', 203, int)`.
     const TUNSETIFF: u64 = 0x4004_54ca;
@@ -68,10 +68,15 @@ pub(crate) fn make_tap(name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<()> {
             "TUNSETIFF",
         )?;
         done(
-            libc::ioctl(tun.as_raw_fd(), TUNSETPERSIST as _, 1),
+            libc::ioctl(tun.as_raw_fd(), TUNSETPERSIST as _, c_int::from(stays)),
             "TUNSETPERSIST",
-        )?;
+        )
     }
+}
+
+/// Makes a tap that stays, with these addresses; another of this name is given up.
+pub(crate) fn make_tap(name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<()> {
+    set_tap(name, true)?;
     let set = |command: libc::c_ulong, address: Ipv4Addr| {
         let mut ask = request(name);
         ask.value[..2].copy_from_slice(&(libc::AF_INET as c_short).to_ne_bytes());
@@ -106,28 +111,9 @@ pub(crate) fn index(name: &str) -> Result<c_int> {
 
 /// Makes an interface that [`make_tap`] has made go, if it is still here.
 pub(crate) fn remove_tap(name: &str) -> Result<()> {
-    const IFF_TAP_NO_PI: u16 = 0x1002;
-    const TUNSETIFF: u64 = 0x4004_54ca;
-    const TUNSETPERSIST: u64 = 0x4004_54cb;
-    if index(name).is_err() {
-        return Ok(());
-    }
-    let tun = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/net/tun")?;
-    let mut ask = request(name);
-    ask.value[..2].copy_from_slice(&IFF_TAP_NO_PI.to_ne_bytes());
-    // SAFETY: as above.
-    unsafe {
-        done(
-            libc::ioctl(tun.as_raw_fd(), TUNSETIFF as _, &raw mut ask),
-            "TUNSETIFF",
-        )?;
-        done(
-            libc::ioctl(tun.as_raw_fd(), TUNSETPERSIST as _, 0),
-            "TUNSETPERSIST",
-        )
+    match index(name) {
+        Ok(_) => set_tap(name, false),
+        Err(_) => Ok(()),
     }
 }
 
