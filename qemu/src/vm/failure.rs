@@ -32,6 +32,14 @@ pub enum VmFailure {
         /// What was awaited.
         expected: String,
     },
+    /// The guest's console says more than any machine has to say: its kernel complains without an end.
+    #[error("flood: the console has said {said} bytes while {expected} was awaited")]
+    Flood {
+        /// How many bytes it said.
+        said: usize,
+        /// What was awaited.
+        expected: String,
+    },
     /// QEMU ended before the guest said anything. Holds QEMU's own words.
     #[error("failed to start: QEMU ended before the guest said anything: {0}")]
     FailedToStart(String),
@@ -112,6 +120,10 @@ mod tests {
             },
             VmFailure::Deadline {
                 deadline: second,
+                expected: expected(),
+            },
+            VmFailure::Flood {
+                said: 1,
                 expected: expected(),
             },
             VmFailure::FailedToStart("no such file".into()),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use qapi_qmp::{Event, QmpCommand, blockdev_add, device_add};
+use qapi_qmp::{Event, IoOperationType, QmpCommand, blockdev_add, device_add};
 use qapi_spec::{Any, Dictionary, Execute, Response};
 use serde_json::Value;
 
@@ -97,6 +97,13 @@ fn take(line: &str, answers: &Sender<Response<Any>>, watch: &Watch, stops: &Send
     if message.get("event").is_some() {
         match serde_json::from_value(message) {
             Ok(Event::SHUTDOWN { data, .. }) => watch.add(|seen| seen.shutdown = Some(data.reason)),
+            // QEMU stops the machine at once. A read that fails is the tripwire of a disk that arrives.
+            Ok(Event::BLOCK_IO_ERROR { data, .. })
+                if matches!(data.operation, IoOperationType::write) =>
+            {
+                let what = format!("a disk cannot be written: {}", data.reason);
+                watch.add(|seen| seen.set_broken(what));
+            }
             // Nobody waits once all disks are there.
             Ok(Event::STOP { .. }) => drop(stops.send(())),
             _ => (),

@@ -153,9 +153,9 @@ impl Seen {
         self.last_sign = Instant::now();
     }
 
-    /// QEMU has refused what the machine needs to go on.
+    /// The machine cannot go on: QEMU has refused what it needs, or the host has no room.
     pub(crate) fn set_broken(&mut self, what: String) {
-        self.broken = Some(what);
+        self.broken.get_or_insert(what);
     }
 
     /// One stream is at its end.

@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 use super::failure::VmFailure;
 use super::seen::Seen;
 
+/// How much the console of a machine with a deadline may say. A kernel whose oops leads to the next one never stops, and would
+/// fill the host's disk with its log.
+const MAX_CONSOLE: usize = 8 << 20;
+
 /// How long one may wait.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -61,6 +65,12 @@ impl Watch {
             }
             if let Some(failure) = seen.failure(expected) {
                 return Err(failure);
+            }
+            if limits.deadline.is_some() && seen.console.len() > MAX_CONSOLE {
+                return Err(VmFailure::Flood {
+                    said: seen.console.len(),
+                    expected: expected.to_owned(),
+                });
             }
             let (age, silent) = (self.born.elapsed(), seen.last_sign.elapsed());
             if let Some(deadline) = limits.deadline.filter(|deadline| age >= *deadline) {
@@ -159,6 +169,19 @@ mod tests {
     fn silence_and_deadline_are_told_apart() {
         assert!(matches!(failure(SILENCE, |_| ()), VmFailure::Hang { .. }));
         assert!(matches!(failure(NOW, |_| ()), VmFailure::Deadline { .. }));
+    }
+
+    #[test]
+    fn console_without_an_end_is_a_failure_where_there_is_a_deadline() {
+        let limits = Limits {
+            deadline: Some(Duration::from_secs(3600)),
+            silence: None,
+        };
+        let flood = vec![b'x'; MAX_CONSOLE + 1];
+        let flooded = failure(limits, |seen| seen.add_console(&flood));
+        assert!(matches!(flooded, VmFailure::Flood { .. }), "{flooded}");
+        let watched = failure(SILENCE, |seen| seen.add_console(&flood));
+        assert!(matches!(watched, VmFailure::Hang { .. }), "{watched}");
     }
 
     #[test]
