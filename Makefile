@@ -10,7 +10,7 @@ MATRIX := 6.1,6.12,7
 # With the whole program in sight: no position independence, less inlined, and what is written twice is called instead.
 SMALL := -Crelocation-model=static -Cllvm-args=-enable-machine-outliner=always -Cllvm-args=-inline-threshold=18
 
-.PHONY: run init image test qemu-test qemu-matrix qemu-engines bench lint size readme help
+.PHONY: run init image test qemu-test qemu-matrix qemu-engines bench lint size docs help
 .PHONY: cc setup guest
 
 run: setup init ## boot the demo on this terminal; `ARGS='-append "…"'` adds kernel words
@@ -57,7 +57,7 @@ lint: cc init ## check format, lints, layers, the programs, documentation, fuzz 
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
 	    $(CARGO) doc --quiet --no-deps --document-private-items -p berth --lib
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps -p berth-initramfs -p berth-qemu -p berth-tests --lib
-	$(CARGO) test --quiet -p berth --lib readme
+	$(CARGO) test --quiet -p berth --lib docs::
 	@$(GATES) layers
 	@$(GATES) binary target/init target/berth
 	@$(GATES) aarch64
@@ -66,8 +66,8 @@ lint: cc init ## check format, lints, layers, the programs, documentation, fuzz 
 size: image ## show the sizes of the programs and of the image
 	@$(GATES) size target/init target/berth target/initramfs.cpio
 
-readme: ## put the tables of commands, keys and codes into the README
-	BERTH_WRITE_README=1 $(CARGO) test --quiet -p berth --lib readme
+docs: ## write the tables in `docs/` that are made from the code
+	BERTH_WRITE_DOCS=1 $(CARGO) test --quiet -p berth --lib docs::tables
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.* ## /  \1\t/p' Makefile | expand -t 16

@@ -73,5 +73,5 @@ pub mod sys;
 pub mod text;
 
 #[cfg(test)]
-#[path = "../tests/gates/readme.rs"]
-mod readme;
+#[path = "../tests/gates/docs.rs"]
+mod docs;

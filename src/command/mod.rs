@@ -2,7 +2,7 @@
 //!
 //! People type it, and engines call it (podman, containerd), as they call other runtimes: the operations of the runtime
 //! specification (runtime.md, "Operations") and what has become usual besides. Each is a file here and a row of
-//! [`SUBCOMMANDS`]; the words are read by that table, `--help` and the README are printed from it.
+//! [`SUBCOMMANDS`]; the words are read by that table, `--help` and `docs/command.md` are printed from it.
 //!
 //! # What there is between two calls
 //!

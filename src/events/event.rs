@@ -8,7 +8,7 @@ use crate::text::Json;
 /// The status of a failure of berth's own, in [`Event::End`].
 pub const OWN_FAILURE: u8 = 125;
 
-/// Something that happened. The variants are the objects of the stream; see the README for their fields.
+/// Something that happened. The variants are the objects of the stream; see `docs/events.md` for their fields.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// A stage of the boot was completed.

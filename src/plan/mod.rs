@@ -4,8 +4,8 @@
 //! one value with a typed field for everything that can be asked for. No later stage sees the text.
 //!
 //! [`KEYS`] is the grammar: name, accepted values, default, meaning, and the function that stores a
-//! value. The parser looks words up in it, the error texts quote it, and the README's table is
-//! checked against it, so the three cannot drift apart.
+//! value. The parser looks words up in it, the error texts quote it, and the table in
+//! `docs/command-line.md` is made from it, so the three cannot drift apart.
 //!
 //! The kernel and the programs behind `init=` have keys of their own on the same line. A key that is
 //! not in the table is therefore ignored, unless it begins with `berth.`: then it is a mistake, and

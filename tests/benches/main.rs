@@ -9,7 +9,7 @@
 //! * [`compare`]: commands that start a container, berth among them, and `tests/c/compare.c`.
 //! * [`demo`]: the stages of a boot, and what PID 1 holds when it is idle.
 //!
-//! The figures go to `target/bench.md`, as the tables that the README shows.
+//! The figures go to `target/bench.md`, as the tables that `docs/figures.md` shows.
 
 mod boot;
 mod c;

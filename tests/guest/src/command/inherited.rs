@@ -1,4 +1,4 @@
-//! What reaches a program of what its caller has: the table of the README, row by row. The caller has everything odd
+//! What reaches a program of what its caller has: the table of `docs/command.md`, row by row. The caller has everything odd
 //! ([`crate::inherited`]).
 
 use std::collections::BTreeMap;
