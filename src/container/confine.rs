@@ -69,12 +69,13 @@ impl Tops {
     }
 }
 
-/// Makes read-only and covers what the bundle says.
+/// Makes read-only and covers what the bundle says; `label` is the option that labels a new filesystem, if that is asked for.
 #[inline(never)]
 pub(super) fn apply(
     root: BorrowedFd<'_>,
     mut tops: Tops,
     confinement: &Confinement<'_>,
+    label: Option<&str>,
 ) -> Result<(), Fault> {
     for path in confinement.readonly_paths() {
         if let Some(target) = tops.find(root, &path)? {
@@ -84,7 +85,11 @@ pub(super) fn apply(
             tops.keep(&path, copy.into_root());
         }
     }
-    let mut masks = Masks::default();
+    let mut masks = Masks {
+        null: None,
+        empty: None,
+        label,
+    };
     for path in confinement.masked_paths() {
         if let Some(target) = tops.find(root, &path)? {
             masks
@@ -105,10 +110,11 @@ fn make_read_only(target: BorrowedFd<'_>) -> Result<Detached, Errno> {
 }
 
 /// What masks are made of, once there is one.
-#[derive(Default)]
-struct Masks {
+struct Masks<'l> {
     null: Option<OwnedFd>,
     empty: Option<Detached>,
+    /// The option that labels the empty one.
+    label: Option<&'l str>,
 }
 
 /// Nothing on a mask can be written, executed, or be a device; but for the null device itself.
@@ -116,7 +122,7 @@ const FILE_MASK: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
     .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
     .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
-impl Masks {
+impl Masks<'_> {
     fn cover(&mut self, target: BorrowedFd<'_>) -> Result<(), Errno> {
         match FileType::from_raw_mode(fstat(target)?.st_mode) {
             FileType::Directory => self.cover_directory(target),
@@ -144,7 +150,7 @@ impl Masks {
             return Detached::copy_of(first.root(), false)?.attach(target);
         }
         let attributes = FILE_MASK | MountAttrFlags::MOUNT_ATTR_NODEV;
-        let mut options = ["ro", "mode=555"].into_iter();
+        let mut options = ["ro", "mode=555"].into_iter().chain(self.label);
         let first = Detached::new("tmpfs", "tmpfs", &mut options, attributes)
             .map_err(|fault| fault.errno)?;
         first.attach(target)?;

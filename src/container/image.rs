@@ -47,69 +47,75 @@ const TYPES: &[(&str, bool)] = &[
     ("ext4", true),
 ];
 
-/// Makes the filesystem in the file `image` of the bundle, mounted nowhere yet.
+/// What is asked for.
+pub(super) struct Image<'a> {
+    pub(super) bundle: &'a str,
+    /// Beneath the bundle.
+    pub(super) path: &'a str,
+    pub(super) verity: Option<&'a Verity<'a>>,
+    pub(super) is_read_only: bool,
+    /// The option that labels its files.
+    pub(super) label: Option<&'a str>,
+}
+
+/// Makes the filesystem in the file of the bundle, mounted nowhere yet.
 ///
 /// # Errors
 /// Those of opening the file beneath the bundle and through no link, of the loop device and of dm-verity, `EOPNOTSUPP` for another
 /// type of filesystem, those of mounting it; with the kernel's words, if it left any.
 #[inline(never)]
-pub(super) fn make(
-    bundle: &str,
-    image: &str,
-    verity: Option<&Verity<'_>>,
-    is_read_only: bool,
-) -> Result<Detached, Fault> {
-    let is_read_only = is_read_only || verity.is_some();
-    let access = if is_read_only {
-        OFlags::RDONLY
-    } else {
+pub(super) fn make(image: &Image<'_>) -> Result<Detached, Fault> {
+    let access = if image.can_be_written() {
         OFlags::RDWR
+    } else {
+        OFlags::RDONLY
     };
     let file = openat2(
-        open_directory(CWD, bundle)?,
-        image,
+        open_directory(CWD, image.bundle)?,
+        image.path,
         access | OFlags::CLOEXEC,
         Mode::empty(),
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
     )
-    .during(Op::Open, image)?;
-    match verity {
-        Some(verity) => on_device(&file, image, true, &|node| {
-            mount_checked(node, bundle, image, verity)
-        }),
-        None => mount_unchecked(&file, image, is_read_only),
+    .during(Op::Open, image.path)?;
+    match image.verity {
+        Some(verity) => on_device(&file, image, &|node| mount_checked(node, image, verity)),
+        None => mount_unchecked(&file, image),
+    }
+}
+
+impl Image<'_> {
+    const fn can_be_written(&self) -> bool {
+        !self.is_read_only && self.verity.is_none()
     }
 }
 
 /// Mounts what is in the file, without a device where that can be.
 #[inline(never)]
-fn mount_unchecked(file: &OwnedFd, image: &str, is_read_only: bool) -> Result<Detached, Fault> {
-    let copy = fcntl_dupfd_cloexec(file, 0).during(Op::Open, image)?;
-    let kind = Opened::of(copy, image)?
+fn mount_unchecked(file: &OwnedFd, image: &Image<'_>) -> Result<Detached, Fault> {
+    let copy = fcntl_dupfd_cloexec(file, 0).during(Op::Open, image.path)?;
+    let kind = Opened::of(copy, image.path)?
         .content(&mut Buffer::new(), Depth::Superblock)?
         .kind;
     if kind.fstype() == Some("erofs") {
         let source = path(format_args!("/proc/self/fd/{}", file.as_raw_fd()));
-        let source = source.during(Op::Open, image)?;
+        let source = source.during(Op::Open, image.path)?;
         // Why it could not, the device will tell, with the kernel's words about it.
-        if let Ok(mounted) = mount(kind, &source, image, is_read_only) {
+        if let Ok(mounted) = mount(kind, &source, image) {
             return Ok(mounted);
         }
     }
-    on_device(file, image, is_read_only, &|node| {
-        mount(kind, node, image, is_read_only)
-    })
+    on_device(file, image, &|node| mount(kind, node, image))
 }
 
 /// Has `mount` mount what is on a loop device of the file, at the node that it is given.
 fn on_device(
     file: &OwnedFd,
-    image: &str,
-    is_read_only: bool,
+    image: &Image<'_>,
     mount: &dyn Fn(&str) -> Result<Detached, Fault>,
 ) -> Result<Detached, Fault> {
     let mark = kmsg::Mark::here();
-    let device = LoopDevice::new(file.as_fd(), is_read_only, image)?;
+    let device = LoopDevice::new(file.as_fd(), !image.can_be_written(), image.path)?;
     mount(&device.node).map_err(|fault| with_words(fault, &mark, &device.node))
 }
 
@@ -143,18 +149,14 @@ fn with_words(fault: Fault, mark: &kmsg::Mark, node: &str) -> Fault {
 
 /// Mounts what is on the device at `node`, with a checked device between them.
 #[inline(never)]
-fn mount_checked(
-    node: &str,
-    bundle: &str,
-    image: &str,
-    verity: &Verity<'_>,
-) -> Result<Detached, Fault> {
+fn mount_checked(node: &str, image: &Image<'_>, verity: &Verity<'_>) -> Result<Detached, Fault> {
+    let bundle = image.bundle;
     let name = split_last(bundle, b'/').map_or(bundle, |(_, id)| id);
     let name = path(format_args!("berth-{name}")).during(Op::Configure, name)?;
-    let minor = check(node, &name, image, verity)?;
+    let minor = check(node, &name, image.path, verity)?;
     let mounted = path(format_args!("/dev/dm-{minor}"))
-        .during(Op::Open, image)
-        .and_then(|node| mount(content(&node)?.kind, &node, image, true));
+        .during(Op::Open, image.path)
+        .and_then(|node| mount(content(&node)?.kind, &node, image));
     // From now on it lives as long as the mount, or not at all.
     device_mapper::remove_when_unused(&name)?;
     mounted
@@ -188,13 +190,14 @@ fn content(node: &str) -> Result<Content, Fault> {
 }
 
 /// Mounts what is on the device, or in the file, at `node`.
-fn mount(kind: Kind, node: &str, image: &str, is_read_only: bool) -> Result<Detached, Fault> {
+fn mount(kind: Kind, node: &str, image: &Image<'_>) -> Result<Detached, Fault> {
     let known = TYPES.iter().find(|(name, _)| kind.fstype() == Some(name));
-    let (fstype, is_writable) = known
-        .ok_or(Errno::OPNOTSUPP)
-        .during(Op::Mount, format_args!("{image}, which holds {kind}"))?;
-    let is_read_only = is_read_only || !is_writable;
-    let mut options = is_read_only.then_some("ro").into_iter();
+    let (fstype, is_writable) = known.ok_or(Errno::OPNOTSUPP).during(
+        Op::Mount,
+        format_args!("{}, which holds {kind}", image.path),
+    )?;
+    let is_read_only = !(image.can_be_written() && *is_writable);
+    let mut options = is_read_only.then_some("ro").into_iter().chain(image.label);
     let mut attributes = MountAttrFlags::empty();
     attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, is_read_only);
     Detached::new(fstype, node, &mut options, attributes)

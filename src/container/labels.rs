@@ -9,13 +9,15 @@
 
 use core::fmt;
 
-use rustix::fs::OFlags;
+use rustix::fd::BorrowedFd;
+use rustix::fs::{OFlags, XattrFlags, fsetxattr};
 use rustix::io::{Errno, read};
 
 use crate::error::{During, Fault, Op};
 use crate::parse::config::Process;
+use crate::sys::fs::open_directory;
 use crate::sys::mount::has_filesystem;
-use crate::sys::path::path;
+use crate::sys::path::{Path, path};
 use crate::sys::procfs::Procfs;
 
 /// What AppArmor calls no profile at all.
@@ -73,6 +75,29 @@ pub(super) fn label_keys(process: &Process<'_>) -> Result<(), Fault> {
 /// Sees that filesystems can be labelled, if they are to be.
 pub(super) fn check_mounts(label: Option<&str>) -> Result<(), Fault> {
     label.map_or(Ok(()), |label| say(has_selinux(), SELINUX, label))
+}
+
+/// The option that puts `label` on all files of a new filesystem (mount(8), `context=`), if there is one.
+#[inline(never)]
+pub(super) fn context_of(label: Option<&str>) -> Result<Option<Path>, Fault> {
+    label
+        // In quotes: the categories of a label have commas between them.
+        .map(|label| path(format_args!("context=\"{label}\"")).during(Op::Mount, label))
+        .transpose()
+}
+
+/// Puts `label` on the topmost directory of a filesystem that takes no `context=`, if the policy has labels for it.
+pub(super) fn label_top(top: BorrowedFd<'_>, label: &str) -> Result<(), Fault> {
+    let directory = open_directory(top, ".")?;
+    match fsetxattr(
+        directory,
+        c"security.selinux",
+        label.as_bytes(),
+        XattrFlags::empty(),
+    ) {
+        Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+        Err(errno) => say(Err(errno), SELINUX, label),
+    }
 }
 
 /// Where SELinux is, there is its filesystem, mounted or not; and with a policy, which gives labels a meaning, this process has one of

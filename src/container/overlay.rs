@@ -42,13 +42,14 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 /// Makes the overlay above `lower`, which is attached already, and attaches it there.
 ///
 /// # Errors
-/// Those of opening and making the directories, and of mounting; with the kernel's words, if it left any.
+/// Those of opening and making the directories, and of mounting, with the option `label` too, if there is one; with the kernel's words, if it left any.
 #[inline(never)]
 pub(super) fn above(
     lower: &Detached,
     bundle: &str,
     layer: Overlay<'_>,
     is_in_user_namespace: bool,
+    label: Option<&str>,
 ) -> Result<Detached, Fault> {
     let (directory, shown) = match layer {
         Overlay::Tmpfs => {
@@ -59,13 +60,10 @@ pub(super) fn above(
         }
         Overlay::Directory(path) => (open_or_make(bundle, path).during(Op::Open, path)?, path),
     };
-    let words: &[&str] = match is_in_user_namespace {
-        true => &["userxattr"],
-        false => &[],
-    };
+    let words = [is_in_user_namespace.then_some("userxattr"), label];
     let mark = kmsg::Mark::here();
     let made = Layer::prepare(directory.as_fd(), lower.root())
-        .and_then(|layer| mount(lower, &layer, words))
+        .and_then(|layer| mount(lower, &layer, &words))
         .and_then(|made| {
             made.attach(lower.root()).during(Op::Mount, "the overlay")?;
             Ok(made)
@@ -82,7 +80,7 @@ pub(super) fn above(
 }
 
 /// The overlay, with a procfs as the working directory meanwhile.
-fn mount(lower: &Detached, layer: &Layer, words: &[&str]) -> Result<Detached, Fault> {
+fn mount(lower: &Detached, layer: &Layer, words: &[Option<&str>]) -> Result<Detached, Fault> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let before = openat(CWD, ".", flags, Mode::empty()).during(Op::Open, ".")?;
     let procfs = Procfs::new_or_mounted()?;

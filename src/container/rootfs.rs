@@ -65,13 +65,14 @@ impl<'c> Rootfs<'c> {
     }
 
     /// Cuts the namespace loose from the host's and binds the directory over itself, or mounts `image` there; with the writable layer
-    /// above it that is asked for.
+    /// above it that is asked for, and that with the option `label`.
     #[inline(never)]
     pub(super) fn bind(
         &mut self,
         bundle: &str,
         config: &Config<'_>,
         image: Option<Detached>,
+        label: Option<&str>,
     ) -> Result<(), Fault> {
         let propagation = config.rootfs_propagation;
         let namespace = match propagation {
@@ -95,7 +96,8 @@ impl<'c> Rootfs<'c> {
             .during(Op::Mount, format_args!("the rootfs on {path}"))?;
         let mounted = match layer {
             Some(layer) => {
-                overlay::above(&lower, bundle, layer, config.namespaces.has(Kind::User))?
+                let is_in_user_namespace = config.namespaces.has(Kind::User);
+                overlay::above(&lower, bundle, layer, is_in_user_namespace, label)?
             }
             None => lower,
         };

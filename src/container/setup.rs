@@ -11,6 +11,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 use super::builder::{self, Rope};
 use super::confine;
 use super::control::{Message, Voice};
+use super::image::{self, Image};
 use super::limits::Moment;
 use super::mounts::{Mounts, Tied};
 use super::program::Program;
@@ -19,9 +20,7 @@ use super::seccomp::Filter;
 use super::seen::{self, Unborn};
 use super::start::{Place, Request, Streams};
 use super::state::{State, Status};
-use super::{
-    credentials, devices, hooks, image, labels, landlock, limits, mounts, namespaces, terminal,
-};
+use super::{credentials, devices, hooks, labels, landlock, limits, mounts, namespaces, terminal};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{DeviceAccess, HookKind, Kind, Process};
 use crate::sys::procfs::Procfs;
@@ -249,18 +248,21 @@ fn make_root(
 ) -> Result<(), Fault> {
     let (bundle, config) = (request.bundle, request.config);
     let annotations = &config.annotations;
-    let image = annotations.image.map(|image| {
-        image::make(
+    labels::check_mounts(config.mount_label)?;
+    let label = labels::context_of(config.mount_label)?;
+    let label = label.as_deref();
+    let image = annotations.image.map(|path| {
+        image::make(&Image {
             bundle,
-            image,
-            annotations.verity.as_ref(),
-            config.root_readonly || annotations.overlay.is_some(),
-        )
+            path,
+            verity: annotations.verity.as_ref(),
+            is_read_only: config.root_readonly || annotations.overlay.is_some(),
+            label,
+        })
     });
     let has_mounts = config.namespaces.is_new(Kind::Mount);
-    labels::check_mounts(config.mount_label)?;
     if has_mounts {
-        rootfs.bind(bundle, config, image.transpose()?)?;
+        rootfs.bind(bundle, config, image.transpose()?, label)?;
     }
     // Where there is no group to attach a program to, it is better than nothing.
     let has_nodev = match config.device_access() {
@@ -302,7 +304,7 @@ fn make_root(
     if let Some(tops) = made {
         // What cannot be made is missed when it is entered.
         let _ = mounts::prepare_target(rootfs.root(), config.process.cwd, FileType::Directory);
-        confine::apply(rootfs.root(), tops, &config.confinement)?;
+        confine::apply(rootfs.root(), tops, &config.confinement, label)?;
     }
     if let Some(hostname) = config.hostname {
         rustix::system::sethostname(hostname.as_bytes()).during(Op::SetHostname, hostname)?;

@@ -75,7 +75,7 @@ pub fn mount(
     lower: &dyn Display,
     upper: &dyn Display,
     work: &dyn Display,
-    words: &[&str],
+    words: &[Option<&str>],
 ) -> Result<Detached, Fault> {
     // The paths are ours, and fit.
     let option = |text: fmt::Arguments<'_>| Text::<OPTION_MAX>::new(text);
@@ -85,7 +85,7 @@ pub fn mount(
         option(format_args!("workdir={work}")),
     ];
     let layers = [lower.as_str(), upper.as_str(), work.as_str()];
-    let mut options = layers.into_iter().chain(words.iter().copied());
+    let mut options = layers.into_iter().chain(words.iter().copied().flatten());
     Detached::new("overlay", "overlay", &mut options, MountAttrFlags::empty())
 }
 

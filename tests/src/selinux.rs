@@ -41,6 +41,7 @@ const INITIAL: [&str; 27] = [
 const RULES: &str = "
 class process { transition dyntransition setexec setkeycreate }
 class file { read }
+class dir { reparent }
 type all_t;
 type box_t;
 type secret_t;
@@ -48,6 +49,7 @@ role r;
 role r types { all_t box_t secret_t };
 allow all_t { all_t box_t secret_t }:file *;
 allow box_t { all_t box_t }:file *;
+allow { all_t box_t } { all_t box_t secret_t }:dir *;
 allow { all_t box_t } { all_t box_t }:process *;
 user u roles r;
 ";
@@ -58,7 +60,7 @@ user u roles r;
 /// What cannot be fetched, or compiled.
 pub fn selinux_policy() -> Result<Vec<u8>> {
     let packages = Packages::get("selinux", &["checkpolicy"])?;
-    let mut text = "class process\nclass file\n".to_owned();
+    let mut text = "class process\nclass file\nclass dir\n".to_owned();
     for name in INITIAL {
         text.push_str(&format!("sid {name}\n"));
     }
@@ -66,7 +68,9 @@ pub fn selinux_policy() -> Result<Vec<u8>> {
     for name in INITIAL {
         text.push_str(&format!("sid {name} u:r:all_t\n"));
     }
-    text.push_str("fs_use_trans tmpfs u:r:all_t;\n");
+    for fstype in ["tmpfs", "mqueue", "devpts"] {
+        text.push_str(&format!("fs_use_trans {fstype} u:r:all_t;\n"));
+    }
     let directory = tempfile::tempdir()?;
     let [source, policy] = ["source", "policy"].map(|name| directory.path().join(name));
     fs::write(&source, text)?;

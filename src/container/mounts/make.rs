@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::Mounts;
-use crate::container::{cgroup, seen};
+use crate::container::{cgroup, labels, seen};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Mount, MountOptions};
 use crate::parse::mount_options::words;
@@ -58,7 +58,11 @@ pub(super) fn make(
         Some(maker) if fstype == "proc" => seen::procfs_of(maker, mounts.items, item),
         _ => configure_with(item, fstype, &mut more),
     };
-    Detached::of(context?, source, fstype, attributes)
+    let made = Detached::of(context?, source, fstype, attributes)?;
+    if let Some(label) = mounts.label.filter(|_| fstype == MQUEUE) {
+        labels::label_top(made.root(), label)?;
+    }
+    Ok(made)
 }
 
 /// The option for the mode of a tmpfs of which the bundle does not say it: that of the directory that it covers, as with runc and
@@ -76,20 +80,19 @@ fn covered_mode(root: BorrowedFd<'_>, item: &Mount<'_>) -> Text<16> {
     option
 }
 
+/// There is one for all mounts in an IPC namespace, and what was mounted with a label can only be mounted again with the same: so
+/// its topmost directory is labelled, as runc and crun do it.
+const MQUEUE: &str = "mqueue";
+
 /// The kernel's own, whose files have the labels that the policy gives them.
-const NEVER_LABELLED: [&str; 4] = ["proc", "sysfs", "cgroup2", "mqueue"];
+const NEVER_LABELLED: [&str; 4] = ["proc", "sysfs", "cgroup2", MQUEUE];
 
 /// The option that puts `label` on all files of a filesystem (mount(8), `context=`), where it takes one and the item does not say
 /// another.
 #[inline(never)]
 fn label_of(item: &Mount<'_>, fstype: &str, label: Option<&str>) -> Result<Option<Path>, Fault> {
     let has_label = words(item.options.data).any(|word| word.starts_with("context="));
-    label
-        .filter(|_| !has_label && !NEVER_LABELLED.contains(&fstype))
-        // In quotes: the categories of a label have commas between them.
-        .map(|label| path(format_args!("context=\"{label}\"")))
-        .transpose()
-        .during(Op::Mount, item.destination)
+    labels::context_of(label.filter(|_| !has_label && !NEVER_LABELLED.contains(&fstype)))
 }
 
 /// A new instance of a filesystem, as the item asks for it.

@@ -198,6 +198,21 @@ pub(crate) fn look_at(paths: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Prints the mounts, and the label that SELinux has for each of these files; of one that is missing, when it was made.
+pub(crate) fn labels(paths: &[&str]) -> Result<()> {
+    mounts("mount", "/proc/self/mountinfo")?;
+    for path in paths {
+        if fs::symlink_metadata(path).is_err() {
+            fs::write(path, "")?;
+        }
+        let mut label = [0; 256];
+        let len = rustix::fs::lgetxattr(*path, c"security.selinux", &mut label)?;
+        let label = String::from_utf8_lossy(&label[..len]).into_owned();
+        println!("label {path} {}", label.trim_end_matches('\0'));
+    }
+    Ok(())
+}
+
 /// Prints of each file what kind it is, its device number, and whether it can be opened to read.
 pub(crate) fn nodes(paths: &[&str]) -> Result<()> {
     for path in paths {

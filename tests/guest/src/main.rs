@@ -107,6 +107,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["hook-agent", path] => agent::leave(path)?,
         ["agent"] => agent::run()?,
         ["trap", calls @ ..] => calls::trap(calls)?,
+        ["labels", paths @ ..] => facts::labels(paths)?,
         ["look-at", paths @ ..] => facts::look_at(paths)?,
         ["nodes", paths @ ..] => facts::nodes(paths)?,
         ["without-user-namespaces", program, words @ ..] => {
