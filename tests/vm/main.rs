@@ -23,6 +23,7 @@ mod hooks;
 mod hostile;
 mod image;
 mod images;
+mod inherited;
 mod isolation;
 mod jobs;
 mod landlock;
@@ -135,6 +136,7 @@ const ALL: &[&[Case]] = &[
     hostile::CASES,
     image::CASES,
     images::CASES,
+    inherited::CASES,
     isolation::CASES,
     jobs::CASES,
     landlock::CASES,
