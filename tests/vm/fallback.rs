@@ -129,25 +129,32 @@ fn boot_without_any_root_fails_as_its_first_candidate_did(lab: &Lab) -> Result<(
     Ok(())
 }
 
-/// Slots without anything, without a bundle, and with something in the place of a mount point.
+/// Slots without anything, without a bundle, with something in the place of a mount point, with files that a power cut left empty,
+/// and with a name that no container can have.
 fn root_that_lacks_what_it_needs_is_given_up_for_the_next(lab: &Lab) -> Result<()> {
     let slot = |label: &str, tree: Tree| disk::of(Fs::ext4(label, Uuid::new_v4(), tree));
     let blocked = Tree::new().symlink("proc", "/sys");
     let blocked = Bundle::new("blocked").put(blocked.directory("containers"))?;
+    let cut = Bundle::new("cut").text("").put(disk::files([])?)?;
+    let unnamed = Bundle::new("no name").put(disk::files([])?)?;
     let outcome = lab
         .machine("root_that_lacks_what_it_needs_is_given_up_for_the_next")?
-        .append("root=LABEL=A berth.root_fallback=LABEL=B,LABEL=C,LABEL=BERTH rootwait=0")
+        .append("root=LABEL=A berth.root_fallback=LABEL=B,LABEL=C,LABEL=D,LABEL=E,LABEL=BERTH rootwait=0")
         .blk(&slot("A", Tree::new())?)
         .blk(&slot("B", disk::files([])?)?)
         .blk(&slot("C", blocked)?)
+        .blk(&slot("D", cut)?)
+        .blk(&slot("E", unnamed)?)
         .blk(&disk::vfat([Bundle::new("slot")])?)
         .start()?
         .wait()?;
-    took(&outcome, "/dev/vdd1", "vfat", "LABEL=BERTH")?;
+    took(&outcome, "/dev/vdf1", "vfat", "LABEL=BERTH")?;
     let expected = [
         ("LABEL=A", "B050"),
         ("LABEL=B", "B050"),
         ("LABEL=C", "B030"),
+        ("LABEL=D", "B050"),
+        ("LABEL=E", "B050"),
     ];
     ensure!(rejected(&outcome) == expected, "{:?}", rejected(&outcome));
     let warned = |event: &Event| event.name() == "warning";

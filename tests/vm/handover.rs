@@ -1,10 +1,11 @@
 //! `init=`: what the next PID 1 finds, and what is refused before anything was destroyed.
 
 use anyhow::{Context, Result, ensure};
-use berth_qemu::disk::{Disk, DiskImage, Fs};
+use berth_initramfs::Compression;
+use berth_qemu::disk::{Disk, DiskImage, Fs, Type};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Builder, Ended, Vm};
-use berth_tests::{Lab, disk, field, guest, line};
+use berth_tests::{Lab, MODULES, disk, field, guest, line};
 use uuid::Uuid;
 
 use crate::provoke::{Reader, provoke};
@@ -13,6 +14,7 @@ use crate::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     everywhere next_init_may_be_a_script_and_gets_arguments_environment_and_a_clean_process,
     everywhere bad_init_is_refused_before_anything_was_destroyed,
+    once usr_may_be_a_part_of_the_roots_own_filesystem,
 ];
 
 /// A root with the guest program, and these files besides.
@@ -107,6 +109,33 @@ fn next_init_may_be_a_script_and_gets_arguments_environment_and_a_clean_process(
         ensure!(
             all(&lines, "mount ").iter().any(is_there),
             "{moved}: {lines:#?}"
+        );
+    }
+    Ok(())
+}
+
+/// A part of a btrfs: mkfs.btrfs makes none, so that it is the whole here, which holds the program as `bin/guest`.
+fn usr_may_be_a_part_of_the_roots_own_filesystem(lab: &Lab) -> Result<()> {
+    let uuid = disk::EXT4_UUID;
+    let fstab = format!("UUID={uuid} / btrfs defaults 0 0\nUUID={uuid} /usr btrfs subvol=/ 0 0\n");
+    let tree = root(|tree| tree.directory("usr").file("etc/fstab", fstab))?;
+    let image = disk::of(Fs::of_type(Type::Btrfs, disk::LABEL, uuid, tree))?;
+    let spec = lab.spec()?.load(MODULES).for_filesystems(["btrfs"]);
+    let initramfs = spec.build(Compression::Zstd)?;
+    // Other filesystems can be written, or not, by all their mounts.
+    let vm = lab
+        .machine_with("usr_may_be_a_part_of_the_roots_own_filesystem", &initramfs)
+        .append("root=LABEL=BERTH rw init=/usr/bin/guest -- init")
+        .scsi(&image);
+    let lines = report(vm)?;
+    for (point, access) in [("/", "rw"), ("/usr", "ro")] {
+        let is_it = |line: &&str| {
+            let fields: Vec<_> = line.split(' ').collect();
+            fields[4] == point && fields[5].split(',').any(|option| option == access)
+        };
+        ensure!(
+            all(&lines, "mount ").iter().any(is_it),
+            "{point}: {lines:#?}"
         );
     }
     Ok(())

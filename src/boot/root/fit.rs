@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::{Machine, SYSROOT, overlay, usr};
 use crate::boot::{UPPER_LAYER, handover, switch};
 use crate::error::{At, Code, During, Error, Op, Stage};
+use crate::parse::config::container_id;
 use crate::plan::Plan;
 use crate::sys::{device_mapper, fs, mount};
 
@@ -36,8 +37,11 @@ fn has_bundles(containers: &str) -> Result<(), Error> {
         .and_then(|directory| {
             fs::each_entry(directory.as_fd(), |name, _| {
                 let bundle = open(directory.as_fd(), name);
-                has_one = bundle
-                    .is_ok_and(|bundle| statat(bundle, c"config.json", AtFlags::empty()).is_ok());
+                // After a power cut, files may be there and empty; and not every name is a container's.
+                has_one = container_id(name.to_bytes()).is_ok()
+                    && bundle
+                        .and_then(|bundle| statat(bundle, c"config.json", AtFlags::empty()))
+                        .is_ok_and(|file| file.st_size > 0);
                 !has_one
             })
             .during(Op::List, containers)
@@ -51,7 +55,7 @@ fn has_bundles(containers: &str) -> Result<(), Error> {
         Code::NoContainers,
         Op::List,
         containers,
-        "there is no bundle: no directory with a config.json",
+        "there is no bundle: no directory with a config.json that has something in it",
     ))
 }
 

@@ -1,10 +1,10 @@
-//! What is no filesystem but may hold one: LUKS, LVM, swap, a dm-verity hash tree. They are recognised so that a failed
+//! What is no filesystem but may hold one: LUKS, LVM, a ZFS pool, swap, a dm-verity hash tree. They are recognised so that a failed
 //! boot can say what somebody's root is in.
 
 use core::ops::Range;
 
 use super::{Content, Kind, Label};
-use crate::parse::bytes::{array, be16, le32, le64};
+use crate::parse::bytes::{array, be16, be32, le32, le64};
 use crate::parse::uuid::Uuid;
 
 /// LUKS 1 and 2 ("LUKS On-Disk Format Specification", section 2.3, and "LUKS2 On-Disk Format Specification", 2.1).
@@ -54,6 +54,29 @@ pub(super) fn lvm(window: &[u8]) -> Option<Content> {
             && sector.get(TYPE) == Some(b"LVM2 001")
     };
     sectors.any(is_label).then(|| Content::of(Kind::Lvm))
+}
+
+/// Where the first label of a ZFS device has its list of names and values, in bytes.
+pub(super) const ZFS_AT: usize = 16 * 1024;
+/// How much of it is looked at, in bytes.
+pub(super) const ZFS_LEN: usize = 32;
+
+/// The first label of a device of a ZFS pool ("ZFS On-Disk Specification", 1.2 and 1.3): a list in XDR, of which the first name is
+/// `version`.
+pub(super) fn zfs(window: &[u8]) -> Option<Content> {
+    const ENCODING: Range<usize> = 0..1;
+    const XDR: &[u8] = &[1];
+    const LIST_VERSION: Range<usize> = 4..8;
+    const NAMES_ARE_UNIQUE: Range<usize> = 8..12;
+    const LENGTH: Range<usize> = 20..24;
+    const NAME: Range<usize> = 24..31;
+    let list = window.get(ZFS_AT..)?;
+    let is_list = list.get(ENCODING)? == XDR
+        && be32(list, LIST_VERSION)? == 0
+        && be32(list, NAMES_ARE_UNIQUE)? == 1
+        && be32(list, LENGTH)? == 7
+        && list.get(NAME)? == b"version";
+    is_list.then(|| Content::of(Kind::Zfs))
 }
 
 /// Swap (`union swap_header`, include/linux/swap.h), whose mark is at the end of the first page, or what a hibernated system

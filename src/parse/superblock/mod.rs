@@ -13,7 +13,7 @@
 //!    so one that begins at byte 0 comes before one that begins at 1 KiB (FAT32's reserved sectors may well keep an old
 //!    ext superblock; mke2fs clears the boot sector).
 //! 3. *Other contents of the first sectors*: LUKS, LVM, swap, a hash tree. mke2fs leaves the mark of an older swap.
-//! 4. *ISO 9660*, at 32 KiB: an image may begin with a partition table, which is nothing that could be mounted.
+//! 4. *ZFS*, at 16 KiB: its tools leave what is before that. And *ISO 9660*, at 32 KiB: an image may begin with a partition table, which is nothing that could be mounted.
 //! 5. *Partition tables.* What partitions do not cover keeps what was there before, an old btrfs for one.
 //! 6. *btrfs*, at 64 KiB. And then nothing: all zero, or unknown.
 //!
@@ -26,7 +26,7 @@
 //! # How much is read
 //!
 //! The first [`EARLY`] bytes, which hold the superblocks of most formats; the kernel needs them for the mount too. Where something is
-//! recognised in them, the two superblocks that lie further back; else the rest of a window that holds those of all formats but
+//! recognised in them, the three that lie further back; else the rest of a window that holds those of all formats but
 //! RAID's; of a disk with partitions, the volume descriptor. [`Depth`] says whether more is worth it.
 //!
 //! The offsets are written as named ranges, as the formats' specifications have them in tables.
@@ -110,6 +110,8 @@ pub enum Kind {
     Lvm,
     /// A member of a RAID array.
     Md,
+    /// A device of a ZFS pool.
+    Zfs,
     /// Swap space, perhaps with the image of a hibernated system.
     Swap,
     /// A dm-verity hash tree.
@@ -142,6 +144,7 @@ impl fmt::Display for Kind {
             Self::Luks => "LUKS (encrypted)",
             Self::Lvm => "LVM physical volume",
             Self::Md => "RAID member (md)",
+            Self::Zfs => "device of a ZFS pool",
             Self::Swap => "swap",
             Self::VerityTree => "dm-verity hash tree",
             Self::Gpt => "disk with a GPT",
@@ -202,8 +205,9 @@ const EARLY_PROBES: [Probe; 12] = [
 /// How many bytes those look at, in bytes; what needs more of some format is found with the whole window.
 const EARLY: usize = 8 * 1024;
 
-/// Filesystems that begin late, with their places. After those that begin early; see above for the order.
-const LATE_PROBES: [(usize, usize, Probe); 2] = [
+/// What begins late, with its place. After those that begin early; see above for the order.
+const LATE_PROBES: [(usize, usize, Probe); 3] = [
+    (containers::ZFS_AT, containers::ZFS_LEN, containers::zfs),
     (iso9660::AT, iso9660::LEN, iso9660::probe),
     (btrfs::AT, btrfs::LEN, btrfs::probe),
 ];
@@ -256,7 +260,7 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
             let is_other = match &first {
                 Some(first) => !first.covers(at),
                 // What partitions do not cover keeps what was there before; the image of a disc is there on purpose.
-                None => at != btrfs::AT,
+                None => at == iso9660::AT,
             };
             let end = at.saturating_add(len);
             let place = window.get_mut(at..end).filter(|_| is_other);

@@ -81,6 +81,7 @@ fn in_blkids_words(found: &Content) -> [String; 3] {
         Kind::Swap => "swap",
         Kind::VerityTree => "DM_verity_hash",
         Kind::Lvm => "LVM2_member",
+        Kind::Zfs => "zfs_member",
         Kind::Gpt | Kind::Mbr | Kind::Empty | Kind::Unknown => "",
     };
     [

@@ -82,11 +82,17 @@ fn of_two_that_are_recognised_both_are_told() {
         block
     };
     let [small, large] = [squashfs(4096), squashfs(1 << 20)];
+    let zfs = (containers::ZFS_AT, &ZFS[..]);
     let fs = |fstype| Kind::Filesystem(fstype);
     for (parts, first, second) in [
         ([fat, ext], fs("vfat"), Some(fs("ext4"))),
         ([(0, &luks), btrfs], Kind::Luks, Some(fs("btrfs"))),
         ([ext, iso9660], fs("ext4"), Some(fs("iso9660"))),
+        // zpool(8) leaves the first 8 KiB as they are.
+        ([ext, zfs], fs("ext4"), Some(Kind::Zfs)),
+        ([zfs, btrfs], Kind::Zfs, Some(fs("btrfs"))),
+        ([(0, &large), zfs], fs("squashfs"), None),
+        ([zfs, zfs], Kind::Zfs, None),
         ([iso9660, btrfs], fs("iso9660"), Some(fs("btrfs"))),
         ([(0, &small), btrfs], fs("squashfs"), Some(fs("btrfs"))),
         // What lies inside an image is its content.
@@ -105,6 +111,20 @@ fn of_two_that_are_recognised_both_are_told() {
             (first, second)
         );
     }
+}
+
+/// How the list of a pool's device begins: its encoding, version 0, names that are unique, and the first of them with its length.
+const ZFS: [u8; 40] =
+    *b"\x01\x01\0\0\0\0\0\0\0\0\0\x01\0\0\0\x24\0\0\0\x20\0\0\0\x07version\0\0\0\0\x08\0\0\0\x01";
+
+#[test]
+fn a_partition_table_counts_before_what_an_older_pool_left() {
+    let entry = b"\x80\x20\x21\x00\x0c\x51\x01\x04\x00\x08\x00\x00\x00\xf8\x00\x00";
+    let table = [(446, &entry[..]), (510, b"\x55\xaa")];
+    assert_eq!(
+        kind(&window(&[table[0], table[1], (containers::ZFS_AT, &ZFS)])),
+        Kind::Mbr
+    );
 }
 
 /// A superblock with a checksum that is not looked at, of a filesystem on so many devices.
