@@ -428,7 +428,34 @@ mod tests {
                 panic!("{line}")
             };
             assert!(said.is(name), "{line}");
+            let told = documented(name);
+            let has = |field: &&&str| line.contains(&format!("\"{field}\":"));
+            let fields: Vec<_> = FIELDS.iter().filter(has).collect();
+            for field in &fields {
+                assert!(told.contains(&format!("`{field}`")), "{name}: {field}");
+            }
+            // Besides `t` and `event`.
+            assert_eq!(fields.len() + 2, members, "{line}");
         }
+    }
+
+    /// All fields that events have.
+    const FIELDS: [&str; 26] = [
+        "stage", "us", "root", "device", "fstype", "ro", "verified", "asked", "overlay", "code",
+        "text", "before", "method", "removed", "id", "state", "pid", "signal", "oom", "count",
+        "failure", "stream", "line", "lines", "status", "action",
+    ];
+
+    /// The row of the event in `docs/events.md`, with those below it that have no name of their own.
+    fn documented(name: &str) -> String {
+        let begin = format!("| `{name}` |");
+        let rows = include_str!("../../docs/events.md").lines();
+        let mut rows = rows.skip_while(|row| !row.starts_with(&begin));
+        let first = rows
+            .next()
+            .unwrap_or_else(|| panic!("{name} is not documented"));
+        let more = rows.take_while(|row| row.starts_with("| |"));
+        more.fold(first.to_owned(), |all, row| all + row)
     }
 
     #[test]

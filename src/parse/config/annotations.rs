@@ -324,3 +324,23 @@ impl<'a> Annotations<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each has its row in `docs/bundles.md`, under its whole name, and no other has one.
+    #[test]
+    fn all_are_documented() {
+        let document = include_str!("../../../docs/bundles.md");
+        let rows = document.lines().filter(|row| row.starts_with("| `berth."));
+        let cells = rows.filter_map(|row| row.split(" | ").next());
+        let mut told: Vec<_> = cells
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        let mut known: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+        told.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(told, known);
+    }
+}
