@@ -22,7 +22,7 @@ const FORCE: Opt = Opt {
     long: "force",
     short: Some('f'),
     value: None,
-    about: "kill the container first; one that there is not is deleted already",
+    about: "kill the container first, and succeed if it does not exist",
 };
 
 pub(super) const COMMAND: Subcommand = Subcommand {

@@ -9,7 +9,7 @@ pub(super) const PRESERVE_FDS: Opt = Opt {
     long: "preserve-fds",
     short: None,
     value: Some("N"),
-    about: "leave so many descriptors from 3 on open for the program",
+    about: "keep so many descriptors open for the program, from 3 on",
 };
 /// How many descriptors are left open for the program. All of them must be open: berth's own would come in their place.
 ///

@@ -23,13 +23,13 @@ const STATS: Opt = Opt {
     long: "stats",
     short: None,
     value: None,
-    about: "print once what it uses, and end",
+    about: "print what the container uses once, and exit",
 };
 const INTERVAL: Opt = Opt {
     long: "interval",
     short: None,
     value: Some("TIME"),
-    about: "how often it is printed, as 500ms, 5s or 1m; 5s",
+    about: "the time between two prints, such as 500ms or 1m; default: 5s",
 };
 
 pub(super) const COMMAND: Subcommand = Subcommand {

@@ -30,37 +30,37 @@ const PROCESS: Opt = Opt {
     long: "process",
     short: Some('p'),
     value: Some("FILE"),
-    about: "what to run, as `process` of a config.json",
+    about: "a file with what to run, as `process` in config.json",
 };
 const DIRECTORY: Opt = Opt {
     long: "cwd",
     short: None,
     value: Some("DIR"),
-    about: "the working directory; that of the container's program",
+    about: "the working directory; default: that of the container's program",
 };
 const ENV: Opt = Opt {
     long: "env",
     short: Some('e'),
     value: Some("NAME=VALUE"),
-    about: "one more variable",
+    about: "one more environment variable",
 };
 const USER: Opt = Opt {
     long: "user",
     short: Some('u'),
     value: Some("UID[:GID]"),
-    about: "as whom; that of the container's program",
+    about: "the user and group; default: those of the container's program",
 };
 const NO_NEW_PRIVILEGES: Opt = Opt {
     long: "no-new-privs",
     short: None,
     value: None,
-    about: "nothing that it executes gains privileges",
+    about: "set no_new_privs: it gains no privileges",
 };
 const IGNORE_PAUSED: Opt = Opt {
     long: "ignore-paused",
     short: None,
     value: None,
-    about: "also in a container that is paused: it runs when that does",
+    about: "accept a paused container: it runs when that is resumed",
 };
 const CAPABILITY: Opt = Opt {
     long: "cap",
@@ -72,25 +72,25 @@ const GROUPS: Opt = Opt {
     long: "additional-gids",
     short: Some('g'),
     value: Some("GID"),
-    about: "one more group",
+    about: "one more supplementary group",
 };
 const CGROUP: Opt = Opt {
     long: "cgroup",
     short: None,
     value: Some("PATH"),
-    about: "in this control group below the container's, which there is; / is the container's own",
+    about: "an existing control group below the container's; / is the container's own",
 };
 const APPARMOR: Opt = Opt {
     long: "apparmor",
     short: None,
     value: Some("PROFILE"),
-    about: "confined by this profile of AppArmor",
+    about: "the AppArmor profile",
 };
 const LABEL: Opt = Opt {
     long: "process-label",
     short: None,
     value: Some("LABEL"),
-    about: "with this label of SELinux",
+    about: "the SELinux label",
 };
 const TTY: Opt = Opt {
     long: "tty",
@@ -122,7 +122,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
         &launch::CONSOLE_SOCKET,
         &PRESERVE_FDS,
     ],
-    about: "run one more program in a container, and end as that ends",
+    about: "run another program in a container, and exit with its status",
     run,
 };
 

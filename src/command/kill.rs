@@ -12,7 +12,7 @@ const ALL: Opt = Opt {
     long: "all",
     short: Some('a'),
     value: None,
-    about: "send it to all processes of the container, not to the first",
+    about: "send the signal to all processes of the container, not only to the first",
 };
 
 pub(super) const COMMAND: Subcommand = Subcommand {

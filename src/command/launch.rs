@@ -30,19 +30,19 @@ pub(super) const BUNDLE: Opt = Opt {
     long: "bundle",
     short: Some('b'),
     value: Some("DIR"),
-    about: "the bundle; the working directory",
+    about: "the directory of the bundle; default: the working directory",
 };
 pub(super) const PID_FILE: Opt = Opt {
     long: "pid-file",
     short: None,
     value: Some("FILE"),
-    about: "write the number of the first process to this file",
+    about: "write the PID of the first process to this file",
 };
 pub(super) const CONSOLE_SOCKET: Opt = Opt {
     long: "console-socket",
     short: None,
     value: Some("SOCKET"),
-    about: "send the terminal's outer end to whoever listens there",
+    about: "send the master side of the terminal to this socket",
 };
 pub(super) const NO_PIVOT: Opt = Opt {
     long: "no-pivot",

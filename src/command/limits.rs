@@ -24,7 +24,7 @@ pub(super) const RESOURCES: Opt = Opt {
     long: "resources",
     short: Some('r'),
     value: Some("FILE"),
-    about: "the limits, as `linux.resources` has them; - is standard input",
+    about: "a file with limits, as `linux.resources`; -: standard input",
 };
 
 /// An option, and the object and its member that it stands for.
@@ -69,75 +69,80 @@ static LIMITS: [Limit; 14] = [
         ("memory", "limit"),
         "memory",
         Kind::Size,
-        "memory; -1 is all",
+        "memory; -1: no limit",
     ),
     limit(
         ("memory", "reservation"),
         "memory-reservation",
         Kind::Size,
-        "memory that is left to it",
+        "memory that is reclaimed last",
     ),
     limit(
         ("memory", "swap"),
         "memory-swap",
         Kind::Size,
-        "memory and swap together, beside --memory",
+        "memory and swap together; needs --memory",
     ),
     limit(
         ("cpu", "quota"),
         "cpus",
         Kind::Processors,
-        "so much time of processors",
+        "CPU time, in processors",
     ),
     limit(
         ("cpu", "quota"),
         "cpu-quota",
         Kind::Number,
-        "µs of time in a period",
+        "CPU time in each period, in µs",
     ),
     limit(
         ("cpu", "period"),
         "cpu-period",
         Kind::Number,
-        "µs of a period",
+        "the length of a period, in µs",
     ),
     limit(
         ("cpu", "burst"),
         "cpu-burst",
         Kind::Number,
-        "µs that are saved for later",
+        "unused CPU time to save up, in µs",
     ),
     limit(
         ("cpu", "shares"),
         "cpu-shares",
         Kind::Number,
-        "weight beside others, 2 to 262144",
+        "share of CPU time, 2 to 262144",
     ),
-    limit(("cpu", "shares"), "cpu-share", Kind::Number, "the same"),
+    limit(
+        ("cpu", "shares"),
+        "cpu-share",
+        Kind::Number,
+        "the same as --cpu-shares",
+    ),
     limit(
         ("cpu", "idle"),
         "cpu-idle",
         Kind::Number,
-        "1: only time that nobody else wants",
+        "1: run only when no other group wants to",
     ),
     limit(
         ("cpu", "cpus"),
         "cpuset-cpus",
         Kind::Text,
-        "processors, as 0-3,7",
+        "processors, such as 0-3,7",
     ),
     limit(("cpu", "mems"), "cpuset-mems", Kind::Text, "memory nodes"),
     limit(
         ("pids", "limit"),
         "pids-limit",
         Kind::Number,
-        "processes; -1 is any number",
+        "processes and threads; -1: no limit",
     ),
     limit(
         ("blockIO", "weight"),
         "blkio-weight",
         Kind::Number,
-        "weight on disks, 10 to 1000",
+        "share of disk I/O, 10 to 1000",
     ),
 ];
 
@@ -168,7 +173,7 @@ impl fmt::Display for Wrong<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Value(option, value) => write!(f, "--{option} cannot be {}", Quoted(value)),
-            Self::Twice(one, other) => write!(f, "--{one} and --{other} are about the same limit"),
+            Self::Twice(one, other) => write!(f, "--{one} and --{other} set the same limit"),
             Self::Long(option) => write!(f, "--{option} is too long"),
         }
     }
@@ -327,7 +332,7 @@ mod tests {
         );
         assert_eq!(
             wrong(&["--cpus=1", "--cpu-quota=5"]),
-            "--cpus and --cpu-quota are about the same limit"
+            "--cpus and --cpu-quota set the same limit"
         );
         let long = "0,".repeat(600);
         assert_eq!(

@@ -16,7 +16,7 @@ pub(super) const FORMAT: Opt = Opt {
     long: "format",
     short: Some('f'),
     value: Some("table|json"),
-    about: "how it is printed; table",
+    about: "the format; default: table",
 };
 
 pub(super) const COMMAND: Subcommand = Subcommand {
@@ -25,7 +25,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     count: (0, 0),
     raw_from: usize::MAX,
     options: &[&FORMAT, &QUIET],
-    about: "print the containers that there are",
+    about: "list the containers",
     run: list,
 };
 

@@ -112,37 +112,37 @@ const ROOT: Opt = Opt {
     long: "root",
     short: None,
     value: Some("DIR"),
-    about: "where containers are remembered; /run/berth, or berth in $XDG_RUNTIME_DIR",
+    about: "where containers are recorded; default: /run/berth, or berth in $XDG_RUNTIME_DIR",
 };
 const LOG: Opt = Opt {
     long: "log",
     short: None,
     value: Some("FILE"),
-    about: "append what went wrong to this file as well",
+    about: "append failures and warnings to this file too",
 };
 const LOG_FORMAT: Opt = Opt {
     long: "log-format",
     short: None,
     value: Some("text|json"),
-    about: "how the records of that file are written; text",
+    about: "the format of that file; default: text",
 };
 const DEBUG: Opt = Opt {
     long: "debug",
     short: None,
     value: None,
-    about: "also tell what is ignored and done without",
+    about: "also report what is ignored, and what berth does without",
 };
 const CGROUP_MANAGER: Opt = Opt {
     long: "cgroup-manager",
     short: None,
     value: Some("cgroupfs|systemd"),
-    about: "who makes control groups: cgroupfs, berth itself, or systemd",
+    about: "who makes control groups: berth itself (cgroupfs), or systemd",
 };
 const SYSTEMD_CGROUP: Opt = Opt {
     long: "systemd-cgroup",
     short: None,
     value: None,
-    about: "have systemd make control groups, as scopes of its",
+    about: "have systemd make control groups, as scopes",
 };
 const VERSION: Opt = Opt {
     long: "version",
@@ -161,7 +161,7 @@ const DETACH: Opt = Opt {
     long: "detach",
     short: Some('d'),
     value: None,
-    about: "do not wait for the program's end",
+    about: "do not wait for the program to end",
 };
 const QUIET: Opt = Opt {
     long: "quiet",
@@ -358,13 +358,13 @@ impl<'a> Call<'a> {
         let (least, most) = command.count;
         let count = self.given.operands.len();
         if count < least || count > most {
-            let expected = if count < least {
-                "is missing"
+            let wrong = if count < least {
+                "an operand is missing"
             } else {
-                "is all there may be"
+                "there are too many operands"
             };
-            let operands = command.operands;
-            return Err(self.usage(format_args!("{} {operands} {expected}", command.name)));
+            let Subcommand { name, operands, .. } = command;
+            return Err(self.usage(format_args!("{wrong}: berth {name} {operands}")));
         }
         systemd::is_asked(self)?;
         self.root = self.root_directory()?;

@@ -21,7 +21,7 @@ pub(super) const RESUME: Subcommand = Subcommand {
     count: (1, 1),
     raw_from: usize::MAX,
     options: &[],
-    about: "let the processes of a paused container run on",
+    about: "resume all processes of a paused container",
     run: |call| freeze(call, false),
 };
 

@@ -29,7 +29,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     count: (1, usize::MAX),
     raw_from: 0,
     options: &[&FORMAT],
-    about: "print the processes of a container, by the numbers they have here",
+    about: "print the processes of a container, with the PIDs that the caller sees",
     run,
 };
 

@@ -25,7 +25,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
         &launch::NO_PIVOT,
         &launch::NO_NEW_KEYRING,
     ],
-    about: "make a container, run its program, and end as that ends",
+    about: "make a container, run its program, and exit with its status",
     run,
 };
 

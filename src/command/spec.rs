@@ -19,7 +19,7 @@ const ROOTLESS: Opt = Opt {
     long: "rootless",
     short: None,
     value: None,
-    about: "one for a user who is not root: with a user namespace, and the host's network",
+    about: "write one for an unprivileged user: with a user namespace and the host's network",
 };
 
 pub(super) const COMMAND: Subcommand = Subcommand {
@@ -28,7 +28,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     count: (0, 0),
     raw_from: usize::MAX,
     options: &[&BUNDLE, &ROOTLESS],
-    about: "write a config.json to begin with",
+    about: "write a config.json to start from",
     run,
 };
 

@@ -29,7 +29,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         (Some(path), None) => path,
         (None, Some(_)) => "the command line",
         (Some(_), Some(_)) => {
-            return Err(call.usage("--resources has all limits: leave the others away"));
+            return Err(call.usage("--resources sets all limits: remove the other options"));
         }
         (None, None) => return Err(call.usage("--resources or a limit is missing")),
     };

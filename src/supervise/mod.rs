@@ -233,7 +233,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     }
 
     fn end_requested(&mut self, end: End, why: &str) {
-        kmsg::notice(Stage::Shutdown, format_args!("{why}: the machine ends"));
+        kmsg::notice(
+            Stage::Shutdown,
+            format_args!("{why}: the machine shuts down"),
+        );
         self.decide(Input::EndRequested(end));
     }
 
@@ -402,7 +405,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             Action::KillAll => {
                 kmsg::warning(
                     Stage::Shutdown,
-                    format_args!("containers that did not end are killed"),
+                    format_args!("the containers that did not end in time are killed"),
                 );
                 self.children.kill_all();
                 self.deadline = Some(clock::now() + KILL_TIMEOUT);

@@ -36,7 +36,7 @@ impl Supervisor<'_, '_> {
                 Op::List,
                 plan.containers,
                 format_args!(
-                    "{} bundles more than can be supervised are not started",
+                    "{} bundles are not started: there are more than can be supervised",
                     bundles.excess
                 ),
             );
@@ -97,10 +97,7 @@ impl Supervisor<'_, '_> {
                 Code::BundleConfig,
                 Op::Parse,
                 format_args!("{}/{id}/config.json", plan.containers),
-                format_args!(
-                    "berth.after goes in a circle: {}",
-                    self.jobs.way_back(index)
-                ),
+                format_args!("berth.after forms a cycle: {}", self.jobs.way_back(index)),
             );
             self.machine.container_failed(&id, &error);
             self.status.note_failure();

@@ -356,14 +356,14 @@ fn containers_that_wait_for_each_other_are_refused_and_hold_up_nobody(lab: &Lab)
     for (id, text) in [
         (
             "f-circle",
-            "berth.after goes in a circle: f-circle, g-circle, f-circle",
+            "berth.after forms a cycle: f-circle, g-circle, f-circle",
         ),
         (
             "g-circle",
-            "berth.after goes in a circle: g-circle, f-circle, g-circle",
+            "berth.after forms a cycle: g-circle, f-circle, g-circle",
         ),
         ("i-nobody", "berth.after: there is no container nobody"),
-        ("j-self", "berth.after goes in a circle: j-self, j-self"),
+        ("j-self", "berth.after forms a cycle: j-self, j-self"),
     ] {
         let expected = format!("/containers/{id}/config.json: {text}");
         Seen::new(&outcome, id).failed("B051", &expected)?;

@@ -175,7 +175,9 @@ fn bundles_beyond_the_limit_are_reported_and_the_others_run(lab: &Lab) -> Result
         .context("no B055")?;
     let text = field(failure, "text").unwrap_or_default();
     ensure!(
-        text.contains("/containers: 2 bundles more than can be supervised are not started"),
+        text.contains(
+            "/containers: 2 bundles are not started: there are more than can be supervised"
+        ),
         "{text}"
     );
     let is_end = |event: &&Event| field(event, "state") == Some("exited") && event.raw["code"] == 0;

@@ -152,7 +152,7 @@ impl Bus {
             if !line.as_str().starts_with(expected) {
                 return Err(Failed::new(
                     Errno::ACCESS,
-                    format_args!("it does not let us in: {}", line.as_str()),
+                    format_args!("authentication failed: {}", line.as_str()),
                 ));
             }
         }
@@ -383,5 +383,5 @@ fn too_late() -> Failed {
 
 #[cold]
 fn no_bus() -> Failed {
-    Failed::new(Errno::BADMSG, "who listens there does not speak D-Bus")
+    Failed::new(Errno::BADMSG, "what listens there does not speak D-Bus")
 }

@@ -64,15 +64,15 @@ fn a_bus_that_is_no_bus_is_one_clear_error(lab: &Lab) -> Result<()> {
         (|_| {}, "the connection was closed"),
         (
             |bus| drop(bus.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")),
-            "it does not let us in: HTTP/1.1 400",
+            "authentication failed: HTTP/1.1 400",
         ),
         (
             |bus| drop(bus.write_all(b"REJECTED EXTERNAL\r\n")),
-            "it does not let us in: REJECTED",
+            "authentication failed: REJECTED",
         ),
         (
             |bus| drop(bus.write_all(&[b'x'; 4096])),
-            "who listens there does not speak D-Bus",
+            "what listens there does not speak D-Bus",
         ),
         (
             |bus| drop(bus.write_all(WELCOME)),

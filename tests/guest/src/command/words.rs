@@ -89,8 +89,11 @@ fn word_that_is_not_understood_is_named(lab: &Lab) -> Result<()> {
         (&["run", "-x", "one"], "no option \"-x\""),
         (&["run", "one", "--bundle"], "--bundle needs a value"),
         (&["run", "--detach=maybe", "one"], "--detach takes no value"),
-        (&["state"], "state ID is missing"),
-        (&["state", "one", "two"], "is all there may be"),
+        (&["state"], "an operand is missing: berth state ID"),
+        (
+            &["state", "one", "two"],
+            "there are too many operands: berth state ID",
+        ),
         (&["state", "../one"], "1 to 255 letters"),
         (
             &["kill", "one", "NOTHING"],
