@@ -16,7 +16,7 @@ pub(super) fn overview(call: &Call<'_>) -> Result<u8, Told> {
         call,
         &format_args!(
             "usage: berth [OPTION]… COMMAND [OPTION]… [OPERAND]…\n\
-         berth is PID 1 of a machine, and an OCI runtime where it is not.\n\n\
+         berth is an OCI runtime: it makes containers, and runs programs in them.\n\n\
          commands:\n{}\noptions of all commands:\n{}",
             Commands,
             List(GLOBAL)
@@ -67,9 +67,9 @@ impl fmt::Display for Commands {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for command in SUBCOMMANDS {
             let name = command.name;
-            let room = COLUMN.saturating_sub(name.len() + 3);
+            let room = COLUMN.saturating_sub(name.len() + 4);
             let operands = command.operands;
-            writeln!(formatter, "  {name} {operands:room$}{}", command.about)?;
+            writeln!(formatter, "  {name} {operands:room$} {}", command.about)?;
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ fn make_below(root: &str, rdt: &IntelRdt<'_>, id: &str) -> Result<(), Fault> {
         };
         let found = core::str::from_utf8(found).unwrap_or_default();
         if let Some(line) = wanted.lines().find(|line| !has_line(found, line)) {
-            let subject = format_args!("linux.intelRdt: {group} is there and has not {line}");
+            let subject = format_args!("linux.intelRdt: {group} exists and lacks {line}");
             return Err(Errno::INVAL).during(Op::Configure, subject);
         }
     } else if !wanted.is_empty() {
@@ -263,7 +263,7 @@ mod tests {
         });
         let said = other.unwrap_err().to_string();
         assert!(
-            said.ends_with("gold is there and has not L3:0=1: EINVAL"),
+            said.ends_with("gold exists and lacks L3:0=1: EINVAL"),
             "{said}"
         );
         let missing = with(r#"{"closID":"tin"}"#, |rdt| make_below(&root, rdt, "web"));

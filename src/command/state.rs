@@ -86,7 +86,7 @@ impl Directory {
         match directory.lock(0)? {
             Taken::Ours => {}
             Taken::Gone => return Ok(None),
-            Taken::By(_) => return Ok(Some(Err("somebody works on it"))),
+            Taken::By(_) => return Ok(Some(Err("another command works on it"))),
         }
         match directory.read() {
             Ok(None) => {}
