@@ -27,7 +27,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     count: (0, 1),
     raw_from: usize::MAX,
     options: &[],
-    about: "print which fields of a bundle's config.json are acted on, ignored or refused",
+    about: "print what becomes of the fields of a bundle's config.json",
     run,
 };
 

@@ -20,7 +20,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     count: (0, 0),
     raw_from: usize::MAX,
     options: &[],
-    about: "print the features of this runtime, as the specification defines them",
+    about: "print the features of this runtime",
     run,
 };
 

@@ -16,7 +16,7 @@ pub(super) fn overview(call: &Call<'_>) -> Result<u8, Told> {
         call,
         &format_args!(
             "usage: berth [OPTION]… COMMAND [OPTION]… [OPERAND]…\n\
-         berth is an OCI runtime: it makes containers, and runs programs in them.\n\n\
+         berth is an OCI runtime.\n\n\
          commands:\n{}\noptions of all commands:\n{}",
             Commands,
             List(GLOBAL)

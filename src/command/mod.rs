@@ -112,7 +112,7 @@ const ROOT: Opt = Opt {
     long: "root",
     short: None,
     value: Some("DIR"),
-    about: "where containers are recorded; default: /run/berth, or berth in $XDG_RUNTIME_DIR",
+    about: "where containers are recorded: /run/berth, or $XDG_RUNTIME_DIR/berth",
 };
 const LOG: Opt = Opt {
     long: "log",

@@ -18,7 +18,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     count: (1, 1),
     raw_from: usize::MAX,
     options: &[],
-    about: "print the state of a container, as the specification defines it",
+    about: "print the state of a container",
     run,
 };
 
