@@ -11,6 +11,9 @@ pub struct List<'a> {
 }
 
 impl<'a> List<'a> {
+    /// The list without items.
+    pub const NONE: Self = Self { text: "" };
+
     /// Takes a list whose every item is accepted by `is_item`. `None` for any other text; an empty
     /// item (`a,,b`, or an empty text) is never accepted.
     #[must_use]

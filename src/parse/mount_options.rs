@@ -171,7 +171,9 @@ pub fn meaning(word: &str) -> Option<Meaning> {
 }
 
 fn of_one(word: &str) -> Option<Meaning> {
-    let found = WORDS.iter().find(|(known, _)| *known == word);
+    // Few are as long, and to see that costs little.
+    let is_it = |known: &str| known.len() == word.len() && known == word;
+    let found = WORDS.iter().find(|(known, _)| is_it(known));
     found.map(|(_, meaning)| *meaning)
 }
 

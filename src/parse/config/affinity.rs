@@ -3,8 +3,7 @@
 
 use core::ops::RangeInclusive;
 
-use super::reader::{Reader, Refused, Use};
-use crate::parse::json::Value;
+use super::reader::{Reader, Refused};
 use crate::parse::list::List;
 use crate::parse::number::number;
 
@@ -44,22 +43,13 @@ fn range(text: &str) -> Option<RangeInclusive<usize>> {
     (!range.is_empty()).then_some(range)
 }
 
-/// The lists in the order of [`LISTS`]; an empty one asks for nothing.
-#[inline(never)]
 pub(super) fn read<'a>(
     reader: &Reader<'a>,
-    config: Value<'a>,
-) -> Result<[Option<Processors<'a>>; LISTS.len()], Refused> {
-    reader.section(config, "process.execCPUAffinity")?;
-    let mut lists = [None; LISTS.len()];
-    for (field, list) in LISTS.into_iter().zip(&mut lists) {
-        if let Some(text) = reader.optional(config, field, Use::Name)? {
-            let accepts = "numbers of processors up to 1023, as 0-3,7";
-            let read = Processors::parse(text);
-            *list = Some(read.ok_or_else(|| reader.bad(field, text, accepts))?);
-        }
-    }
-    Ok(lists)
+    field: &'static str,
+    text: &'a str,
+) -> Result<Processors<'a>, Refused> {
+    let accepts = "numbers of processors up to 1023, as 0-3,7";
+    Processors::parse(text).ok_or_else(|| reader.bad(field, text, accepts))
 }
 
 #[cfg(test)]

@@ -264,29 +264,31 @@ const KEYS: &[Key] = &[
 
 impl Default for Annotations<'_> {
     fn default() -> Self {
-        Self {
-            root_switch: RootSwitch::Pivot,
-            console: false,
-            raw_output: false,
-            on_exit: OnExit::Continue,
-            stop_timeout: None,
-            restart: Restart::No,
-            after: List::default(),
-            image: None,
-            verity: None,
-            overlay: None,
-            landlock: Landlock::default(),
-            privileged: false,
-        }
+        Self::NONE
     }
 }
 
 impl<'a> Annotations<'a> {
-    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Self, Refused> {
+    /// Nothing said.
+    pub(super) const NONE: Self = Self {
+        root_switch: RootSwitch::Pivot,
+        console: false,
+        raw_output: false,
+        on_exit: OnExit::Continue,
+        stop_timeout: None,
+        restart: Restart::No,
+        after: List::NONE,
+        image: None,
+        verity: None,
+        overlay: None,
+        landlock: Landlock::NONE,
+        privileged: false,
+    };
+
+    pub(super) fn read(reader: &Reader<'a>, all: Value<'a>) -> Result<Self, Refused> {
         let mut annotations = Self::default();
-        let Some(Node::Object(members)) = config.member("annotations").map(|value| value.node())
-        else {
-            return Ok(annotations);
+        let Node::Object(members) = all.node() else {
+            return Err(reader.not("annotations", "an object"));
         };
         for (key, value) in members.filter(|(key, _)| key.starts_with("berth.")) {
             // As everywhere: `null` is as good as nothing.

@@ -80,11 +80,21 @@ const WAYS_BACK: [(u32, &str); 2] = [
     ),
 ];
 
-const BOUNDING: &str = "process.capabilities.bounding[]";
-const EFFECTIVE: &str = "process.capabilities.effective[]";
-const INHERITABLE: &str = "process.capabilities.inheritable[]";
-const PERMITTED: &str = "process.capabilities.permitted[]";
-const AMBIENT: &str = "process.capabilities.ambient[]";
+/// The sets, and their paths.
+pub(super) const SETS: [&str; 5] = [
+    "bounding",
+    "effective",
+    "inheritable",
+    "permitted",
+    "ambient",
+];
+const PATHS: [&str; 5] = [
+    "process.capabilities.bounding[]",
+    "process.capabilities.effective[]",
+    "process.capabilities.inheritable[]",
+    "process.capabilities.permitted[]",
+    "process.capabilities.ambient[]",
+];
 
 /// A set of capabilities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,22 +144,21 @@ pub struct Capabilities<'a> {
     pub ambient: Set,
     /// What was asked for in some set, and is not in it.
     withheld: Set,
-    config: Option<Value<'a>>,
+    /// Where they are asked for.
+    sets: Option<Value<'a>>,
 }
 
 impl<'a> Capabilities<'a> {
     #[inline(never)]
-    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Option<Self>, Refused> {
-        if reader.section(config, "process.capabilities")?.is_none() {
-            return Ok(None);
+    pub(super) fn read(reader: &Reader<'a>, sets: Value<'a>) -> Result<Self, Refused> {
+        reader.object(sets, "process.capabilities")?;
+        let mut read = [Set(0); SETS.len()];
+        for ((list, path), set) in sets.members(&SETS).into_iter().zip(PATHS).zip(&mut read) {
+            if let Some(list) = list {
+                *set = read_set(reader, list, path)?;
+            }
         }
-        let [bounding, effective, inheritable, permitted, ambient] = [
-            read(reader, config, BOUNDING)?,
-            read(reader, config, EFFECTIVE)?,
-            read(reader, config, INHERITABLE)?,
-            read(reader, config, PERMITTED)?,
-            read(reader, config, AMBIENT)?,
-        ];
+        let [bounding, effective, inheritable, permitted, ambient] = read;
         let mut withheld = 0;
         let mut limit = |asked: Set, limit: Set| {
             withheld |= asked.0 & !limit.0;
@@ -157,15 +166,15 @@ impl<'a> Capabilities<'a> {
         };
         let permitted = limit(permitted, bounding);
         let inheritable = limit(inheritable, bounding);
-        Ok(Some(Self {
+        Ok(Self {
             bounding,
             effective: limit(effective, permitted),
             inheritable,
             permitted,
             ambient: limit(ambient, Set(permitted.0 & inheritable.0)),
             withheld: Set(withheld),
-            config: Some(config),
-        }))
+            sets: Some(sets),
+        })
     }
 
     /// What leads back to the host's root is refused where [`RootSwitch`] leaves that behind.
@@ -187,8 +196,10 @@ impl<'a> Capabilities<'a> {
 
     /// Says what is not given.
     pub fn each_warning(&self, warn: &mut dyn FnMut(fmt::Arguments<'_>)) {
-        for path in [BOUNDING, EFFECTIVE, INHERITABLE, PERMITTED, AMBIENT] {
-            let list = self.config.and_then(|config| config.at(name_of(path)));
+        let lists = self
+            .sets
+            .map_or([None; SETS.len()], |sets| sets.members(&SETS));
+        for (list, path) in lists.into_iter().zip(PATHS) {
             let Some(Node::Array(names)) = list.map(|list| list.node()) else {
                 continue;
             };
@@ -210,19 +221,15 @@ impl<'a> Capabilities<'a> {
     }
 }
 
-fn name_of(path: &'static str) -> &'static str {
-    path.strip_suffix("[]").unwrap_or(path)
-}
-
 fn number(name: Text<'_>) -> Option<usize> {
     place(name, PREFIX, &NAMES)
 }
 
-fn read<'a>(reader: &Reader<'a>, config: Value<'a>, path: &'static str) -> Result<Set, Refused> {
+fn read_set<'a>(reader: &Reader<'a>, list: Value<'a>, path: &'static str) -> Result<Set, Refused> {
     let mut set = Set(0);
-    for (index, item) in reader.list(config, name_of(path), path.into())?.enumerate() {
-        let field = Field::item(path, index);
-        if let Some(number) = number(reader.text(item, field)?) {
+    for (index, name) in reader.items(list, path.into())?.strings().enumerate() {
+        let not_text = || reader.not(Field::item(path, index), "a string");
+        if let Some(number) = number(name.ok_or_else(not_text)?) {
             set.0 |= 1 << number;
         }
     }
@@ -237,20 +244,16 @@ mod tests {
     use super::*;
     use crate::parse::json;
 
-    fn with<T>(
-        sets: &str,
-        user: impl FnOnce(Result<Option<Capabilities<'_>>, ConfigError<'_>>) -> T,
-    ) -> T {
-        let file = format!(r#"{{"process": {{"capabilities": {sets}}}}}"#);
+    fn with<T>(sets: &str, user: impl FnOnce(Result<Capabilities<'_>, ConfigError<'_>>) -> T) -> T {
         let reader = Reader::default();
-        let capabilities = Capabilities::read(&reader, json::check(file.as_bytes()).unwrap());
+        let capabilities = Capabilities::read(&reader, json::check(sets.as_bytes()).unwrap());
         user(capabilities.map_err(|refused| reader.error(refused)))
     }
 
     /// Names of the sets, and the warnings.
     fn read(sets: &str) -> ([String; 5], Vec<String>) {
         with(sets, |read| {
-            let read = read.unwrap().unwrap();
+            let read = read.unwrap();
             let mut warnings = Vec::new();
             read.each_warning(&mut |text| warnings.push(text.to_string()));
             let sets = [
@@ -293,7 +296,6 @@ mod tests {
         assert_eq!(sets, [all, "CAP_KILL", "CAP_KILL, CAP_BPF", all, "CAP_BPF"]);
         assert!(warnings.is_empty(), "{warnings:?}");
         assert_eq!(read("{}"), (Default::default(), vec![]));
-        with("null", |read| assert!(read.unwrap().is_none()));
     }
 
     #[test]

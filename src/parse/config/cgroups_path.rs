@@ -1,7 +1,6 @@
 //! `linux.cgroupsPath`: which control group a container is in (config-linux.md, "Cgroups Path").
 
-use super::reader::{Reader, Refused, Use};
-use crate::parse::json::Value;
+use super::reader::{Reader, Refused};
 
 /// The longest path, in bytes: below the directory of all groups it is still one that can be put together.
 const LENGTH_MAX: usize = 448;
@@ -31,17 +30,12 @@ pub enum CgroupsPath<'a> {
 
 impl<'a> CgroupsPath<'a> {
     #[inline(never)]
-    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Option<Self>, Refused> {
-        let Some(path) = reader.optional(config, FIELD, Use::Name)? else {
-            return Ok(None);
-        };
+    pub(super) fn read(reader: &Reader<'a>, path: &'a str) -> Result<Self, Refused> {
         let is_absolute = path.starts_with('/');
         if !is_absolute && path.as_bytes().contains(&b':') {
             let unit = unit(path).filter(|_| path.len() <= LENGTH_MAX);
             let accepts = "a path, or slice:prefix:name with a slice of systemd, as machine.slice:prefix:name";
-            return unit
-                .map(Some)
-                .ok_or_else(|| reader.bad(FIELD, path, accepts));
+            return unit.ok_or_else(|| reader.bad(FIELD, path, accepts));
         }
         let names = path.trim_matches('/');
         let mut each = names.split('/');
@@ -52,7 +46,7 @@ impl<'a> CgroupsPath<'a> {
         if names.len() > LENGTH_MAX {
             return Err(reader.wrong(FIELD, "it takes at most 448 bytes"));
         }
-        Ok(Some(Self::Path { names, is_absolute }))
+        Ok(Self::Path { names, is_absolute })
     }
 }
 

@@ -7,7 +7,7 @@ use super::error::Field;
 use super::namespaces::Namespaces;
 use super::reader::{Reader, Refused, Use, integer};
 use super::sysctl;
-use crate::parse::json::{Node, Text, Value};
+use crate::parse::json::{Items, Node, Text, Value};
 
 /// Bytes that a path in one of these lists may have.
 pub const MAX_PATH: usize = 511;
@@ -15,10 +15,10 @@ pub const MAX_PATH: usize = 511;
 /// What is covered, made read-only, made and set in a container: where the four lists are in the document, which was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Confinement<'a> {
-    masked: Option<Value<'a>>,
-    read_only: Option<Value<'a>>,
-    devices: Option<Value<'a>>,
-    sysctl: Option<Value<'a>>,
+    pub(super) masked: Option<Value<'a>>,
+    pub(super) read_only: Option<Value<'a>>,
+    pub(super) devices: Option<Value<'a>>,
+    pub(super) sysctl: Option<Value<'a>>,
     /// Whether lists of paths that are missing are the usual ones.
     has_usual: bool,
 }
@@ -88,38 +88,30 @@ const USUALLY_READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
-const MASKED: (&str, &str) = ("linux.maskedPaths", "linux.maskedPaths[]");
-const READ_ONLY: (&str, &str) = ("linux.readonlyPaths", "linux.readonlyPaths[]");
-const DEVICES: &str = "linux.devices";
-const SYSCTL: &str = "linux.sysctl";
+pub(super) const MASKED: (&str, &str) = ("linux.maskedPaths", "linux.maskedPaths[]");
+pub(super) const READ_ONLY: (&str, &str) = ("linux.readonlyPaths", "linux.readonlyPaths[]");
+pub(super) const DEVICES: &str = "linux.devices";
+pub(super) const SYSCTL: &str = "linux.sysctl";
 
 impl<'a> Confinement<'a> {
+    /// Nothing.
+    pub(super) const NONE: Self = Self {
+        masked: None,
+        read_only: None,
+        devices: None,
+        sysctl: None,
+        has_usual: false,
+    };
+
     #[inline(never)]
-    pub(super) fn read(
+    pub(super) fn check_sysctls(
+        &self,
         reader: &Reader<'a>,
-        config: Value<'a>,
         namespaces: &Namespaces<'_>,
         domainname: Option<&str>,
-    ) -> Result<Self, Refused> {
-        for (name, item) in [MASKED, READ_ONLY] {
-            for (index, value) in reader.list(config, name, name.into())?.enumerate() {
-                check_path(reader, value, Field::item(item, index))?;
-            }
-        }
-        for (index, item) in reader.list(config, DEVICES, DEVICES.into())?.enumerate() {
-            check_device(reader, item, index)?;
-        }
-        let confinement = Self {
-            masked: config.at(MASKED.0),
-            read_only: config.at(READ_ONLY.0),
-            devices: config.at(DEVICES),
-            sysctl: reader.section(config, SYSCTL)?,
-            has_usual: false,
-        };
-        for (key, value) in confinement.members() {
-            sysctl::check(reader, key, value, namespaces, domainname)?;
-        }
-        Ok(confinement)
+    ) -> Result<(), Refused> {
+        self.members()
+            .try_for_each(|(key, value)| sysctl::check(reader, key, value, namespaces, domainname))
     }
 
     /// From now on, a list of paths that is not there is the usual one. An empty one stays empty.
@@ -149,7 +141,7 @@ impl<'a> Confinement<'a> {
 
     /// Nodes to make.
     pub fn devices(&self) -> impl Iterator<Item = Device> + use<'a> {
-        items(self.devices).filter_map(device)
+        items(self.devices).filter_map(|item| device(item.members(&MEMBERS)))
     }
 
     /// Parameters to set: the path below `/proc/sys`, and the value as it is written.
@@ -180,36 +172,93 @@ fn items<'a>(list: Option<Value<'a>>) -> impl Iterator<Item = Value<'a>> + use<'
 }
 
 fn paths<'a>(list: Option<Value<'a>>) -> impl Iterator<Item = ListedPath> + use<'a> {
-    items(list).filter_map(|item| match item.node() {
-        Node::String(text) => listed(text),
+    let items = match list.map(|list| list.node()) {
+        Some(Node::Array(items)) => Some(items),
         _ => None,
-    })
+    };
+    let strings = items.into_iter().flat_map(Items::strings);
+    strings.flatten().filter_map(listed)
 }
 
 /// `None` for the root itself, and for what is too long.
 #[inline(never)]
 fn listed(text: Text<'_>) -> Option<ListedPath> {
-    let written: ListedPath = text.decode()?;
+    let decoded: ListedPath;
+    let written = match text.plain() {
+        Some(plain) => plain,
+        None => {
+            decoded = text.decode()?;
+            &decoded
+        }
+    };
+    if written.len() > MAX_PATH {
+        return None;
+    }
     let mut path = ListedPath::new();
-    for part in written.split('/') {
+    // By bytes, which costs less: a slash is none of any other character.
+    for part in written.as_bytes().split(|byte| *byte == b'/') {
         match part {
-            "" | "." => {}
-            ".." => path.truncate(path.rfind('/').unwrap_or(0)),
+            b"" | b"." => {}
+            b".." => path.truncate(path.rfind('/').unwrap_or(0)),
             part => {
                 path.push('/').ok()?;
-                path.push_str(part).ok()?;
+                path.push_str(core::str::from_utf8(part).ok()?).ok()?;
             }
         }
     }
     (!path.is_empty()).then_some(path)
 }
 
+/// Sees that it is a list of paths; with its own field, and that of its items.
+pub(super) fn paths_of<'a>(
+    reader: &Reader<'a>,
+    list: Value<'a>,
+    (name, item): (&'static str, &'static str),
+) -> Result<Value<'a>, Refused> {
+    for (index, text) in reader.items(list, name.into())?.strings().enumerate() {
+        let field = Field::item(item, index);
+        let text = text.ok_or_else(|| reader.not(field, "a string"))?;
+        check_path(reader, text, field)?;
+    }
+    Ok(list)
+}
+
+/// Sees that it is a list of devices.
+pub(super) fn devices_of<'a>(reader: &Reader<'a>, list: Value<'a>) -> Result<Value<'a>, Refused> {
+    let mut items = reader.items(list, DEVICES.into())?;
+    let mut index = 0usize;
+    while let Some(item) = items.next() {
+        reader.object(item, Field::item("linux.devices[]", index))?;
+        let members = items.members(item, &MEMBERS);
+        if device(members).is_none() {
+            refuse_device(reader, members, index)?;
+        }
+        index = index.saturating_add(1);
+    }
+    Ok(list)
+}
+
+/// Whether it is [`listed`], as far as that is seen at once: it is written as it is meant, and does not lead back.
+fn is_listed(text: Text<'_>) -> bool {
+    text.plain().is_some_and(|plain| {
+        plain.len() < MAX_PATH
+            && plain.len() > 1
+            && plain.starts_with('/')
+            && !plain
+                .as_bytes()
+                .windows(2)
+                .any(|pair| matches!(pair, b"/." | b"//"))
+    })
+}
+
 #[inline(never)]
-fn check_path<'a>(reader: &Reader<'a>, value: Value<'a>, field: Field) -> Result<(), Refused> {
-    let text = reader.text_for(value, field, Use::Name)?;
-    match listed(text) {
-        Some(_) => Ok(()),
-        None => Err(reader.bad(
+fn check_path<'a>(reader: &Reader<'a>, text: Text<'a>, field: Field) -> Result<(), Refused> {
+    if Use::Name.refuses(text) {
+        return Err(reader.control(field));
+    }
+    match is_listed(text) || listed(text).is_some() {
+        true => Ok(()),
+        false => Err(reader.bad(
             field,
             text.written(),
             "a path below /, of at most 511 bytes",
@@ -217,36 +266,42 @@ fn check_path<'a>(reader: &Reader<'a>, value: Value<'a>, field: Field) -> Result
     }
 }
 
-/// Its numbers: the name, where an error is, and the largest.
-const NUMBERS: [(&str, &str, u32); 5] = [
-    ("major", "linux.devices[].major", MAX_MAJOR),
-    ("minor", "linux.devices[].minor", MAX_MINOR),
-    (
-        "fileMode",
-        "linux.devices[].fileMode",
-        TYPE_BITS | PERMISSION_BITS,
-    ),
+/// What a device has. The numbers follow, in the order of [`NUMBERS`].
+pub(super) const MEMBERS: [&str; 7] = ["type", "path", "major", "minor", "fileMode", "uid", "gid"];
+
+/// Its numbers: where an error is, and the largest.
+const NUMBERS: [(&str, u32); 5] = [
+    ("linux.devices[].major", MAX_MAJOR),
+    ("linux.devices[].minor", MAX_MINOR),
+    ("linux.devices[].fileMode", TYPE_BITS | PERMISSION_BITS),
     // All ones is "no change" for chown(2).
-    ("uid", "linux.devices[].uid", u32::MAX - 1),
-    ("gid", "linux.devices[].gid", u32::MAX - 1),
+    ("linux.devices[].uid", u32::MAX - 1),
+    ("linux.devices[].gid", u32::MAX - 1),
 ];
 
+/// Says what is wrong with what is no [`device`].
+#[cold]
 #[inline(never)]
-fn check_device<'a>(reader: &Reader<'a>, item: Value<'a>, index: usize) -> Result<(), Refused> {
-    let item = reader.object(item, Field::item("linux.devices[]", index))?;
+fn refuse_device<'a>(
+    reader: &Reader<'a>,
+    members: [Option<Value<'a>>; MEMBERS.len()],
+    index: usize,
+) -> Result<(), Refused> {
+    let [kind, path, numbers @ ..] = members;
     let field = |path| Field::item(path, index);
-    let member = |name, path| item.member(name).ok_or_else(|| reader.missing(field(path)));
     const TYPE: &str = "linux.devices[].type";
     const PATH: &str = "linux.devices[].path";
-    let kind = reader.string(member("type", TYPE)?, field(TYPE), Use::Name)?;
+    let kind = kind.ok_or_else(|| reader.missing(field(TYPE)))?;
+    let kind = reader.string(kind, field(TYPE), Use::Name)?;
     if !matches!(kind, "c" | "b" | "u" | "p") {
         return Err(reader.bad(field(TYPE), kind, "c, b, u or p"));
     }
-    check_path(reader, member("path", PATH)?, field(PATH))?;
-    for (name, path, limit) in NUMBERS {
-        let is_needed = kind != "p" && matches!(name, "major" | "minor");
-        match item.member(name) {
-            None if is_needed => return Err(reader.missing(field(path))),
+    let path = path.ok_or_else(|| reader.missing(field(PATH)))?;
+    check_path(reader, reader.text(path, field(PATH))?, field(PATH))?;
+    // The first two are those that the kernel knows the device by.
+    for (place, (number, (path, limit))) in numbers.into_iter().zip(NUMBERS).enumerate() {
+        match number {
+            None if kind != "p" && place < 2 => return Err(reader.missing(field(path))),
             None => {}
             Some(value) => {
                 integer(value, 0..=limit.into())
@@ -254,49 +309,47 @@ fn check_device<'a>(reader: &Reader<'a>, item: Value<'a>, index: usize) -> Resul
             }
         }
     }
-    match device(item) {
-        Some(_) => Ok(()),
-        // What is left that can be wrong.
-        None => Err(reader.not(
-            field("linux.devices[].fileMode"),
-            "the permissions of a node of this type",
-        )),
-    }
+    // What is left that can be wrong.
+    Err(reader.not(
+        field("linux.devices[].fileMode"),
+        "the permissions of a node of this type",
+    ))
 }
 
-/// `None` for what [`check_device`] refuses.
+/// `None` for what is none; what is wrong then, [`refuse_device`] says.
 #[inline(never)]
-fn device(item: Value<'_>) -> Option<Device> {
-    let text = |name| match item.member(name)?.node() {
+fn device([kind, path, numbers @ ..]: [Option<Value<'_>>; MEMBERS.len()]) -> Option<Device> {
+    let mut read = [None; NUMBERS.len()];
+    for ((number, (_, limit)), read) in numbers.into_iter().zip(NUMBERS).zip(&mut read) {
+        if let Some(number) = number {
+            *read = Some(integer(number, 0..=limit.into())? as u32);
+        }
+    }
+    let [major, minor, mode, uid, gid] = read;
+    let [kind, path] = [kind, path].map(|text| match text?.node() {
         Node::String(text) => Some(text),
         _ => None,
-    };
-    let number = |name| match item.member(name)?.node() {
-        Node::Number(digits) => digits.parse::<u32>().ok(),
-        _ => None,
-    };
-    let numbers = || Some((number("major")?, number("minor")?));
-    let kind = text("type")?;
+    });
+    let kind = kind?;
     let (kind, type_bits) = if kind.is("p") {
         (NodeKind::Fifo, 0o010_000)
     } else if kind.is("b") {
-        let (major, minor) = numbers()?;
-        (NodeKind::Block(major, minor), 0o060_000)
+        (NodeKind::Block(major?, minor?), 0o060_000)
+    } else if kind.is("c") || kind.is("u") {
+        (NodeKind::Character(major?, minor?), 0o020_000)
     } else {
-        let (major, minor) = numbers()?;
-        (NodeKind::Character(major, minor), 0o020_000)
+        return None;
     };
-    let mode = number("fileMode");
     if let Some(mode) = mode
         && ![0, type_bits].contains(&(mode & !PERMISSION_BITS))
     {
         return None;
     }
     Some(Device {
-        path: listed(text("path")?)?,
+        path: listed(path.filter(|path| !Use::Name.refuses(*path))?)?,
         kind,
         mode: mode.map(|mode| mode & PERMISSION_BITS),
-        uid: number("uid"),
-        gid: number("gid"),
+        uid,
+        gid,
     })
 }

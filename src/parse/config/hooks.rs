@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use super::MAX_STRINGS;
 use super::error::Field;
-use super::reader::{Reader, Refused, integer};
+use super::process::is_variable;
+use super::reader::{Reader, Refused, Use, integer};
 use crate::parse::json::{Node, Text, Value};
 
 /// When hooks run, and where.
@@ -60,6 +61,19 @@ impl HookKind {
     }
 }
 
+/// Names of [`HookKind::ALL`].
+pub(super) const MOMENTS: [&str; 6] = [
+    HookKind::Prestart.name(),
+    HookKind::CreateRuntime.name(),
+    HookKind::CreateContainer.name(),
+    HookKind::StartContainer.name(),
+    HookKind::Poststart.name(),
+    HookKind::Poststop.name(),
+];
+
+/// What a hook has.
+const MEMBERS: [&str; 4] = ["path", "args", "env", "timeout"];
+
 /// All hooks. They stay in the text, and are read there again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hooks<'a>(Option<Value<'a>>);
@@ -75,6 +89,9 @@ pub struct Hook<'a> {
 }
 
 impl<'a> Hooks<'a> {
+    /// Nothing.
+    pub(super) const NONE: Self = Self(None);
+
     /// Those of one moment, in order.
     pub fn of(&self, moment: HookKind) -> impl Iterator<Item = Hook<'a>> + use<'a> {
         let hooks = self.0.and_then(|hooks| hooks.member(moment.name()));
@@ -98,13 +115,11 @@ impl<'a> Hooks<'a> {
     }
 
     #[inline(never)]
-    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Self, Refused> {
-        let Some(hooks) = config.member("hooks") else {
-            return Ok(Self::default());
-        };
+    pub(super) fn read(reader: &Reader<'a>, hooks: Value<'a>) -> Result<Self, Refused> {
         reader.object(hooks, "hooks")?;
-        for moment in HookKind::ALL {
-            let items = reader.list(hooks, moment.name(), moment.field().into())?;
+        let lists = hooks.members(&MOMENTS).into_iter();
+        for (list, moment) in lists.zip(HookKind::ALL) {
+            let items = reader.items_if_any(list, moment.field().into())?;
             for (index, item) in items.enumerate() {
                 Hook::read(reader, item, moment.field(), index)?;
             }
@@ -135,31 +150,26 @@ impl<'a> Hook<'a> {
         let field = Field::item(path, index);
         let item = reader.object(item, field)?;
         let refused = |expected| reader.not(field, expected);
-        let program = reader.text(
-            item.member("path").ok_or_else(|| reader.missing(field))?,
-            field,
-        )?;
-        if !program.starts_with("/") || program.chars().any(char::is_control) {
+        let [path, args, env, timeout] = item.members(&MEMBERS);
+        let program = reader.text(path.ok_or_else(|| reader.missing(field))?, field)?;
+        if !program.starts_with("/") || program.has_control() {
             return Err(refused("a program with an absolute path"));
         }
-        for (name, limit) in [("args", MAX_STRINGS), ("env", MAX_STRINGS)] {
-            let items = reader.list(item, name, field)?;
-            for (index, item) in items.enumerate() {
+        for (list, is_env) in [(args, false), (env, true)] {
+            for (index, item) in reader.items_if_any(list, field)?.enumerate() {
                 let text = reader.text(item, field)?;
-                let is_variable =
-                    || text.chars().skip(1).any(|c| c == '=') && !text.starts_with("=");
-                if index >= limit {
-                    return Err(reader.too_many(field, limit));
+                if index >= MAX_STRINGS {
+                    return Err(reader.too_many(field, MAX_STRINGS));
                 }
-                if text.chars().any(|c| c == '\0') {
+                if Use::Argument.refuses(text) {
                     return Err(reader.control(field));
                 }
-                if name == "env" && !is_variable() {
+                if is_env && !is_variable(text) {
                     return Err(refused("a program with an env of NAME=value"));
                 }
             }
         }
-        let timeout = match item.member("timeout") {
+        let timeout = match timeout {
             None => None,
             Some(value) => {
                 let seconds = integer(value, 1..=i64::from(u32::MAX));

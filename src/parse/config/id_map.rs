@@ -13,6 +13,9 @@ use crate::parse::number::number;
 /// Ranges that the kernel takes (`UID_GID_MAP_MAX_EXTENTS`, include/linux/user_namespace.h).
 pub const MAX_RANGES: usize = 340;
 
+/// What a range has.
+pub(super) const MEMBERS: [&str; 3] = ["containerID", "hostID", "size"];
+
 /// What a list has to be.
 const RANGES: &str =
     "a list of containerID, hostID and size, with a size above 0 and no number above 4294967294";
@@ -114,14 +117,14 @@ impl fmt::Display for IdRange {
 impl IdRange {
     /// `None` for what is not in [`RANGES`].
     fn read(item: Value<'_>) -> Option<Self> {
-        let number = |name| {
-            let number = integer(item.member(name)?, 0..=u32::MAX.into())?;
+        let [inside, outside, count] = item.members(&MEMBERS).map(|number| {
+            let number = integer(number?, 0..=u32::MAX.into())?;
             Some(number as u32)
-        };
+        });
         let range = Self {
-            inside: number("containerID")?,
-            outside: number("hostID")?,
-            count: number("size")?,
+            inside: inside?,
+            outside: outside?,
+            count: count?,
         };
         // The last number is nobody's: `(uid_t) -1` means "as it is".
         range.inside.checked_add(range.count)?;

@@ -6,6 +6,15 @@ use super::reader::{Reader, Refused, Use};
 use crate::parse::json::{Node, Text, Value};
 
 pub(super) const FIELD: &str = "linux.intelRdt";
+const CLOS_ID: &str = "linux.intelRdt.closID";
+/// What it has.
+pub(super) const MEMBERS: [&str; 5] = [
+    "closID",
+    "l3CacheSchema",
+    "memBwSchema",
+    "schemata",
+    "enableMonitoring",
+];
 
 /// What is asked of resctrl. It stays in the text, and is read there again.
 #[derive(Clone, Copy, Debug)]
@@ -44,24 +53,25 @@ impl<'a> IntelRdt<'a> {
     pub(super) fn check(&self, reader: &Reader<'a>) -> Result<(), Refused> {
         const SCHEMATA: &str = "linux.intelRdt.schemata[]";
         let rdt = reader.object(self.0, FIELD)?;
-        for (name, field) in [
-            ("closID", "linux.intelRdt.closID"),
-            ("l3CacheSchema", "linux.intelRdt.l3CacheSchema"),
-            ("memBwSchema", "linux.intelRdt.memBwSchema"),
+        let [group, cache, memory, schemata, is_monitored] = rdt.members(&MEMBERS);
+        for (value, field) in [
+            (group, CLOS_ID),
+            (cache, "linux.intelRdt.l3CacheSchema"),
+            (memory, "linux.intelRdt.memBwSchema"),
         ] {
-            if let Some(value) = rdt.member(name) {
+            if let Some(value) = value {
                 let text = reader.text_for(value, field.into(), Use::Argument)?;
                 let has_slash = text.chars().any(|c| c == '/') && !text.is("/");
-                if name == "closID" && (has_slash || text.is(".") || text.is("..")) {
+                if field == CLOS_ID && (has_slash || text.is(".") || text.is("..")) {
                     return Err(reader.bad(field, text.written(), "a name without /, or / alone"));
                 }
             }
         }
-        let list = reader.list(rdt, "schemata", SCHEMATA.into())?;
+        let list = reader.items_if_any(schemata, SCHEMATA.into())?;
         for (index, line) in list.enumerate() {
             reader.text_for(line, Field::item(SCHEMATA, index), Use::Argument)?;
         }
-        match rdt.member("enableMonitoring").map(|value| value.node()) {
+        match is_monitored.map(|value| value.node()) {
             None | Some(Node::Bool(_)) => Ok(()),
             Some(_) => Err(reader.not("linux.intelRdt.enableMonitoring", "true or false")),
         }

@@ -22,6 +22,15 @@ pub struct Landlock<'a> {
 }
 
 impl Landlock<'_> {
+    /// Nothing said.
+    pub(super) const NONE: Self = Self {
+        read: Paths(""),
+        execute: Paths(""),
+        write: Paths(""),
+        bind: None,
+        connect: None,
+    };
+
     /// Whether access to files is confined.
     #[must_use]
     pub fn is_about_files(&self) -> bool {

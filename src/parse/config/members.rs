@@ -1,17 +1,8 @@
-//! Members of an object that are numbers, or words that stand for numbers: as a table.
+//! Numbers, and words that stand for numbers.
 
 use super::error::Field;
 use super::reader::{Reader, Refused};
 use crate::parse::json::{Node, Text, Value};
-use crate::text::split_last;
-
-/// One member.
-pub(super) struct Member {
-    /// Its path in the document.
-    path: &'static str,
-    is_required: bool,
-    takes: Takes,
-}
 
 /// What a member may be, and that as words.
 pub(super) enum Takes {
@@ -21,29 +12,6 @@ pub(super) enum Takes {
     Signed(i64, i64, &'static str),
     /// A prefix and one of these words, which stands for its place.
     Word(&'static str, &'static [&'static str], &'static str),
-}
-
-/// The object's own name for the member at `path`: what follows the last dot.
-pub(super) fn last_name(path: &str) -> &str {
-    split_last(path, b'.').map_or(path, |(_, name)| name)
-}
-
-impl Member {
-    pub(super) const fn required(path: &'static str, takes: Takes) -> Self {
-        Self {
-            path,
-            is_required: true,
-            takes,
-        }
-    }
-
-    pub(super) const fn optional(path: &'static str, takes: Takes) -> Self {
-        Self {
-            path,
-            is_required: false,
-            takes,
-        }
-    }
 }
 
 impl Takes {
@@ -80,46 +48,21 @@ impl Takes {
     }
 }
 
-/// The values of the members in `table`; of the item number `index`, if the object is one of a list.
-pub(super) fn read<'a, const N: usize>(
-    reader: &Reader<'a>,
-    object: Value<'a>,
-    index: Option<usize>,
-    table: &[Member; N],
-) -> Result<[Option<u64>; N], Refused> {
-    let mut values = [None; N];
-    read_into(reader, object, index, table, &mut values)?;
-    Ok(values)
-}
-
-#[inline(never)]
-fn read_into<'a>(
-    reader: &Reader<'a>,
-    object: Value<'a>,
-    index: Option<usize>,
-    table: &[Member],
-    values: &mut [Option<u64>],
-) -> Result<(), Refused> {
-    for (member, place) in table.iter().zip(values) {
-        let field = match index {
-            Some(index) => Field::item(member.path, index),
-            None => member.path.into(),
-        };
-        let name = last_name(member.path);
-        match object.member(name) {
-            Some(value) => *place = Some(member.takes.read(reader, value, field)?),
-            None if member.is_required => return Err(reader.missing(field)),
-            None => {}
-        }
-    }
-    Ok(())
-}
+/// More than the longest of the words has, with its prefix.
+const WORD_MAX: usize = 64;
 
 /// The place in `names` of what follows `prefix` in the text.
 pub(super) fn place(text: Text<'_>, prefix: &str, names: &[&str]) -> Option<usize> {
-    let mut rest = text.chars();
-    if !prefix.chars().all(|c| rest.next() == Some(c)) {
-        return None;
-    }
-    names.iter().position(|name| rest.clone().eq(name.chars()))
+    let mut room = heapless::String::<WORD_MAX>::new();
+    let word = match text.plain() {
+        Some(plain) => plain,
+        None => {
+            text.chars().try_for_each(|c| room.push(c)).ok()?;
+            &room
+        }
+    };
+    let name = word.strip_prefix(prefix)?;
+    names
+        .iter()
+        .position(|known| known.len() == name.len() && *known == name)
 }

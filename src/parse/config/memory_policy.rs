@@ -26,6 +26,9 @@ pub const FLAGS: [&str; 3] = ["NUMA_BALANCING", "RELATIVE_NODES", "STATIC_NODES"
 /// The bit of the first flag.
 const FIRST_FLAG: usize = 13;
 
+/// What a policy has.
+pub(super) const MEMBERS: [&str; 3] = ["mode", "flags", "nodes"];
+
 /// What the names of modes begin with, and those of flags.
 pub const PREFIXES: [&str; 2] = ["MPOL_", "MPOL_F_"];
 
@@ -40,25 +43,24 @@ pub struct MemoryPolicy<'a> {
 
 impl<'a> MemoryPolicy<'a> {
     #[inline(never)]
-    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Option<Self>, Refused> {
+    pub(super) fn read(reader: &Reader<'a>, policy: Value<'a>) -> Result<Option<Self>, Refused> {
         const MODE: &str = "linux.memoryPolicy.mode";
         const NODES: &str = "linux.memoryPolicy.nodes";
         const LIST: &str = "linux.memoryPolicy.flags[]";
         let [of_modes, of_flags] = PREFIXES;
-        let Some(policy) = reader.section(config, "linux.memoryPolicy")? else {
-            return Ok(None);
-        };
+        reader.object(policy, "linux.memoryPolicy")?;
         // Engines write an object that says nothing for no policy.
         if policy.is_empty() {
             return Ok(None);
         }
-        let mode = policy.member("mode").ok_or_else(|| reader.missing(MODE))?;
+        let [mode, list, nodes] = policy.members(&MEMBERS);
+        let mode = mode.ok_or_else(|| reader.missing(MODE))?;
         let mode = reader.text(mode, MODE.into())?;
         let accepts = "a MPOL_ mode of set_mempolicy(2)";
         let mode = place(mode, of_modes, &MODES)
             .ok_or_else(|| reader.bad(MODE, mode.written(), accepts))?;
         let mut flags = 0;
-        for (index, item) in reader.list(policy, "flags", LIST.into())?.enumerate() {
+        for (index, item) in reader.items_if_any(list, LIST.into())?.enumerate() {
             let field = Field::item(LIST, index);
             let flag = reader.text(item, field)?;
             let accepts = "the MPOL_F_ flags of set_mempolicy(2)";
@@ -66,12 +68,14 @@ impl<'a> MemoryPolicy<'a> {
                 .ok_or_else(|| reader.bad(field, flag.written(), accepts))?;
             flags |= 1 << bit;
         }
-        let mut nodes = None;
-        if let Some(text) = reader.optional(config, NODES, Use::Name)? {
-            let accepts = "numbers of memory nodes up to 1023, as 0-3,7";
-            let list = Processors::parse(text);
-            nodes = Some(list.ok_or_else(|| reader.bad(NODES, text, accepts))?);
-        }
+        let nodes = match reader.optional(nodes, NODES.into(), Use::Name)? {
+            None => None,
+            Some(text) => {
+                let accepts = "numbers of memory nodes up to 1023, as 0-3,7";
+                let list = Processors::parse(text);
+                Some(list.ok_or_else(|| reader.bad(NODES, text, accepts))?)
+            }
+        };
         let mode = (mode | (flags << FIRST_FLAG)) as u32;
         Ok(Some(Self { mode, nodes }))
     }

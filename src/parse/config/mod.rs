@@ -1,9 +1,9 @@
 //! An OCI bundle's `config.json` (runtime-spec 1.x, `config.md` and `config-linux.md`).
 //!
 //! Three things can be with a field. What berth acts on is in [`Config`], validated as far as the
-//! text alone allows. What the specification knows and berth does not yet act on is in one of two
-//! tables of [`known`]: refused by name where a container would be less confined than its author
-//! believes, otherwise named in [`Config::warnings`]. What the specification does not know is
+//! text alone allows. What the specification knows and berth does not yet act on is refused by name
+//! where a container would be less confined than its author believes, otherwise named in
+//! [`Config::warnings`]. Which of the three becomes of a field is in one table: [`table::FIELDS`]. What the specification does not know is
 //! ignored, as it demands; except for annotations that begin with `berth.`, which are ours.
 //!
 //! Text is borrowed from the file, or from a scratch buffer where it was escaped. Lists are bounded,
@@ -20,7 +20,6 @@ pub mod hooks;
 pub mod id;
 pub mod id_map;
 pub mod intel_rdt;
-pub mod known;
 pub mod landlock;
 mod members;
 pub mod memory_policy;
@@ -36,6 +35,7 @@ pub mod scheduling;
 pub mod seccomp;
 pub mod strings;
 pub mod sysctl;
+pub mod table;
 pub mod time_offsets;
 pub mod user;
 
@@ -62,7 +62,8 @@ pub use seccomp::Seccomp;
 pub use time_offsets::{CLOCKS, TimeOffsets};
 
 use crate::parse::json;
-use reader::{Reader, Refused, Use};
+use reader::{Reader, Refused};
+use table::Found;
 
 /// The version of the specification that this follows.
 pub const SPECIFICATION: &str = "1.3.0";
@@ -128,7 +129,7 @@ pub struct Config<'a> {
     /// All annotations, as they are written; an object.
     pub all_annotations: Option<&'a str>,
     /// Fields that are known, not acted on, and no matter of security.
-    pub warnings: known::Warnings,
+    pub warnings: table::Warnings,
     /// Who makes the container is no more than a user of the machine: nothing decides which devices it may use but that user's
     /// rights. Nothing in the file says so.
     pub is_of_user: bool,
@@ -187,87 +188,79 @@ impl<'a> Config<'a> {
         if file.len() > MAX_SIZE {
             return Err(ConfigError::TooLarge { size: file.len() });
         }
-        let config = json::check(file).map_err(ConfigError::Json)?;
+        let (document, found) = Found::read(file).map_err(ConfigError::Json)?;
         let reader = Reader::new(scratch);
-        Self::read(&reader, config, places).map_err(|refused| reader.error(refused))
+        reader.places.set(places);
+        let mut config = Self::nothing();
+        match config.read(&reader, document, &found) {
+            Ok(()) => Ok(config),
+            Err(refused) => Err(reader.error(refused)),
+        }
     }
 
-    fn read(
-        reader: &Reader<'a>,
-        config: json::Value<'a>,
-        places: &'a mut [MountPlace<'a>],
-    ) -> Result<Self, Refused> {
-        let config = reader.object(config, "config.json")?;
-        for section in ["process", "root", "linux", "annotations"] {
-            if let Some(value) = config.member(section) {
-                reader.object(value, section)?;
-            }
-        }
-
-        let oci_version = reader.required(config, "ociVersion", Use::Name)?;
-        if !oci_version.starts_with("1.") {
-            let accepts = "1.x";
-            return Err(reader.bad("ociVersion", oci_version, accepts));
-        }
-        let mut warnings = known::check(reader, config)?;
-        let namespaces = Namespaces::read(reader, config)?;
-        let hostname = uts_name(reader, config, "hostname", &namespaces)?;
-        let domainname = uts_name(reader, config, "domainname", &namespaces)?;
-        let annotations = Annotations::read(reader, config)?;
-        let mut process = Process::read(reader, config)?;
-        if !annotations.privileged {
-            process.capabilities.get_or_insert_default();
-        }
-        if let Some(capabilities) = &process.capabilities {
-            capabilities.check(reader, annotations.root_switch)?;
-        }
-        namespaces.check_mounts(reader, config, &annotations)?;
-        let [uid_map, gid_map] = id_maps(reader, config, &namespaces)?;
-        let seccomp = Seccomp::read(reader, config)?;
-        if seccomp.is_some_and(|seccomp| seccomp.has_foreign) {
-            // There is room for each.
-            let _ = warnings.push(seccomp::ARCHITECTURES);
-        }
-        Ok(Self {
-            oci_version,
-            process,
-            root_path: reader.required(config, "root.path", Use::Name)?,
-            root_readonly: reader.boolean(config, "root.readonly")?,
-            hostname,
-            domainname,
-            mounts: mounts::read(reader, config, namespaces.has(Kind::User), places)?,
-            namespaces,
-            uid_map,
-            gid_map,
-            time_offsets: time_offsets::read(reader, config, &namespaces)?,
-            net_devices: NetDevices(config.at(net_devices::FIELD)),
-            intel_rdt: config.at(intel_rdt::FIELD).map(IntelRdt),
-            hooks: Hooks::read(reader, config)?,
-            rootfs_propagation: rootfs_propagation(reader, config)?,
-            mount_label: reader.optional(config, "linux.mountLabel", Use::Name)?,
-            seccomp,
-            cgroups_path: CgroupsPath::read(reader, config)?,
-            resources: Resources::check(config.at("linux.resources"))
-                .map_err(|error| reader.refuse(error))?,
-            confinement: Confinement::read(reader, config, &namespaces, domainname)?,
-            annotations,
-            all_annotations: config.member("annotations").map(|value| value.as_written()),
-            warnings,
+    /// Before anything is said.
+    fn nothing() -> Self {
+        Self {
+            oci_version: "",
+            process: Process::nothing(),
+            root_path: "",
+            root_readonly: false,
+            hostname: None,
+            domainname: None,
+            mounts: MountList::NONE,
+            namespaces: Namespaces::NONE,
+            uid_map: None,
+            gid_map: None,
+            time_offsets: [None; CLOCKS.len()],
+            net_devices: NetDevices(None),
+            intel_rdt: None,
+            hooks: Hooks::NONE,
+            rootfs_propagation: None,
+            mount_label: None,
+            confinement: Confinement::NONE,
+            cgroups_path: None,
+            resources: Resources::NONE,
+            seccomp: None,
+            annotations: Annotations::NONE,
+            all_annotations: None,
+            warnings: table::Warnings::new(),
             is_of_user: false,
-        })
+        }
+    }
+
+    /// Reads the fields one by one, and then sees that they fit together.
+    fn read(
+        &mut self,
+        reader: &Reader<'a>,
+        document: json::Value<'a>,
+        found: &Found<'a>,
+    ) -> Result<(), Refused> {
+        reader.object(document, "config.json")?;
+        found.store(reader, self)?;
+        if !self.annotations.privileged {
+            self.process.capabilities.get_or_insert_default();
+        }
+        if let Some(capabilities) = &self.process.capabilities {
+            capabilities.check(reader, self.annotations.root_switch)?;
+        }
+        self.namespaces
+            .check_mounts(reader, found, &self.annotations)?;
+        check_id_maps(reader, self)?;
+        if self.seccomp.is_some_and(|seccomp| seccomp.has_foreign) {
+            // There is room for each.
+            let _ = self.warnings.push(seccomp::ARCHITECTURES);
+        }
+        Ok(())
     }
 }
 
 /// A name that belongs to the UTS namespace, which must then be the container's own.
 fn uts_name<'a>(
     reader: &Reader<'a>,
-    config: json::Value<'a>,
     field: &'static str,
+    name: &'a str,
     namespaces: &Namespaces<'_>,
 ) -> Result<Option<&'a str>, Refused> {
-    let Some(name) = reader.optional(config, field, Use::Name)? else {
-        return Ok(None);
-    };
     if name.len() > MAX_HOSTNAME {
         return Err(reader.bad(field, name, "at most 64 bytes"));
     }
@@ -277,37 +270,31 @@ fn uts_name<'a>(
     Ok(Some(name))
 }
 
+const UID_MAPPINGS: &str = "linux.uidMappings";
+const GID_MAPPINGS: &str = "linux.gidMappings";
+
 /// A user namespace without a map has no user 0 and can do nothing; a map without one is nobody's. One that is joined has its own,
 /// which engines write all the same.
-fn id_maps<'a>(
-    reader: &Reader<'a>,
-    config: json::Value<'a>,
-    namespaces: &Namespaces<'a>,
-) -> Result<[Option<IdMap<'a>>; 2], Refused> {
-    let map = |path: &'static str| {
-        let map = IdMap::read(reader, config.at(path), path.into())?;
-        let needs = match (map.is_some(), namespaces.get(Kind::User)) {
+fn check_id_maps<'a>(reader: &Reader<'a>, config: &Config<'a>) -> Result<(), Refused> {
+    for (path, map) in [
+        (UID_MAPPINGS, config.uid_map),
+        (GID_MAPPINGS, config.gid_map),
+    ] {
+        let needs = match (map.is_some(), config.namespaces.get(Kind::User)) {
             (true, Namespace::Host) => "a namespace of type user in linux.namespaces",
             (false, Namespace::New) => "at least one range, for the namespace of type user",
-            _ => return Ok(map),
+            _ => continue,
         };
-        Err(reader.needs(path, needs))
-    };
-    Ok([map("linux.uidMappings")?, map("linux.gidMappings")?])
+        return Err(reader.needs(path, needs));
+    }
+    Ok(())
 }
 
-fn rootfs_propagation<'a>(
-    reader: &Reader<'a>,
-    config: json::Value<'a>,
-) -> Result<Option<Propagation>, Refused> {
-    const FIELD: &str = "linux.rootfsPropagation";
-    let Some(word) = reader.optional(config, FIELD, Use::Name)? else {
-        return Ok(None);
-    };
-    let propagation = Propagation::parse(word);
-    propagation
-        .map(Some)
-        .ok_or_else(|| reader.bad(FIELD, word, "slave, private, shared or unbindable"))
+const PROPAGATION: &str = "linux.rootfsPropagation";
+
+fn rootfs_propagation<'a>(reader: &Reader<'a>, word: &'a str) -> Result<Propagation, Refused> {
+    Propagation::parse(word)
+        .ok_or_else(|| reader.bad(PROPAGATION, word, "slave, private, shared or unbindable"))
 }
 
 #[cfg(test)]

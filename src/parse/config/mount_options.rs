@@ -73,18 +73,22 @@ impl<'a> MountOptions<'a> {
     #[inline(never)]
     pub(super) fn read(
         reader: &Reader<'a>,
-        mount: Value<'a>,
+        list: Option<Value<'a>>,
         index: usize,
     ) -> Result<Self, Refused> {
         let field = Field::item(FIELD, index);
         let mut options = Self::default();
-        for (count, item) in reader.list(mount, "options", field)?.enumerate() {
+        let Some(list) = list else {
+            return Ok(options);
+        };
+        let items = reader.items(list, field)?;
+        for (count, item) in items.clone().strings().enumerate() {
             if count >= MAX_OPTIONS {
                 let limit = MAX_OPTIONS;
                 return Err(reader.too_many(field, limit));
             }
-            let option = reader.text(item, field)?;
-            if option.chars().any(char::is_control) {
+            let option = item.ok_or_else(|| reader.not(field, "a string"))?;
+            if option.has_control() {
                 return Err(reader.control(field));
             }
             match meaning_of(option) {
@@ -112,15 +116,15 @@ impl<'a> MountOptions<'a> {
             return Ok(options);
         }
         // A second time, for what is left: so no list of it has to be kept.
-        let rest = reader
-            .list(mount, "options", field)?
-            .filter_map(|item| reader.text(item, field).ok())
-            .filter(|option| meaning_of(*option).is_none() && !option.is(""));
-        let joined = rest.enumerate().flat_map(|(index, option)| {
-            let comma = (index > 0).then_some(',');
-            comma.into_iter().chain(option.chars())
-        });
-        options.data = reader.store_chars(joined)?;
+        let mut rest = items
+            .strings()
+            .flatten()
+            .filter(|option| meaning_of(*option).is_none() && !option.is(""))
+            .peekable();
+        if rest.peek().is_none() {
+            return Ok(options);
+        }
+        options.data = reader.join(rest)?;
         Ok(options)
     }
 }
@@ -150,6 +154,9 @@ pub fn each_ignored(options: Value<'_>, see: &mut dyn FnMut(Text<'_>)) {
 
 /// What the option means, as far as it can be a word: a longer one is cut.
 fn meaning_of(option: Text<'_>) -> Option<Meaning> {
+    if let Some(plain) = option.plain().filter(|plain| plain.len() <= WORD_MAX) {
+        return meaning(plain);
+    }
     let mut word = heapless::String::<WORD_MAX>::new();
     let _ = option.chars().try_for_each(|c| word.push(c));
     meaning(&word)
@@ -167,7 +174,7 @@ mod tests {
         let mut scratch = [0; 1024];
         let reader = Reader::new(&mut scratch);
         let mount = json::check(file.as_bytes()).unwrap();
-        MountOptions::read(&reader, mount, 3)
+        MountOptions::read(&reader, mount.member("options"), 3)
             .map(|found| (found.flags.set, found.flags.clear, found.data.to_owned()))
             .map_err(|refused| reader.error(refused).to_string())
     }
@@ -198,7 +205,8 @@ mod tests {
             let file = format!(r#"{{"options": {options}}}"#);
             let mount = json::check(file.as_bytes()).unwrap();
             let mut scratch = [0; 64];
-            let found = MountOptions::read(&Reader::new(&mut scratch), mount, 0).unwrap();
+            let found =
+                MountOptions::read(&Reader::new(&mut scratch), mount.member("options"), 0).unwrap();
             let pair = |flags: MountFlags| (flags.set & !(MS_BIND | MS_REC), flags.clear);
             (pair(found.flags), pair(found.below))
         };
@@ -215,7 +223,7 @@ mod tests {
         let mut scratch = [0; 8];
         let reader = Reader::new(&mut scratch);
         let mount = json::check(br#"{"options": ["rbind", "slave", "rshared"]}"#).unwrap();
-        let found = MountOptions::read(&reader, mount, 0).unwrap();
+        let found = MountOptions::read(&reader, mount.member("options"), 0).unwrap();
         assert!(found.is_bind());
         assert_eq!(found.flags.set, MS_BIND | MS_REC);
         assert_eq!(

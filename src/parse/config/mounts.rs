@@ -63,6 +63,12 @@ pub const MOUNT_PLACES: usize = 2 * MAX_MOUNTS;
 pub const MOUNTS_SIZE: usize = MOUNT_PLACES * size_of::<MountPlace<'static>>();
 
 impl<'a> MountList<'a> {
+    /// Nothing.
+    pub(super) const NONE: Self = Self {
+        first: None,
+        added: None,
+    };
+
     /// Those in the list, in order.
     pub fn iter(&self) -> impl Iterator<Item = &'a Mount<'a>> + Clone + use<'a> {
         let read = successors(self.first, |one| one.behind).map(|one| &one.mount);
@@ -85,20 +91,35 @@ impl<'a> MountList<'a> {
     }
 }
 
-/// Reads them into the places, of which there should be [`MOUNT_PLACES`].
+/// What an item has.
+pub(super) const MEMBERS: [&str; 6] = [
+    "destination",
+    "type",
+    "source",
+    "options",
+    "uidMappings",
+    "gidMappings",
+];
+
+/// Reads them into the reader's places, of which there should be [`MOUNT_PLACES`].
+#[inline(never)]
 pub(super) fn read<'a>(
     reader: &Reader<'a>,
-    config: Value<'a>,
+    list: Value<'a>,
     has_users: bool,
-    places: &'a mut [MountPlace<'a>],
 ) -> Result<MountList<'a>, Refused> {
     let too_many = || reader.too_many("mounts", MAX_MOUNTS);
-    let mut places = places.iter_mut();
+    let mut places = reader.places.take().iter_mut();
     let mut backwards = MountList::default();
-    for (index, item) in reader.list(config, "mounts", "mounts".into())?.enumerate() {
-        let mount = Mount::read(reader, item, index, has_users)?;
+    let mut items = reader.items(list, "mounts".into())?;
+    let mut index = 0usize;
+    while let Some(item) = items.next() {
+        reader.object(item, Field::item("mounts[]", index))?;
+        let members = items.members(item, &MEMBERS);
+        let mount = Mount::read(reader, members, index, has_users)?;
         let place = places.next().filter(|_| index < MAX_MOUNTS);
         backwards = backwards.with(mount, place).ok_or_else(too_many)?;
+        index = index.saturating_add(1);
     }
     let mut mounts = MountList::default();
     for mount in backwards.iter() {
@@ -110,25 +131,20 @@ pub(super) fn read<'a>(
 impl<'a> Mount<'a> {
     fn read(
         reader: &Reader<'a>,
-        item: Value<'a>,
+        [destination, fstype, source, options, users, groups]: [Option<Value<'a>>; MEMBERS.len()],
         index: usize,
         has_users: bool,
     ) -> Result<Self, Refused> {
-        let item = reader.object(item, Field::item("mounts[]", index))?;
-        let string = |name, path| {
+        let string = |value, path| {
             let field = Field::item(path, index);
-            let text = match item.member(name) {
-                Some(value) => reader.string(value, field, Use::Name)?,
-                None => "",
-            };
-            Ok((field, Some(text).filter(|text| !text.is_empty())))
+            Ok((field, reader.optional(value, field, Use::Name)?))
         };
-        let (field, destination) = string("destination", "mounts[].destination")?;
+        let (field, destination) = string(destination, "mounts[].destination")?;
         let destination = destination.ok_or_else(|| reader.missing(field))?;
-        let (type_field, fstype) = string("type", "mounts[].type")?;
-        let (source_field, source) = string("source", "mounts[].source")?;
-        let options = MountOptions::read(reader, item, index)?;
-        let ids = MappedIds::read(reader, item, index, options.map_ids, has_users)?;
+        let (type_field, fstype) = string(fstype, "mounts[].type")?;
+        let (source_field, source) = string(source, "mounts[].source")?;
+        let options = MountOptions::read(reader, options, index)?;
+        let ids = MappedIds::read(reader, [users, groups], index, options.map_ids, has_users)?;
         let needs = |needs| {
             let field = Field::item("mounts[].options", index);
             Err(reader.needs(field, needs))
@@ -187,14 +203,14 @@ impl<'a> MappedIds<'a> {
     /// (config.md, "Linux mount options", `idmap`).
     fn read(
         reader: &Reader<'a>,
-        item: Value<'a>,
+        [users, groups]: [Option<Value<'a>>; 2],
         index: usize,
         asked: Option<Recursive>,
         has_users: bool,
     ) -> Result<Option<Self>, Refused> {
-        let map = |name, path| IdMap::read(reader, item.member(name), Field::item(path, index));
-        let users = map("uidMappings", "mounts[].uidMappings")?;
-        let groups = map("gidMappings", "mounts[].gidMappings")?;
+        let map = |list, path| IdMap::read(reader, list, Field::item(path, index));
+        let users = map(users, "mounts[].uidMappings")?;
+        let groups = map(groups, "mounts[].gidMappings")?;
         let maps = match (users, groups, asked) {
             (None, None, None) => return Ok(None),
             (None, None, Some(_)) if has_users => None,
@@ -227,9 +243,10 @@ mod tests {
     ) -> T {
         let mut scratch = [0; 256];
         let config = json::check(file.as_bytes()).unwrap();
-        let reader = Reader::new(&mut scratch);
         let mut places = [const { MountPlace::uninit() }; 4];
-        let mounts = read(&reader, config, has_users, &mut places);
+        let reader = Reader::new(&mut scratch);
+        reader.places.set(&mut places);
+        let mounts = read(&reader, config.member("mounts").unwrap(), has_users);
         let mounts = mounts.map_err(|refused| reader.error(refused));
         check(mounts.map(|mounts| *mounts.iter().next().unwrap()))
     }

@@ -3,6 +3,7 @@
 use super::annotations::{Annotations, RootSwitch};
 use super::error::Field;
 use super::reader::{Reader, Refused, Use};
+use super::table::Found;
 use crate::parse::json::Value;
 
 /// The kinds of namespaces (namespaces(7)).
@@ -75,6 +76,8 @@ pub struct Namespaces<'a>([Namespace<'a>; Kind::ALL.len()]);
 const LIST: &str = "linux.namespaces";
 const TYPE: &str = "linux.namespaces[].type";
 const PATH: &str = "linux.namespaces[].path";
+/// What an item has.
+pub(super) const MEMBERS: [&str; 2] = ["type", "path"];
 
 /// What is done to the mounts of the namespace that the container is in, or by means of them. In one that others are in too, it
 /// would be done to them.
@@ -89,6 +92,9 @@ const NEEDS_OWN_MOUNTS: [&str; 7] = [
 ];
 
 impl<'a> Namespaces<'a> {
+    /// Those of who starts the container.
+    pub(super) const NONE: Self = Self([Namespace::Host; Kind::ALL.len()]);
+
     /// The namespace of this kind.
     #[must_use]
     pub fn get(&self, kind: Kind) -> Namespace<'a> {
@@ -118,14 +124,13 @@ impl<'a> Namespaces<'a> {
     }
 
     #[inline(never)]
-    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Self, Refused> {
+    pub(super) fn read(reader: &Reader<'a>, list: Value<'a>) -> Result<Self, Refused> {
         let mut namespaces = Self::default();
-        for (index, item) in reader.list(config, LIST, LIST.into())?.enumerate() {
+        for (index, item) in reader.items(list, LIST.into())?.enumerate() {
             let item = reader.object(item, Field::item("linux.namespaces[]", index))?;
             let field = Field::item(TYPE, index);
-            let Some(value) = item.member("type") else {
-                return Err(reader.missing(field));
-            };
+            let [value, path] = item.members(&MEMBERS);
+            let value = value.ok_or_else(|| reader.missing(field))?;
             let name = reader.string(value, field, Use::Name)?;
             let place = Kind::ALL.iter().position(|kind| kind.name() == name);
             let Some(place) = place.and_then(|place| namespaces.0.get_mut(place)) else {
@@ -136,7 +141,7 @@ impl<'a> Namespaces<'a> {
                 return Err(reader.bad(field, name, "each type once"));
             }
             let field = Field::item(PATH, index);
-            let path = match item.member("path") {
+            let path = match path {
                 Some(value) => reader.string(value, field, Use::Name)?,
                 None => "",
             };
@@ -155,7 +160,7 @@ impl<'a> Namespaces<'a> {
     pub(super) fn check_mounts(
         &self,
         reader: &Reader<'a>,
-        config: Value<'a>,
+        found: &Found<'a>,
         annotations: &Annotations<'a>,
     ) -> Result<(), Refused> {
         if self.is_new(Kind::Mount) {
@@ -167,7 +172,7 @@ impl<'a> Namespaces<'a> {
                 "the type mount without a path, unless berth.root-switch is chroot",
             ));
         }
-        let says_something = |path: &&str| config.at(path).is_some_and(|value| !value.is_empty());
+        let says_something = |path: &&str| found.at(path).is_some_and(|value| !value.is_empty());
         let image = annotations.image.map(|_| "berth.image");
         let layer = annotations.overlay.map(|_| "berth.overlay");
         let said = NEEDS_OWN_MOUNTS.into_iter().find(says_something);

@@ -4,11 +4,10 @@ use super::MAX_STRINGS;
 use super::affinity::{self, Processors};
 use super::capabilities::Capabilities;
 use super::error::Field;
-use super::members::{self, Member, Takes};
 use super::memory_policy::MemoryPolicy;
-use super::reader::{Reader, Refused, Use, integer};
-use super::rlimits::{self, Rlimits};
-use super::scheduling::{self, Scheduler};
+use super::reader::{Reader, Refused, integer};
+use super::rlimits::Rlimits;
+use super::scheduling::Scheduler;
 use super::strings::Strings;
 use super::user::User;
 use crate::parse::json::{Text, Value};
@@ -53,77 +52,72 @@ pub struct Process<'a> {
     pub memory_policy: Option<MemoryPolicy<'a>>,
 }
 
-const MEMBERS: [Member; 1] = [Member::optional(
-    "process.oomScoreAdj",
-    Takes::Signed(-1000, 1000, "-1000 to 1000"),
-)];
+pub(super) const ARGS: &str = "process.args";
+pub(super) const CONSOLE_SIZE: &str = "process.consoleSize";
+/// What a size of a console is.
+pub(super) const SIZES: [&str; 2] = ["height", "width"];
 
-impl<'a> Process<'a> {
-    #[inline(never)]
-    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Self, Refused> {
-        let args = Strings::read(reader, config, "process.args[]", MAX_STRINGS)?;
-        match args.iter().next() {
-            None => return Err(reader.missing("process.args")),
-            Some(program) if program.is("") => {
-                return Err(reader.bad("process.args", "", "a program first"));
-            }
-            Some(_) => {}
+impl Process<'_> {
+    /// Before anything is said of it.
+    pub(super) fn nothing() -> Self {
+        Self {
+            args: Strings::NONE,
+            env: Strings::NONE,
+            cwd: "",
+            terminal: false,
+            console_size: None,
+            user: User::ROOT,
+            capabilities: None,
+            apparmor_profile: None,
+            selinux_label: None,
+            no_new_privileges: false,
+            rlimits: Rlimits::new(),
+            oom_score_adj: None,
+            scheduler: None,
+            io_priority: None,
+            exec_affinity: [None; affinity::LISTS.len()],
+            personality: None,
+            memory_policy: None,
         }
-        let env = Strings::read(reader, config, "process.env[]", MAX_STRINGS)?;
-        for (index, variable) in env.iter().enumerate() {
-            if !is_variable(variable) {
-                let field = Field::item("process.env[]", index);
-                return Err(reader.bad(field, variable.written(), "NAME=value"));
-            }
-        }
-        let cwd = reader.required(config, "process.cwd", Use::Name)?;
-        if !cwd.starts_with('/') {
-            let accepts = "an absolute path";
-            return Err(reader.bad("process.cwd", cwd, accepts));
-        }
-        let [oom_score_adj] = match config.member("process") {
-            Some(process) => members::read(reader, process, None, &MEMBERS)?,
-            None => [None],
-        };
-        Ok(Self {
-            args,
-            env,
-            cwd,
-            terminal: reader.boolean(config, "process.terminal")?,
-            console_size: console_size(reader, config)?,
-            user: User::read(reader, config)?,
-            capabilities: Capabilities::read(reader, config)?,
-            apparmor_profile: reader.optional(config, "process.apparmorProfile", Use::Name)?,
-            selinux_label: reader.optional(config, "process.selinuxLabel", Use::Name)?,
-            no_new_privileges: reader.boolean(config, "process.noNewPrivileges")?,
-            rlimits: rlimits::read(reader, config)?,
-            oom_score_adj: oom_score_adj.map(|score| score as i32),
-            scheduler: Scheduler::read(reader, config)?,
-            io_priority: scheduling::io_priority(reader, config)?,
-            exec_affinity: affinity::read(reader, config)?,
-            personality: scheduling::personality(reader, config)?,
-            memory_policy: MemoryPolicy::read(reader, config)?,
-        })
     }
 }
 
-fn console_size<'a>(reader: &Reader<'a>, config: Value<'a>) -> Result<Option<[u16; 2]>, Refused> {
-    const FIELD: &str = "process.consoleSize";
-    let Some(size) = config.at(FIELD) else {
-        return Ok(None);
-    };
+pub(super) fn args<'a>(reader: &Reader<'a>, list: Value<'a>) -> Result<Strings<'a>, Refused> {
+    let args = Strings::read(reader, list, "process.args[]", MAX_STRINGS)?;
+    match args.iter().next() {
+        None => Err(reader.missing(ARGS)),
+        Some(program) if program.is("") => Err(reader.bad(ARGS, "", "a program first")),
+        Some(_) => Ok(args),
+    }
+}
+
+pub(super) fn env<'a>(reader: &Reader<'a>, list: Value<'a>) -> Result<Strings<'a>, Refused> {
+    const ITEM: &str = "process.env[]";
+    let env = Strings::read(reader, list, ITEM, MAX_STRINGS)?;
+    for (index, variable) in env.iter().enumerate() {
+        if !is_variable(variable) {
+            let field = Field::item(ITEM, index);
+            return Err(reader.bad(field, variable.written(), "NAME=value"));
+        }
+    }
+    Ok(env)
+}
+
+pub(super) fn console_size<'a>(reader: &Reader<'a>, size: Value<'a>) -> Result<[u16; 2], Refused> {
     // What struct winsize holds (ioctl_tty(2)).
-    let number = |name| {
-        let number = integer(size.member(name)?, 0..=u16::MAX.into())?;
+    let [rows, columns] = size.members(&SIZES).map(|number| {
+        let number = integer(number?, 0..=u16::MAX.into())?;
         u16::try_from(number).ok()
-    };
-    match (number("height"), number("width")) {
-        (Some(rows), Some(columns)) => Ok(Some([rows, columns])),
-        _ => Err(reader.not(FIELD, "height and width, each from 0 to 65535")),
-    }
+    });
+    let both = rows.zip(columns).map(|(rows, columns)| [rows, columns]);
+    both.ok_or_else(|| reader.not(CONSOLE_SIZE, "height and width, each from 0 to 65535"))
 }
 
-fn is_variable(text: Text<'_>) -> bool {
+pub(super) fn is_variable(text: Text<'_>) -> bool {
+    if let Some(plain) = text.plain() {
+        let name = plain.as_bytes().iter().position(|byte| *byte == b'=');
+        return name.is_some_and(|length| length > 0);
+    }
     let mut chars = text.chars();
     !matches!(chars.next(), None | Some('=')) && chars.any(|c| c == '=')
 }

@@ -4,7 +4,8 @@ use core::cell::Cell;
 use core::ops::RangeInclusive;
 
 use super::error::{ConfigError, Field};
-use crate::parse::json::{Node, Scratch, Text, Value};
+use super::mounts::MountPlace;
+use crate::parse::json::{Items, Node, Scratch, Text, Value};
 
 /// What a string will be used for, which decides the characters that it may have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -15,15 +16,28 @@ pub(super) enum Use {
     Argument,
 }
 
+impl Use {
+    /// Whether the text has a character that it may not have.
+    pub(super) fn refuses(self, text: Text<'_>) -> bool {
+        match self {
+            Self::Name => text.has_control(),
+            // It is always escaped.
+            Self::Argument => text.has_escape() && text.chars().any(|c| c == '\0'),
+        }
+    }
+}
+
 /// The document is refused, and its [`Reader`] holds the error. This much is handed up in its place: there is a way back from each
 /// field of each section, and an error on all of them would be most of the code.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused(());
 
-/// The reading of one document: a place for what was escaped, and one for the error that ends it.
+/// The reading of one document: places for what was escaped, for its mounts, and for the error that ends it.
 #[derive(Default)]
 pub(super) struct Reader<'a> {
     scratch: Cell<Scratch<'a>>,
+    /// Where `mounts` go.
+    pub(super) places: Cell<&'a mut [MountPlace<'a>]>,
     error: Cell<Option<ConfigError<'a>>>,
 }
 
@@ -31,43 +45,33 @@ impl<'a> Reader<'a> {
     pub(super) fn new(scratch: &'a mut [u8]) -> Self {
         Self {
             scratch: Cell::new(Scratch::new(scratch)),
+            places: Cell::default(),
             error: Cell::new(None),
         }
     }
 
-    /// A string that has to be there and not be empty.
-    pub(super) fn required(
-        &self,
-        object: Value<'a>,
-        path: &'static str,
-        used: Use,
-    ) -> Result<&'a str, Refused> {
-        self.optional(object, path, used)?
-            .ok_or_else(|| self.missing(path))
-    }
-
-    /// A string; an empty one is as good as none.
-    #[inline(never)]
+    /// A member that is a string; an empty one is as good as none.
     pub(super) fn optional(
         &self,
-        object: Value<'a>,
-        path: &'static str,
+        value: Option<Value<'a>>,
+        field: Field,
         used: Use,
     ) -> Result<Option<&'a str>, Refused> {
-        let Some(value) = object.at(path) else {
+        let Some(value) = value else {
             return Ok(None);
         };
-        let text = self.string(value, path, used)?;
+        let text = self.string(value, field, used)?;
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
 
+    #[inline(never)]
     pub(super) fn string(
         &self,
         value: Value<'a>,
-        field: impl Into<Field>,
+        field: Field,
         used: Use,
     ) -> Result<&'a str, Refused> {
-        self.store(self.text_for(value, field.into(), used)?)
+        self.store(self.text_for(value, field, used)?)
     }
 
     /// The text that is meant, whatever its characters.
@@ -79,12 +83,10 @@ impl<'a> Reader<'a> {
         stored.ok_or_else(|| self.refuse(ConfigError::ScratchFull))
     }
 
-    pub(super) fn store_chars(
-        &self,
-        chars: impl Iterator<Item = char>,
-    ) -> Result<&'a str, Refused> {
+    /// The texts that are meant, with commas between them.
+    pub(super) fn join(&self, texts: impl Iterator<Item = Text<'a>>) -> Result<&'a str, Refused> {
         let mut scratch = self.scratch.take();
-        let stored = scratch.store(chars);
+        let stored = scratch.join(texts);
         self.scratch.set(scratch);
         stored.ok_or_else(|| self.refuse(ConfigError::ScratchFull))
     }
@@ -107,11 +109,7 @@ impl<'a> Reader<'a> {
         used: Use,
     ) -> Result<Text<'a>, Refused> {
         let text = self.text(value, field)?;
-        let is_refused = |c: char| match used {
-            Use::Name => c.is_control(),
-            Use::Argument => c == '\0',
-        };
-        match text.chars().any(is_refused) {
+        match used.refuses(text) {
             true => Err(self.control(field)),
             false => Ok(text),
         }
@@ -129,40 +127,23 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An object that may be absent.
+    /// The items of a list.
     #[inline(never)]
-    pub(super) fn section(
-        &self,
-        config: Value<'a>,
-        path: &'static str,
-    ) -> Result<Option<Value<'a>>, Refused> {
-        let section = config.at(path).map(|value| self.object(value, path));
-        section.transpose()
-    }
-
-    /// A boolean; `false` when it is not there.
-    #[inline(never)]
-    pub(super) fn boolean(&self, object: Value<'a>, path: &'static str) -> Result<bool, Refused> {
-        match object.at(path).map(|value| value.node()) {
-            None => Ok(false),
-            Some(Node::Bool(value)) => Ok(value),
-            Some(_) => Err(self.not(path, "true or false")),
+    pub(super) fn items(&self, value: Value<'a>, field: Field) -> Result<Items<'a>, Refused> {
+        match value.node() {
+            Node::Array(items) => Ok(items),
+            _ => Err(self.not(field, "a list")),
         }
     }
 
-    /// The items of a list. No list has no items.
-    #[inline(never)]
-    pub(super) fn list(
+    /// The items of a list that may be absent: that has none.
+    pub(super) fn items_if_any(
         &self,
-        object: Value<'a>,
-        path: &str,
+        value: Option<Value<'a>>,
         field: Field,
     ) -> Result<impl Iterator<Item = Value<'a>> + use<'a>, Refused> {
-        match object.at(path).map(|value| value.node()) {
-            None => Ok(None.into_iter().flatten()),
-            Some(Node::Array(items)) => Ok(Some(items).into_iter().flatten()),
-            Some(_) => Err(self.not(field, "a list")),
-        }
+        let items = value.map(|value| self.items(value, field)).transpose()?;
+        Ok(items.into_iter().flatten())
     }
 }
 

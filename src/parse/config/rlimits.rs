@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use super::error::Field;
-use super::members::{self, Member, Takes};
+use super::members::Takes;
 use super::reader::{Reader, Refused};
 use crate::parse::json::Value;
 
@@ -33,13 +33,14 @@ const RESOURCES: [&str; 16] = [
 
 const LIMIT: Takes = Takes::Number(u64::MAX, "0 to 18446744073709551615, which is no limit");
 
-const MEMBERS: [Member; 3] = [
-    Member::required(
-        TYPE,
-        Takes::Word("RLIMIT_", &RESOURCES, "RLIMIT_ and a name of setrlimit(2)"),
-    ),
-    Member::required(SOFT, LIMIT),
-    Member::required("process.rlimits[].hard", LIMIT),
+const RESOURCE: Takes = Takes::Word("RLIMIT_", &RESOURCES, "RLIMIT_ and a name of setrlimit(2)");
+
+/// What an item has, and their paths.
+pub(super) const NAMES: [&str; 3] = ["type", "soft", "hard"];
+const MEMBERS: [(&str, Takes); 3] = [
+    (TYPE, RESOURCE),
+    (SOFT, LIMIT),
+    ("process.rlimits[].hard", LIMIT),
 ];
 
 /// One limit.
@@ -65,12 +66,18 @@ impl Rlimit {
     }
 }
 
-pub(super) fn read<'a>(reader: &Reader<'a>, config: Value<'a>) -> Result<Rlimits, Refused> {
+pub(super) fn read<'a>(reader: &Reader<'a>, list: Value<'a>) -> Result<Rlimits, Refused> {
     let mut rlimits = Rlimits::new();
-    for (index, item) in reader.list(config, LIST, LIST.into())?.enumerate() {
+    for (index, item) in reader.items(list, LIST.into())?.enumerate() {
         let item = reader.object(item, Field::item("process.rlimits[]", index))?;
-        let values = members::read(reader, item, Some(index), &MEMBERS)?;
-        let [resource, soft, hard] = values.map(Option::unwrap_or_default);
+        let mut values = [0; NAMES.len()];
+        let members = item.members(&NAMES).into_iter().zip(&MEMBERS);
+        for ((member, (path, takes)), value) in members.zip(&mut values) {
+            let field = Field::item(path, index);
+            let member = member.ok_or_else(|| reader.missing(field))?;
+            *value = takes.read(reader, member, field)?;
+        }
+        let [resource, soft, hard] = values;
         let refused = |path, needs| {
             let field = Field::item(path, index);
             Err(reader.needs(field, needs))

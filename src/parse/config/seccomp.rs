@@ -5,15 +5,15 @@
 //! ([`crate::parse::seccomp`]).
 
 use super::error::Field;
-use super::members::last_name;
 use super::reader::{Reader, Refused, Use};
-use crate::parse::json::{Node, Text, Value};
+use crate::parse::json::{Items, Node, Text, Value};
 use crate::parse::seccomp::{ARCHITECTURE_NAME, Verdict};
 
 /// A profile.
 #[derive(Clone, Copy, Debug)]
 pub struct Seccomp<'a> {
-    profile: Value<'a>,
+    /// `syscalls`
+    rules: Option<Value<'a>>,
     /// `defaultAction`, with `defaultErrnoRet`: the fate of calls that no rule matches.
     pub default: Verdict,
     /// `flags`, as seccomp(2) takes them.
@@ -35,7 +35,12 @@ pub struct Agent<'a> {
 
 /// An item of `syscalls`.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule<'a>(Value<'a>);
+pub struct Rule<'a> {
+    names: Option<Value<'a>>,
+    action: Option<Value<'a>>,
+    data: Option<Value<'a>>,
+    args: Option<Value<'a>>,
+}
 
 /// An item of `args`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,23 +135,42 @@ const SOCKET_MAX: usize = 107;
 const LISTENER: &str = "linux.seccomp.listenerPath";
 const METADATA: &str = "linux.seccomp.listenerMetadata";
 const PROFILE: &str = "linux.seccomp";
+/// What a profile has.
+pub(super) const MEMBERS: [&str; 7] = [
+    "defaultAction",
+    "defaultErrnoRet",
+    "architectures",
+    "flags",
+    "syscalls",
+    "listenerPath",
+    "listenerMetadata",
+];
+/// What an item of `syscalls` has, and one of its `args`.
+const OF_RULE: [&str; 4] = ["names", "action", "errnoRet", "args"];
+const OF_COMPARISON: [&str; 4] = ["op", "index", "value", "valueTwo"];
 /// What is warned of where it has others than this machine's.
 pub(super) const ARCHITECTURES: &str = "linux.seccomp.architectures besides this machine's";
 
 impl<'a> Seccomp<'a> {
     #[inline(never)]
-    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Option<Self>, Refused> {
-        let Some(profile) = config.at(PROFILE) else {
-            return Ok(None);
-        };
+    pub(super) fn read(reader: &Reader<'a>, profile: Value<'a>) -> Result<Self, Refused> {
         reader.object(profile, PROFILE)?;
+        let [
+            action,
+            data,
+            architectures,
+            flags,
+            rules,
+            listener,
+            metadata,
+        ] = profile.members(&MEMBERS);
         let default = Outcome {
             action: "linux.seccomp.defaultAction",
             data: "linux.seccomp.defaultErrnoRet",
         };
         let mut read = Self {
-            profile,
-            default: default.read(reader, profile, None)?,
+            rules,
+            default: default.read(reader, [action, data], None)?,
             flags: 0,
             has_foreign: false,
             agent: None,
@@ -155,93 +179,93 @@ impl<'a> Seccomp<'a> {
             let why = "SCMP_ACT_NOTIFY here would have the agent asked about the calls by which it is told";
             return Err(reader.impossible(default.action, why));
         }
-        let mut asking = None;
         let path = "linux.seccomp.architectures[]";
-        each(
-            reader,
-            profile,
-            "architectures",
-            path,
-            None,
-            &mut |item, index| {
-                let field = Field::item(path, index);
-                let name = reader.text(item, field)?;
-                if !name.starts_with("SCMP_ARCH_") {
-                    let name = reader.string(item, field, Use::Name)?;
-                    return Err(reader.bad(field, name, ARCHITECTURE_NAME));
-                }
-                read.has_foreign |= !name.is(ARCHITECTURE_NAME) && !name.is("SCMP_ARCH_NATIVE");
-                Ok(())
-            },
-        )?;
+        for (index, item) in reader.items_if_any(architectures, path.into())?.enumerate() {
+            let field = Field::item(path, index);
+            let name = reader.text(item, field)?;
+            if !name.starts_with("SCMP_ARCH_") {
+                let name = reader.string(item, field, Use::Name)?;
+                return Err(reader.bad(field, name, ARCHITECTURE_NAME));
+            }
+            read.has_foreign |= !name.is(ARCHITECTURE_NAME) && !name.is("SCMP_ARCH_NATIVE");
+        }
         let path = "linux.seccomp.flags[]";
-        each(reader, profile, "flags", path, None, &mut |item, index| {
+        for (index, item) in reader.items_if_any(flags, path.into())?.enumerate() {
             read.flags |= word(reader, item, Field::item(path, index), FLAGS)?;
-            Ok(())
-        })?;
+        }
         let path = "linux.seccomp.syscalls[]";
-        each(
-            reader,
-            profile,
-            "syscalls",
-            path,
-            None,
-            &mut |item, index| {
-                let rule = reader.object(item, Field::item(path, index))?;
-                if check_rule(reader, rule, index)? == Verdict::NOTIFY {
-                    asking = Some(index);
-                }
-                Ok(())
-            },
-        )?;
-        read.agent = agent(reader, config, asking)?;
+        let mut asking = None;
+        let mut items = rules
+            .map(|rules| reader.items(rules, path.into()))
+            .transpose()?;
+        let mut index = 0usize;
+        while let Some(items) = &mut items
+            && let Some(item) = items.next()
+        {
+            reader.object(item, Field::item(path, index))?;
+            let rule = Rule::of(items.members(item, &OF_RULE));
+            if check_rule(reader, &rule, index)? == Verdict::NOTIFY {
+                asking = Some(index);
+            }
+            index = index.saturating_add(1);
+        }
+        read.agent = agent(reader, [listener, metadata], asking)?;
         if read.agent.is_none() {
             // It says how an agent is waited for, and the kernel refuses it where there is none.
             read.flags &= !WAIT_KILLABLE_RECV;
         }
-        Ok(Some(read))
+        Ok(read)
     }
 
     /// `syscalls`
     pub fn rules(&self) -> impl Iterator<Item = Rule<'a>> + use<'a> {
-        items(self.profile, "syscalls").map(Rule)
+        items(self.rules).map(|item| Rule::of(item.members(&OF_RULE)))
     }
 }
 
 impl<'a> Rule<'a> {
+    fn of([names, action, data, args]: [Option<Value<'a>>; OF_RULE.len()]) -> Self {
+        Self {
+            names,
+            action,
+            data,
+            args,
+        }
+    }
+
     /// `names`
     pub fn names(&self) -> impl Iterator<Item = Text<'a>> + use<'a> {
-        items(self.0, "names").filter_map(|name| match name.node() {
-            Node::String(name) => Some(name),
+        let items = match self.names.map(|names| names.node()) {
+            Some(Node::Array(items)) => Some(items),
             _ => None,
-        })
+        };
+        let strings = items.into_iter().flat_map(Items::strings);
+        strings.flatten()
     }
 
     /// `action`, with `errnoRet`
     pub fn verdict(&self) -> Verdict {
-        let action = self
-            .0
-            .member("action")
-            .and_then(|word| find(word, ACTIONS.0));
+        let action = self.action.and_then(|word| find(word, ACTIONS.0));
         // It was read before, so it is there.
         let action = action.unwrap_or(Verdict::KILL_PROCESS.0);
-        with_data(action, self.0.member("errnoRet"))
+        with_data(action, self.data)
     }
 
     /// Whether it has `args`.
     pub fn has_args(&self) -> bool {
-        items(self.0, "args").next().is_some()
+        items(self.args).next().is_some()
     }
 
     /// `args`
     pub fn comparisons(&self) -> impl Iterator<Item = Comparison> + use<'a> {
-        items(self.0, "args").filter_map(|item| {
-            let operator = find(item.member("op")?, OPERATORS.0)?;
+        items(self.args).filter_map(|item| {
+            let [operator, index, value, value_two] = item.members(&OF_COMPARISON);
+            let operator = find(operator?, OPERATORS.0)?;
             Some(Comparison {
-                index: unsigned(item.member("index")?)? as u8,
+                index: unsigned(index?)? as u8,
                 operator: *Operator::ALL.get(operator as usize)?,
-                value: unsigned(item.member("value")?)?,
-                value_two: item.member("valueTwo").and_then(unsigned).unwrap_or(0),
+                value: unsigned(value?)?,
+                value_two: value_two.and_then(unsigned).unwrap_or(0),
             })
         })
     }
@@ -263,24 +287,23 @@ impl<'a> Rule<'a> {
 #[inline(never)]
 fn agent<'a>(
     reader: &Reader<'a>,
-    config: Value<'a>,
+    [listener, metadata]: [Option<Value<'a>>; 2],
     asking: Option<usize>,
 ) -> Result<Option<Agent<'a>>, Refused> {
-    let is_given = |path| config.at(path).is_some_and(|value| !value.is_empty());
-    if is_given(METADATA) && !is_given(LISTENER) {
+    let is_given = |value: Option<Value<'_>>| value.is_some_and(|value| !value.is_empty());
+    if is_given(metadata) && !is_given(listener) {
         return Err(reader.needs(METADATA, LISTENER));
     }
     let Some(index) = asking else {
         return Ok(None);
     };
-    let Some(path) = reader.optional(config, LISTENER, Use::Name)? else {
+    let Some(path) = reader.optional(listener, LISTENER.into(), Use::Name)? else {
         let field = Field::item("linux.seccomp.syscalls[].action", index);
         return Err(reader.needs(field, LISTENER));
     };
     if !path.starts_with('/') || path.len() > SOCKET_MAX {
         return Err(reader.bad(LISTENER, path, "an absolute path of at most 107 bytes"));
     }
-    let metadata = config.at(METADATA);
     if let Some(text) = metadata {
         reader.text(text, METADATA.into())?;
     }
@@ -289,41 +312,47 @@ fn agent<'a>(
 }
 
 /// Goes over a rule; its verdict.
-fn check_rule<'a>(reader: &Reader<'a>, rule: Value<'a>, index: usize) -> Result<Verdict, Refused> {
-    let path = "linux.seccomp.syscalls[].names[]";
-    let missing = || reader.missing(Field::item(path, index));
+#[inline(never)]
+fn check_rule<'a>(reader: &Reader<'a>, rule: &Rule<'a>, index: usize) -> Result<Verdict, Refused> {
+    let list = Field::item("linux.seccomp.syscalls[].names", index);
+    let names = rule
+        .names
+        .map(|names| reader.items(names, list))
+        .transpose()?;
     let mut has_name = false;
-    each(reader, rule, "names", path, Some(index), &mut |name, _| {
-        has_name = true;
-        match reader.text(name, Field::item(path, index))?.is("") {
-            true => Err(missing()),
-            false => Ok(()),
+    for name in names.into_iter().flat_map(Items::strings) {
+        let field = Field::item("linux.seccomp.syscalls[].names[]", index);
+        has_name = !name.ok_or_else(|| reader.not(field, "a string"))?.is("");
+        if !has_name {
+            break;
         }
-    })?;
+    }
     if !has_name {
-        return Err(missing());
+        return Err(reader.missing(Field::item("linux.seccomp.syscalls[].names[]", index)));
     }
     let outcome = Outcome {
         action: "linux.seccomp.syscalls[].action",
         data: "linux.seccomp.syscalls[].errnoRet",
     };
-    let verdict = outcome.read(reader, rule, Some(index))?;
-    let path = "linux.seccomp.syscalls[].args[]";
-    each(reader, rule, "args", path, Some(index), &mut |item, _| {
-        let item = reader.object(item, Field::item(path, index))?;
+    let verdict = outcome.read(reader, [rule.action, rule.data], Some(index))?;
+    let list = Field::item("linux.seccomp.syscalls[].args", index);
+    for item in reader.items_if_any(rule.args, list)? {
+        let path = "linux.seccomp.syscalls[].args[]";
+        let [operator, numbers @ ..] = reader
+            .object(item, Field::item(path, index))?
+            .members(&OF_COMPARISON);
         let op = Field::item("linux.seccomp.syscalls[].args[].op", index);
-        let operator = item.member("op").ok_or_else(|| reader.missing(op))?;
+        let operator = operator.ok_or_else(|| reader.missing(op))?;
         word(reader, operator, op, OPERATORS)?;
-        for (name, path, range, is_needed) in NUMBERS {
+        for (value, (path, range, is_needed)) in numbers.into_iter().zip(NUMBERS) {
             let field = Field::item(path, index);
-            match item.member(name) {
+            match value {
                 Some(value) => number(reader, value, field, range)?,
                 None if is_needed => return Err(reader.missing(field)),
                 None => {}
             }
         }
-        Ok(())
-    })?;
+    }
     Ok(verdict)
 }
 
@@ -332,46 +361,12 @@ type Range = (u64, &'static str);
 
 const WHOLE: Range = (u64::MAX, "0 to 18446744073709551615");
 
-/// The numbers of an item of `args`: their names, whole, their ranges, and whether they have to be there.
-const NUMBERS: [(&str, &str, Range, bool); 3] = [
-    (
-        "index",
-        "linux.seccomp.syscalls[].args[].index",
-        (5, "0 to 5"),
-        true,
-    ),
-    (
-        "value",
-        "linux.seccomp.syscalls[].args[].value",
-        WHOLE,
-        true,
-    ),
-    (
-        "valueTwo",
-        "linux.seccomp.syscalls[].args[].valueTwo",
-        WHOLE,
-        false,
-    ),
+/// The numbers of an item of `args`: their paths, their ranges, and whether they have to be there.
+const NUMBERS: [(&str, Range, bool); 3] = [
+    ("linux.seccomp.syscalls[].args[].index", (5, "0 to 5"), true),
+    ("linux.seccomp.syscalls[].args[].value", WHOLE, true),
+    ("linux.seccomp.syscalls[].args[].valueTwo", WHOLE, false),
 ];
-
-/// The items of the list `name`, one by one. The list is that of an item with the number `within`, or items have their own.
-fn each<'a>(
-    reader: &Reader<'a>,
-    object: Value<'a>,
-    name: &str,
-    path: &'static str,
-    within: Option<usize>,
-    check: &mut dyn FnMut(Value<'a>, usize) -> Result<(), Refused>,
-) -> Result<(), Refused> {
-    let field = match within {
-        Some(index) => Field::item(path.strip_suffix("[]").unwrap_or(path), index),
-        None => path.into(),
-    };
-    for (index, item) in reader.list(object, name, field)?.enumerate() {
-        check(item, index)?;
-    }
-    Ok(())
-}
 
 /// An action and the number that it returns, by their paths.
 struct Outcome {
@@ -384,24 +379,17 @@ impl Outcome {
     fn read<'a>(
         &self,
         reader: &Reader<'a>,
-        object: Value<'a>,
+        [action, data]: [Option<Value<'a>>; 2],
         index: Option<usize>,
     ) -> Result<Verdict, Refused> {
         let field = |path| match index {
             Some(index) => Field::item(path, index),
             None => Field::from(path),
         };
-        let member = |path: &str| object.member(last_name(path));
-        let path = self.action;
-        let missing = || reader.missing(field(path));
-        let action = word(
-            reader,
-            member(path).ok_or_else(missing)?,
-            field(path),
-            ACTIONS,
-        )?;
+        let at = field(self.action);
+        let action = action.ok_or_else(|| reader.missing(at))?;
+        let action = word(reader, action, at, ACTIONS)?;
         let path = self.data;
-        let data = member(path);
         if let Some(data) = data {
             let range = match largest_data(action) {
                 Some(4095) => (4095, "0 to 4095"),
@@ -488,8 +476,8 @@ fn unsigned(value: Value<'_>) -> Option<u64> {
 
 /// The items of a list that was read before.
 #[inline(never)]
-fn items<'a>(object: Value<'a>, name: &str) -> impl Iterator<Item = Value<'a>> + use<'a> {
-    match object.member(name).map(|value| value.node()) {
+fn items<'a>(list: Option<Value<'a>>) -> impl Iterator<Item = Value<'a>> + use<'a> {
+    match list.map(|list| list.node()) {
         Some(Node::Array(items)) => Some(items).into_iter().flatten(),
         _ => None.into_iter().flatten(),
     }

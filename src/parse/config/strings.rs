@@ -2,29 +2,35 @@
 
 use super::error::Field;
 use super::reader::{Reader, Refused, Use};
-use crate::parse::json::{Node, Text, Value};
+use crate::parse::json::{Items, Node, Text, Value};
 
 /// The strings of a list, none of which has a NUL in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Strings<'a>(Option<Value<'a>>);
 
 impl<'a> Strings<'a> {
-    /// The list at `path`, which ends in `[]` for the items; of at most `limit` items.
+    /// None.
+    pub(super) const NONE: Self = Self(None);
+
+    /// The list of at most `limit` items; `path` ends in `[]` for them.
+    #[inline(never)]
     pub(super) fn read(
         reader: &Reader<'a>,
-        object: Value<'a>,
+        list: Value<'a>,
         path: &'static str,
         limit: usize,
     ) -> Result<Self, Refused> {
-        let name = path.strip_suffix("[]").unwrap_or(path);
-        for (index, item) in reader.list(object, name, path.into())?.enumerate() {
+        for (index, item) in reader.items(list, path.into())?.strings().enumerate() {
             let field = Field::item(path, index);
             if index >= limit {
                 return Err(reader.too_many(path, limit));
             }
-            reader.text_for(item, field, Use::Argument)?;
+            let text = item.ok_or_else(|| reader.not(field, "a string"))?;
+            if Use::Argument.refuses(text) {
+                return Err(reader.control(field));
+            }
         }
-        Ok(Self(object.at(name)))
+        Ok(Self(Some(list)))
     }
 
     /// The strings, in order.
@@ -33,13 +39,8 @@ impl<'a> Strings<'a> {
             Some(Node::Array(items)) => Some(items),
             _ => None,
         };
-        items
-            .into_iter()
-            .flatten()
-            .filter_map(|item| match item.node() {
-                Node::String(text) => Some(text),
-                // There are none: all were looked at.
-                _ => None,
-            })
+        // All were looked at, and are strings.
+        let strings = items.into_iter().flat_map(Items::strings);
+        strings.flatten()
     }
 }

@@ -24,13 +24,10 @@ const FIELD: &str = "linux.timeOffsets";
 #[inline(never)]
 pub(super) fn read<'a>(
     reader: &Reader<'a>,
-    config: Value<'a>,
+    value: Value<'a>,
     namespaces: &Namespaces<'a>,
 ) -> Result<TimeOffsets, Refused> {
     let mut offsets = TimeOffsets::default();
-    let Some(value) = config.at(FIELD) else {
-        return Ok(offsets);
-    };
     let refused = || {
         reader.not(
             FIELD,

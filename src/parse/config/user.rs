@@ -1,7 +1,7 @@
 //! `process.user`: whom a program runs as (`config.md`, "POSIX-platform User").
 
 use super::error::Field;
-use super::members::{self, Member, Takes};
+use super::members::Takes;
 use super::reader::{Reader, Refused};
 use crate::parse::json::{Node, Value};
 
@@ -12,16 +12,7 @@ pub const MAX_GROUPS: usize = 1024;
 const UMASK: u32 = 0o022;
 
 /// The id above these is none: to setresuid(2) it means "leave as it is", which would be root.
-const ID: Takes = Takes::Number(u32::MAX as u64 - 1, "0 to 4294967294");
-
-const MEMBERS: [Member; 3] = [
-    Member::required("process.user.uid", ID),
-    Member::required("process.user.gid", ID),
-    Member::optional(
-        "process.user.umask",
-        Takes::Number(0o777, "0 to 511, which is octal 777"),
-    ),
-];
+pub(super) const ID: Takes = Takes::Number(u32::MAX as u64 - 1, "0 to 4294967294");
 
 const GROUPS: &str = "process.user.additionalGids[]";
 
@@ -60,31 +51,24 @@ impl Groups<'_> {
     }
 }
 
-impl<'a> User<'a> {
-    pub(super) fn read(reader: &Reader<'a>, config: Value<'a>) -> Result<Self, Refused> {
-        let Some(object) = reader.section(config, "process.user")? else {
-            return Ok(Self {
-                uid: 0,
-                gid: 0,
-                groups: Groups(None),
-                umask: UMASK,
-            });
-        };
-        let [uid, gid, umask] = members::read(reader, object, None, &MEMBERS)?;
-        for (index, item) in reader
-            .list(object, "additionalGids", GROUPS.into())?
-            .enumerate()
-        {
+impl User<'_> {
+    /// Whom it runs as where nothing is said.
+    pub(super) const ROOT: Self = Self {
+        uid: 0,
+        gid: 0,
+        groups: Groups(None),
+        umask: UMASK,
+    };
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn read(reader: &Reader<'a>, list: Value<'a>) -> Result<Self, Refused> {
+        for (index, item) in reader.items(list, GROUPS.into())?.enumerate() {
             if index >= MAX_GROUPS {
                 return Err(reader.too_many(GROUPS, MAX_GROUPS));
             }
             ID.read(reader, item, Field::item(GROUPS, index))?;
         }
-        Ok(Self {
-            uid: uid.unwrap_or(0) as u32,
-            gid: gid.unwrap_or(0) as u32,
-            groups: Groups(object.member("additionalGids")),
-            umask: umask.map_or(UMASK, |umask| umask as u32),
-        })
+        Ok(Self(Some(list)))
     }
 }

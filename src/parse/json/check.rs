@@ -2,7 +2,8 @@
 
 use heapless::Vec;
 
-use super::lex::{Kind, Token, next, skip_space};
+use super::lex::{Cursor, Kind, Token};
+use super::paths::{Branch, ROOT, branch};
 use super::{JsonError, JsonFault, Text, Value};
 
 /// As many objects and arrays may stand inside each other. An OCI configuration has 6.
@@ -18,6 +19,8 @@ struct Open {
     kind: Kind,
     /// How many keys belong to those around it.
     keys_around: usize,
+    /// Which of the paths that are looked for lead through it.
+    branch: Option<u8>,
 }
 
 /// What may come next.
@@ -51,82 +54,140 @@ impl Expect {
 /// # Errors
 /// The first fault, with its place.
 pub fn check(bytes: &[u8]) -> Result<Value<'_>, JsonError<'_>> {
-    let fault_at = |offset, fault| {
-        let before = bytes.get(..offset).unwrap_or_default();
-        let line_start = before.iter().rposition(|b| *b == b'\n');
-        let in_line = line_start.map_or(offset, |at| offset.saturating_sub(at).saturating_sub(1));
-        JsonError {
-            line: before
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count()
-                .saturating_add(1),
-            column: in_line.saturating_add(1),
-            fault,
-        }
-    };
-    let text =
-        core::str::from_utf8(bytes).map_err(|e| fault_at(e.valid_up_to(), JsonFault::NotUtf8))?;
+    check_and_find(bytes, &[], &mut [])
+}
+
+/// The same, and in the same pass finds what the paths of a tree lead to ([`super::tree`]), each in its place. What is `null` is as
+/// good as not there.
+///
+/// # Errors
+/// As well.
+#[inline(never)]
+pub fn check_and_find<'a>(
+    bytes: &'a [u8],
+    tree: &[Branch],
+    found: &mut [Option<Value<'a>>],
+) -> Result<Value<'a>, JsonError<'a>> {
+    let text = core::str::from_utf8(bytes)
+        .map_err(|error| error_at(bytes, error.valid_up_to(), JsonFault::NotUtf8))?;
+    let mut cursor = Cursor::new(text);
     let mut grammar = Grammar {
         open: Vec::new(),
         keys: Vec::new(),
+        has_escaped_key: false,
         expect: Expect::Value,
+        tree,
+        branch: (!tree.is_empty()).then_some(ROOT),
     };
-    let mut rest = text;
     loop {
-        let here = skip_space(rest);
-        let refuse = |fault| fault_at(bytes.len().saturating_sub(here.len()), fault);
-        match next(here).map_err(refuse)? {
-            Some((token, after)) => {
-                grammar.accept(token).map_err(refuse)?;
-                rest = after;
+        cursor.skip_space();
+        let at = cursor.at;
+        let accepted = match cursor.next() {
+            Ok(Some(token)) => grammar.accept(token),
+            Ok(None) if grammar.expect == Expect::Nothing => break,
+            Ok(None) => Err(JsonFault::Truncated),
+            Err(fault) => Err(fault),
+        };
+        match accepted {
+            Ok(None) => {}
+            Ok(Some(branch)) => {
+                let place = usize::from(branch).checked_sub(1);
+                if let Some(place) = place.and_then(|place| found.get_mut(place)) {
+                    *place = Some(Value {
+                        text: text.get(at..).unwrap_or_default(),
+                    });
+                }
             }
-            None if grammar.expect == Expect::Nothing => break,
-            None => return Err(refuse(JsonFault::Truncated)),
+            Err(fault) => return Err(error_at(bytes, at, fault)),
         }
+        // What comes between most tokens.
+        cursor.skip_space();
+        let is_in_object = |open: &Open| open.kind == Kind::Object;
+        grammar.expect = match (grammar.expect, cursor.peek()) {
+            (Expect::Colon, Some(b':')) => Expect::Value,
+            (Expect::CommaOrEnd, Some(b',')) => match grammar.open.last().is_some_and(is_in_object)
+            {
+                true => Expect::Key,
+                false => Expect::Value,
+            },
+            _ => continue,
+        };
+        cursor.step();
     }
-    let text = skip_space(text);
-    Ok(Value { text })
+    Ok(Value {
+        text: text.trim_start(),
+    })
 }
 
-struct Grammar<'a> {
+#[cold]
+#[inline(never)]
+fn error_at<'a>(bytes: &[u8], offset: usize, fault: JsonFault<'a>) -> JsonError<'a> {
+    let before = bytes.get(..offset).unwrap_or_default();
+    let line_start = before.iter().rposition(|b| *b == b'\n');
+    let in_line = line_start.map_or(offset, |at| offset.saturating_sub(at).saturating_sub(1));
+    JsonError {
+        line: before
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            .saturating_add(1),
+        column: in_line.saturating_add(1),
+        fault,
+    }
+}
+
+struct Grammar<'a, 't> {
     open: Vec<Open, MAX_DEPTH>,
     keys: Vec<Text<'a>, MAX_KEYS>,
+    /// Whether any key was escaped: then it does not suffice to compare what is written.
+    has_escaped_key: bool,
     expect: Expect,
+    tree: &'t [Branch],
+    /// Where the value leads that comes next, if it is looked for.
+    branch: Option<u8>,
 }
 
-impl<'a> Grammar<'a> {
-    fn accept(&mut self, token: Token<'a>) -> Result<(), JsonFault<'a>> {
-        use Expect::{Colon, CommaOrEnd, ItemOrEnd, Key, KeyOrEnd, Value};
+impl<'a> Grammar<'a, '_> {
+    /// What the token begins, if that is looked for.
+    #[inline]
+    fn accept(&mut self, token: Token<'a>) -> Result<Option<u8>, JsonFault<'a>> {
+        use Expect::{CommaOrEnd, ItemOrEnd, Key, KeyOrEnd, Value};
         let inner = self.open.last().map(|open| open.kind);
+        let branch = self.branch;
         self.expect = match (self.expect, token) {
-            (Value | ItemOrEnd, Token::Open(kind)) => self.begin(kind)?,
-            (ItemOrEnd, Token::Close(Kind::Array)) => self.end(),
-            (KeyOrEnd, Token::Close(Kind::Object)) => self.end(),
-            (CommaOrEnd, Token::Close(kind)) if Some(kind) == inner => self.end(),
-            (CommaOrEnd, Token::Comma) if inner == Some(Kind::Object) => Key,
-            (CommaOrEnd, Token::Comma) => Value,
-            (Key | KeyOrEnd, Token::String(key)) => self.key(key)?,
-            (Colon, Token::Colon) => Value,
+            (Value | ItemOrEnd, Token::Open(kind)) => {
+                self.begin(kind)?;
+                return Ok(branch);
+            }
             (
                 Value | ItemOrEnd,
                 Token::String(_) | Token::Number(_) | Token::Bool(_) | Token::Null,
-            ) => self.after_value(),
+            ) => {
+                self.expect = self.after_value();
+                return Ok(branch.filter(|_| !matches!(token, Token::Null)));
+            }
+            (ItemOrEnd, Token::Close(Kind::Array)) => self.end(),
+            (KeyOrEnd, Token::Close(Kind::Object)) => self.end(),
+            (CommaOrEnd, Token::Close(kind)) if Some(kind) == inner => self.end(),
+            (Key | KeyOrEnd, Token::String(key)) => self.key(key)?,
+            // Colons and commas are gone over where they may stand.
             (expect, _) => return Err(JsonFault::Expected(expect.text())),
         };
-        Ok(())
+        Ok(None)
     }
 
-    fn begin(&mut self, kind: Kind) -> Result<Expect, JsonFault<'a>> {
+    fn begin(&mut self, kind: Kind) -> Result<(), JsonFault<'a>> {
         let open = Open {
             kind,
             keys_around: self.keys.len(),
+            branch: self.branch.take().filter(|_| kind == Kind::Object),
         };
         self.open.push(open).map_err(|_| JsonFault::TooDeep)?;
-        Ok(match kind {
+        self.expect = match kind {
             Kind::Object => Expect::KeyOrEnd,
             Kind::Array => Expect::ItemOrEnd,
-        })
+        };
+        Ok(())
     }
 
     fn end(&mut self) -> Expect {
@@ -144,8 +205,18 @@ impl<'a> Grammar<'a> {
     }
 
     fn key(&mut self, key: Text<'a>) -> Result<Expect, JsonFault<'a>> {
-        let around = self.open.last().map_or(0, |object| object.keys_around);
-        if self.keys.iter().skip(around).any(|known| *known == key) {
+        let object = self.open.last();
+        let around = object.map_or(0, |object| object.keys_around);
+        self.branch = object
+            .and_then(|object| object.branch)
+            .and_then(|within| branch(self.tree, within, key));
+        self.has_escaped_key |= key.has_escape();
+        let known = self.keys.get(around..).unwrap_or_default();
+        let comes_twice = match self.has_escaped_key {
+            false => known.iter().any(|known| known.is(key.written())),
+            true => known.contains(&key),
+        };
+        if comes_twice {
             return Err(JsonFault::Duplicate(key));
         }
         self.keys.push(key).map_err(|_| JsonFault::TooManyKeys)?;

@@ -1,4 +1,6 @@
 //! One token at a time.
+//!
+//! A document is mostly strings, and those are gone over eight bytes at a time.
 
 use super::JsonFault;
 use super::text::{Text, character};
@@ -21,141 +23,268 @@ pub(super) enum Token<'a> {
     Null,
 }
 
+/// A place in a text, in bytes; always before a character or at the end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor<'a> {
+    pub(super) text: &'a str,
+    pub(super) at: usize,
+}
+
 /// Whether it is JSON's white space, which is less than Unicode's.
-fn is_space(byte: u8) -> bool {
+const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// The text from the first byte on that ends something: one of ASCII, or the first that is none of some of ASCII. So it begins a
-/// character.
-fn from_first(text: &str, ends: impl Fn(u8) -> bool) -> &str {
-    let end = text.bytes().position(ends).unwrap_or(text.len());
-    text.get(end..).unwrap_or_default()
+/// The same byte eight times.
+pub(super) const fn eight(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
-pub(super) fn skip_space(text: &str) -> &str {
-    from_first(text, |byte| !is_space(byte))
+/// The highest bit of each byte that is 0. Above the first such byte others may be marked too.
+pub(super) const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(eight(1)) & !word & eight(0x80)
 }
 
-/// What follows the value that the text begins with, in a checked document. That is asked for again and again, since nothing is
-/// remembered, so only brackets and quotes are looked at.
-pub(super) fn skip_value(text: &str) -> Option<&str> {
-    let text = skip_space(text);
-    let is_end = |byte| matches!(byte, b',' | b']' | b'}') || is_space(byte);
-    if !matches!(text.bytes().next()?, b'"' | b'{' | b'[') {
-        return Some(from_first(text, is_end));
-    }
-    let mut depth = 0usize;
-    let mut bytes = text.bytes();
+/// How many bytes come before the first one that is marked in the word that `marks` makes of eight of them; the last ones of the text,
+/// which are no eight, are asked for with zeros behind them.
+#[inline(always)]
+pub(super) fn before(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
+    let mut rest = bytes;
     loop {
-        match bytes.next()? {
-            b'"' => skip_string(&mut bytes)?,
-            b'{' | b'[' => depth = depth.checked_add(1)?,
-            b'}' | b']' => depth = depth.checked_sub(1)?,
-            _ => continue,
-        }
-        if depth == 0 {
-            return text.get(text.len().checked_sub(bytes.len())?..);
-        }
-    }
-}
-
-/// To behind the quote that ends the string.
-fn skip_string(bytes: &mut core::str::Bytes<'_>) -> Option<()> {
-    loop {
-        match bytes.next()? {
-            b'"' => return Some(()),
-            b'\\' => {
-                bytes.next()?;
+        let (word, behind) = match rest.split_first_chunk::<8>() {
+            Some((word, behind)) => (*word, behind),
+            None => {
+                let mut word = [0; 8];
+                word.iter_mut()
+                    .zip(rest)
+                    .for_each(|(place, byte)| *place = *byte);
+                (word, &[][..])
             }
-            _ => {}
+        };
+        let marked = marks(u64::from_le_bytes(word));
+        let done = bytes.len().saturating_sub(rest.len());
+        if marked != 0 {
+            let first = marked.trailing_zeros() / 8;
+            return done.saturating_add(first as usize).min(bytes.len());
         }
+        if rest.len() < 8 {
+            return bytes.len();
+        }
+        rest = behind;
     }
 }
 
-type Lexed<'a> = Result<Option<(Token<'a>, &'a str)>, JsonFault<'a>>;
+impl<'a> Cursor<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
 
-/// The first token and what follows it; `None` at the end of the text.
-pub(super) fn next(text: &str) -> Lexed<'_> {
-    let text = skip_space(text);
-    let mut chars = text.chars();
-    let Some(first) = chars.next() else {
-        return Ok(None);
-    };
-    let token = match first {
-        '{' => Token::Open(Kind::Object),
-        '}' => Token::Close(Kind::Object),
-        '[' => Token::Open(Kind::Array),
-        ']' => Token::Close(Kind::Array),
-        ',' => Token::Comma,
-        ':' => Token::Colon,
-        '"' => return string(chars.as_str()),
-        '-' | '0'..='9' => return number(text),
-        _ => return word(text),
-    };
-    Ok(Some((token, chars.as_str())))
-}
+    /// The text from here on.
+    pub(super) fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
 
-fn string(inner: &str) -> Lexed<'_> {
-    let mut rest = inner;
-    loop {
-        match rest.bytes().next() {
-            None => return Err(JsonFault::Truncated),
-            Some(b'"') => break,
-            Some(0..0x20) => return Err(JsonFault::Control),
-            Some(b'\\') => rest = character(rest).ok_or(JsonFault::Escape)?.1,
-            Some(_) => rest = from_first(rest, |byte| byte < b' ' || byte == b'"' || byte == b'\\'),
+    #[inline(always)]
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    #[inline(always)]
+    pub(super) fn step(&mut self) {
+        self.at = self.at.wrapping_add(1);
+    }
+
+    #[inline(always)]
+    pub(super) fn skip_space(&mut self) {
+        if self.peek().is_some_and(|byte| byte <= b' ') {
+            self.skip_spaces();
         }
     }
-    let length = inner.len().saturating_sub(rest.len());
-    let text = inner.get(..length).unwrap_or_default();
-    let after = rest.strip_prefix('"').unwrap_or_default();
-    Ok(Some((Token::String(Text(text)), after)))
-}
 
-fn number(text: &str) -> Lexed<'_> {
-    let rest = number_end(text).ok_or(JsonFault::Expected("a digit"))?;
-    let length = text.len().saturating_sub(rest.len());
-    let digits = text.get(..length).unwrap_or_default();
-    Ok(Some((Token::Number(digits), rest)))
-}
-
-/// `-`, integer without leading zeros, fraction, exponent (RFC 8259, 6).
-fn number_end(text: &str) -> Option<&str> {
-    let rest = text.strip_prefix('-').unwrap_or(text);
-    let rest = match rest.strip_prefix('0') {
-        Some(rest) => rest,
-        None => digits(rest)?,
-    };
-    let rest = match rest.strip_prefix('.') {
-        Some(rest) => digits(rest)?,
-        None => rest,
-    };
-    match rest.strip_prefix(['e', 'E']) {
-        Some(rest) => digits(rest.strip_prefix(['+', '-']).unwrap_or(rest)),
-        None => Some(rest),
-    }
-}
-
-/// Behind one digit or more.
-fn digits(text: &str) -> Option<&str> {
-    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    (rest.len() < text.len()).then_some(rest)
-}
-
-fn word(text: &str) -> Lexed<'_> {
-    let words = [
-        ("true", Token::Bool(true)),
-        ("false", Token::Bool(false)),
-        ("null", Token::Null),
-    ];
-    for (word, token) in words {
-        if let Some(rest) = text.strip_prefix(word) {
-            return Ok(Some((token, rest)));
-        }
-        if word.starts_with(text) {
-            return Err(JsonFault::Truncated);
+    #[inline(never)]
+    fn skip_spaces(&mut self) {
+        while self.peek().is_some_and(is_space) {
+            self.step();
         }
     }
-    Err(JsonFault::Expected("a JSON value"))
+
+    /// To the first quote, backslash or control character, or the end.
+    #[inline(never)]
+    fn skip_plain(&mut self) {
+        let bytes = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let length = before(bytes, |word| {
+            let is_control = word.wrapping_sub(eight(b' ')) & !word & eight(0x80);
+            zeros(word ^ eight(b'"')) | zeros(word ^ eight(b'\\')) | is_control
+        });
+        self.at = self.at.wrapping_add(length);
+    }
+
+    /// From behind a string's first quote to behind its last, in a checked document; whether a backslash is in it.
+    #[inline(never)]
+    fn skip_string(&mut self) -> Option<bool> {
+        let mut has_escape = false;
+        loop {
+            self.skip_plain();
+            match self.peek()? {
+                b'"' => {
+                    self.step();
+                    return Some(has_escape);
+                }
+                // What is escaped is one byte at least, and none of several bytes.
+                _ => self.at = self.at.wrapping_add(2),
+            }
+            has_escape = true;
+        }
+    }
+
+    /// The string that begins here, and to behind it, in a checked document.
+    pub(super) fn string_of_checked(&mut self) -> Option<Text<'a>> {
+        self.step();
+        let start = self.at;
+        let has_escape = self.skip_string()?;
+        let text = self.text.get(start..self.at.checked_sub(1)?)?;
+        Some(Text::lexed(text, has_escape))
+    }
+
+    /// The key that begins here, and to behind its colon, in a checked document.
+    pub(super) fn key(&mut self) -> Option<Text<'a>> {
+        let key = self.string_of_checked()?;
+        self.skip_space();
+        self.step();
+        Some(key)
+    }
+
+    /// To behind the value that begins here, in a checked document.
+    #[inline(never)]
+    pub(super) fn skip_value(&mut self) -> Option<()> {
+        let mut depth = 0usize;
+        loop {
+            let byte = self.peek()?;
+            self.step();
+            match byte {
+                b'"' => {
+                    self.skip_string()?;
+                }
+                b'{' | b'[' => depth = depth.wrapping_add(1),
+                b'}' | b']' => depth = depth.checked_sub(1)?,
+                _ if depth > 0 => continue,
+                _ => {
+                    let is_end = |byte| matches!(byte, b',' | b']' | b'}') || is_space(byte);
+                    while self.peek().is_some_and(|byte| !is_end(byte)) {
+                        self.step();
+                    }
+                }
+            }
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+
+    /// The first token, and to behind it; `None` at the end of the text. Where there is none, the place is that where it should be.
+    #[inline(never)]
+    pub(super) fn next(&mut self) -> Result<Option<Token<'a>>, JsonFault<'a>> {
+        self.skip_space();
+        let Some(first) = self.peek() else {
+            return Ok(None);
+        };
+        let token = match first {
+            b'{' => Token::Open(Kind::Object),
+            b'}' => Token::Close(Kind::Object),
+            b'[' => Token::Open(Kind::Array),
+            b']' => Token::Close(Kind::Array),
+            b',' => Token::Comma,
+            b':' => Token::Colon,
+            b'"' => return self.string().map(|text| Some(Token::String(text))),
+            b'-' | b'0'..=b'9' => return self.number().map(Some),
+            _ => return self.word().map(Some),
+        };
+        self.step();
+        Ok(Some(token))
+    }
+
+    fn string(&mut self) -> Result<Text<'a>, JsonFault<'a>> {
+        let mut end = Self {
+            at: self.at.wrapping_add(1),
+            ..*self
+        };
+        let start = end.at;
+        let mut has_escape = false;
+        loop {
+            end.skip_plain();
+            match end.peek() {
+                None => return Err(JsonFault::Truncated),
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    let (_, behind) = character(end.rest()).ok_or(JsonFault::Escape)?;
+                    end.at = self.text.len().saturating_sub(behind.len());
+                    has_escape = true;
+                }
+                Some(_) => return Err(JsonFault::Control),
+            }
+        }
+        let text = self.text.get(start..end.at).unwrap_or_default();
+        end.step();
+        *self = end;
+        Ok(Text::lexed(text, has_escape))
+    }
+
+    /// `-`, integer without leading zeros, fraction, exponent (RFC 8259, 6).
+    fn number(&mut self) -> Result<Token<'a>, JsonFault<'a>> {
+        let mut end = *self;
+        end.number_end().ok_or(JsonFault::Expected("a digit"))?;
+        let digits = self.text.get(self.at..end.at).unwrap_or_default();
+        *self = end;
+        Ok(Token::Number(digits))
+    }
+
+    fn number_end(&mut self) -> Option<()> {
+        if self.peek() == Some(b'-') {
+            self.step();
+        }
+        match self.peek() {
+            Some(b'0') => self.step(),
+            _ => self.digits()?,
+        }
+        if self.peek() == Some(b'.') {
+            self.step();
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.step();
+            if let Some(b'+' | b'-') = self.peek() {
+                self.step();
+            }
+            self.digits()?;
+        }
+        Some(())
+    }
+
+    /// Behind one digit or more.
+    fn digits(&mut self) -> Option<()> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.step();
+        }
+        (self.at > start).then_some(())
+    }
+
+    fn word(&mut self) -> Result<Token<'a>, JsonFault<'a>> {
+        let words = [
+            ("true", Token::Bool(true)),
+            ("false", Token::Bool(false)),
+            ("null", Token::Null),
+        ];
+        let text = self.rest();
+        for (word, token) in words {
+            if text.starts_with(word) {
+                self.at = self.at.wrapping_add(word.len());
+                return Ok(token);
+            }
+            if word.starts_with(text) {
+                return Err(JsonFault::Truncated);
+            }
+        }
+        Err(JsonFault::Expected("a JSON value"))
+    }
 }

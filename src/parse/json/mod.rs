@@ -14,12 +14,14 @@ use core::fmt;
 
 mod check;
 mod lex;
+mod paths;
 mod text;
 
-pub use check::{MAX_DEPTH, MAX_KEYS, check};
+pub use check::{MAX_DEPTH, MAX_KEYS, check, check_and_find};
+pub use paths::{Branch, tree};
 pub use text::{Scratch, Text, Unescaped};
 
-use lex::{Kind, Token, next, skip_space, skip_value};
+use lex::{Cursor, Kind, Token};
 
 /// A value in a checked document.
 #[derive(Clone, Copy, Debug)]
@@ -48,25 +50,31 @@ pub enum Node<'a> {
 impl<'a> Value<'a> {
     /// What kind of value it is, and what is in it.
     #[must_use]
+    #[inline(never)]
     pub fn node(&self) -> Node<'a> {
-        match next(self.text) {
-            Ok(Some((Token::Open(Kind::Object), rest))) => Node::Object(Members(Inside::new(rest))),
-            Ok(Some((Token::Open(Kind::Array), rest))) => Node::Array(Items(Inside::new(rest))),
-            Ok(Some((Token::String(text), _))) => Node::String(text),
-            Ok(Some((Token::Number(digits), _))) => Node::Number(digits),
-            Ok(Some((Token::Bool(value), _))) => Node::Bool(value),
+        let mut cursor = Cursor::new(self.text);
+        match cursor.next() {
+            Ok(Some(Token::Open(Kind::Object))) => Node::Object(Members(Inside::new(cursor))),
+            Ok(Some(Token::Open(Kind::Array))) => Node::Array(Items(Inside::new(cursor))),
+            Ok(Some(Token::String(text))) => Node::String(text),
+            Ok(Some(Token::Number(digits))) => Node::Number(digits),
+            Ok(Some(Token::Bool(value))) => Node::Bool(value),
             // In a checked document nothing else begins a value.
             _ => Node::Null,
         }
     }
 
+    fn is_null(&self) -> bool {
+        self.text.as_bytes().first() == Some(&b'n')
+    }
+
     /// The value's own text, as it stands in the document.
     #[must_use]
     pub fn as_written(&self) -> &'a str {
-        let end = skip_value(self.text).map_or(self.text.len(), |rest| {
-            self.text.len().saturating_sub(rest.len())
-        });
-        self.text.get(..end).unwrap_or_default()
+        let mut cursor = Cursor::new(self.text);
+        // In a checked document a value has an end.
+        let _ = cursor.skip_value();
+        self.text.get(..cursor.at).unwrap_or(self.text)
     }
 
     /// The object's member of this name. `None` when there is none, when it is `null`, and when this
@@ -77,7 +85,58 @@ impl<'a> Value<'a> {
             return None;
         };
         let (_, value) = members.find(|(key, _)| key.is(name))?;
-        (!matches!(value.node(), Node::Null)).then_some(value)
+        (!value.is_null()).then_some(value)
+    }
+
+    /// The object's members of these names, as [`Value::member`] has each, in one pass.
+    #[must_use]
+    pub fn members<const N: usize>(&self, names: &[&str; N]) -> [Option<Value<'a>>; N] {
+        let mut found = [None; N];
+        self.find_members(names, &mut found);
+        found
+    }
+
+    /// The same; as many bytes as were gone over.
+    #[inline(never)]
+    fn find_members(&self, names: &[&str], found: &mut [Option<Value<'a>>]) -> usize {
+        let Node::Object(mut members) = self.node() else {
+            return 0;
+        };
+        for (key, value) in members.by_ref() {
+            let place = names.iter().position(|name| paths::is_named(key, name));
+            let place = place.and_then(|place| found.get_mut(place));
+            if let Some(place) = place
+                && !value.is_null()
+            {
+                *place = Some(value);
+            }
+        }
+        members.0.cursor.at
+    }
+
+    /// What the paths of a tree lead to ([`tree`]), each in its place, in one pass.
+    pub fn find(&self, tree: &[Branch], found: &mut [Option<Value<'a>>]) {
+        self.find_within(tree, paths::ROOT, found);
+    }
+
+    #[inline(never)]
+    fn find_within(&self, tree: &[Branch], within: u8, found: &mut [Option<Value<'a>>]) {
+        let Node::Object(members) = self.node() else {
+            return;
+        };
+        for (key, value) in members {
+            let Some(branch) = paths::branch(tree, within, key).filter(|_| !value.is_null()) else {
+                continue;
+            };
+            let place = usize::from(branch).checked_sub(1);
+            if let Some(place) = place.and_then(|place| found.get_mut(place)) {
+                *place = Some(value);
+            }
+            // As deep as the tree at most.
+            if paths::leads_on(tree, branch) {
+                value.find_within(tree, branch, found);
+            }
+        }
     }
 
     /// [`Value::member`] through several objects: `linux.resources`.
@@ -106,33 +165,40 @@ impl<'a> Value<'a> {
 /// A place inside of an object or an array.
 #[derive(Clone, Debug)]
 struct Inside<'a> {
-    rest: &'a str,
-    /// Whether that begins with a value which was given out: it is skipped when another is asked for, and often none is.
+    cursor: Cursor<'a>,
+    /// Whether that is at a value which was given out: it is skipped when another is asked for, and often none is.
     is_at_value: bool,
 }
 
 impl<'a> Inside<'a> {
-    fn new(rest: &'a str) -> Self {
+    fn new(cursor: Cursor<'a>) -> Self {
         Self {
-            rest,
+            cursor,
             is_at_value: false,
         }
     }
 
-    /// Behind the last value and the comma that may follow.
-    fn at_next(&self) -> Option<&'a str> {
-        let rest = match self.is_at_value {
-            true => skip_value(self.rest)?,
-            false => self.rest,
-        };
-        let rest = skip_space(rest);
-        Some(rest.strip_prefix(',').unwrap_or(rest))
+    /// Behind the last value and the comma that may follow. `None` at the end.
+    #[inline(never)]
+    fn advance(&mut self) -> Option<()> {
+        if self.is_at_value {
+            self.is_at_value = false;
+            self.cursor.skip_value()?;
+        }
+        self.cursor.skip_space();
+        if self.cursor.peek() == Some(b',') {
+            self.cursor.step();
+            self.cursor.skip_space();
+        }
+        (!matches!(self.cursor.peek(), None | Some(b']' | b'}'))).then_some(())
     }
 
-    fn give(&mut self, rest: &'a str) -> Value<'a> {
-        let text = skip_space(rest);
-        (self.rest, self.is_at_value) = (text, true);
-        Value { text }
+    fn give(&mut self) -> Value<'a> {
+        self.cursor.skip_space();
+        self.is_at_value = true;
+        Value {
+            text: self.cursor.rest(),
+        }
     }
 }
 
@@ -143,14 +209,11 @@ pub struct Members<'a>(Inside<'a>);
 impl<'a> Iterator for Members<'a> {
     type Item = (Text<'a>, Value<'a>);
 
+    #[inline(never)]
     fn next(&mut self) -> Option<Self::Item> {
-        let (Token::String(key), rest) = next(self.0.at_next()?).ok()?? else {
-            return None;
-        };
-        let (Token::Colon, rest) = next(rest).ok()?? else {
-            return None;
-        };
-        Some((key, self.0.give(rest)))
+        self.0.advance()?;
+        let key = self.0.cursor.key()?;
+        Some((key, self.0.give()))
     }
 }
 
@@ -162,11 +225,50 @@ impl<'a> Iterator for Items<'a> {
     type Item = Value<'a>;
 
     fn next(&mut self) -> Option<Value<'a>> {
-        let rest = skip_space(self.0.at_next()?);
-        match rest.starts_with(']') {
-            true => None,
-            false => Some(self.0.give(rest)),
+        self.0.advance()?;
+        Some(self.0.give())
+    }
+}
+
+impl<'a> Items<'a> {
+    /// [`Value::members`] of the item that was given last. It is not gone over again to find the next one.
+    pub fn members<const N: usize>(
+        &mut self,
+        item: Value<'a>,
+        names: &[&str; N],
+    ) -> [Option<Value<'a>>; N] {
+        let mut found = [None; N];
+        let length = item.find_members(names, &mut found);
+        let cursor = &mut self.0.cursor;
+        if length > 0 && self.0.is_at_value && cursor.rest().len() == item.text.len() {
+            // To its closing bracket.
+            cursor.at = cursor.at.wrapping_add(length).wrapping_add(1);
+            self.0.is_at_value = false;
         }
+        found
+    }
+
+    /// The items as strings, `None` for one that is none. Each is gone over once.
+    pub fn strings(self) -> Strings<'a> {
+        Strings(self.0)
+    }
+}
+
+/// The items of an array that should be strings, in the text's order.
+#[derive(Clone, Debug)]
+pub struct Strings<'a>(Inside<'a>);
+
+impl<'a> Iterator for Strings<'a> {
+    type Item = Option<Text<'a>>;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.advance()?;
+        if self.0.cursor.peek() == Some(b'"') {
+            return self.0.cursor.string_of_checked().map(Some);
+        }
+        self.0.give();
+        Some(None)
     }
 }
 

@@ -1,17 +1,34 @@
 //! Strings: escape sequences, and a place for what they stand for.
 
-use core::cmp::Ordering;
 use core::fmt::{self, Write as _};
 use core::mem;
 
+use super::lex::{before, eight};
+
 /// A string of a checked document, as it is written between its quotes.
 #[derive(Clone, Copy, Eq)]
-pub struct Text<'a>(pub(super) &'a str);
+pub struct Text<'a> {
+    written: &'a str,
+    has_escape: bool,
+}
 
 impl<'a> Text<'a> {
+    /// What is written between quotes, and whether a backslash is in it.
+    pub(super) const fn lexed(written: &'a str, has_escape: bool) -> Self {
+        Self {
+            written,
+            has_escape,
+        }
+    }
+
+    #[cfg(test)]
+    fn new(written: &'a str) -> Self {
+        Self::lexed(written, written.contains('\\'))
+    }
+
     /// The characters that are meant.
     pub fn chars(&self) -> impl Iterator<Item = char> + Clone + use<'a> {
-        let mut rest = self.0;
+        let mut rest = self.written;
         core::iter::from_fn(move || {
             let (c, after) = character(rest)?;
             rest = after;
@@ -19,20 +36,45 @@ impl<'a> Text<'a> {
         })
     }
 
+    /// Whether any character of it is escaped.
+    #[must_use]
+    pub fn has_escape(&self) -> bool {
+        self.has_escape
+    }
+
+    /// The text that is meant, if it is written without an escape sequence.
+    #[must_use]
+    pub fn plain(&self) -> Option<&'a str> {
+        (!self.has_escape).then_some(self.written)
+    }
+
+    /// Whether a control character is meant, NUL among them.
+    #[must_use]
+    #[inline(never)]
+    pub fn has_control(&self) -> bool {
+        // Below a space there is none that is not escaped; DEL, and what stands for more than ASCII, are looked at.
+        let length = before(self.written.as_bytes(), |word| {
+            (word.wrapping_add(eight(1)) | word) & eight(0x80)
+        });
+        (self.has_escape || length < self.written.len()) && self.chars().any(char::is_control)
+    }
+
     /// Whether this text is meant.
     #[must_use]
     pub fn is(&self, text: &str) -> bool {
         // An escape sequence is longer than what it stands for.
-        match self.0.len().cmp(&text.len()) {
-            Ordering::Less => false,
-            Ordering::Equal => self.0 == text && !text.contains('\\'),
-            Ordering::Greater => self.chars().eq(text.chars()),
+        match self.has_escape {
+            false => self.written.len() == text.len() && self.written == text,
+            true => self.written.len() > text.len() && self.chars().eq(text.chars()),
         }
     }
 
     /// Whether the text that is meant begins so.
     #[must_use]
     pub fn starts_with(&self, prefix: &str) -> bool {
+        if !self.has_escape {
+            return self.written.starts_with(prefix);
+        }
         let mut chars = self.chars();
         prefix.chars().all(|c| chars.next() == Some(c))
     }
@@ -41,22 +83,25 @@ impl<'a> Text<'a> {
     #[must_use]
     pub fn decode<const N: usize>(&self) -> Option<heapless::String<N>> {
         let mut text = heapless::String::new();
-        self.chars().try_for_each(|c| text.push(c)).ok()?;
+        match self.plain() {
+            Some(plain) => text.push_str(plain).ok()?,
+            None => self.chars().try_for_each(|c| text.push(c)).ok()?,
+        }
         Some(text)
     }
 
     /// What is written between the quotes, for a message: it takes no scratch.
     #[must_use]
     pub fn written(&self) -> &'a str {
-        self.0
+        self.written
     }
 
     /// The text that is meant: the document's own bytes when there is nothing to unescape, else
     /// stored in `scratch`. `None` when that is full.
     pub fn read(&self, scratch: &mut Scratch<'a>) -> Option<&'a str> {
-        match self.0.as_bytes().contains(&b'\\') {
-            true => scratch.store(self.chars()),
-            false => Some(self.0),
+        match self.plain() {
+            None => scratch.store(self.chars()),
+            Some(text) => Some(text),
         }
     }
 }
@@ -64,7 +109,10 @@ impl<'a> Text<'a> {
 /// Two spellings of one text are equal.
 impl PartialEq for Text<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.chars().eq(other.chars())
+        match self.plain().zip(other.plain()) {
+            Some((a, b)) => a == b,
+            None => self.chars().eq(other.chars()),
+        }
     }
 }
 
@@ -72,7 +120,7 @@ impl PartialEq for Text<'_> {
 /// above it) is escaped here: this is for messages.
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
+        self.written.chars().try_for_each(|c| match c {
             c if c.is_control() => write!(f, "\\u{:04x}", u32::from(c)),
             c => f.write_char(c),
         })
@@ -85,9 +133,9 @@ pub struct Unescaped<'a>(pub Text<'a>);
 
 impl fmt::Display for Unescaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.0.as_bytes().contains(&b'\\') {
-            true => self.0.chars().try_for_each(|c| f.write_char(c)),
-            false => f.write_str(self.0.0),
+        match self.0.plain() {
+            None => self.0.chars().try_for_each(|c| f.write_char(c)),
+            Some(text) => f.write_str(text),
         }
     }
 }
@@ -149,6 +197,32 @@ impl<'a> Scratch<'a> {
         Self { free: bytes }
     }
 
+    /// Stores texts with commas between them. `None` when they do not fit, and from then on.
+    pub fn join<'t>(&mut self, texts: impl Iterator<Item = Text<'t>>) -> Option<&'a str> {
+        let free = mem::take(&mut self.free);
+        let mut used = 0usize;
+        let mut put = |bytes: &[u8]| {
+            let end = used.checked_add(bytes.len())?;
+            free.get_mut(used..end)?.copy_from_slice(bytes);
+            used = end;
+            Some(())
+        };
+        for (index, text) in texts.enumerate() {
+            if index > 0 {
+                put(b",")?;
+            }
+            match text.plain() {
+                Some(plain) => put(plain.as_bytes())?,
+                None => text
+                    .chars()
+                    .try_for_each(|c| put(c.encode_utf8(&mut [0; 4]).as_bytes()))?,
+            }
+        }
+        let (text, free) = free.split_at_mut_checked(used)?;
+        self.free = free;
+        core::str::from_utf8(text).ok()
+    }
+
     /// Stores a text. `None` when it does not fit, and from then on.
     pub fn store(&mut self, chars: impl Iterator<Item = char>) -> Option<&'a str> {
         let free = mem::take(&mut self.free);
@@ -170,13 +244,15 @@ mod tests {
 
     #[test]
     fn escapes_stand_for_their_characters() {
-        let text = Text(r#"\"\\\/\b\f\n\r\t\u0041\u00e9\ud83d\ude00x"#);
+        let text = Text::new(r#"\"\\\/\b\f\n\r\t\u0041\u00e9\ud83d\ude00x"#);
         assert!(text.is("\"\\/\x08\x0c\n\r\tAé😀x"));
         assert_eq!(Unescaped(text).to_string(), "\"\\/\x08\x0c\n\r\tAé😀x");
-        assert_eq!(Unescaped(Text("Aé😀x")).to_string(), "Aé😀x");
-        assert_eq!(Text(r"\u0061"), Text("a"));
-        assert!(!Text(r"\\").is(r"\\") && !Text(r"\n").is("\\n") && !Text("é").is("e"));
-        assert_eq!(Unescaped(Text(r"\u0061\t")).to_string(), "a\t");
+        assert_eq!(Unescaped(Text::new("Aé😀x")).to_string(), "Aé😀x");
+        assert_eq!(Text::new(r"\u0061"), Text::new("a"));
+        assert!(
+            !Text::new(r"\\").is(r"\\") && !Text::new(r"\n").is("\\n") && !Text::new("é").is("e")
+        );
+        assert_eq!(Unescaped(Text::new(r"\u0061\t")).to_string(), "a\t");
     }
 
     #[test]
@@ -199,9 +275,12 @@ mod tests {
     fn only_escaped_text_takes_scratch() {
         let mut bytes = [0; 3];
         let mut scratch = Scratch::new(&mut bytes);
-        assert_eq!(Text("plain text").read(&mut scratch), Some("plain text"));
-        assert_eq!(Text(r"\n\t").read(&mut scratch), Some("\n\t"));
-        assert_eq!(Text(r"\n\t").read(&mut scratch), None);
-        assert_eq!(Text(r"\n").read(&mut scratch), None);
+        assert_eq!(
+            Text::new("plain text").read(&mut scratch),
+            Some("plain text")
+        );
+        assert_eq!(Text::new(r"\n\t").read(&mut scratch), Some("\n\t"));
+        assert_eq!(Text::new(r"\n\t").read(&mut scratch), None);
+        assert_eq!(Text::new(r"\n").read(&mut scratch), None);
     }
 }

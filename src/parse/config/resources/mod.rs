@@ -14,7 +14,7 @@ mod values;
 
 use super::error::{ConfigError, Field};
 use crate::parse::device_policy::{MAX_RULES, Rule};
-use crate::parse::json::{Node, Value};
+use crate::parse::json::{self, Branch, Node, Value};
 
 /// The longest line that is written to a file of a control group, in bytes.
 pub const LINE_MAX: usize = 256;
@@ -81,6 +81,47 @@ const BOOLEANS: [&str; 2] = [
 /// Where the section is in a configuration. All paths here begin with it.
 const SECTION: &str = "linux.resources.";
 
+/// What is looked at in the section.
+pub(super) const PATHS: [&str; 35] = [
+    "memory",
+    "memory.limit",
+    "memory.swap",
+    "memory.reservation",
+    "memory.swappiness",
+    "memory.disableOOMKiller",
+    "memory.useHierarchy",
+    "memory.checkBeforeUpdate",
+    "cpu",
+    "cpu.shares",
+    "cpu.quota",
+    "cpu.burst",
+    "cpu.period",
+    "cpu.idle",
+    "cpu.cpus",
+    "cpu.mems",
+    "cpu.realtimePeriod",
+    "cpu.realtimeRuntime",
+    "pids",
+    "pids.limit",
+    "blockIO",
+    "blockIO.weight",
+    "blockIO.leafWeight",
+    "blockIO.weightDevice",
+    "blockIO.throttleReadBpsDevice",
+    "blockIO.throttleWriteBpsDevice",
+    "blockIO.throttleReadIOPSDevice",
+    "blockIO.throttleWriteIOPSDevice",
+    "network",
+    "network.classID",
+    "network.priorities",
+    "hugepageLimits",
+    "rdma",
+    "unified",
+    "devices",
+];
+
+static TREE: [Branch; PATHS.len() + 1] = json::tree(&PATHS);
+
 /// What must be objects, if they are there.
 const OBJECTS: [&str; 7] = [
     "linux.resources.memory",
@@ -111,6 +152,9 @@ const NOT_IN_VERSION_2: &str = "control groups of version 2 have nothing like it
 const DEVICES: &str = "linux.resources.devices[]";
 
 impl<'a> Resources<'a> {
+    /// Nothing asked for.
+    pub(super) const NONE: Self = Self(None);
+
     /// Checks a whole section.
     ///
     /// # Errors
@@ -118,9 +162,11 @@ impl<'a> Resources<'a> {
     #[inline(never)]
     pub fn check(section: Option<Value<'a>>) -> Result<Self, ConfigError<'a>> {
         let resources = Self(section);
-        resources.pass(&mut |_| {}, |pass| pass.shape()?.settings())?;
         let mut count = 0usize;
-        resources.each_device_rule(&mut |_| count = count.saturating_add(1))?;
+        resources.pass(&mut |_| {}, |pass| {
+            pass.shape()?.settings()?;
+            pass.devices(&mut |_| count = count.saturating_add(1))
+        })?;
         match count > MAX_RULES {
             true => Err(ConfigError::TooMany {
                 field: DEVICES.into(),
@@ -182,9 +228,11 @@ impl<'a> Resources<'a> {
         };
         let mut pass = Pass {
             section,
+            found: [None; PATHS.len()],
             see,
             error: None,
         };
+        section.find(&TREE, &mut pass.found);
         match go(&mut pass) {
             Some(()) => Ok(()),
             None => Err(pass.error.unwrap_or(ConfigError::ScratchFull)),
@@ -196,6 +244,8 @@ impl<'a> Resources<'a> {
 /// the code.
 struct Pass<'a, 's> {
     section: Value<'a>,
+    /// What it has of the [`PATHS`].
+    found: [Option<Value<'a>>; PATHS.len()],
     see: See<'s>,
     error: Option<ConfigError<'a>>,
 }

@@ -1,14 +1,17 @@
 //! Values of the section, each of the type that it must be; what is not there says nothing.
 
-use super::{Pass, SECTION};
+use super::{PATHS, Pass, SECTION};
 use crate::parse::config::error::{ConfigError, Field};
-use crate::parse::config::reader::Reader;
 use crate::parse::json::{self, Node, Value};
 
 impl<'a> Pass<'a, '_> {
     /// What this path leads to, from the whole configuration's root.
     pub(super) fn at(&self, path: &str) -> Option<Value<'a>> {
-        self.section.at(path.strip_prefix(SECTION)?)
+        let path = path.strip_prefix(SECTION)?;
+        let mut both = self.found.iter().zip(&PATHS);
+        // A section has few of them.
+        let (value, _) = both.find(|(value, known)| value.is_some() && **known == path)?;
+        *value
     }
 
     /// The items of a list, whose path ends in `[]`.
@@ -17,11 +20,11 @@ impl<'a> Pass<'a, '_> {
         &mut self,
         path: &'static str,
     ) -> Option<impl Iterator<Item = Value<'a>> + use<'a>> {
-        let name = path.strip_prefix(SECTION)?.strip_suffix("[]")?;
-        let reader = Reader::default();
-        match reader.list(self.section, name, path.into()) {
-            Ok(items) => Some(items),
-            Err(refused) => self.fail(reader.error(refused)),
+        let list = path.strip_suffix("[]").and_then(|path| self.at(path));
+        match list.map(|list| list.node()) {
+            None => Some(None.into_iter().flatten()),
+            Some(Node::Array(items)) => Some(Some(items).into_iter().flatten()),
+            Some(_) => self.mistyped(path.into(), "a list"),
         }
     }
 
