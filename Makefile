@@ -11,7 +11,7 @@ MATRIX := 6.1,6.12,7
 SMALL := -Crelocation-model=static -Cllvm-args=-enable-machine-outliner=always -Cllvm-args=-inline-threshold=18
 
 .PHONY: run init image test qemu-test qemu-matrix qemu-engines bench lint size docs help
-.PHONY: cc setup guest
+.PHONY: cc setup guest reading
 
 run: setup init ## boot the demo on this terminal; `ARGS='-append "…"'` adds kernel words
 	@$(QEMU) run $(ARGS)
@@ -44,7 +44,7 @@ qemu-matrix: setup init guest ## boot those of the matrix on the kernels 6.1, 6.
 qemu-engines: setup init guest ## compare container engines with berth and with their usual runtime, in whole Debians
 	$(CARGO) test -p berth-tests --test engines -- $(ARGS)
 
-bench: setup init guest ## count instructions, beside a C program that does the same: `target/bench.md`
+bench: setup init guest reading ## count instructions, beside a C program that does the same: `target/bench.md`
 	$(CARGO) bench --profile dev -p berth-tests --bench boot
 
 lint: cc init ## check format, lints, layers, the programs, documentation, fuzz targets, aarch64
@@ -83,3 +83,8 @@ setup: cc
 guest: cc
 	RUSTFLAGS="-C target-feature=+crt-static -C strip=debuginfo" $(CARGO) build --target $(HOST) -p berth-guest
 	@install -D -m 0755 $(CARGO_TARGET_DIR)/$(HOST)/debug/guest target/guest
+
+# As `init` is built, and what it is held against for speed.
+reading: cc
+	$(CARGO) build --release -p berth-guest --bin reading
+	@install -D -m 0755 -t target $(CARGO_TARGET_DIR)/release/reading

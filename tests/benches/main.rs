@@ -7,6 +7,7 @@
 //!   the needed system calls and nothing else.
 //! * [`container`]: the start of a container, beside `tests/c/container.c`, likewise.
 //! * [`compare`]: commands that start a container, berth among them, and `tests/c/compare.c`.
+//! * [`reading`]: a `config.json`, beside `serde_json`. This one is counted by valgrind, without a machine.
 //! * [`demo`]: the stages of a boot, and what PID 1 holds when it is idle.
 //!
 //! The figures go to `target/bench.md`, as the tables that `docs/figures.md` shows.
@@ -16,6 +17,7 @@ mod c;
 mod compare;
 mod container;
 mod demo;
+mod reading;
 mod repeat;
 mod table;
 
@@ -36,6 +38,7 @@ fn main() -> Result<()> {
     boot::measure(&kernel, &init, &mut table)?;
     container::measure(&kernel, &init, &mut table)?;
     demo::measure(&kernel, &init, &mut table)?;
+    reading::measure(&mut table)?;
     let beside_others = compare::measure(&kernel, &init)?;
 
     let file = target_dir().join("bench.md");
