@@ -9,19 +9,26 @@
 //! ```
 //!
 //! and is followed by a hint from [`crate::hint`]. All three types are `Copy` and own nothing.
+//!
+//! What the kernel said stands in a field of its own, and a reason that is known has a [`Cause`]. The hint follows from code,
+//! cause and error number: never from text, in which anybody may have written anything.
 
 use core::fmt;
 
 use rustix::io::Errno;
 
+use crate::cause::Cause;
 use crate::errno;
 use crate::text::Text;
 
 /// Room for the subject of a failure: a path, a device, a module, a key and its value.
 pub const SUBJECT_MAX: usize = 192;
 
+/// Room for the kernel's own words about a failure.
+pub const WORDS_MAX: usize = SUBJECT_MAX;
+
 /// Room for what else is known about a failure.
-pub const DETAIL_MAX: usize = 384;
+pub const DETAIL_MAX: usize = 288;
 
 /// Where in the life of the machine something happened: the stages of the event stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,26 +165,52 @@ vocabulary! {
     }
 }
 
-/// A system call that failed: the operation, its subject, the error number.
+/// A system call that failed: the operation, its subject, the error number; and what the kernel said besides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fault {
     /// What was tried.
     pub op: Op,
+    /// Why, where that is known.
+    pub cause: Cause,
     /// On what.
     pub subject: Text<SUBJECT_MAX>,
     /// What the kernel answered.
     pub errno: Errno,
+    /// The kernel's own words, if it left any.
+    pub words: Text<WORDS_MAX>,
 }
 
 impl Fault {
     /// Out of line and for any subject: the way of failure is taken once, and stands in many places.
     #[cold]
     #[inline(never)]
-    fn new(op: Op, subject: &dyn fmt::Display, errno: Errno) -> Self {
+    pub fn new(op: Op, subject: &dyn fmt::Display, errno: Errno) -> Self {
         Self {
             op,
+            cause: Cause::Unknown,
             subject: Text::new(subject),
             errno,
+            words: Text::EMPTY,
+        }
+    }
+
+    /// The same with its reason.
+    #[must_use = "the fault with the cause is returned, not changed in place"]
+    pub const fn because(mut self, cause: Cause) -> Self {
+        self.cause = cause;
+        self
+    }
+
+    /// Adds what the kernel said, and the reason that is in it: `cause`, unless there is one already.
+    #[cold]
+    #[inline(never)]
+    pub fn quote(&mut self, words: &str, cause: Cause) {
+        if !words.is_empty() {
+            let separator = if self.words.is_empty() { "" } else { ": " };
+            self.words.push(format_args!("{separator}{words}"));
+        }
+        if self.cause == Cause::Unknown {
+            self.cause = cause;
         }
     }
 
@@ -189,8 +222,10 @@ impl Fault {
             stage,
             code,
             op: self.op,
+            cause: self.cause,
             subject: self.subject,
             errno: Some(self.errno),
+            words: self.words,
             detail: Text::EMPTY,
         }
     }
@@ -198,13 +233,12 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{} {}: {}",
-            self.op,
-            self.subject,
-            errno::Name(self.errno)
-        )
+        let errno = errno::Name(self.errno);
+        write!(formatter, "{} {}: {errno}", self.op, self.subject)?;
+        if self.words.is_empty() {
+            return Ok(());
+        }
+        write!(formatter, ": {}", self.words)
     }
 }
 
@@ -226,8 +260,14 @@ impl<T> During<T> for Result<T, Errno> {
     }
 }
 
-/// Adds stage and code to a [`Fault`].
+/// Adds a reason to a [`Fault`], or a stage and a code.
 pub trait At<T> {
+    /// Adds the reason.
+    ///
+    /// # Errors
+    /// Those of `self`, with `cause`.
+    fn because(self, cause: Cause) -> Result<T, Fault>;
+
     /// Names the stage that wanted it done and the code of this failure.
     ///
     /// # Errors
@@ -236,6 +276,10 @@ pub trait At<T> {
 }
 
 impl<T> At<T> for Result<T, Fault> {
+    fn because(self, cause: Cause) -> Result<T, Fault> {
+        self.map_err(|fault| fault.because(cause))
+    }
+
     fn at(self, stage: Stage, code: Code) -> Result<T, Error> {
         self.map_err(|fault| fault.at(stage, code))
     }
@@ -250,11 +294,15 @@ pub struct Error {
     pub code: Code,
     /// What was tried.
     pub op: Op,
+    /// Why, where that is known.
+    pub cause: Cause,
     /// On what.
     pub subject: Text<SUBJECT_MAX>,
     /// What the kernel answered, if it was asked.
     pub errno: Option<Errno>,
-    /// What else is known: the kernel's own words, what a parser found.
+    /// The kernel's own words, if it left any.
+    pub words: Text<WORDS_MAX>,
+    /// What else is known: what a parser found, what is there instead.
     pub detail: Text<DETAIL_MAX>,
 }
 
@@ -283,13 +331,22 @@ impl Error {
             stage,
             code,
             op,
+            cause: Cause::Unknown,
             subject: Text::new(subject),
             errno: None,
+            words: Text::EMPTY,
             detail: Text::new(detail),
         }
     }
 
-    /// The same with the kernel's own words.
+    /// The same with its reason.
+    #[must_use = "the error with the cause is returned, not changed in place"]
+    pub const fn because(mut self, cause: Cause) -> Self {
+        self.cause = cause;
+        self
+    }
+
+    /// The same with what else is known.
     #[must_use = "the error with the detail is returned, not changed in place"]
     pub fn with_detail(mut self, detail: impl fmt::Display) -> Self {
         self.detail = Text::new(detail);
@@ -303,8 +360,10 @@ impl fmt::Display for Error {
         if let Some(errno) = self.errno {
             write!(formatter, ": {}", errno::Name(errno))?;
         }
-        if !self.detail.is_empty() {
-            write!(formatter, ": {}", self.detail)?;
+        for text in [self.detail.as_str(), self.words.as_str()] {
+            if !text.is_empty() {
+                write!(formatter, ": {text}")?;
+            }
         }
         write!(formatter, "  [{}]", self.code)
     }
@@ -388,11 +447,11 @@ mod tests {
 
     #[test]
     fn an_error_reads_as_one_line() {
-        let error = Err::<(), _>(Errno::INVAL)
-            .during(Op::Mount, "/dev/sdb1 as vfat")
-            .at(Stage::Root, Code::RootMount)
-            .unwrap_err()
-            .with_detail("FAT-fs (sdb1): IO charset ascii not found");
+        let mut fault = Fault::new(Op::Mount, &"/dev/sdb1 as vfat", Errno::INVAL);
+        let words = "FAT-fs (sdb1): IO charset ascii not found";
+        fault.quote(words, Cause::Charset);
+        let error = fault.at(Stage::Root, Code::RootMount);
+        assert_eq!(error.cause, Cause::Charset);
         assert_eq!(
             error.to_string(),
             "mount /dev/sdb1 as vfat: EINVAL: FAT-fs (sdb1): IO charset ascii not found  [B024]"
@@ -428,6 +487,7 @@ mod tests {
 
     #[test]
     fn an_error_stays_small() {
-        assert!(size_of::<Error>() <= 128 + SUBJECT_MAX + DETAIL_MAX);
+        assert!(size_of::<Error>() <= 128 + SUBJECT_MAX + WORDS_MAX + DETAIL_MAX);
+        assert!(size_of::<Fault>() <= 128 + SUBJECT_MAX + WORDS_MAX);
     }
 }

@@ -1,27 +1,27 @@
 //! What to do about a failure.
 //!
-//! One pure function from an [`Error`] to a line of advice, so that all advice stands in one place and is tested as a table.
+//! One pure function from an [`Error`]'s code, cause and error number to a line of advice, so that all advice stands in one place
+//! and is tested as a table. The error's text has no say: see [`crate::cause`].
 
-mod mount;
+mod unpacking;
 
-pub use mount::unpacking;
 use rustix::io::Errno;
+pub use unpacking::unpacking;
 
+use crate::cause::Cause;
 use crate::errno;
-use crate::error::{Code, Error, Stage};
-use crate::text::contains;
+use crate::error::{Code, Error};
 
 /// What to do next, in one line.
+#[must_use]
 pub fn hint(error: &Error) -> &'static str {
-    let known = [error.detail.as_str(), error.subject.as_str()];
-    if let Some(hint) = known.into_iter().find_map(from_words) {
+    let Error {
+        code, cause, errno, ..
+    } = *error;
+    if let Some(hint) = of_cause(code, cause) {
         return hint;
     }
-    let of_kernel = (error.stage == Stage::Root).then_some(error.detail.as_str());
-    if let Some(hint) = of_kernel.and_then(|words| find(mount::WORDS, words)) {
-        return hint;
-    }
-    match (error.code, error.errno) {
+    match (code, errno) {
         (Code::CommandLine, _) => {
             "at most 4096 bytes of UTF-8 can be given to the kernel as its command line"
         }
@@ -78,7 +78,7 @@ pub fn hint(error: &Error) -> &'static str {
         (Code::RootMount, Some(Errno::ROFS | Errno::ACCESS)) => {
             "the device is write-protected: boot with ro, and if it is so already, without a replay of the journal (rootflags=norecovery)"
         }
-        (Code::RootMount, _) => mount::repair(error.subject.as_str()),
+        (Code::RootMount, _) => repair(cause),
         (Code::RootVerity, Some(Errno::NODEV | Errno::NXIO | Errno::NOENT)) => {
             "add dm-verity to the image, `--for-devices layers`, or build it into the kernel"
         }
@@ -107,9 +107,6 @@ pub fn hint(error: &Error) -> &'static str {
             "install the interpreter on the root filesystem, or use a static program"
         }
         (Code::InitExec, _) => "see the kernel's own words",
-        (Code::NoContainers, _) if !error.detail.is_empty() => {
-            "boot with init= to start the root's own, or name the directory of bundles with berth.containers="
-        }
         (Code::NoContainers, _) => {
             "make the directory on the root, or name another with berth.containers="
         }
@@ -169,152 +166,349 @@ pub fn hint(error: &Error) -> &'static str {
     }
 }
 
-/// Some failures the kernel's words, or what it was about, explain better than an error number does.
-fn from_words(words: &str) -> Option<&'static str> {
-    const KNOWN: &[(&str, &str)] = &[
-        (
-            "IO charset",
-            "the image lacks the module of this character set: add it with `--module nls_…`, or boot with rootflags=iocharset=utf8",
-        ),
-        (
-            "codepage",
-            "the image lacks the module nls_cp437: add it with `--module nls_cp437`",
-        ),
-        (
-            "version magic",
-            "the image is for another kernel: build it with this kernel's --modules-dir",
-        ),
-        (
-            "disagrees about version of symbol",
-            "the image is for another kernel: build it with this kernel's --modules-dir",
-        ),
-        (
-            "/dev/loop-control",
-            "the kernel needs its loop driver by then: `--module loop` in the image, or berth.modules=loop",
-        ),
-        (
-            "/dev/mapper/control",
-            "add dm-verity to the image: `--for-devices layers` for the root, `--module dm_verity` for containers",
-        ),
-        (
-            "in a user namespace",
-            "a sysctl may forbid it: user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns",
-        ),
-        (
-            "id_map",
-            "who has no rights on the host can map only the own id: linux.uidMappings and gidMappings with size 1, as of `berth spec --rootless`",
-        ),
-        (
-            "with mapped ids",
-            "it takes CAP_SYS_ADMIN and CAP_SYS_PTRACE on the host, a source that is not mapped yet, and a filesystem that can: ext4, xfs, btrfs; tmpfs from Linux 6.3",
-        ),
-        (
-            "the agent at",
-            "start the agent first: it has to listen at this path of the host",
-        ),
-        (
-            "org.freedesktop.",
-            "these are systemd's words: it was asked for what linux.cgroupsPath and annotations org.systemd.property.* say",
-        ),
-        (
-            " by systemd",
-            "--systemd-cgroup needs systemd as PID 1 of the machine, and the bus of this user; without it berth makes control groups itself",
-        ),
-        (
-            ", which this machine has not in force, ",
-            "boot a kernel that has it with security=apparmor or security=selinux, and load a policy; or remove the field",
-        ),
-        (
-            "the profile of AppArmor",
-            "load it before, with apparmor_parser; /sys/kernel/security/apparmor/profiles lists those that there are",
-        ),
-        (
-            "the label of SELinux",
-            "the policy that is loaded has to know it, and to allow that it is set",
-        ),
-        ("Unknown parameter", "correct rootflags="),
-        (
-            "udev makes this link",
-            "name the device by UUID=, LABEL=, PARTUUID= or PARTLABEL= as in the list below; LVM and LUKS are not opened",
-        ),
-        (
-            ", and also ",
-            "say which of the two it is with rootfstype=, and have `wipefs -n` show the other, which `wipefs -o` removes",
-        ),
-        (
-            "devices of this filesystem are there",
-            "attach the missing ones; with what its redundancy can do without, rootflags=degraded mounts it all the same",
-        ),
-        (
-            "bad block size",
-            "the filesystem's blocks are smaller than the device's, which with berth.verity= are those of `veritysetup format --data-block-size=`",
-        ),
-        (
-            "logical sector size too small",
-            "the filesystem's sectors are smaller than the device's, which with berth.verity= are those of `veritysetup format --data-block-size=`",
-        ),
-        ("Unrecognized mount option", "correct rootflags="),
-    ];
-    find(KNOWN, words)
+/// What a cause says better than an error number does.
+fn of_cause(code: Code, cause: Cause) -> Option<&'static str> {
+    // What `rootflags=` says of the root, config.json says of a mount.
+    let is_root = matches!(
+        code,
+        Code::RootNoDriver
+            | Code::RootMount
+            | Code::RootVerity
+            | Code::RootCorrupt
+            | Code::RootArchive
+    );
+    let of_root = match cause {
+        Cause::MountOption => "correct rootflags=",
+        Cause::Charset => {
+            "the image lacks the module of this character set: add it with `--module nls_…`, or boot with rootflags=iocharset=utf8"
+        }
+        Cause::ReplayExt => {
+            "its journal has to be replayed and the disk is write-protected: make it writable, or boot with `ro rootflags=noload`, without the last changes"
+        }
+        Cause::Replay => {
+            "its log has to be replayed and the disk is write-protected: make it writable, or boot with `ro rootflags=norecovery`, without the last changes"
+        }
+        Cause::ReplayBtrfs => {
+            "its log has to be replayed and the disk is write-protected: make it writable, or boot with `ro rootflags=rescue=nologreplay`"
+        }
+        Cause::ReplayNewer => {
+            "boot with `ro rootflags=rescue=nologreplay`, without the last changes, or with a newer kernel"
+        }
+        Cause::Hibernated => {
+            "Windows left it mounted or hibernated: start and shut that down, or boot with rootflags=force"
+        }
+        Cause::Chkdsk => "have Windows check it (chkdsk /f), or boot with ro",
+        Cause::DuplicateUuid => {
+            "another filesystem with this UUID is mounted, a copy perhaps: detach it, or boot with rootflags=nouuid"
+        }
+        Cause::ExternalLog => "its log is on another device: name it with rootflags=logdev=/dev/…",
+        Cause::ExternalJournal => {
+            "its journal is on another device: name it with rootflags=journal_path=/dev/…"
+        }
+        Cause::MissingDevice => {
+            "a device of this filesystem is missing: attach it; with what its redundancy can do without, boot with rootflags=degraded"
+        }
+        Cause::MissingDevices => {
+            "attach the missing ones; with what its redundancy can do without, rootflags=degraded mounts it all the same"
+        }
+        Cause::DegradedReadOnly => {
+            "devices of this filesystem are missing: attach them, or boot with `ro rootflags=degraded`"
+        }
+        Cause::ReadOnlyFeatures => {
+            "it was made with features that this kernel can only read: boot with ro, or with a newer kernel"
+        }
+        Cause::JournalDamaged => {
+            "its journal is damaged: run fsck from another system, or boot with `ro rootflags=noload` to read what is there"
+        }
+        Cause::LogDamaged => {
+            "its log is damaged: run xfs_repair from another system, or boot with `ro rootflags=norecovery`"
+        }
+        _ => "",
+    };
+    if is_root && !of_root.is_empty() {
+        return Some(of_root);
+    }
+    Some(match cause {
+        Cause::MountOption => "correct the options of this mount in config.json",
+        Cause::Charset => {
+            "the kernel needs this character set by then: `--module nls_…` in the image, or the option iocharset=utf8"
+        }
+        Cause::Codepage => "the image lacks the module nls_cp437: add it with `--module nls_cp437`",
+        Cause::OtherKernel => {
+            "the image is for another kernel: build it with this kernel's --modules-dir"
+        }
+        Cause::LoopDriver => {
+            "the kernel needs its loop driver by then: `--module loop` in the image, or berth.modules=loop"
+        }
+        Cause::DeviceMapper => {
+            "add dm-verity to the image: `--for-devices layers` for the root, `--module dm_verity` for containers"
+        }
+        Cause::UserNamespace => {
+            "a sysctl may forbid it: user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"
+        }
+        Cause::IdMap => {
+            "who has no rights on the host can map only the own id: linux.uidMappings and gidMappings with size 1, as of `berth spec --rootless`"
+        }
+        Cause::MappedIds => {
+            "it takes CAP_SYS_ADMIN and CAP_SYS_PTRACE on the host, a source that is not mapped yet, and a filesystem that can: ext4, xfs, btrfs; tmpfs from Linux 6.3"
+        }
+        Cause::SeccompAgent => "start the agent first: it has to listen at this path of the host",
+        Cause::SystemdAnswer | Cause::NoSuchUnit => {
+            "these are systemd's words: it was asked for what linux.cgroupsPath and annotations org.systemd.property.* say"
+        }
+        Cause::Systemd => {
+            "--systemd-cgroup needs systemd as PID 1 of the machine, and the bus of this user; without it berth makes control groups itself"
+        }
+        Cause::NoSecurityModule => {
+            "boot a kernel that has it with security=apparmor or security=selinux, and load a policy; or remove the field"
+        }
+        Cause::AppArmorProfile => {
+            "load it before, with apparmor_parser; /sys/kernel/security/apparmor/profiles lists those that there are"
+        }
+        Cause::SelinuxLabel => {
+            "the policy that is loaded has to know it, and to allow that it is set"
+        }
+        Cause::UdevLink => {
+            "name the device by UUID=, LABEL=, PARTUUID= or PARTLABEL= as in the list below; LVM and LUKS are not opened"
+        }
+        Cause::TwoFilesystems => {
+            "say which of the two it is with rootfstype=, and have `wipefs -n` show the other, which `wipefs -o` removes"
+        }
+        Cause::NoBundle => {
+            "boot with init= to start the root's own, or name the directory of bundles with berth.containers="
+        }
+        Cause::BlockSize => {
+            "the filesystem's blocks are smaller than the device's, which with berth.verity= are those of `veritysetup format --data-block-size=`"
+        }
+        Cause::Crc32c => {
+            "the image lacks the module of this checksum: add it with `--module crc32c_generic`"
+        }
+        Cause::Crc32 => {
+            "the image lacks the module of this checksum: add it with `--module crc32_generic`"
+        }
+        Cause::Checksum => {
+            "the image lacks the module of this checksum: add it with `--module xxhash_generic`, `sha256_generic` or `blake2b_generic`"
+        }
+        Cause::SquashfsCompression => {
+            "the kernel was built without this compression: make the image with another (mksquashfs -comp)"
+        }
+        Cause::ErofsCompression => {
+            "the kernel was built without this compression: make the image with another (mkfs.erofs -z)"
+        }
+        Cause::Newer => {
+            "it was made with features that this kernel does not know: boot a newer kernel, or make it again without them"
+        }
+        Cause::PageSize => {
+            "its blocks have a size that this kernel cannot use: make it again with blocks of 4 KiB"
+        }
+        Cause::CutOff => {
+            "the device is smaller than the filesystem: the image was cut off, or its partition is too small"
+        }
+        _ => return None,
+    })
 }
 
-/// The first row with a part of `words`.
-fn find(table: &[(&str, &'static str)], words: &str) -> Option<&'static str> {
-    let row = table.iter().find(|(known, _)| contains(words, known));
-    row.map(|(_, hint)| *hint)
-}
-
-/// Whether there is advice for these words of the kernel: then they are the ones to be quoted.
-#[must_use]
-pub fn explains(words: &str) -> bool {
-    from_words(words).is_some() || find(mount::WORDS, words).is_some()
+/// What to do about a root of which the kernel says nothing that is known.
+const fn repair(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Btrfs => {
+            "see the kernel's words; from another system, `btrfs check --readonly` tells more, and rootflags=rescue=usebackuproot may help"
+        }
+        Cause::Xfs => "run xfs_repair on it from another system",
+        Cause::Image => "the image is damaged or cut off: write it to the device again",
+        Cause::Ntfs => "have Windows check it (chkdsk /f)",
+        _ => "check the filesystem with fsck",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Op;
+    use crate::error::{Op, Stage};
 
-    fn hint_for(code: Code, detail: &str) -> &'static str {
-        hint(&Error::new(
-            Stage::Root,
-            code,
-            Op::Mount,
-            "/dev/sdb1 as vfat",
-            detail,
-        ))
+    fn hint_for(code: Code, cause: Cause, errno: Option<Errno>) -> &'static str {
+        let error = Error::new(Stage::Root, code, Op::Mount, "x", "y").because(cause);
+        hint(&Error { errno, ..error })
     }
 
     #[test]
-    fn every_code_has_advice_of_one_line() {
+    fn every_code_has_advice_of_one_line_for_every_cause() {
         for code in Code::ALL {
-            let hint = hint_for(*code, "");
-            assert!(
-                (10..160).contains(&hint.len()) && !hint.contains('\n'),
-                "{code}: {hint}"
-            );
+            for cause in Cause::ALL {
+                let hint = hint_for(*code, *cause, None);
+                assert!(
+                    (10..170).contains(&hint.len()) && !hint.contains('\n'),
+                    "{code} {cause:?}: {hint}"
+                );
+            }
         }
     }
 
     #[test]
-    fn the_kernels_words_count_more_than_the_error_number() {
-        let hint = hint_for(Code::RootMount, "FAT-fs (sdb1): IO charset ascii not found");
-        assert!(hint.contains("nls_"), "{hint}");
-        assert!(hint_for(Code::RootMount, "").contains("fsck"));
-        for (subject, hinted) in [
-            ("a process in a user namespace", "user.max_user_namespaces"),
-            ("/proc/7/gid_map", "only the own id"),
-            ("/mnt with mapped ids for one", "CAP_SYS_ADMIN"),
-            ("x.scope by systemd", "--systemd-cgroup"),
+    fn a_cause_counts_more_than_an_error_number() {
+        const INVAL: Option<Errno> = Some(Errno::INVAL);
+        const NOSPC: Option<Errno> = Some(Errno::NOSPC);
+        let (root, container) = (Code::RootMount, Code::ContainerSetup);
+        for (code, cause, errno, hinted) in [
+            (root, Cause::Unknown, None, "fsck"),
+            (root, Cause::Unknown, INVAL, "rootfstype="),
+            (root, Cause::Charset, INVAL, "rootflags=iocharset"),
+            (root, Cause::Codepage, INVAL, "nls_cp437"),
+            (root, Cause::MountOption, INVAL, "correct rootflags="),
             (
-                "the profile of AppArmor, which this machine has not in force, x",
+                root,
+                Cause::ReplayExt,
+                Some(Errno::ROFS),
+                "rootflags=noload",
+            ),
+            (
+                root,
+                Cause::Replay,
+                Some(Errno::ROFS),
+                "rootflags=norecovery",
+            ),
+            (root, Cause::ReplayBtrfs, INVAL, "rescue=nologreplay"),
+            (root, Cause::ReplayNewer, INVAL, "rescue=nologreplay"),
+            (root, Cause::Hibernated, INVAL, "rootflags=force"),
+            (root, Cause::Chkdsk, INVAL, "chkdsk"),
+            (root, Cause::DuplicateUuid, INVAL, "nouuid"),
+            (root, Cause::ExternalLog, INVAL, "logdev="),
+            (root, Cause::ExternalJournal, INVAL, "journal_path="),
+            (root, Cause::MissingDevice, None, "degraded"),
+            (root, Cause::MissingDevices, None, "degraded"),
+            (root, Cause::DegradedReadOnly, None, "ro rootflags=degraded"),
+            (root, Cause::Crc32c, None, "crc32c_generic"),
+            (root, Cause::Crc32, None, "crc32_generic"),
+            (root, Cause::Checksum, None, "blake2b_generic"),
+            (root, Cause::SquashfsCompression, INVAL, "mksquashfs -comp"),
+            (root, Cause::ErofsCompression, INVAL, "mkfs.erofs -z"),
+            (root, Cause::ReadOnlyFeatures, INVAL, "boot with ro"),
+            (root, Cause::Newer, INVAL, "a newer kernel"),
+            (root, Cause::PageSize, INVAL, "4 KiB"),
+            (root, Cause::CutOff, INVAL, "smaller than the filesystem"),
+            (root, Cause::BlockSize, INVAL, "berth.verity="),
+            (root, Cause::JournalDamaged, None, "fsck"),
+            (root, Cause::LogDamaged, None, "xfs_repair"),
+            (root, Cause::Xfs, Some(Errno::UCLEAN), "xfs_repair"),
+            (root, Cause::Btrfs, Some(Errno::IO), "btrfs check"),
+            (root, Cause::Image, Some(Errno::IO), "write it"),
+            (root, Cause::Ntfs, Some(Errno::IO), "chkdsk"),
+            (Code::RootUnknownType, Cause::TwoFilesystems, None, "wipefs"),
+            (Code::RootNotFound, Cause::UdevLink, None, "UUID="),
+            (Code::NoContainers, Cause::NoBundle, None, "init="),
+            (
+                Code::ModuleRelease,
+                Cause::OtherKernel,
+                INVAL,
+                "--modules-dir",
+            ),
+            (container, Cause::Unknown, NOSPC, "berth.restart"),
+            (
+                container,
+                Cause::UserNamespace,
+                NOSPC,
+                "max_user_namespaces",
+            ),
+            (
+                container,
+                Cause::IdMap,
+                Some(Errno::PERM),
+                "only the own id",
+            ),
+            (container, Cause::MappedIds, INVAL, "CAP_SYS_ADMIN"),
+            (
+                container,
+                Cause::MountOption,
+                INVAL,
+                "options of this mount",
+            ),
+            (container, Cause::Charset, INVAL, "the option iocharset"),
+            (
+                container,
+                Cause::LoopDriver,
+                Some(Errno::NOENT),
+                "--module loop",
+            ),
+            (
+                container,
+                Cause::DeviceMapper,
+                Some(Errno::NODEV),
+                "dm_verity",
+            ),
+            (
+                container,
+                Cause::SeccompAgent,
+                Some(Errno::NOENT),
+                "start the agent",
+            ),
+            (container, Cause::Systemd, None, "--systemd-cgroup"),
+            (container, Cause::SystemdAnswer, None, "systemd's words"),
+            (
+                container,
+                Cause::NoSecurityModule,
+                None,
                 "security=apparmor",
             ),
-            ("the profile of AppArmor x", "apparmor_parser"),
-            ("the label of SELinux a:b:c", "policy"),
+            (container, Cause::AppArmorProfile, None, "apparmor_parser"),
+            (container, Cause::SelinuxLabel, INVAL, "policy"),
         ] {
-            let hint = hint_for(Code::ContainerSetup, subject);
-            assert!(hint.contains(hinted) && hint.len() < 160, "{hint}");
+            let hint = hint_for(code, cause, errno);
+            assert!(hint.contains(hinted), "{code} {cause:?}: {hint}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_to_correct_the_root_of_a_container() {
+        for cause in Cause::ALL {
+            for code in [Code::ContainerSetup, Code::BundleConfig, Code::Control] {
+                let hint = hint_for(code, *cause, Some(Errno::INVAL));
+                assert!(!hint.contains("rootflags"), "{code} {cause:?}: {hint}");
+            }
+        }
+    }
+
+    /// What is searched for in the kernel's words, and what stood in messages of our own when hints were found by their text.
+    const LOOKALIKES: &[&str] = &[
+        "IO charset",
+        "codepage",
+        "version magic",
+        "disagrees about version of symbol",
+        "/dev/loop-control",
+        "/dev/mapper/control",
+        "in a user namespace",
+        "my-id_map",
+        "with mapped ids",
+        "the agent at",
+        "org.freedesktop.systemd1.NoSuchUnit",
+        "x by systemd",
+        "x, which this machine has not in force, x",
+        "the profile of AppArmor",
+        "the label of SELinux",
+        "Unknown parameter",
+        "udev makes this link",
+        "a, and also b",
+        "devices of this filesystem are there",
+        "bad block size",
+        "logical sector size too small",
+        "Unrecognized mount option",
+        "try mounting with noload",
+        "/dev/x as btrfs",
+        "/dev/x as xfs",
+        "xfs_repair",
+        "external log",
+        "no such thing in PATH",
+    ];
+
+    #[test]
+    fn no_text_of_a_user_chooses_the_hint() {
+        for code in Code::ALL {
+            let plain = hint(&Error::new(Stage::Root, *code, Op::Mount, "x", "y"));
+            for text in LOOKALIKES {
+                for (subject, detail) in [(*text, "y"), ("x", *text), (text, text)] {
+                    let error = Error::new(Stage::Root, *code, Op::Mount, subject, detail);
+                    assert_eq!(hint(&error), plain, "{code} {subject} {detail}");
+                }
+            }
         }
     }
 }

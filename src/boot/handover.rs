@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 
 use super::Machine;
-use crate::error::{At, Code, During, Error, Op, Stage};
+use crate::error::{At, Code, During, Error, Fault, Op, Stage};
 use crate::parse::executable::{Executable, ExecutableError};
 use crate::plan::{Plan, is_for_this_program};
 use crate::sys::arch;
@@ -126,11 +126,7 @@ impl Subject<'_> {
         } else {
             code
         };
-        let fault = crate::error::Fault {
-            op: Op::Exec,
-            subject: Text::new(self),
-            errno,
-        };
+        let fault = Fault::new(Op::Exec, self, errno);
         let detail = match errno {
             Errno::NOENT => "it is not on the new root",
             Errno::ACCESS => "it is not a regular file with a permission to execute it",
@@ -190,13 +186,8 @@ impl Successor {
         (given, environment): (Arguments<'_>, Environment<'_>),
     ) -> Error {
         let failed = |errno| {
-            let subject = Text::new(format_args!("init={}", self.program));
-            let fault = crate::error::Fault {
-                op: Op::Exec,
-                subject,
-                errno,
-            };
-            fault.at(Stage::Switch, Code::InitExec)
+            let subject = format_args!("init={}", self.program);
+            Fault::new(Op::Exec, &subject, errno).at(Stage::Switch, Code::InitExec)
         };
         let mut arguments = List::new();
         let mut variables = List::new();

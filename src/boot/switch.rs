@@ -199,11 +199,7 @@ pub(super) fn prepare_mount_points() -> Result<(), Error> {
     if missing.is_empty() {
         return Ok(());
     }
-    let fault = Fault {
-        op: Op::Create,
-        subject: missing,
-        errno,
-    };
+    let fault = Fault::new(Op::Create, &missing, errno);
     let detail = if errno == Errno::ROFS {
         "the new root is mounted read-only and lacks these directories"
     } else {

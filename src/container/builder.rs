@@ -51,7 +51,8 @@ use super::reach;
 use super::seen;
 use super::start::{Outside, Place, Request, become_container};
 use super::state::State;
-use crate::error::{During, Fault, Op};
+use crate::cause::Cause;
+use crate::error::{At, During, Fault, Op};
 use crate::parse::config::{Config, HookKind, Kind, MountList};
 use crate::sys::raw::{self, Forked};
 use crate::sys::{process, signal, socket};
@@ -88,7 +89,8 @@ fn connect(config: &Config<'_>) -> Result<Option<ManuallyDrop<OwnedFd>>, Fault> 
     let Some(path) = agent(config) else {
         return Ok(None);
     };
-    let socket = socket::connect(path).during(Op::Socket, format_args!("the agent at {path}"))?;
+    let socket = socket::connect(path).during(Op::Socket, format_args!("the agent at {path}"));
+    let socket = socket.because(Cause::SeccompAgent)?;
     Ok(Some(ManuallyDrop::new(socket)))
 }
 
@@ -306,7 +308,9 @@ pub(super) fn fork(request: &Request<'_>, flags: u64) -> Result<Forked, Fault> {
     match flags & u64::from(linux::CLONE_NEWUSER) {
         0 => forked.during(Op::Clone, request.id),
         // Some systems keep these from users, or from all.
-        _ => forked.during(Op::Create, "a process in a user namespace"),
+        _ => forked
+            .during(Op::Create, "a process in a user namespace")
+            .because(Cause::UserNamespace),
     }
 }
 

@@ -315,7 +315,6 @@ fn message_of(bytes: &[u8]) -> Option<Heard> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::Text;
 
     use crate::sys::raw::{Forked, exit, fork};
 
@@ -324,11 +323,7 @@ mod tests {
     }
 
     fn fault() -> Fault {
-        Fault {
-            op: Op::Mount,
-            subject: Text::new("/proc"),
-            errno: Errno::PERM,
-        }
+        Fault::new(Op::Mount, &"/proc", Errno::PERM)
     }
 
     #[test]

@@ -21,6 +21,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::MountAttrFlags;
 
+use crate::cause::of_filesystem;
 use crate::error::{During, Fault, Op, SUBJECT_MAX};
 use crate::parse::superblock::Kind;
 use crate::parse::verity::tree::HashTree;
@@ -79,7 +80,7 @@ pub(super) fn make(image: &Image<'_>) -> Result<Detached, Fault> {
     )
     .during(Op::Open, image.path)?;
     match image.verity {
-        Some(verity) => on_device(&file, image, &|node| mount_checked(node, image, verity)),
+        Some(verity) => on_device(&file, image, "", &|node| mount_checked(node, image, verity)),
         None => mount_unchecked(&file, image),
     }
 }
@@ -105,22 +106,28 @@ fn mount_unchecked(file: &OwnedFd, image: &Image<'_>) -> Result<Detached, Fault>
             return Ok(mounted);
         }
     }
-    on_device(file, image, &|node| mount(kind, node, image))
+    let fstype = kind.fstype().unwrap_or_default();
+    on_device(file, image, fstype, &|node| mount(kind, node, image))
 }
 
-/// Has `mount` mount what is on a loop device of the file, at the node that it is given.
+/// Has `mount` mount what is on a loop device of the file, at the node that it is given: a filesystem of the type `fstype`, or what
+/// is checked first.
 fn on_device(
     file: &OwnedFd,
     image: &Image<'_>,
+    fstype: &str,
     mount: &dyn Fn(&str) -> Result<Detached, Fault>,
 ) -> Result<Detached, Fault> {
     let mark = kmsg::Mark::here();
     let device = LoopDevice::new(file.as_fd(), !image.can_be_written(), image.path)?;
-    mount(&device.node).map_err(|fault| with_words(fault, &mark, &device.node))
+    mount(&device.node).map_err(|mut fault| {
+        quote(&mut fault, fstype, &mark, &device.node);
+        fault
+    })
 }
 
 /// Adds what the kernel said first about the loop device at `node`: other containers have theirs at the same time.
-fn with_words(fault: Fault, mark: &kmsg::Mark, node: &str) -> Fault {
+fn quote(fault: &mut Fault, fstype: &str, mark: &kmsg::Mark, node: &str) {
     let number = node.strip_prefix("/dev/loop").unwrap_or_default();
     // Filesystems call it by its name, dm-verity by its number.
     let [name, device] = [
@@ -131,20 +138,16 @@ fn with_words(fault: Fault, mark: &kmsg::Mark, node: &str) -> Fault {
         let after = find(text, words.as_bytes()).and_then(|at| text.get(at + words.len()));
         after.is_some_and(|after| !after.is_ascii_digit())
     };
-    let mut subject = fault.subject;
     let mut is_first = true;
     mark.each_record(|record| {
         let is_ours =
             is_about(record.text, name.as_str()) || is_about(record.text, device.as_str());
         if record.is_complaint() && is_ours && is_first {
             is_first = false;
-            subject.push(format_args!(
-                ": {}",
-                Text::<SUBJECT_MAX>::from_bytes(record.text)
-            ));
+            let words = Text::<SUBJECT_MAX>::from_bytes(record.text);
+            fault.quote(words.as_str(), of_filesystem(fstype, words.as_str()));
         }
     });
-    Fault { subject, ..fault }
 }
 
 /// Mounts what is on the device at `node`, with a checked device between them.

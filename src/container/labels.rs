@@ -13,7 +13,8 @@ use rustix::fd::BorrowedFd;
 use rustix::fs::{OFlags, XattrFlags, fsetxattr};
 use rustix::io::{Errno, read};
 
-use crate::error::{During, Fault, Op};
+use crate::cause::Cause;
+use crate::error::{At, During, Fault, Op};
 use crate::parse::config::Process;
 use crate::sys::fs::open_directory;
 use crate::sys::mount::has_filesystem;
@@ -143,9 +144,15 @@ fn is_missing(fault: &Fault) -> bool {
 
 #[inline(never)]
 fn say(result: Result<(), Errno>, module: &str, name: &str) -> Result<(), Fault> {
-    let lacks = match result {
-        Err(Errno::OPNOTSUPP) => ", which this machine has not in force,",
-        _ => "",
+    let (lacks, cause) = match result {
+        Err(Errno::OPNOTSUPP) => (
+            ", which this machine has not in force,",
+            Cause::NoSecurityModule,
+        ),
+        _ if module == APPARMOR => ("", Cause::AppArmorProfile),
+        _ => ("", Cause::SelinuxLabel),
     };
-    result.during(Op::Configure, format_args!("the {module}{lacks} {name}"))
+    result
+        .during(Op::Configure, format_args!("the {module}{lacks} {name}"))
+        .because(cause)
 }

@@ -23,7 +23,8 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use rustix::process::fchdir;
 
-use crate::error::{During, Fault, Op, SUBJECT_MAX};
+use crate::cause::Cause;
+use crate::error::{During, Fault, Op};
 use crate::parse::config::Overlay;
 use crate::sys::fs::open_directory;
 use crate::sys::kmsg;
@@ -68,14 +69,10 @@ pub(super) fn above(
             made.attach(lower.root()).during(Op::Mount, "the overlay")?;
             Ok(made)
         });
-    made.map_err(|fault| {
-        let mut subject =
-            Text::<SUBJECT_MAX>::new(format_args!("{} for berth.overlay={shown}", fault.subject));
-        let words = mark.first_complaint(WORDS);
-        if !words.is_empty() {
-            subject.push(format_args!(": {words}"));
-        }
-        Fault { subject, ..fault }
+    made.map_err(|mut fault| {
+        fault.subject = Text::new(format_args!("{} for berth.overlay={shown}", fault.subject));
+        fault.quote(mark.first_complaint(WORDS).as_str(), Cause::Unknown);
+        fault
     })
 }
 

@@ -6,7 +6,8 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
-use crate::error::{During, Fault, Op};
+use crate::cause::Cause;
+use crate::error::{At, During, Fault, Op};
 use crate::parse::config::{MAX_SIZE, MAX_STRINGS, Process};
 use crate::parse::json::Unescaped;
 use crate::parse::passwd;
@@ -16,9 +17,6 @@ use crate::sys::strings::Strings;
 
 /// Where programs are looked for without a `PATH` in `process.env`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What follows the name of a program that was looked for.
-pub(super) const IN_PATH: &str = " in PATH";
 
 /// The permissions to execute, in `st_mode`.
 const ANY_EXECUTE: u32 = 0o111;
@@ -118,7 +116,9 @@ impl Program {
                 other => return other.during(Op::Exec, name),
             }
         }
-        Err(errno).during(Op::Exec, format_args!("{name}{IN_PATH}"))
+        Err(errno)
+            .during(Op::Exec, format_args!("{name} in PATH"))
+            .because(Cause::NotInPath)
     }
 
     fn try_path(&self, path: &str) -> Errno {

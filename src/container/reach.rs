@@ -13,9 +13,10 @@ use rustix::process::Pid;
 use super::builder::Rope;
 use super::{mounts, rootfs};
 use crate::error::{During, Fault, Op};
-use crate::parse::config::Config;
+use crate::parse::config::{Config, Mount};
 use crate::sys::procfs::Procfs;
 use crate::sys::{mount, path, socket};
+use crate::text::Text;
 
 /// That nothing more is asked for.
 const NOTHING_MORE: usize = usize::MAX;
@@ -58,7 +59,14 @@ pub(super) fn serve(
                 None => break,
             },
         };
-        let opened = open(pid, &path)?;
+        let opened = open(pid, &path).map_err(|mut fault| {
+            let item = config.mounts.iter().nth(usize::from_ne_bytes(which));
+            if let Some(Mount { destination, .. }) = item {
+                let subject = format_args!("{} to mount it on {destination}", fault.subject);
+                fault.subject = Text::new(subject);
+            }
+            fault
+        })?;
         socket::send(rope, b"!", opened.as_fd()).during(Op::Open, &path)?;
     }
     Ok(())

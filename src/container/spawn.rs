@@ -10,9 +10,9 @@ use super::bundle::Id;
 use super::cgroup::{Group, Groups};
 use super::control::Birth;
 use super::hooks;
-use super::program::IN_PATH;
 use super::start::{Place, Request, Streams, start};
 use super::state::{State, Status};
+use crate::cause::Cause;
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::parse::config::{Annotations, Config, ConfigError, HookKind, MAX_SIZE, MOUNTS_SIZE};
 use crate::sys::buffer::{Buffer, Table};
@@ -341,10 +341,7 @@ pub fn setup_error(id: &str, why: Why) -> Error {
     };
     let mut error = fault.at(Stage::Containers, code);
     error.subject = Text::new(format_args!("{} for {id}", fault.subject));
-    if fault.op == Op::Exec
-        && fault.errno == Errno::NOENT
-        && fault.subject.as_str().ends_with(IN_PATH)
-    {
+    if (fault.cause, fault.errno) == (Cause::NotInPath, Errno::NOENT) {
         // Engines look for these words.
         error.detail = Text::new("executable file not found in $PATH");
     }

@@ -5,6 +5,7 @@ use rustix::fs::{Access, access};
 use super::Supervisor;
 use super::children::Children;
 use super::jobs::{self, Jobs};
+use crate::cause::Cause;
 use crate::container::{Groups, each_bundle, spawn};
 use crate::errno;
 use crate::error::{Code, Error, Op, Stage};
@@ -150,9 +151,11 @@ fn with_own_init(error: Error) -> Error {
     let programs = ["/sbin/init", "/etc/init", "/bin/init"];
     let is_there = |program: &&str| access(*program, Access::EXEC_OK).is_ok();
     match programs.into_iter().find(is_there) {
-        Some(program) => error.with_detail(format_args!(
-            "the root has {program}: init={program} starts it"
-        )),
+        Some(program) => error
+            .with_detail(format_args!(
+                "the root has {program}: init={program} starts it"
+            ))
+            .because(Cause::NoBundle),
         None => error,
     }
 }

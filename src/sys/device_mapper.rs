@@ -10,7 +10,8 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mkdir, mknodat, open};
 use rustix::io::Errno;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 
-use crate::error::{During, Fault, Op};
+use crate::cause::Cause;
+use crate::error::{At, During, Fault, Op};
 
 const CONTROL: &str = "/dev/mapper/control";
 
@@ -155,6 +156,7 @@ fn open_control() -> Result<OwnedFd, Fault> {
             open()
         })
         .during(Op::Open, CONTROL)
+        .because(Cause::DeviceMapper)
 }
 
 /// `struct dm_ioctl` and what follows it, in the machine's byte order.

@@ -16,7 +16,8 @@ use super::path::{Path, path};
 use super::process::wait_for;
 use super::procfs::Procfs;
 use super::raw::{self, Forked};
-use crate::error::{During, Fault, Op};
+use crate::cause::Cause;
+use crate::error::{At, During, Fault, Op};
 use crate::parse::config::IdMap;
 
 /// More than this the kernel takes of no map: the one write must be shorter than a page.
@@ -31,7 +32,8 @@ const SUBJECT: &str = "maps of ids, in a user namespace";
 pub fn namespace(procfs: &Procfs, maps: &[IdMap<'_>; 2]) -> Result<OwnedFd, Fault> {
     let (end, hold) = pipe_with(PipeFlags::CLOEXEC).during(Op::Pipe, SUBJECT)?;
     let flags = linux_raw_sys::general::CLONE_NEWUSER.into();
-    match raw::fork(flags, None).during(Op::Clone, SUBJECT)? {
+    let forked = raw::fork(flags, None).during(Op::Clone, SUBJECT);
+    match forked.because(Cause::UserNamespace)? {
         Forked::Child => {
             drop(hold);
             // Nothing is ever written: this returns when the other side lets go.
@@ -91,7 +93,8 @@ fn write_map(
         .try_for_each(|range| writeln!(lines, "{range}"))
         .map_err(|_| Errno::TOOBIG)
         .during(Op::Write, field)?;
-    procfs.write(&of(pid, file)?, lines.as_bytes())
+    let written = procfs.write(&of(pid, file)?, lines.as_bytes());
+    written.because(Cause::IdMap)
 }
 
 /// A file or directory of the process.

@@ -186,7 +186,7 @@ impl Mark {
     }
 
     /// The first warning or error since that `is_telling`, else the last one, without its header.
-    pub fn telling_complaint(&self, is_telling: fn(&str) -> bool) -> Text<SUBJECT_MAX> {
+    pub fn telling_complaint(&self, is_telling: &mut dyn FnMut(&str) -> bool) -> Text<SUBJECT_MAX> {
         let mut found = Text::EMPTY;
         let mut is_found = false;
         self.each_record(|record| {

@@ -8,7 +8,8 @@ use rustix::io::Errno;
 use rustix::ioctl::{Ioctl, IoctlOutput, NoArg, Opcode, ioctl};
 
 use super::path::{Path, path};
-use crate::error::{During, Fault, Op};
+use crate::cause::Cause;
+use crate::error::{At, During, Fault, Op};
 
 const CONTROL: &str = "/dev/loop-control";
 
@@ -47,7 +48,8 @@ impl LoopDevice {
             OFlags::RDWR
         };
         let control = open(CONTROL, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        let control = control.during(Op::Open, format_args!("{CONTROL} for {name}"))?;
+        let control = control.during(Op::Open, format_args!("{CONTROL} for {name}"));
+        let control = control.because(Cause::LoopDriver)?;
         let subject = format_args!("a loop device for {name}");
         loop {
             // SAFETY: the request takes no argument and gives a number.

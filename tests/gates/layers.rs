@@ -10,7 +10,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The modules of the library, from the lowest layer to the highest.
 const LAYERS: [&[&str]; 4] = [
-    &["errno", "error", "hint", "log", "text"],
+    &["cause", "errno", "error", "hint", "log", "text"],
     &["parse", "plan"],
     &["sys"],
     &["boot", "command", "container", "events", "supervise"],

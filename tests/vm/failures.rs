@@ -56,11 +56,11 @@ provoked! {
     "B023" Everywhere root_of_a_type_without_a_driver "mount /dev/sda1 as befs: ENODEV" =>
         |_, vm| vm.append("root=/dev/sda1 rootfstype=befs").scsi(&disk::vfat([])?).start();
     "B024" Everywhere vfat_without_its_character_set "IO charset ascii not found" => vfat_without_nls;
-    "B024" Everywhere option_that_the_filesystem_refuses "mount /dev/vda1 as ext4: nosuch=1: ext4: Unknown parameter 'nosuch': EINVAL" =>
+    "B024" Everywhere option_that_the_filesystem_refuses "mount /dev/vda1 as ext4: nosuch=1: EINVAL: ext4: Unknown parameter 'nosuch'" =>
         |_, vm| vm.append(EXT4_ROOT).append("rootflags=noatime,nosuch=1").blk(&ext4(Tree::new())?).start();
     "B024" Everywhere word_that_makes_no_sense_for_a_root "mount /dev/vda1 as ext4: rootflags=bind makes no sense for a root" =>
         |_, vm| vm.append(EXT4_ROOT).append("rootflags=bind").blk(&ext4(Tree::new())?).start();
-    "B024" Everywhere root_that_cannot_be_written_though_rw_asks_for_it "mount /dev/vda1 as ext4: /dev/vda1: Can't open blockdev: EACCES" =>
+    "B024" Everywhere root_that_cannot_be_written_though_rw_asks_for_it "mount /dev/vda1 as ext4: EACCES: /dev/vda1: Can't open blockdev" =>
         |_, vm| vm.append(EXT4_ROOT).append("rw").drive(berth_qemu::vm::Drive::blk(&ext4(Tree::new())?).read_only()).start();
     "B030" Everywhere read_only_root_without_mount_points "create /dev, /proc, /sys, /run: EROFS" =>
         |_, vm| vm.append(EXT4_ROOT).append("ro").blk(&ext4(Tree::new().directory("containers"))?).start();

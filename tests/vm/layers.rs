@@ -260,8 +260,10 @@ fn layer_on_vfat_is_refused_in_the_kernels_words(lab: &Lab) -> Result<()> {
         .wait()?;
     outcome.assert_ended(Ended::PowerOff)?;
     for (id, layer) in [("upper", "layer"), ("lower", "tmpfs")] {
-        Seen::new(&outcome, id)
-            .failed("B053", &format!("for berth.overlay={layer}: overlayfs: "))?;
+        Seen::new(&outcome, id).failed(
+            "B053",
+            &format!("for berth.overlay={layer} for {id}: EINVAL: overlayfs: "),
+        )?;
     }
     Ok(())
 }

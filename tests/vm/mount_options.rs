@@ -272,7 +272,7 @@ fn failing() -> Vec<(Bundle, &'static str, &'static str)> {
         (
             mount("bad-size", "tmpfs", "tmpfs", &["size=many"]),
             "B053",
-            "tmpfs as tmpfs: size=many: tmpfs: Bad value for 'size' for bad-size: EINVAL",
+            "mount tmpfs as tmpfs on /mnt: size=many for bad-size: EINVAL: tmpfs: Bad value for 'size'",
         ),
         (
             mount("nothing-there", "", "", &["remount", "ro"]),
@@ -287,7 +287,7 @@ fn failing() -> Vec<(Bundle, &'static str, &'static str)> {
                 &["remount", "size=many"],
             ),
             "B053",
-            "mount /mnt again: size=many: tmpfs: Bad value for 'size' for remount-size: EINVAL",
+            "mount /mnt again: size=many for remount-size: EINVAL: tmpfs: Bad value for 'size'",
         ),
         (
             mount("still-read-only", "ext4", "/dev/vda3", &["ro"]).mount(

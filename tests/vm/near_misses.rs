@@ -13,6 +13,7 @@ use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     once near_misses_are_named,
+    once label_that_reads_like_a_failure_is_only_a_label,
     once names_are_understood_however_they_are_written,
     everywhere gpt_of_which_the_kernel_makes_no_partitions_is_told_why,
     everywhere why_partitions_are_missing_is_told_of_other_tables,
@@ -48,6 +49,25 @@ fn gpt() -> Result<berth_qemu::disk::DiskImage> {
     Disk::gpt(Uuid::from_u128(0xb0a7_0000))
         .named("system", fs)
         .build()
+}
+
+/// What to do about it does not follow from a name.
+fn label_that_reads_like_a_failure_is_only_a_label(lab: &Lab) -> Result<()> {
+    let outcome = lab
+        .machine("label_that_reads_like_a_failure")?
+        .append("root=LABEL=codepage rootwait=0")
+        .start()?
+        .wait()?;
+    outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
+    let mut lines = outcome.console.lines();
+    let text = "wait for root=LABEL=codepage: no such block device after 0 s  [B020]";
+    ensure!(lines.any(|line| line.contains(text)), "{}", outcome.console);
+    let advice = lines.next().unwrap_or_default();
+    ensure!(
+        advice.contains("compare root= with the devices below"),
+        "{advice}"
+    );
+    Ok(())
 }
 
 /// Each name comes close to something on the disk. Those that a disk to come could have are told of while they are waited for, and a

@@ -12,6 +12,7 @@ use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     once every_container_that_fails_is_reported_with_code_and_text,
+    once advice_about_a_container_is_about_what_has_failed,
     once failed_containers_disturb_no_other,
     once bundles_beyond_the_limit_are_reported_and_the_others_run,
 ];
@@ -46,27 +47,32 @@ fn failing() -> Vec<Failing> {
         (
             mounting("no-source", "bind", "/nowhere", &["bind"]),
             "B053",
-            "open /nowhere for no-source: ENOENT",
+            "open /nowhere to mount it on /mnt for no-source: ENOENT",
         ),
         (
             mounting("no-type", "nosuchfs", "none", &[]),
             "B053",
-            "mount none as nosuchfs for no-type: ENODEV",
+            "mount none as nosuchfs on /mnt for no-type: ENODEV",
         ),
         (
             mounting("no-disk", "ext4", "/dev/nowhere", &[]),
             "B053",
-            "/dev/nowhere as ext4",
+            "mount /dev/nowhere as ext4 on /mnt for no-disk: ENOENT",
         ),
         (
             mounting("wrong-disk", "vfat", "/dev/vda1", &[]),
             "B053",
-            "/dev/vda1 as vfat",
+            "mount /dev/vda1 as vfat on /mnt for wrong-disk: ",
         ),
         (
             mounting("no-option", "tmpfs", "tmpfs", &["nonsense=1"]),
             "B053",
-            "tmpfs: Unknown parameter 'nonsense'",
+            "mount tmpfs as tmpfs on /mnt: nonsense=1 for no-option: EINVAL: tmpfs: Unknown parameter 'nonsense'",
+        ),
+        (
+            Bundle::new("my-id_map").set("/process/cwd", json!("/bin/guest")),
+            "B053",
+            "enter directory /bin/guest for my-id_map: ENOTDIR",
         ),
         (
             Bundle::new("no-place").mount("/bin/guest", "tmpfs", "tmpfs", &[]),
@@ -133,6 +139,25 @@ fn every_container_that_fails_is_reported_with_code_and_text(lab: &Lab) -> Resul
         Seen::new(&outcome, bundle.id()).failed(code, text)?;
         ensure!(outcome.console.contains(text), "the console lacks {text:?}");
     }
+    Ok(())
+}
+
+/// What to do about it follows from what has failed, and not from a name; of the root's options nothing is said.
+fn advice_about_a_container_is_about_what_has_failed(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    let after = |text: &str| {
+        let mut lines = outcome.console.lines();
+        lines.find(|line| line.contains(text));
+        lines.next().unwrap_or_default()
+    };
+    for (text, hint) in [
+        ("for my-id_map: ENOTDIR", "correct config.json, or build"),
+        ("for no-option: EINVAL", "correct the options of this mount"),
+    ] {
+        let line = after(text);
+        ensure!(line.contains(hint), "{text}: {line}");
+    }
+    ensure!(!outcome.console.contains("rootflags"));
     Ok(())
 }
 

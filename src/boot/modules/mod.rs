@@ -21,6 +21,7 @@ use rustix::io::Errno;
 
 use super::Machine;
 use super::root::Found;
+use crate::cause::{Cause, of_module};
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
 use crate::parse::cmdline::same_key;
 use crate::parse::modules::{Dep, IndexError, Indexes, Outcome, TooManyFiles, Wanted, module_name};
@@ -29,7 +30,7 @@ use crate::sys::buffer::Buffer;
 use crate::sys::module;
 use crate::sys::path::{Path, path};
 use crate::sys::{fs, kmsg};
-use crate::text::{Text, contains};
+use crate::text::Text;
 use image::Image;
 pub(super) use image::release;
 
@@ -229,22 +230,24 @@ fn load(
 /// Loads one file; `mark` is a place in the kernel's log before it.
 #[inline(never)]
 fn load_one(plan: &Plan<'_>, release: &str, file: &str, mark: &kmsg::Mark) -> Result<(), Error> {
-    let Err(fault) = insert(plan, release, file)? else {
+    let Err(mut fault) = insert(plan, release, file)? else {
         return Ok(());
     };
     let words = mark.last_complaint();
-    if is_not_for_this_machine(&fault, words.as_str()) {
+    let cause = of_module(words.as_str());
+    if is_not_for_this_machine(&fault, file, cause) {
         kmsg::info(Stage::Modules, format_args!("{fault}: it is left out"));
         return Ok(());
     }
-    let error = match (fault.op, fault.errno) {
-        (Op::Open, Errno::NOENT) => fault.at(Stage::Modules, Code::ModuleMissing),
-        (Op::LoadModule, Errno::NOEXEC | Errno::INVAL) if is_of_another_kernel(words.as_str()) => {
-            fault.at(Stage::Modules, Code::ModuleRelease)
+    fault.quote(words.as_str(), cause);
+    let code = match (fault.op, fault.errno) {
+        (Op::Open, Errno::NOENT) => Code::ModuleMissing,
+        (Op::LoadModule, Errno::NOEXEC | Errno::INVAL) if cause == Cause::OtherKernel => {
+            Code::ModuleRelease
         }
-        _ => fault.at(Stage::Modules, Code::ModuleRejected),
+        _ => Code::ModuleRejected,
     };
-    Err(error.with_detail(words))
+    Err(fault.at(Stage::Modules, code))
 }
 
 /// Hands one file to the kernel, with its parameters. The inner error is the kernel's answer.
@@ -262,36 +265,20 @@ fn insert(plan: &Plan<'_>, release: &str, file: &str) -> Result<Result<(), Fault
 /// Whether a module only has nothing to do here: its driver finds nothing to drive (`ENODEV` of crc32-pclmul where the processor
 /// lacks the instruction, `EOPNOTSUPP` of kvm_intel), or the kernel's own `module_blacklist=` names it. `EOPNOTSUPP` is also the
 /// answer to a compressed file where the kernel cannot decompress it (kernel/module/decompress.c).
-fn is_not_for_this_machine(fault: &Fault, words: &str) -> bool {
-    let is_readable = || {
-        let subject = fault.subject.as_str();
-        subject.ends_with(".ko") || rustix::fs::lstat(c"/sys/module/compression").is_ok()
-    };
+fn is_not_for_this_machine(fault: &Fault, file: &str, cause: Cause) -> bool {
+    let is_readable =
+        || file.ends_with(".ko") || rustix::fs::lstat(c"/sys/module/compression").is_ok();
     match fault.errno {
         _ if fault.op != Op::LoadModule => false,
         Errno::NODEV | Errno::NXIO => true,
         Errno::OPNOTSUPP => is_readable(),
-        errno => errno == Errno::PERM && contains(words, "is blacklisted"),
+        errno => errno == Errno::PERM && cause == Cause::Blacklisted,
     }
 }
 
-/// What the kernel says of a module that was built for another one. With CONFIG_MODVERSIONS it does not compare releases
-/// but the symbols that the module uses (kernel/module/version.c).
-fn is_of_another_kernel(words: &str) -> bool {
-    ["version magic", "disagrees about version of symbol"]
-        .iter()
-        .any(|known| contains(words, known))
-}
-
 fn index_path(release: &str, file: &str) -> Result<Path, Error> {
-    path(format_args!("{MODULES}/{release}/{file}")).map_err(|errno| {
-        let fault = Fault {
-            op: Op::Open,
-            subject: Text::new(file),
-            errno,
-        };
-        fault.at(Stage::Modules, Code::ModuleIndex)
-    })
+    path(format_args!("{MODULES}/{release}/{file}"))
+        .map_err(|errno| Fault::new(Op::Open, &file, errno).at(Stage::Modules, Code::ModuleIndex))
 }
 
 fn malformed(file: &str, error: &IndexError) -> Error {

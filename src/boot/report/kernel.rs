@@ -6,7 +6,7 @@ use super::Report;
 use crate::error::{Error, SUBJECT_MAX};
 use crate::hint::unpacking;
 use crate::sys::kmsg::Mark;
-use crate::text::Text;
+use crate::text::{Text, contains};
 
 /// The most lines that are quoted.
 const LINES: usize = 4;
@@ -32,7 +32,7 @@ pub(super) fn last_words(report: &mut Report<'_>, error: &Error) {
     let mut last = Deque::<Text<SUBJECT_MAX>, LINES>::new();
     Mark::oldest().each_record(|record| {
         let text = Text::from_bytes(record.text);
-        let is_known = text.as_str() == error.detail.as_str();
+        let is_known = !record.text.is_empty() && contains(error.words.as_str(), text.as_str());
         if record.bears_on_the_root() && !is_known {
             if last.is_full() {
                 last.pop_front();

@@ -42,7 +42,7 @@ pub(super) fn mount(plan: &Plan<'_>) -> Result<Mounted<'static>, Error> {
     let mut data = ["mode=0755"].into_iter().chain(options.data());
     let attributes = attributes_to_set(options.flags);
     let root = Detached::new(FSTYPE, FSTYPE, &mut data, attributes);
-    let root = root.map_err(|fault| refused(fault, &mark))?;
+    let root = root.map_err(|fault| refused(fault, FSTYPE, &mark))?;
     unpack(Archive::new(archive.bytes()), root.root())?;
     let is_read_only = wants_read_only(plan, &options);
     if is_read_only {

@@ -5,6 +5,7 @@ use super::Machine;
 use super::device::Device;
 use super::search::next_device;
 use crate::boot::modules::need;
+use crate::cause::Cause;
 use crate::error::{At, Code, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::parse::device_order::device_order;
 use crate::parse::superblock::Kind;
@@ -63,7 +64,8 @@ pub(super) fn gather(machine: &mut Machine, plan: &Plan<'_>, device: &Device) ->
             "{} of the {devices} devices of this filesystem are there: {names}",
             there.len(),
         ),
-    );
+    )
+    .because(Cause::MissingDevices);
     let flags = plan.rootflags.unwrap_or_default();
     if flags.split(',').any(|word| word == "degraded") {
         machine.warn_of(&error);

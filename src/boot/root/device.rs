@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::cause::Cause;
 use crate::error::{Code, Error, Op, Stage};
 use crate::parse::superblock::{Content, Kind, Signatures, State};
 use crate::parse::uuid::Uuid;
@@ -43,13 +44,17 @@ impl Device {
         let fstype = self.kind.fstype().filter(|_| self.also.is_none());
         fstype.ok_or_else(|| {
             let found = Signatures(self.kind, self.also);
-            Error::new(
+            let error = Error::new(
                 Stage::Root,
                 Code::RootUnknownType,
                 Op::Mount,
                 format_args!("{}{purpose}", self.node),
                 format_args!("what is on it: {found}"),
-            )
+            );
+            match self.also {
+                Some(_) => error.because(Cause::TwoFilesystems),
+                None => error,
+            }
         })
     }
 }

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::{Machine, SYSROOT, overlay, usr};
 use crate::boot::{UPPER_LAYER, handover, switch};
+use crate::cause::Cause;
 use crate::error::{At, Code, During, Error, Op, Stage};
 use crate::parse::config::container_id;
 use crate::plan::Plan;
@@ -56,7 +57,8 @@ fn has_bundles(containers: &str) -> Result<(), Error> {
         Op::List,
         containers,
         "there is no bundle: no directory with a config.json that has something in it",
-    ))
+    )
+    .because(Cause::NoBundle))
 }
 
 fn open(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {

@@ -23,8 +23,8 @@ use rustix::mount::MountAttrFlags;
 use super::device::Device;
 use super::{Machine, SYSROOT, btrfs, overlay};
 use crate::boot::modules::need;
+use crate::cause::{Cause, of_filesystem};
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
-use crate::hint::explains;
 use crate::parse::mount_options::RootOptions;
 use crate::parse::superblock::State;
 use crate::plan::{Access, Plan};
@@ -120,7 +120,7 @@ fn mount<'s>(
         );
         make_or_mount(source, fstype, &options, true, at)
     });
-    let is_read_only = match made.map_err(|fault| refused(fault, &mark))? {
+    let is_read_only = match made.map_err(|fault| refused(fault, fstype, &mark))? {
         Some(detached) => {
             attach(&detached, at)?;
             detached.is_read_only()
@@ -161,15 +161,22 @@ fn make_or_mount(
     mount_new(fstype, source, at, flags, text).map(|()| None)
 }
 
-/// What became of a mount that the kernel refused; `mark` is a place in its log before that.
-pub(super) fn refused(fault: Fault, mark: &kmsg::Mark) -> Error {
+/// What became of a mount as `fstype` that the kernel refused; `mark` is a place in its log before that.
+pub(super) fn refused(mut fault: Fault, fstype: &str, mark: &kmsg::Mark) -> Error {
+    let mut cause = Cause::Unknown;
+    let words = mark.telling_complaint(&mut |words| {
+        cause = of_filesystem(fstype, words);
+        cause != Cause::Unknown
+    });
+    fault.quote(words.as_str(), cause);
+    if fault.cause == Cause::Unknown {
+        fault.cause = Cause::of_type(fstype);
+    }
     let code = match fault.errno {
         Errno::NODEV => Code::RootNoDriver,
         _ => Code::RootMount,
     };
-    fault
-        .at(Stage::Root, code)
-        .with_detail(mark.telling_complaint(explains))
+    fault.at(Stage::Root, code)
 }
 
 /// Attaches a filesystem at a directory of the initramfs.

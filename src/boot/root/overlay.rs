@@ -73,7 +73,7 @@ pub(super) fn mount(
         format_args!("{UPPER}/berth/work"),
     ];
     let overlay = overlay::mount(&LOWER, &upper, &work, &[]);
-    let overlay = overlay.map_err(|fault| refused(fault, &mark))?;
+    let overlay = overlay.map_err(|fault| refused(fault, "overlay", &mark))?;
     attach(&overlay, SYSROOT)?;
     Ok(name)
 }
@@ -95,7 +95,7 @@ fn on_device(
     need::for_filesystem(machine, plan, fstype, "");
     let mark = kmsg::Mark::here();
     let layer = make(&device.node, fstype, &RootOptions::NONE, false)
-        .map_err(|fault| refused(fault, &mark))?;
+        .map_err(|fault| refused(fault, fstype, &mark))?;
     Ok((layer, Text::new(&device.node)))
 }
 

@@ -14,6 +14,7 @@ use super::candidates::Candidates;
 use super::device::Device;
 use crate::boot::modules::need;
 use crate::boot::report::devices::each_near_miss;
+use crate::cause::Cause;
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
@@ -65,7 +66,8 @@ impl<'p> Search<'p> {
                 Op::Wait,
                 format_args!("root={wanted}"),
                 "udev makes this link, and here is none",
-            ));
+            )
+            .because(Cause::UdevLink));
         }
         Ok(Self {
             wanted,

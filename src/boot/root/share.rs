@@ -89,7 +89,7 @@ pub(super) fn find(
             Err(fault) => fault,
         };
         if fault.errno != kind.absent {
-            return Err(refused(fault, &mark));
+            return Err(refused(fault, kind.fstype, &mark));
         }
         if !has_said_so {
             machine.events.emit(Event::Waiting {

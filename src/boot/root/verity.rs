@@ -13,6 +13,7 @@ use super::device::Device;
 use super::mount::{self, Mounted};
 use super::search::Search;
 use crate::boot::modules::need;
+use crate::cause::Cause;
 use crate::error::{At, Code, During, Error, Op, Stage};
 use crate::parse::verity::tree::HashTree;
 use crate::parse::verity::{self as parse, Tree, Verity};
@@ -22,6 +23,7 @@ use crate::sys::buffer::Buffer;
 use crate::sys::path::path;
 use crate::sys::verity::{self, Place};
 use crate::sys::{clock, device_mapper, kmsg};
+use crate::text::Text;
 
 /// The name of the device in the device-mapper.
 pub(super) const NAME: &str = "root";
@@ -78,9 +80,10 @@ fn open(
     let algorithm = path(format_args!("crypto-{}", tree.algorithm));
     need::for_name(machine, plan, algorithm.as_deref().unwrap_or_default());
     let mark = kmsg::Mark::here();
-    verity::create(NAME, &device.node, &tree, &place, asked.root_hash).map_err(|fault| {
-        let error = fault.at(Stage::Root, Code::RootVerity);
-        error.with_detail(mark.first_complaint(b"device-mapper: table"))
+    verity::create(NAME, &device.node, &tree, &place, asked.root_hash).map_err(|mut fault| {
+        let words = mark.first_complaint(b"device-mapper: table");
+        fault.quote(words.as_str(), Cause::Unknown);
+        fault.at(Stage::Root, Code::RootVerity)
     })
 }
 
@@ -121,6 +124,8 @@ fn explain(error: Error, mark: &kmsg::Mark) -> Error {
     }
     Error {
         code: Code::RootCorrupt,
-        ..error.with_detail(words)
+        cause: Cause::Unknown,
+        words: Text::new(words),
+        ..error
     }
 }

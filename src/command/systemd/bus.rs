@@ -10,6 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
+use crate::cause::Cause;
 use crate::error::DETAIL_MAX;
 use crate::parse::dbus::address::sockets;
 use crate::parse::dbus::read::{Message, START, size};
@@ -38,6 +39,8 @@ const JOB_REMOVED: &str = "type='signal',sender='org.freedesktop.systemd1',inter
 pub(super) struct Failed {
     /// What the kernel answered, if it was that.
     pub(super) errno: Option<Errno>,
+    /// Why: whether systemd said it itself.
+    pub(super) cause: Cause,
     /// What else is known.
     pub(super) detail: Text<DETAIL_MAX>,
 }
@@ -48,8 +51,18 @@ impl Failed {
     pub(super) fn new(errno: impl Into<Option<Errno>>, detail: impl core::fmt::Display) -> Self {
         Self {
             errno: errno.into(),
+            cause: Cause::Systemd,
             detail: Text::new(detail),
         }
+    }
+}
+
+/// What the name of an error says: systemd's own are of this namespace, as are those that D-Bus defines for all.
+fn cause_of(name: &str) -> Cause {
+    match name {
+        "org.freedesktop.systemd1.NoSuchUnit" => Cause::NoSuchUnit,
+        _ if name.starts_with("org.freedesktop.") => Cause::SystemdAnswer,
+        _ => Cause::Systemd,
     }
 }
 
@@ -230,10 +243,10 @@ impl Bus {
                     Kind::Error => {
                         let words = Some(message.signature).filter(|types| types.starts_with('s'));
                         let words = words.and_then(|_| body.string()).unwrap_or_default();
-                        Err(Failed::new(
-                            None,
-                            format_args!("{}: {words}", message.error),
-                        ))
+                        Err(Failed {
+                            cause: cause_of(message.error),
+                            ..Failed::new(None, format_args!("{}: {words}", message.error))
+                        })
                     }
                     Kind::Call | Kind::Signal => return Some(()),
                 });

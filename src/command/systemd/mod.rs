@@ -33,8 +33,9 @@ use rustix::process::Pid;
 
 use self::bus::{Bus, Failed};
 use super::{CGROUP_MANAGER, Call, SYSTEMD_CGROUP, Tell, Told};
+use crate::cause::Cause;
 use crate::container::Group;
-use crate::error::{Code, During, Error, Fault, Op, Stage};
+use crate::error::{At, Code, During, Error, Fault, Op, Stage};
 use crate::parse::config::{CgroupsPath, Config, Resources};
 use crate::parse::dbus::variant;
 use crate::parse::dbus::write::Writer;
@@ -223,14 +224,12 @@ pub(super) fn stop(call: &Call<'_>, unit: &str) {
     });
     match stopped {
         Ok(()) => {}
-        Err(failed) if failed.detail.as_str().starts_with(NO_SUCH_UNIT) => {}
+        Err(failed) if failed.cause == Cause::NoSuchUnit => {}
         Err(failed) => call
             .journal
             .warn(format_args!("{unit} is not stopped: {}", failed.detail)),
     }
 }
-
-const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// Changes the limits of a scope.
 ///
@@ -255,7 +254,7 @@ pub(super) fn set(call: &Call<'_>, unit: &str, resources: &Resources<'_>) -> Res
 fn tell(call: &Call<'_>, code: Code, op: Op, unit: &str, failed: &Failed) -> Told {
     let subject = format_args!("{unit} by systemd");
     let mut error = Error::new(Stage::Containers, code, op, subject, failed.detail);
-    error.errno = failed.errno;
+    (error.errno, error.cause) = (failed.errno, failed.cause);
     call.fail(&error)
 }
 
@@ -381,6 +380,7 @@ fn scope_of(pid: u32, unit: &str) -> Result<Path, Fault> {
         None => Err(Errno::OPNOTSUPP).during(
             Op::Open,
             format_args!("the group of {unit} by systemd, in a hierarchy of version 2 that is to be seen here"),
-        ),
+        )
+        .because(Cause::Systemd),
     }
 }

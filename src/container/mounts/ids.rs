@@ -18,8 +18,9 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::cause::Cause;
 use crate::container::builder::Rope;
-use crate::error::{During, Fault, Op};
+use crate::error::{At, During, Fault, Op};
 use crate::parse::config::{MappedIds, Mount};
 use crate::parse::mount_options::Recursive;
 use crate::sys::id_maps;
@@ -52,7 +53,9 @@ pub(in crate::container) fn map_of(
     match attempt(process, mount, ids, &mut why) {
         Err(fault) if matches!(fault.op, Op::Mount | Op::Open) => {
             let subject = format_args!("{} with mapped ids{why}", item.destination);
-            Err(fault.errno).during(Op::Mount, subject)
+            Err(fault.errno)
+                .during(Op::Mount, subject)
+                .because(Cause::MappedIds)
         }
         result => result,
     }

@@ -12,7 +12,7 @@ use crate::error::{During, Fault, Op};
 use crate::parse::config::{Mount, MountOptions};
 use crate::parse::mount_options::words;
 use crate::sys::mount::{
-    Detached, attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags,
+    About, Detached, attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags,
     is_mount_root, is_read_only, reconfigure, resolve_in_root,
 };
 use crate::sys::path::{Path, path};
@@ -40,14 +40,14 @@ pub(super) fn make(
         "cgroup" => "cgroup2",
         fstype => fstype,
     };
-    let source = item.source.unwrap_or(fstype);
+    let about = &about(item, fstype);
     let options = &item.options;
     let mode = covered_mode(mounts.root, item);
     let label = label_of(item, fstype, mounts.label)?;
     let mut more = words(mode.as_str()).chain(label.as_deref());
     if words(options.data).any(|word| word.len() > OPTION_MAX) {
         let mut all = words(options.data).chain(more);
-        return Detached::of_page(fstype, source, options.flags.set, &mut all);
+        return Detached::of_page(about, options.flags.set, &mut all);
     }
     let mut attributes = attributes_to_set(options.flags);
     if is_filled {
@@ -58,11 +58,20 @@ pub(super) fn make(
         Some(maker) if fstype == "proc" => seen::procfs_of(maker, mounts.items, item),
         _ => configure_with(item, fstype, &mut more),
     };
-    let made = Detached::of(context?, source, fstype, attributes)?;
+    let made = Detached::of(context?, about, attributes)?;
     if let Some(label) = mounts.label.filter(|_| fstype == MQUEUE) {
         labels::label_top(made.root(), label)?;
     }
     Ok(made)
+}
+
+/// What the item mounts, as errors tell of it.
+fn about<'a>(item: &Mount<'a>, fstype: &'a str) -> About<'a> {
+    About {
+        source: item.source.unwrap_or(fstype),
+        fstype,
+        on: item.destination,
+    }
 }
 
 /// The option for the mode of a tmpfs of which the bundle does not say it: that of the directory that it covers, as with runc and
@@ -106,20 +115,27 @@ fn configure_with<'a>(
     fstype: &str,
     more: &mut dyn Iterator<Item = &'a str>,
 ) -> Result<OwnedFd, Fault> {
-    let source = item.source.unwrap_or(fstype);
+    let about = &about(item, fstype);
     let flags = item.options.flags;
     // A disk is mounted read-only as a whole; other filesystems may have one superblock for all, whose state is the host's.
-    let is_read_only = flags.set & MS_RDONLY != 0 && source.starts_with('/');
+    let is_read_only = flags.set & MS_RDONLY != 0 && about.source.starts_with('/');
     let mut options = filesystem_flags(flags)
         .chain(is_read_only.then_some("ro"))
         .chain(words(item.options.data))
         .chain(more);
-    Detached::configure(fstype, source, &mut options)
+    Detached::configure(about, &mut options)
 }
 
 pub(super) fn bind(bundle: &str, item: &Mount<'_>) -> Result<Detached, Fault> {
     let source = source_of(bundle, item)?;
-    copy(&open_source(&source)?, &source, item)
+    let opened = openat(
+        CWD,
+        source.as_str(),
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let subject = format_args!("{source} to mount it on {}", item.destination);
+    copy(&opened.during(Op::Open, subject)?, &source, item)
 }
 
 /// The path of what is bound.
@@ -167,7 +183,7 @@ pub(super) fn remount(root: BorrowedFd<'_>, item: &Mount<'_>) -> Result<OwnedFd,
         .chain(words(options.data))
         .peekable();
     if of_filesystem.peek().is_some() {
-        reconfigure(mount.as_fd(), &again, &mut of_filesystem)?;
+        reconfigure(mount.as_fd(), item.destination, &mut of_filesystem)?;
     }
     set_attributes(mount.as_fd(), options).during(Op::Mount, again)?;
     if options.flags.clear & MS_RDONLY != 0 && is_read_only(mount.as_fd()) {

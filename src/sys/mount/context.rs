@@ -8,35 +8,62 @@ use rustix::mount::{
     FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fspick,
 };
 
+use crate::cause::of_filesystem;
 use crate::error::{Fault, Op};
 use crate::sys::path::{PATH_MAX, terminated};
 use crate::text::Text;
 
-/// Changes options of the filesystem whose mount has its root at `mount`; it is called `shown` in errors.
+/// What a mount is of, as errors tell of it: `source as fstype on destination`.
+pub struct About<'a> {
+    /// The device, or what it is called in its place; empty for a mount that is there already.
+    pub source: &'a str,
+    /// The type; empty if it is not known.
+    pub fstype: &'a str,
+    /// Where it is to be seen; empty if that is not known, or is no matter.
+    pub on: &'a str,
+}
+
+impl fmt::Display for About<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, fstype, on } = self;
+        match (*source, *on) {
+            ("", on) => write!(formatter, "{on} again"),
+            (source, "") => write!(formatter, "{source} as {fstype}"),
+            (source, on) => write!(formatter, "{source} as {fstype} on {on}"),
+        }
+    }
+}
+
+/// Changes options of the filesystem whose mount has its root at `mount`, which is at `destination`.
 ///
 /// # Errors
 /// Those of fspick(2) and fsconfig(2), with the option that the kernel refused and its words, if it left any.
 pub fn reconfigure(
     mount: BorrowedFd<'_>,
-    shown: &dyn fmt::Display,
+    destination: &str,
     options: &mut dyn Iterator<Item = &str>,
 ) -> Result<(), Fault> {
+    let about = &About {
+        source: "",
+        fstype: "",
+        on: destination,
+    };
     let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
     let context = match fspick(mount, c"", flags) {
         Ok(context) => context,
-        Err(errno) => return Err(refused(errno, shown, None, "")),
+        Err(errno) => return Err(refused(errno, about, None, "")),
     };
-    set_options(&context, shown, options)?;
+    set_options(&context, about, options)?;
     match fsconfig_reconfigure(&context) {
         Ok(()) => Ok(()),
-        Err(errno) => Err(refused(errno, shown, Some(&context), "")),
+        Err(errno) => Err(refused(errno, about, Some(&context), "")),
     }
 }
 
 /// Sets options, each `key=value` or `key`; quotes around a value are removed.
 pub(super) fn set_options(
     context: &OwnedFd,
-    shown: &dyn fmt::Display,
+    about: &About<'_>,
     options: &mut dyn Iterator<Item = &str>,
 ) -> Result<(), Fault> {
     for option in options {
@@ -46,7 +73,7 @@ pub(super) fn set_options(
         };
         let quoted = value.and_then(|value| value.strip_prefix('"')?.strip_suffix('"'));
         if let Err(errno) = set_option(context, key, quoted.or(value)) {
-            return Err(refused(errno, shown, Some(context), option));
+            return Err(refused(errno, about, Some(context), option));
         }
     }
     Ok(())
@@ -64,25 +91,24 @@ pub(super) fn set_option(context: &OwnedFd, key: &str, value: Option<&str>) -> R
     }
 }
 
-/// An error on the way of `shown`: in the middle of `what`, and with the kernel's words.
+/// An error of a mount: in the middle of `what`, and with the kernel's words.
 #[cold]
 #[inline(never)]
 pub(super) fn refused(
     errno: Errno,
-    shown: &dyn fmt::Display,
+    about: &About<'_>,
     context: Option<&OwnedFd>,
     what: &str,
 ) -> Fault {
     let words = context.map_or(Text::EMPTY, |context| message(context.as_fd()));
-    let [before_what, before_words] =
-        [what, words.as_str()].map(|text| if text.is_empty() { "" } else { ": " });
-    Fault {
-        op: Op::Mount,
-        subject: Text::new(format_args!(
-            "{shown}{before_what}{what}{before_words}{words}"
-        )),
-        errno,
-    }
+    let words = words.as_str();
+    let before = if what.is_empty() { "" } else { ": " };
+    let subject = format_args!("{about}{before}{what}");
+    let mut fault = Fault::new(Op::Mount, &subject, errno);
+    // Some begin with the source, as it was given.
+    let own = words.strip_prefix(about.source).unwrap_or(words);
+    fault.quote(words, of_filesystem(about.fstype, own));
+    fault
 }
 
 /// What the kernel has to say about the last call on a filesystem context (fsopen(2), "Message retrieval"), without the

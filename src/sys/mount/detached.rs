@@ -12,7 +12,7 @@ use rustix::mount::{
 
 use super::Propagation;
 use super::attributes::{change_attributes, is_read_only, propagate};
-use super::context::{message, refused, set_option, set_options};
+use super::context::{About, message, refused, set_option, set_options};
 use crate::error::Fault;
 use crate::sys::buffer::Buffer;
 use crate::text::Text;
@@ -45,8 +45,8 @@ impl From<OwnedFd> for Detached {
 impl Detached {
     /// A new instance of a filesystem: fsopen(2), one fsconfig(2) for each option, fsmount(2).
     ///
-    /// Each option is `key=value` or `key`; quotes around a value are removed. The subject of an error is the option that the
-    /// kernel refused, with the kernel's own words where it left any in the context.
+    /// Each option is `key=value` or `key`; quotes around a value are removed. An error names the option that the kernel refused,
+    /// and has the kernel's own words where it left any in the context.
     ///
     /// # Errors
     /// Those of the three calls; `ENODEV` is that of fsopen(2) for a filesystem that the kernel does not have.
@@ -56,8 +56,12 @@ impl Detached {
         options: &mut dyn Iterator<Item = &str>,
         attributes: MountAttrFlags,
     ) -> Result<Self, Fault> {
-        let context = Self::configure(fstype, source, options)?;
-        Self::of(context, source, fstype, attributes)
+        let about = About {
+            source,
+            fstype,
+            on: "",
+        };
+        Self::of(Self::configure(&about, options)?, &about, attributes)
     }
 
     /// A new instance of a filesystem that is no mount yet.
@@ -65,23 +69,20 @@ impl Detached {
     /// # Errors
     /// Those of fsopen(2) and fsconfig(2).
     pub fn configure(
-        fstype: &str,
-        source: &str,
+        about: &About<'_>,
         options: &mut dyn Iterator<Item = &str>,
     ) -> Result<OwnedFd, Fault> {
-        let shown = format_args!("{source} as {fstype}");
-        let shown: &dyn core::fmt::Display = &shown;
-        let context = match fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC) {
+        let context = match fsopen(about.fstype, FsOpenFlags::FSOPEN_CLOEXEC) {
             Ok(context) => context,
-            Err(errno) => return Err(refused(errno, shown, None, "")),
+            Err(errno) => return Err(refused(errno, about, None, "")),
         };
-        if let Err(errno) = set_option(&context, "source", Some(source)) {
-            return Err(refused(errno, shown, Some(&context), "source"));
+        if let Err(errno) = set_option(&context, "source", Some(about.source)) {
+            return Err(refused(errno, about, Some(&context), "source"));
         }
-        set_options(&context, shown, options)?;
+        set_options(&context, about, options)?;
         match fsconfig_create(&context) {
             Ok(()) => Ok(context),
-            Err(errno) => Err(refused(errno, shown, Some(&context), "")),
+            Err(errno) => Err(refused(errno, about, Some(&context), "")),
         }
     }
 
@@ -93,8 +94,7 @@ impl Detached {
     /// `E2BIG` for what is longer than a page, those of mount(2).
     #[inline(never)]
     pub fn of_page(
-        fstype: &str,
-        source: &str,
+        about: &About<'_>,
         flags: u32,
         options: &mut dyn Iterator<Item = &str>,
     ) -> Result<Self, Fault> {
@@ -115,14 +115,13 @@ impl Detached {
             }
             let text = CStr::from_bytes_until_nul(text).map_err(|_| Errno::TOOBIG)?;
             let flags = MountFlags::from_bits_retain(flags);
-            mount(source, "/", fstype, flags, text)?;
+            mount(about.source, "/", about.fstype, flags, text)?;
             let copy = openat(CWD, TOP, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
                 .and_then(|top| Self::copy_of(top.as_fd(), false));
             unmount(TOP, UnmountFlags::DETACH)?;
             copy
         };
-        let shown = format_args!("{source} as {fstype}");
-        mount().map_err(|errno| refused(errno, &shown, None, "options of more than 255 bytes"))
+        mount().map_err(|errno| refused(errno, about, None, "options of more than 255 bytes"))
     }
 
     /// What was [configured](Self::configure), as a mount.
@@ -131,8 +130,7 @@ impl Detached {
     /// Those of fsmount(2).
     pub fn of(
         context: OwnedFd,
-        source: &str,
-        fstype: &str,
+        about: &About<'_>,
         attributes: MountAttrFlags,
     ) -> Result<Self, Fault> {
         match fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes) {
@@ -140,10 +138,7 @@ impl Detached {
                 mount,
                 context: Some(context),
             }),
-            Err(errno) => {
-                let shown = format_args!("{source} as {fstype}");
-                Err(refused(errno, &shown, Some(&context), ""))
-            }
+            Err(errno) => Err(refused(errno, about, Some(&context), "")),
         }
     }
 

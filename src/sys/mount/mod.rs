@@ -23,7 +23,7 @@ pub use attributes::{
     attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags, forbid_devices,
     is_read_only, make_read_only, map_ids, propagate,
 };
-pub use context::reconfigure;
+pub use context::{About, reconfigure};
 pub use detached::{Detached, has_filesystem};
 
 use crate::error::{During, Fault, Op};

@@ -28,6 +28,7 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing bad_bundle_leaves_nothing_behind,
     Nothing program_that_is_missing_is_told_by_create,
     Nothing program_that_others_take_away_is_told_by_start,
+    Nothing what_a_user_writes_chooses_no_hint,
     Nothing container_that_was_not_started_is_deleted,
     Nothing running_container_is_not_deleted_without_force,
     Nothing killed_run_does_not_block_the_next,
@@ -430,6 +431,55 @@ fn program_that_is_missing_is_told_by_create(lab: &Lab) -> Result<()> {
     })?;
     lab.fails(&["run", "--bundle", "b", "one"], 4, &[])
         .map(drop)
+}
+
+fn what_a_user_writes_chooses_no_hint(lab: &Lab) -> Result<()> {
+    lab.bundle_with("cwd", &[], |config| {
+        config["process"]["cwd"] = json!("/bin/guest");
+    })?;
+    let with_mount = |name: &str, kind: &str, source: &str, options: Value| {
+        lab.bundle_with(name, &[], |config| {
+            config["mounts"] = json!([
+                { "destination": "/mnt", "type": kind, "source": source, "options": options },
+            ]);
+        })
+    };
+    with_mount("option", "tmpfs", "tmpfs", json!(["IO charset=1"]))?;
+    with_mount("value", "tmpfs", "tmpfs", json!(["size=/dev/loop-control"]))?;
+    let source = "/nowhere/the agent at xfs_repair by systemd";
+    with_mount("source", "bind", source, json!(["bind"]))?;
+    let generally = "correct config.json, or build the kernel with what it asks for";
+    let option = "correct the options of this mount in config.json";
+    let there = "make the file or directory, or correct the path in config.json";
+    for (bundle, id, says, hint) in [
+        (
+            "cwd",
+            "my-id_map",
+            "enter directory /bin/guest for my-id_map: ENOTDIR: not a directory  [B053]",
+            generally,
+        ),
+        (
+            "option",
+            "codepage",
+            "mount tmpfs as tmpfs on /mnt: IO charset=1 for codepage: EINVAL: invalid argument: tmpfs: Unknown parameter 'IO charset'  [B053]",
+            option,
+        ),
+        (
+            "value",
+            "AppArmor",
+            "mount tmpfs as tmpfs on /mnt: size=/dev/loop-control for AppArmor: EINVAL: invalid argument: tmpfs: Bad value for 'size'  [B053]",
+            option,
+        ),
+        (
+            "source",
+            "xfs_repair",
+            "open /nowhere/the agent at xfs_repair by systemd to mount it on /mnt for xfs_repair: ENOENT: no such file or directory  [B053]",
+            there,
+        ),
+    ] {
+        lab.fails(&["run", "--bundle", bundle, id], 125, &[says, hint])?;
+    }
+    Ok(())
 }
 
 fn program_that_others_take_away_is_told_by_start(lab: &Lab) -> Result<()> {
