@@ -1,8 +1,8 @@
 //! What can go wrong, as one kind of value.
 //!
 //! A failure gathers its facts on the way up. The system call gives an *errno*; the layer that made the call adds the
-//! *operation* and its *subject* and makes a [`Fault`]; the stage that wanted it done adds itself and a stable
-//! [`Code`] and makes an [`Error`]. The result reads
+//! *operation* and its *subject* and makes a [`Fault`]; the stage that wanted it done adds a stable [`Code`], from which the
+//! stage follows, and makes an [`Error`]. The result reads
 //!
 //! ```text
 //! root: mount /dev/sdb1 as vfat: EINVAL: FAT-fs (sdb1): IO charset ascii not found  [B024]
@@ -214,12 +214,11 @@ impl Fault {
         }
     }
 
-    /// Adds who wanted it, and under which code it is known.
+    /// Adds under which code it is known.
     #[cold]
     #[inline(never)]
-    pub const fn at(self, stage: Stage, code: Code) -> Error {
+    pub const fn at(self, code: Code) -> Error {
         Error {
-            stage,
             code,
             op: self.op,
             cause: self.cause,
@@ -260,7 +259,7 @@ impl<T> During<T> for Result<T, Errno> {
     }
 }
 
-/// Adds a reason to a [`Fault`], or a stage and a code.
+/// Adds a reason to a [`Fault`], or a code.
 pub trait At<T> {
     /// Adds the reason.
     ///
@@ -268,11 +267,11 @@ pub trait At<T> {
     /// Those of `self`, with `cause`.
     fn because(self, cause: Cause) -> Result<T, Fault>;
 
-    /// Names the stage that wanted it done and the code of this failure.
+    /// Names the code of this failure.
     ///
     /// # Errors
     /// Those of `self`, as an [`Error`].
-    fn at(self, stage: Stage, code: Code) -> Result<T, Error>;
+    fn at(self, code: Code) -> Result<T, Error>;
 }
 
 impl<T> At<T> for Result<T, Fault> {
@@ -280,16 +279,14 @@ impl<T> At<T> for Result<T, Fault> {
         self.map_err(|fault| fault.because(cause))
     }
 
-    fn at(self, stage: Stage, code: Code) -> Result<T, Error> {
-        self.map_err(|fault| fault.at(stage, code))
+    fn at(self, code: Code) -> Result<T, Error> {
+        self.map_err(|fault| fault.at(code))
     }
 }
 
 /// Why a stage could not do its work.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Error {
-    /// The stage.
-    pub stage: Stage,
     /// The stable code of this kind of failure.
     pub code: Code,
     /// What was tried.
@@ -308,27 +305,14 @@ pub struct Error {
 
 impl Error {
     /// A failure that no system call reported: `detail` says what is wrong with `subject`.
-    pub fn new(
-        stage: Stage,
-        code: Code,
-        op: Op,
-        subject: impl fmt::Display,
-        detail: impl fmt::Display,
-    ) -> Self {
-        Self::found(stage, code, op, &subject, &detail)
+    pub fn new(code: Code, op: Op, subject: impl fmt::Display, detail: impl fmt::Display) -> Self {
+        Self::found(code, op, &subject, &detail)
     }
 
     #[cold]
     #[inline(never)]
-    fn found(
-        stage: Stage,
-        code: Code,
-        op: Op,
-        subject: &dyn fmt::Display,
-        detail: &dyn fmt::Display,
-    ) -> Self {
+    fn found(code: Code, op: Op, subject: &dyn fmt::Display, detail: &dyn fmt::Display) -> Self {
         Self {
-            stage,
             code,
             op,
             cause: Cause::Unknown,
@@ -435,6 +419,56 @@ codes! {
     77 Output "what a command has to say could not be written",
 }
 
+impl Code {
+    /// The stage that fails with it. None for what can fail in any: then it is the one that the machine is in.
+    pub const fn stage(self) -> Option<Stage> {
+        Some(match self {
+            // What is waited on is made by several stages; `root=` may have a form that only its own stage finds to be none;
+            // bundles are missed where a candidate for the root is looked at, and where they are to be started.
+            Self::Unsupported | Self::Panic | Self::EventLoop | Self::NoContainers => return None,
+            Self::CommandLine
+            | Self::UnknownKey
+            | Self::BadValue
+            | Self::EarlyMount
+            | Self::NotPid1 => Stage::Early,
+            Self::ModuleMissing
+            | Self::ModuleRelease
+            | Self::ModuleRejected
+            | Self::ModuleIndex => Stage::Modules,
+            Self::RootNotFound
+            | Self::RootUnreadable
+            | Self::RootUnknownType
+            | Self::RootNoDriver
+            | Self::RootMount
+            | Self::RootVerity
+            | Self::RootCorrupt
+            | Self::RootArchive => Stage::Root,
+            Self::MountPoints
+            | Self::NewRoot
+            | Self::Switch
+            | Self::InitMissing
+            | Self::InitNotExecutable
+            | Self::InitFormat
+            | Self::InitInterpreter
+            | Self::InitExec => Stage::Switch,
+            Self::BundleConfig
+            | Self::BundleRefused
+            | Self::ContainerSetup
+            | Self::ContainerExec
+            | Self::ContainerLimit
+            | Self::Usage
+            | Self::InUse
+            | Self::NoContainer
+            | Self::WrongStatus
+            | Self::State
+            | Self::Control
+            | Self::Terminal
+            | Self::Output => Stage::Containers,
+            Self::Unmount => Stage::Shutdown,
+        })
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "B{:03}", *self as u16)
@@ -450,7 +484,7 @@ mod tests {
         let mut fault = Fault::new(Op::Mount, &"/dev/sdb1 as vfat", Errno::INVAL);
         let words = "FAT-fs (sdb1): IO charset ascii not found";
         fault.quote(words, Cause::Charset);
-        let error = fault.at(Stage::Root, Code::RootMount);
+        let error = fault.at(Code::RootMount);
         assert_eq!(error.cause, Cause::Charset);
         assert_eq!(
             error.to_string(),
@@ -461,7 +495,6 @@ mod tests {
     #[test]
     fn an_error_without_a_system_call_reads_as_one_line() {
         let error = Error::new(
-            Stage::Early,
             Code::BadValue,
             Op::Parse,
             "rootwait=soon",

@@ -324,10 +324,10 @@ const fn repair(cause: Cause) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Op, Stage};
+    use crate::error::Op;
 
     fn hint_for(code: Code, cause: Cause, errno: Option<Errno>) -> &'static str {
-        let error = Error::new(Stage::Root, code, Op::Mount, "x", "y").because(cause);
+        let error = Error::new(code, Op::Mount, "x", "y").because(cause);
         hint(&Error { errno, ..error })
     }
 
@@ -502,10 +502,10 @@ mod tests {
     #[test]
     fn no_text_of_a_user_chooses_the_hint() {
         for code in Code::ALL {
-            let plain = hint(&Error::new(Stage::Root, *code, Op::Mount, "x", "y"));
+            let plain = hint(&Error::new(*code, Op::Mount, "x", "y"));
             for text in LOOKALIKES {
                 for (subject, detail) in [(*text, "y"), ("x", *text), (text, text)] {
-                    let error = Error::new(Stage::Root, *code, Op::Mount, subject, detail);
+                    let error = Error::new(*code, Op::Mount, subject, detail);
                     assert_eq!(hint(&error), plain, "{code} {subject} {detail}");
                 }
             }

@@ -26,7 +26,7 @@
 //!
 //! | layer | modules | rules |
 //! |---|---|---|
-//! | 3: what happens, in order | [`boot`], [`container`], [`supervise`], [`events`], [`command`] | no system calls but through `sys` and rustix; adds the *stage* to a failure |
+//! | 3: what happens, in order | [`boot`], [`container`], [`supervise`], [`events`], [`command`] | no system calls but through `sys` and rustix; adds the *code* to a failure |
 //! | 2: how | [`sys`] | thin calls; adds *operation* and *subject* to an errno; the only home of `unsafe` in the library |
 //! | 1: text and bytes to values | [`parse`], [`plan`] | no I/O, no `unsafe`, cannot panic; each parser has a fuzz target |
 //! | 0: words for all | [`error`], [`errno`], [`cause`], [`hint`], [`log`], [`text`] | no I/O |

@@ -129,10 +129,10 @@ impl Pid1 {
     }
 
     fn mount_all(machine: &mut Machine) -> Result<(), Error> {
-        machine.has_devtmpfs = mount_dev().at(Stage::Early, Code::EarlyMount)?;
+        machine.has_devtmpfs = mount_dev().at(Code::EarlyMount)?;
         for mount in EARLY {
             if let Err(fault) = mount_one(mount) {
-                let error = fault.at(Stage::Early, Code::EarlyMount);
+                let error = fault.at(Code::EarlyMount);
                 if !mount.optional {
                     return Err(error);
                 }
@@ -144,7 +144,7 @@ impl Pid1 {
             // A console that cannot be used is no reason not to boot.
             let _ = console::become_standard_descriptors(&console);
         }
-        let uevents = Uevents::open().at(Stage::Early, Code::EventLoop)?;
+        let uevents = Uevents::open().at(Code::EventLoop)?;
         machine.uevents = Some(uevents);
         Ok(())
     }
@@ -244,22 +244,21 @@ impl<'m> Early<'m> {
             Err(fault) if fault.errno == Errno::NOENT => &[],
             Err(fault) => {
                 honour_failure_policy(self.machine);
-                return Err(fault.at(Stage::Early, Code::CommandLine));
+                return Err(fault.at(Code::CommandLine));
             }
             Ok(defaults) => defaults.trim_ascii_end(),
         };
         let line = fs::read_file(CWD, CMDLINE, &mut text.line)
-            .at(Stage::Early, Code::CommandLine)?
+            .at(Code::CommandLine)?
             .trim_ascii_end();
         let plan = Plan::new(defaults, line).map_err(|error| {
             // The name of a device that is too long is not what is wrong here.
             let _ = self.machine.adopt(&Plan::salvage(defaults, line));
             refusal(&error)
         })?;
-        self.machine.adopt(&plan).at(Stage::Early, Code::BadValue)?;
+        self.machine.adopt(&plan).at(Code::BadValue)?;
         if let Some(key) = plan.unsupported {
             return Err(Error::new(
-                Stage::Early,
                 Code::Unsupported,
                 Op::Parse,
                 CMDLINE,
@@ -292,7 +291,7 @@ fn refusal(error: &PlanError<'_>) -> Error {
         Source::Defaults => DEFAULTS,
         Source::Cmdline => CMDLINE,
     };
-    Error::new(Stage::Early, code, Op::Parse, file, error)
+    Error::new(code, Op::Parse, file, error)
 }
 
 #[cfg(test)]

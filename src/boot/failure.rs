@@ -30,7 +30,7 @@ const DELIVERY: Duration = Duration::from_secs(2);
 /// Reports `error` and ends the boot as the plan, or what could be read of it, says.
 pub fn fail(machine: &mut Machine, error: &Error) -> ! {
     let action = machine.on_failure.action;
-    if error.stage == Stage::Early {
+    if machine.stage_of(error) == Stage::Early {
         // The port of the event stream may need a driver; whether it can be loaded is not what the report is about.
         let _ = modules::load_all(machine, &Plan::unasked());
     }
@@ -175,7 +175,6 @@ pub fn rest() -> ! {
 /// The end of a process that is not PID 1 of a machine, and has no machine to end.
 pub fn not_pid_1() -> ! {
     end_as_a_process(&Error::new(
-        Stage::Early,
         Code::NotPid1,
         crate::error::Op::Exec,
         "init",
@@ -195,13 +194,7 @@ fn end_as_a_process(error: &Error) -> ! {
 
 /// What the panic handler does: the report, without anything that could be the cause of the panic.
 pub fn panicked(place: core::fmt::Arguments<'_>) -> ! {
-    let error = Error::new(
-        Stage::Early,
-        Code::Panic,
-        crate::error::Op::Exec,
-        "berth",
-        place,
-    );
+    let error = Error::new(Code::Panic, crate::error::Op::Exec, "berth", place);
     if !super::machine::is_claimed() {
         end_as_a_process(&error)
     }

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 
 use super::Machine;
-use crate::error::{At, Code, During, Error, Fault, Op, Stage};
+use crate::error::{At, Code, During, Error, Fault, Op};
 use crate::parse::executable::{Executable, ExecutableError};
 use crate::plan::{Plan, is_for_this_program};
 use crate::sys::arch;
@@ -43,11 +43,11 @@ pub(super) struct Successor {
 /// [`Code::InitMissing`], [`Code::InitNotExecutable`], [`Code::InitFormat`], [`Code::InitInterpreter`].
 #[inline(never)]
 pub(super) fn prove(new_root: &str, program: &str) -> Result<Successor, Error> {
-    let root = fs::open_directory(CWD, new_root).at(Stage::Switch, Code::NewRoot)?;
+    let root = fs::open_directory(CWD, new_root).at(Code::NewRoot)?;
     let too_long = || {
         Err(Errno::NAMETOOLONG)
             .during(Op::Exec, format_args!("init={program}"))
-            .at(Stage::Switch, Code::InitMissing)
+            .at(Code::InitMissing)
     };
     let Ok(name) = heapless::String::try_from(program) else {
         return too_long();
@@ -132,11 +132,11 @@ impl Subject<'_> {
             Errno::ACCESS => "it is not a regular file with a permission to execute it",
             _ => "",
         };
-        fault.at(Stage::Switch, code).with_detail(detail)
+        fault.at(code).with_detail(detail)
     }
 
     fn unfit(&self, reason: impl fmt::Display) -> Error {
-        Error::new(Stage::Switch, Code::InitFormat, Op::Exec, self, reason)
+        Error::new(Code::InitFormat, Op::Exec, self, reason)
     }
 }
 
@@ -187,7 +187,7 @@ impl Successor {
     ) -> Error {
         let failed = |errno| {
             let subject = format_args!("init={}", self.program);
-            Fault::new(Op::Exec, &subject, errno).at(Stage::Switch, Code::InitExec)
+            Fault::new(Op::Exec, &subject, errno).at(Code::InitExec)
         };
         let mut arguments = List::new();
         let mut variables = List::new();

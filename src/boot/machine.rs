@@ -224,18 +224,35 @@ impl Machine {
         });
     }
 
+    /// The stage that the machine is in.
+    pub fn stage(&self) -> Stage {
+        match self.times.last() {
+            None => Stage::Early,
+            Some((Stage::Early, _)) => Stage::Modules,
+            Some((Stage::Modules, _)) => Stage::Root,
+            Some((Stage::Root, _)) => Stage::Switch,
+            Some(_) => Stage::Containers,
+        }
+    }
+
+    /// The stage that an error is of.
+    pub(super) fn stage_of(&self, error: &Error) -> Stage {
+        error.code.stage().unwrap_or(self.stage())
+    }
+
     /// [`Self::warn`], for an error that does not end the boot.
     pub fn warn_of(&mut self, error: &Error) {
-        self.warn(error.stage, format_args!("{error}"));
+        self.warn(self.stage_of(error), format_args!("{error}"));
     }
 
     /// Says what could not be done, and what to do about it, in the log and in the event stream.
     pub fn report(&mut self, error: &Error) {
-        kmsg::error(error.stage, format_args!("{error}"));
-        kmsg::error(error.stage, format_args!("  {}", hint(error)));
+        let stage = self.stage_of(error);
+        kmsg::error(stage, format_args!("{error}"));
+        kmsg::error(stage, format_args!("  {}", hint(error)));
         self.events.emit(Event::Failure {
             code: Text::<8>::new(error.code).as_str(),
-            stage: error.stage.name(),
+            stage: stage.name(),
             text: Text::<{ 3 * SUBJECT_MAX }>::new(error).as_str(),
         });
     }
@@ -243,7 +260,7 @@ impl Machine {
     /// Says that a candidate for the root is not it, and why.
     pub fn root_rejected(&mut self, wanted: DeviceRef<'_>, error: &Error) {
         kmsg::warning(
-            error.stage,
+            self.stage_of(error),
             format_args!("root={wanted} is given up: {error}"),
         );
         self.events.emit(Event::Rejected {

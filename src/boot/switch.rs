@@ -79,19 +79,18 @@ impl<'m> Switched<'m> {
             let old_root = initramfs();
             // Its indexes are files of the initramfs, which stay in memory while they are mapped.
             machine.modules = Modules::default();
-            let method = exchange().at(Stage::Switch, Code::Switch)?;
+            let method = exchange().at(Code::Switch)?;
             let removed = old_root.map_or(0, |old_root| empty(machine, old_root));
             if method == Method::Pivot {
-                mount::unmount_detach(".").at(Stage::Switch, Code::Switch)?;
-                mount::enter("/").at(Stage::Switch, Code::Switch)?;
+                mount::unmount_detach(".").at(Code::Switch)?;
+                mount::enter("/").at(Code::Switch)?;
             }
             (method, removed)
         } else {
-            bind_over_itself().at(Stage::Switch, Code::Switch)?;
+            bind_over_itself().at(Code::Switch)?;
             (Method::Bind, 0)
         };
-        mount::set_propagation_recursive("/", Propagation::Shared)
-            .at(Stage::Switch, Code::Switch)?;
+        mount::set_propagation_recursive("/", Propagation::Shared).at(Code::Switch)?;
         machine.events.emit(Event::Switch {
             method: method.name(),
             removed,
@@ -159,11 +158,10 @@ fn check_new_root() -> Result<(), Error> {
         stat(at)
             .map(|stat| stat.st_dev)
             .during(Op::Open, at)
-            .at(Stage::Switch, Code::NewRoot)
+            .at(Code::NewRoot)
     };
     if device("/")? == device(SYSROOT)? {
         return Err(Error::new(
-            Stage::Switch,
             Code::NewRoot,
             Op::MoveMount,
             SYSROOT,
@@ -188,7 +186,6 @@ pub(super) fn prepare_mount_points() -> Result<(), Error> {
             missing.push(format_args!("{separator}{mount}"));
         } else if !is_real_directory(&target) {
             return Err(Error::new(
-                Stage::Switch,
                 Code::MountPoints,
                 Op::Create,
                 mount,
@@ -205,9 +202,7 @@ pub(super) fn prepare_mount_points() -> Result<(), Error> {
     } else {
         "the new root lacks these directories"
     };
-    Err(fault
-        .at(Stage::Switch, Code::MountPoints)
-        .with_detail(detail))
+    Err(fault.at(Code::MountPoints).with_detail(detail))
 }
 
 /// A symbolic link would be followed from where we still are: one to `/sys` would have the mount land in the initramfs.
@@ -218,7 +213,7 @@ fn is_real_directory(path: &str) -> bool {
 fn sysroot_path(mount: &str) -> Result<crate::sys::path::Path, Error> {
     path(format_args!("{SYSROOT}{mount}"))
         .during(Op::Create, mount)
-        .at(Stage::Switch, Code::Switch)
+        .at(Code::Switch)
 }
 
 /// The old root, if it is memory that may be freed: `/` could also be a disk that the kernel mounted.

@@ -12,7 +12,7 @@ use rustix::fs::CWD;
 
 use super::root::SYSROOT;
 use super::{Machine, UPPER_LAYER};
-use crate::error::{At, Code, Stage};
+use crate::error::{At, Code};
 use crate::parse::mountinfo::Mounts;
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
@@ -103,7 +103,7 @@ pub(crate) fn unmount_all(machine: &mut Machine) {
         .into_iter()
         .chain(left.filter(|place| fs::is_mount_point(place)))
     {
-        if let Err(fault) = mount::remount_read_only(place).at(Stage::Shutdown, Code::Unmount) {
+        if let Err(fault) = mount::remount_read_only(place).at(Code::Unmount) {
             machine.warn_of(&fault);
         }
     }
@@ -140,7 +140,7 @@ fn unmount_listed(machine: &mut Machine, list: &mut List, is_last: bool) -> (usi
         let Ok(path) = core::str::from_utf8(path) else {
             continue;
         };
-        match mount::unmount_now(path).at(Stage::Shutdown, Code::Unmount) {
+        match mount::unmount_now(path).at(Code::Unmount) {
             Ok(()) => counts.0 += 1,
             Err(error) => {
                 counts.1 += 1;

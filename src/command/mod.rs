@@ -19,7 +19,7 @@ use core::fmt;
 
 use rustix::io::Errno;
 
-use crate::error::{Code, During, Error, Fault, Op, Stage};
+use crate::error::{Code, During, Error, Fault, Op};
 use crate::events::OWN_FAILURE;
 use crate::parse::arguments::{ArgumentError, Given, MAX_OPERANDS, Opt, Options};
 use crate::parse::config::container_id;
@@ -233,7 +233,7 @@ pub fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> u8 {
 
 /// What the panic handler does: the report, and the end.
 pub fn panicked(place: fmt::Arguments<'_>) -> ! {
-    let error = Error::new(Stage::Containers, Code::Panic, Op::Exec, "berth", place);
+    let error = Error::new(Code::Panic, Op::Exec, "berth", place);
     Journal::default().fail("panic", &error);
     raw::exit(status_of(&error).into())
 }
@@ -259,7 +259,7 @@ impl<'a> Call<'a> {
     #[cold]
     #[inline(never)]
     fn told(&self, fault: &Fault, code: Code) -> Told {
-        self.fail(&fault.at(Stage::Containers, code))
+        self.fail(&fault.at(code))
     }
 
     /// Tells of what no system call reported: `detail` says what is wrong with `subject`.
@@ -272,7 +272,7 @@ impl<'a> Call<'a> {
         subject: &dyn fmt::Display,
         detail: &dyn fmt::Display,
     ) -> Told {
-        self.fail(&Error::new(Stage::Containers, code, op, subject, detail))
+        self.fail(&Error::new(code, op, subject, detail))
     }
 
     /// Tells what is wrong with the words.

@@ -2,7 +2,7 @@
 
 use rustix::fs::CWD;
 
-use crate::error::{At, Code, Error, Stage};
+use crate::error::{At, Code, Error};
 use crate::parse::config::container_id;
 use crate::sys::fs;
 use crate::sys::path::path;
@@ -51,6 +51,6 @@ pub fn each_bundle(directory: &str, skip: &mut dyn FnMut(&str)) -> Result<Bundle
         }
         true
     })
-    .at(Stage::Containers, Code::NoContainers)?;
+    .at(Code::NoContainers)?;
     Ok(bundles)
 }

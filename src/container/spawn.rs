@@ -63,40 +63,33 @@ pub fn spawn(
 ) -> Result<Option<Child>, Error> {
     let bundle = path(format_args!("{directory}/{id}"))
         .during(Op::Open, id)
-        .at(Stage::Containers, Code::BundleConfig)?;
+        .at(Code::BundleConfig)?;
     let file_path = path(format_args!("{bundle}/config.json"))
         .during(Op::Open, id)
-        .at(Stage::Containers, Code::BundleConfig)?;
+        .at(Code::BundleConfig)?;
     let mut file = Buffer::<{ MAX_SIZE + 1 }>::new();
     let text = fs::open_file(CWD, &file_path)
         .and_then(|opened| file.fill_from(&opened).during(Op::Read, &file_path))
-        .at(Stage::Containers, Code::BundleConfig)?;
+        .at(Code::BundleConfig)?;
     let len = text.len();
     let mut scratch = Buffer::<MAX_SIZE>::new();
     let scratch = scratch
         .bytes_mut()
         .during(Op::Parse, &file_path)
-        .at(Stage::Containers, Code::BundleConfig)?;
+        .at(Code::BundleConfig)?;
     let mut mounts = Table::<MOUNTS_SIZE>::new();
     let places = mounts
         .places()
         .during(Op::Parse, &file_path)
-        .at(Stage::Containers, Code::BundleConfig)?;
+        .at(Code::BundleConfig)?;
     let started = {
         let mut config = Config::parse_for_init(text, scratch, places)
             .map_err(|error| refusal(&file_path, &error))?;
         if !config.annotations.privileged {
             config.confinement.use_usual_paths();
         }
-        let is_let = gate(&config.annotations).map_err(|why| {
-            Error::new(
-                Stage::Containers,
-                Code::BundleConfig,
-                Op::Parse,
-                &file_path,
-                why,
-            )
-        })?;
+        let is_let = gate(&config.annotations)
+            .map_err(|why| Error::new(Code::BundleConfig, Op::Parse, &file_path, why))?;
         match is_let {
             true => Some(start_config(&config, &bundle, id, groups, &mut warn)?),
             false => None,
@@ -145,7 +138,7 @@ fn start_config(
     let moments = LATER.map(|moment| config.hooks.has(&[moment]));
     start_with_output(bundle, id, config, groups)
         .map(|child| (child, moments))
-        .at(Stage::Containers, Code::ContainerSetup)
+        .at(Code::ContainerSetup)
 }
 
 /// Why a `config.json` is refused: `path` is its own, or its bundle's.
@@ -158,7 +151,7 @@ pub fn refusal(path: &str, error: &ConfigError<'_>) -> Error {
         | ConfigError::Impossible { .. } => Code::BundleRefused,
         _ => Code::BundleConfig,
     };
-    Error::new(Stage::Containers, code, Op::Parse, path, error)
+    Error::new(code, Op::Parse, path, error)
 }
 
 #[inline(never)]
@@ -327,7 +320,6 @@ pub fn setup_error(id: &str, why: Why) -> Error {
                 text.push(format_args!("; it {status}"));
             }
             return Error::new(
-                Stage::Containers,
                 Code::ContainerSetup,
                 Op::Exec,
                 format_args!("the program of {id}"),
@@ -339,7 +331,7 @@ pub fn setup_error(id: &str, why: Why) -> Error {
         Op::Exec => Code::ContainerExec,
         _ => Code::ContainerSetup,
     };
-    let mut error = fault.at(Stage::Containers, code);
+    let mut error = fault.at(code);
     error.subject = Text::new(format_args!("{} for {id}", fault.subject));
     if (fault.cause, fault.errno) == (Cause::NotInPath, Errno::NOENT) {
         // Engines look for these words.

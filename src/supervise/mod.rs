@@ -87,15 +87,15 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     #[inline(never)]
     fn new(machine: &'m mut Machine, plan: &'p Plan<'p>) -> Result<Self, Error> {
         let wanted = signal::Set::of(&[signal::CHLD, signal::TERM, signal::INT, signal::PWR]);
-        let signals = Signals::open(wanted).at(Stage::Containers, Code::EventLoop)?;
-        let epoll = Epoll::new().at(Stage::Containers, Code::EventLoop)?;
+        let signals = Signals::open(wanted).at(Code::EventLoop)?;
+        let epoll = Epoll::new().at(Code::EventLoop)?;
         epoll
             .add(&signals.0, SIGNALS, Interest::IN)
-            .at(Stage::Containers, Code::EventLoop)?;
+            .at(Code::EventLoop)?;
         if let Some(uevents) = &machine.uevents {
             epoll
                 .add(uevents, UEVENTS, Interest::IN)
-                .at(Stage::Containers, Code::EventLoop)?;
+                .at(Code::EventLoop)?;
         }
         process::take_ctrl_alt_del();
         let groups = match Groups::open() {
@@ -164,7 +164,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             Ok(ready) => ready,
             Err(fault) => {
                 // Without it nothing can be supervised any more.
-                let error = fault.at(Stage::Containers, Code::EventLoop);
+                let error = fault.at(Code::EventLoop);
                 crate::boot::failure::fail(self.machine, &error)
             }
         };

@@ -32,7 +32,6 @@ impl Supervisor<'_, '_> {
         if bundles.excess > 0 {
             self.status.note_failure();
             let error = Error::new(
-                Stage::Containers,
                 Code::ContainerLimit,
                 Op::List,
                 plan.containers,
@@ -94,7 +93,6 @@ impl Supervisor<'_, '_> {
         for index in jobs::each(circles) {
             let id = self.jobs.id(index);
             let error = Error::new(
-                Stage::Containers,
                 Code::BundleConfig,
                 Op::Parse,
                 format_args!("{}/{id}/config.json", plan.containers),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use crate::command::SUBCOMMANDS;
-use crate::error::{Code, Error, Op, Stage};
+use crate::error::{Code, Error, Op};
 use crate::hint::hint;
 use crate::plan::KEYS;
 
@@ -119,7 +119,7 @@ fn subcommands(_: &str) -> String {
 
 fn codes(_: &str) -> String {
     let rows = Code::ALL.iter().map(|code| {
-        let error = Error::new(Stage::Early, *code, Op::Open, "", "");
+        let error = Error::new(*code, Op::Open, "", "");
         [
             code.to_string(),
             code.meaning().to_owned(),

@@ -43,7 +43,7 @@ impl Image {
         let optional = |name| -> Result<Option<Mapped>, Error> {
             match Mapped::open(&index_path(release, name)?) {
                 Err(fault) if fault.errno == Errno::NOENT => Ok(None),
-                result => result.at(Stage::Modules, Code::ModuleIndex).map(Some),
+                result => result.at(Code::ModuleIndex).map(Some),
             }
         };
         let Some(dep) = optional("modules.dep")? else {
@@ -69,7 +69,6 @@ impl Image {
             return Ok(());
         }
         Err(Error::new(
-            Stage::Modules,
             Code::ModuleRelease,
             Op::Open,
             format_args!("{MODULES}/{release}/modules.dep"),

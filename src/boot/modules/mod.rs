@@ -107,7 +107,7 @@ fn load_listed(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error> {
     let mut buffer = Buffer::<LIST_MAX>::new();
     let listed = match read_list(&mut buffer) {
         Err(fault) if fault.errno == Errno::NOENT => &[],
-        result => result.at(Stage::Modules, Code::ModuleIndex)?,
+        result => result.at(Code::ModuleIndex)?,
     };
     let wanted = Wanted::new(listed).map_err(|error| malformed(LIST, &error))?;
     let release = release();
@@ -189,15 +189,8 @@ fn load(
     name: &str,
     asked: Asked,
 ) -> Result<(), Error> {
-    let too_many = |error: &dyn fmt::Display| {
-        Error::new(
-            Stage::Modules,
-            Code::ModuleIndex,
-            Op::LoadModule,
-            name,
-            error,
-        )
-    };
+    let too_many =
+        |error: &dyn fmt::Display| Error::new(Code::ModuleIndex, Op::LoadModule, name, error);
     if machine.modules.done.has_module(indexes.dep, name) {
         return Ok(());
     }
@@ -247,7 +240,7 @@ fn load_one(plan: &Plan<'_>, release: &str, file: &str, mark: &kmsg::Mark) -> Re
         }
         _ => Code::ModuleRejected,
     };
-    Err(fault.at(Stage::Modules, code))
+    Err(fault.at(code))
 }
 
 /// Hands one file to the kernel, with its parameters. The inner error is the kernel's answer.
@@ -258,7 +251,7 @@ fn insert(plan: &Plan<'_>, release: &str, file: &str) -> Result<Result<(), Fault
         .try_for_each(|parameter| write!(parameters, "{parameter} "))
         .map_err(|_| Errno::TOOBIG)
         .during(Op::LoadModule, format_args!("{file} with its parameters"))
-        .at(Stage::Modules, Code::ModuleRejected)?;
+        .at(Code::ModuleRejected)?;
     Ok(module::load(&path, &mut parameters))
 }
 
@@ -278,9 +271,9 @@ fn is_not_for_this_machine(fault: &Fault, file: &str, cause: Cause) -> bool {
 
 fn index_path(release: &str, file: &str) -> Result<Path, Error> {
     path(format_args!("{MODULES}/{release}/{file}"))
-        .map_err(|errno| Fault::new(Op::Open, &file, errno).at(Stage::Modules, Code::ModuleIndex))
+        .map_err(|errno| Fault::new(Op::Open, &file, errno).at(Code::ModuleIndex))
 }
 
 fn malformed(file: &str, error: &IndexError) -> Error {
-    Error::new(Stage::Modules, Code::ModuleIndex, Op::Parse, file, error)
+    Error::new(Code::ModuleIndex, Op::Parse, file, error)
 }

@@ -29,7 +29,7 @@ const NAMES: usize = 12;
 /// Tells of it, after a failure that is about what is not on the root.
 #[inline(never)]
 pub(super) fn list(report: &mut Report<'_>, error: &Error) {
-    let place = match (error.stage, error.code) {
+    let place = match (report.stage, error.code) {
         (Stage::Switch, Code::InitMissing | Code::InitInterpreter) => SYSROOT,
         (Stage::Containers, Code::NoContainers) => "/",
         _ => return,

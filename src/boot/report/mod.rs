@@ -46,9 +46,10 @@ struct Report<'m> {
 /// Reports `error`, which ends the boot with `action`.
 pub(super) fn report(machine: &mut Machine, error: &Error, action: &str) {
     kmsg::let_errors_through();
+    let stage = machine.stage_of(error);
     let mut report = Report {
         machine,
-        stage: error.stage,
+        stage,
         // One is the last line's.
         rows: ROWS - 1,
     };
@@ -58,7 +59,7 @@ pub(super) fn report(machine: &mut Machine, error: &Error, action: &str) {
     report.asked();
     kernel::incomplete_initramfs(&mut report);
     contents::list(&mut report, error);
-    if error.stage == Stage::Root {
+    if stage == Stage::Root {
         devices::list(&mut report, error.code);
     }
     if error.code == Code::RootNotFound {
@@ -66,7 +67,7 @@ pub(super) fn report(machine: &mut Machine, error: &Error, action: &str) {
         report.stale_image();
         report.unanswered();
     }
-    if matches!(error.stage, Stage::Modules | Stage::Root) {
+    if matches!(stage, Stage::Modules | Stage::Root) {
         kernel::last_words(&mut report, error);
     }
     report.rows = 1;

@@ -14,7 +14,7 @@ use rustix::fs::{
 use rustix::io::{Errno, write};
 
 use super::mount::{Mounted, attach, options, place, refused, wants_read_only};
-use crate::error::{At, Code, During, Error, Op, SUBJECT_MAX, Stage};
+use crate::error::{At, Code, During, Error, Op, SUBJECT_MAX};
 use crate::parse::cpio::{Archive, Entry};
 use crate::plan::Plan;
 use crate::sys::kmsg;
@@ -35,7 +35,7 @@ const PATH_MAX: usize = 4096;
 #[inline(never)]
 pub(super) fn mount(plan: &Plan<'_>) -> Result<Mounted<'static>, Error> {
     const FSTYPE: &str = "tmpfs";
-    let archive = Mapped::open(ARCHIVE).at(Stage::Root, Code::RootArchive)?;
+    let archive = Mapped::open(ARCHIVE).at(Code::RootArchive)?;
     let options = options(plan, FSTYPE, FSTYPE)?;
     let mark = kmsg::Mark::here();
     // Without a mode everybody may write to the root of a tmpfs.
@@ -48,7 +48,7 @@ pub(super) fn mount(plan: &Plan<'_>) -> Result<Mounted<'static>, Error> {
     if is_read_only {
         make_read_only(root.root())
             .during(Op::Mount, FSTYPE)
-            .at(Stage::Root, Code::RootMount)?;
+            .at(Code::RootMount)?;
     }
     attach(&root, place(plan))?;
     Ok(Mounted {
@@ -60,19 +60,12 @@ pub(super) fn mount(plan: &Plan<'_>) -> Result<Mounted<'static>, Error> {
 /// Makes the files of `archive` in the directory `root`.
 fn unpack(archive: Archive<'_>, root: BorrowedFd<'_>) -> Result<(), Error> {
     for entry in archive {
-        let entry = entry.map_err(|malformed| {
-            Error::new(
-                Stage::Root,
-                Code::RootArchive,
-                Op::Parse,
-                ARCHIVE,
-                malformed,
-            )
-        })?;
+        let entry = entry
+            .map_err(|malformed| Error::new(Code::RootArchive, Op::Parse, ARCHIVE, malformed))?;
         let name = Text::<SUBJECT_MAX>::from_bytes(entry.name.to_bytes());
         make_file(archive, root, &entry)
             .during(Op::Create, format_args!("{name} of {ARCHIVE}"))
-            .at(Stage::Root, Code::RootArchive)?;
+            .at(Code::RootArchive)?;
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(super) fn gather(machine: &mut Machine, plan: &Plan<'_>, device: &Device) ->
     let deadline = plan.rootwait.limit().map(|limit| clock::now() + limit);
     let mut is_waiting = false;
     let there = loop {
-        let there = register(&uuid).at(Stage::Root, Code::RootMount)?;
+        let there = register(&uuid).at(Code::RootMount)?;
         let count = there.len() as u64;
         if count >= devices {
             return Ok(());
@@ -56,7 +56,6 @@ pub(super) fn gather(machine: &mut Machine, plan: &Plan<'_>, device: &Device) ->
         names.push(format_args!("{separator}/dev/{name}"));
     }
     let error = Error::new(
-        Stage::Root,
         Code::RootMount,
         Op::Mount,
         format_args!("{} as {FSTYPE}", device.node),

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::cause::Cause;
-use crate::error::{Code, Error, Op, Stage};
+use crate::error::{Code, Error, Op};
 use crate::parse::superblock::{Content, Kind, Signatures, State};
 use crate::parse::uuid::Uuid;
 use crate::sys::path::Path;
@@ -45,7 +45,6 @@ impl Device {
         fstype.ok_or_else(|| {
             let found = Signatures(self.kind, self.also);
             let error = Error::new(
-                Stage::Root,
                 Code::RootUnknownType,
                 Op::Mount,
                 format_args!("{}{purpose}", self.node),

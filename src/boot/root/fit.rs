@@ -47,12 +47,11 @@ fn has_bundles(containers: &str) -> Result<(), Error> {
             })
             .during(Op::List, containers)
         });
-    found.at(Stage::Root, Code::NoContainers)?;
+    found.at(Code::NoContainers)?;
     if has_one {
         return Ok(());
     }
     Err(Error::new(
-        Stage::Root,
         Code::NoContainers,
         Op::List,
         containers,

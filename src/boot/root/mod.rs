@@ -139,7 +139,7 @@ impl<'m> Found<'m> {
         if let Some(shell) = Shell::for_break(self.machine, plan, BreakAt::MountRoot) {
             shell.pause(self.machine, BreakAt::MountRoot);
         }
-        fs::make_directory(SYSROOT).at(Stage::Root, Code::RootMount)?;
+        fs::make_directory(SYSROOT).at(Code::RootMount)?;
         if plan.overlay.is_some() {
             overlay::prepare()?;
         }
@@ -278,7 +278,6 @@ impl Source {
 /// A root that cannot be verified is not mounted unverified.
 fn nothing_to_verify(why: &str) -> Error {
     Error::new(
-        Stage::Root,
         Code::Unsupported,
         Op::Mount,
         "a root for berth.verity=",

@@ -176,7 +176,7 @@ pub(super) fn refused(mut fault: Fault, fstype: &str, mark: &kmsg::Mark) -> Erro
         Errno::NODEV => Code::RootNoDriver,
         _ => Code::RootMount,
     };
-    fault.at(Stage::Root, code)
+    fault.at(code)
 }
 
 /// Attaches a filesystem at a directory of the initramfs.
@@ -187,7 +187,7 @@ pub(super) fn attach(root: &Detached, at: &str) -> Result<(), Error> {
     }
     fs::open_directory(CWD, at)
         .and_then(|target| root.attach(target.as_fd()).during(Op::Mount, at))
-        .at(Stage::Root, Code::RootMount)
+        .at(Code::RootMount)
 }
 
 /// Where the root filesystem is mounted: at [`SYSROOT`], or where it is the lower layer.
@@ -207,7 +207,6 @@ pub(super) fn options<'a>(
 ) -> Result<RootOptions<'a>, Error> {
     RootOptions::parse(plan.rootflags.unwrap_or_default()).map_err(|misplaced| {
         Error::new(
-            Stage::Root,
             Code::RootMount,
             Op::Mount,
             format_args!("{source} as {fstype}"),

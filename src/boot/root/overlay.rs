@@ -16,7 +16,7 @@ use super::search::Search;
 use super::{Machine, SYSROOT, btrfs};
 use crate::boot::UPPER_LAYER;
 use crate::boot::modules::need;
-use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
+use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX};
 use crate::parse::device::DeviceRef;
 use crate::parse::mount_options::RootOptions;
 use crate::plan::Plan;
@@ -38,7 +38,7 @@ pub(super) fn prepare() -> Result<(), Error> {
     ["/run/berth", LOWER, UPPER]
         .into_iter()
         .try_for_each(fs::make_directory)
-        .at(Stage::Root, Code::RootMount)
+        .at(Code::RootMount)
 }
 
 /// Mounts the upper layer, and the overlay of it and of what is at [`LOWER`] as the root. Says what the upper layer is on.
@@ -57,7 +57,7 @@ pub(super) fn mount(
             let mut options = ["mode=0755"].into_iter();
             let attributes = MountAttrFlags::empty();
             let made = Detached::new("tmpfs", "tmpfs", &mut options, attributes);
-            (made.at(Stage::Root, Code::RootMount)?, Text::new("tmpfs"))
+            (made.at(Code::RootMount)?, Text::new("tmpfs"))
         }
         _ => on_device(machine, plan, wanted)?,
     };
@@ -65,7 +65,7 @@ pub(super) fn mount(
     let directory = path(format_args!("{UPPER}/berth")).during(Op::Create, UPPER);
     directory
         .and_then(|directory| make_layer(&directory))
-        .at(Stage::Root, Code::RootMount)?;
+        .at(Code::RootMount)?;
     need::for_filesystem(machine, plan, "overlay", "");
     let mark = kmsg::Mark::here();
     let [upper, work] = [

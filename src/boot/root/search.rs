@@ -49,7 +49,6 @@ impl<'p> Search<'p> {
     pub(in crate::boot) fn new(wanted: DeviceRef<'p>) -> Result<Self, Error> {
         if !wanted.is_block() {
             return Err(Error::new(
-                Stage::Root,
                 Code::Unsupported,
                 Op::Wait,
                 format_args!("root={wanted}"),
@@ -61,7 +60,6 @@ impl<'p> Search<'p> {
             && block::number_of(node).is_err()
         {
             return Err(Error::new(
-                Stage::Root,
                 Code::RootNotFound,
                 Op::Wait,
                 format_args!("root={wanted}"),
@@ -231,7 +229,7 @@ impl<'p> Search<'p> {
                 Err(fault)
             }
         })
-        .at(Stage::Root, Code::RootNotFound)?;
+        .at(Code::RootNotFound)?;
         Ok(candidates.take(machine, self.wanted))
     }
 
@@ -326,11 +324,10 @@ impl<'p> Search<'p> {
 
     pub(super) fn gave_up(&self, plan: &Plan<'_>, key: &str) -> Error {
         if let Some(fault) = self.unreadable {
-            return fault.at(Stage::Root, Code::RootUnreadable);
+            return fault.at(Code::RootUnreadable);
         }
         let seconds = plan.rootwait.limit().unwrap_or_default().as_secs();
         Error::new(
-            Stage::Root,
             Code::RootNotFound,
             Op::Wait,
             format_args!("{key}={}", self.wanted),
@@ -363,9 +360,7 @@ fn wait_for_uevent(machine: &mut Machine, deadline: Option<Moment>) -> Result<bo
     match ready {
         Ok(0) => Ok(false),
         Ok(_) | Err(Errno::INTR) => Ok(true),
-        Err(errno) => Err(errno)
-            .during(Op::Wait, "uevents")
-            .at(Stage::Root, Code::EventLoop),
+        Err(errno) => Err(errno).during(Op::Wait, "uevents").at(Code::EventLoop),
     }
 }
 

@@ -11,7 +11,7 @@ use super::mount::{Mounted, attach, options, place, refused, wants_read_only};
 use super::search::next_device;
 use crate::boot::Machine;
 use crate::boot::modules::need;
-use crate::error::{Code, Error, Fault, Op, SUBJECT_MAX, Stage};
+use crate::error::{Code, Error, Fault, Op, SUBJECT_MAX};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
 use crate::parse::mount_options::RootOptions;
@@ -126,7 +126,6 @@ fn never_came(plan: &Plan<'_>, wanted: DeviceRef<'_>, fault: &Fault, mark: &kmsg
     let seconds = plan.rootwait.limit().unwrap_or_default().as_secs();
     let words = mark.last_complaint();
     Error::new(
-        Stage::Root,
         Code::RootNotFound,
         Op::Wait,
         format_args!("root={wanted}"),

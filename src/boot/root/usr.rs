@@ -42,7 +42,7 @@ pub(super) fn mount(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error>
     };
     let refused = |why: &str| {
         let subject = format_args!("{} on {USR}, as {FSTAB} of the root has it", entry.source);
-        Error::new(Stage::Root, Code::RootMount, Op::Mount, subject, why)
+        Error::new(Code::RootMount, Op::Mount, subject, why)
     };
     let source = DeviceRef::parse(entry.source).ok();
     let source = source.filter(DeviceRef::is_block);
@@ -82,7 +82,7 @@ pub(super) fn mount(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error>
 
 /// The file, as a path inside the root leads to it.
 fn open_fstab() -> Result<OwnedFd, Error> {
-    let root = fs::open_directory(CWD, SYSROOT).at(Stage::Root, Code::RootMount)?;
+    let root = fs::open_directory(CWD, SYSROOT).at(Code::RootMount)?;
     openat2(
         root.as_fd(),
         FSTAB,
@@ -92,5 +92,5 @@ fn open_fstab() -> Result<OwnedFd, Error> {
         ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
     )
     .during(Op::Open, FSTAB)
-    .at(Stage::Root, Code::RootMount)
+    .at(Code::RootMount)
 }

@@ -14,7 +14,7 @@ use super::mount::{self, Mounted};
 use super::search::Search;
 use crate::boot::modules::need;
 use crate::cause::Cause;
-use crate::error::{At, Code, During, Error, Op, Stage};
+use crate::error::{At, Code, During, Error, Op};
 use crate::parse::verity::tree::HashTree;
 use crate::parse::verity::{self as parse, Tree, Verity};
 use crate::plan::Plan;
@@ -74,7 +74,7 @@ fn open(
         }
     };
     let place = Place { node, offset };
-    let superblock = verity::read(&place).at(Stage::Root, Code::RootVerity)?;
+    let superblock = verity::read(&place).at(Code::RootVerity)?;
     let tree = HashTree::parse(&superblock)
         .map_err(|reason| refused(format_args!("{reason} at byte {offset} of {node}"), device))?;
     let algorithm = path(format_args!("crypto-{}", tree.algorithm));
@@ -83,7 +83,7 @@ fn open(
     verity::create(NAME, &device.node, &tree, &place, asked.root_hash).map_err(|mut fault| {
         let words = mark.first_complaint(b"device-mapper: table");
         fault.quote(words.as_str(), Cause::Unknown);
-        fault.at(Stage::Root, Code::RootVerity)
+        fault.at(Code::RootVerity)
     })
 }
 
@@ -100,7 +100,7 @@ fn behind(device: &Device) -> Result<u64, Error> {
 
 fn refused(why: fmt::Arguments<'_>, device: &Device) -> Error {
     let subject = format_args!("dm-verity on {}", device.node);
-    Error::new(Stage::Root, Code::RootVerity, Op::Configure, subject, why)
+    Error::new(Code::RootVerity, Op::Configure, subject, why)
 }
 
 /// What is on the checked device with this number.
@@ -108,12 +108,9 @@ fn refused(why: fmt::Arguments<'_>, device: &Device) -> Error {
 fn identify((_, minor): (u32, u32)) -> Result<Device, Error> {
     let node = path(format_args!("/dev/dm-{minor}"))
         .during(Op::Open, NAME)
-        .at(Stage::Root, Code::RootVerity)?;
+        .at(Code::RootVerity)?;
     let content = block::content(&node, &mut Buffer::<WINDOW>::new(), Depth::Superblock);
-    Ok(Device::new(
-        node,
-        content.at(Stage::Root, Code::RootVerity)?,
-    ))
+    Ok(Device::new(node, content.at(Code::RootVerity)?))
 }
 
 /// What went wrong above a checked device, in the words of the check if it was that.

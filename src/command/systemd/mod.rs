@@ -35,7 +35,7 @@ use self::bus::{Bus, Failed};
 use super::{CGROUP_MANAGER, Call, SYSTEMD_CGROUP, Tell, Told};
 use crate::cause::Cause;
 use crate::container::Group;
-use crate::error::{At, Code, During, Error, Fault, Op, Stage};
+use crate::error::{At, Code, During, Error, Fault, Op};
 use crate::parse::config::{CgroupsPath, Config, Resources};
 use crate::parse::dbus::variant;
 use crate::parse::dbus::write::Writer;
@@ -253,7 +253,7 @@ pub(super) fn set(call: &Call<'_>, unit: &str, resources: &Resources<'_>) -> Res
 #[inline(never)]
 fn tell(call: &Call<'_>, code: Code, op: Op, unit: &str, failed: &Failed) -> Told {
     let subject = format_args!("{unit} by systemd");
-    let mut error = Error::new(Stage::Containers, code, op, subject, failed.detail);
+    let mut error = Error::new(code, op, subject, failed.detail);
     (error.errno, error.cause) = (failed.errno, failed.cause);
     call.fail(&error)
 }
