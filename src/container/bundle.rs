@@ -1,11 +1,11 @@
 //! Bundles: directories with a `config.json` and a rootfs (OCI runtime specification, bundle.md).
 
-use rustix::fs::CWD;
+use rustix::fd::AsFd;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 
-use crate::error::{At, Code, Error};
+use crate::error::{At, Code, During, Error, Op};
 use crate::parse::config::container_id;
 use crate::sys::fs;
-use crate::sys::path::path;
 
 /// The most bundles that are started.
 pub const BUNDLES_MAX: usize = 64;
@@ -29,16 +29,18 @@ pub struct Bundles {
 ///
 /// # Errors
 /// [`Code::NoContainers`] if there is no such directory.
-pub fn each_bundle(directory: &str, skip: &mut dyn FnMut(&str)) -> Result<Bundles, Error> {
+pub fn each_bundle(directory: &str, skip: &mut dyn FnMut(&[u8])) -> Result<Bundles, Error> {
     let mut bundles = Bundles {
         ids: heapless::Vec::new(),
         excess: 0,
     };
-    fs::each_name(directory, |name| {
-        let has_config = path(format_args!("{directory}/{name}/config.json")).is_ok_and(|file| {
-            rustix::fs::statat(CWD, file.as_str(), rustix::fs::AtFlags::empty()).is_ok()
-        });
-        let id = container_id(name.as_bytes()).ok();
+    let place = fs::open_directory(CWD, directory).at(Code::NoContainers)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fs::each_entry(place.as_fd(), |name, _| {
+        let has_config = openat(&place, name, flags, Mode::empty())
+            .is_ok_and(|bundle| statat(&bundle, c"config.json", AtFlags::empty()).is_ok());
+        let name = name.to_bytes();
+        let id = container_id(name).ok();
         match id.and_then(|id| Id::try_from(id).ok()) {
             _ if !has_config => {}
             None => skip(name),
@@ -51,6 +53,41 @@ pub fn each_bundle(directory: &str, skip: &mut dyn FnMut(&str)) -> Result<Bundle
         }
         true
     })
+    .during(Op::List, directory)
     .at(Code::NoContainers)?;
     Ok(bundles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn directories_that_no_container_is_named_after_are_told() {
+        let directory = std::env::temp_dir().join(format!("berth-bundles-{}", std::process::id()));
+        let long = "n".repeat(ID_MAX + 1);
+        let bundles: [&[u8]; 5] = [b"web", b"db", b"two words", b"no\xfftext", long.as_bytes()];
+        for name in bundles {
+            let bundle = directory.join(OsStr::from_bytes(name));
+            std::fs::create_dir_all(&bundle).unwrap();
+            std::fs::write(bundle.join("config.json"), "{}").unwrap();
+        }
+        std::fs::create_dir_all(directory.join("no bundle")).unwrap();
+        let mut skipped = std::vec::Vec::new();
+        let found = each_bundle(directory.to_str().unwrap(), &mut |name| {
+            skipped.push(name.to_vec());
+        });
+        std::fs::remove_dir_all(&directory).unwrap();
+        let found = found.unwrap();
+        assert_eq!(found.ids, ["db", "web"]);
+        skipped.sort();
+        let mut expected = bundles[2..]
+            .iter()
+            .map(|name| name.to_vec())
+            .collect::<std::vec::Vec<_>>();
+        expected.sort();
+        assert_eq!(skipped, expected);
+    }
 }

@@ -14,14 +14,15 @@ use crate::parse::config::Annotations;
 use crate::plan::Plan;
 use crate::sys::clock;
 use crate::sys::process::Status;
-use crate::text::{Shown, Text};
+use crate::text::{Bytes, Shown, Text};
 
 impl Supervisor<'_, '_> {
     pub(super) fn start_all(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
         let machine = &mut *self.machine;
-        let mut skip = |name: &str| {
-            let why = "is not started: a container's name is 1 to 64 letters, digits, \"_\", \".\", \"-\" or \"+\"";
-            machine.warn(Stage::Containers, format_args!("{} {why}", Shown(&name)));
+        let mut skip = |name: &[u8]| {
+            let why = "it is not started: a container's name is 1 to 64 letters, digits, \"_\", \".\", \"-\" or \"+\"";
+            let name = Bytes(name);
+            machine.warn_of(&Error::new(Code::BundleConfig, Op::Exec, Shown(&name), why));
         };
         let bundles = each_bundle(plan.containers, &mut skip).map_err(with_own_init)?;
         self.jobs = Jobs::new(bundles.ids.into_iter());

@@ -391,8 +391,9 @@ fn bundles_that_no_container_is_named_after_are_warned_of(lab: &Lab) -> Result<(
     let outcome = BOOT.outcome(lab)?;
     for name in misnamed() {
         let is_it = |event: &berth_qemu::vm::Event| {
-            let said = field(event, "text").and_then(|text| text.strip_prefix(&name));
-            said.is_some_and(|said| said.starts_with(" is not started: "))
+            let text = field(event, "text").unwrap_or_default();
+            text.starts_with(&format!("execute {name}: it is not started: "))
+                && text.ends_with("[B051]")
         };
         ensure!(outcome.events.iter().any(is_it), "no warning of {name}");
     }
