@@ -9,11 +9,12 @@ use core::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::CWD;
+use rustix::io::{Errno, read};
 
 use super::root::SYSROOT;
 use super::{Machine, UPPER_LAYER};
-use crate::error::{At, Code};
-use crate::parse::mountinfo::Mounts;
+use crate::error::{At, Code, Fault, Op};
+use crate::parse::mountinfo::{Mount, Mounts};
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
 use crate::sys::process;
@@ -36,10 +37,14 @@ const KEPT: &[&[u8]] = &[
 /// Below these everything is kept.
 const KEPT_BELOW: &[&[u8]] = &[b"/dev/", b"/proc/", b"/sys/"];
 
-/// The size of the list of mounts, in bytes, beyond which the first ones are not unmounted.
+/// How much of the list of mounts is looked at at once, in bytes. A line of it is shorter: its longest parts are two paths, and
+/// the options of an overlay.
 const MOUNTS: usize = 64 * 1024;
 
-/// Room for the list of mounts, which takes memory only when it is read.
+/// The longest mount point that has a name for the kernel (PATH_MAX of include/uapi/linux/limits.h, with the NUL).
+const POINT_MAX: usize = 4096;
+
+/// Room for a part of the list of mounts, which takes memory only when it is read.
 pub(crate) type List = Buffer<MOUNTS>;
 
 /// Kills what is left, and leaves the filesystems in order.
@@ -117,38 +122,75 @@ fn unmount_round(machine: &mut Machine, is_last: bool) -> (usize, usize) {
     counts
 }
 
+/// The list is read a part at a time, in the order of mounting. In each part what was mounted last goes first; a mount that holds one
+/// of a later part goes in a later round.
 fn unmount_listed(machine: &mut Machine, list: &mut List, is_last: bool) -> (usize, usize) {
-    let Ok(text) = fs::open_file(CWD, "/proc/self/mountinfo")
-        .map_err(drop)
-        .and_then(|file| list.fill_from(&file).map_err(drop))
-    else {
-        return (0, 0);
-    };
     let mut counts = (0, 0);
-    for line in text.trim_ascii_end().rsplit(|byte| *byte == b'\n') {
-        let Some(Ok(entry)) = Mounts::new(line).next() else {
-            continue;
+    let file = fs::open_file(CWD, "/proc/self/mountinfo").map_err(drop);
+    let (Ok(file), Ok(room)) = (file, list.bytes_mut()) else {
+        return counts;
+    };
+    let mut used = 0;
+    loop {
+        let free = room.get_mut(used..).unwrap_or_default();
+        let is_full = free.is_empty();
+        let len = match read(&file, free) {
+            Ok(len) => len,
+            Err(Errno::INTR) => continue,
+            Err(_) => 0,
         };
-        let mut path = [0; crate::sys::path::PATH_MAX];
-        let Some(path) = entry.mount_point.decode(&mut path) else {
-            continue;
-        };
-        let is_below = |kept: &&[u8]| path.starts_with(kept);
-        if KEPT.contains(&path) || KEPT_BELOW.iter().any(is_below) {
+        used += len;
+        if len > 0 {
             continue;
         }
-        let Ok(path) = core::str::from_utf8(path) else {
-            continue;
-        };
-        match mount::unmount_now(path).at(Code::Unmount) {
-            Ok(()) => counts.0 += 1,
-            Err(error) => {
-                counts.1 += 1;
-                if is_last {
-                    machine.warn_of(&error);
-                }
+        let text = room.get(..used).unwrap_or_default();
+        let end = text.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+        for line in text
+            .get(..end)
+            .unwrap_or_default()
+            .rsplit(|byte| *byte == b'\n')
+        {
+            if let Some(Ok(entry)) = Mounts::new(line).next() {
+                unmount_one(machine, &entry, is_last, &mut counts);
+            }
+        }
+        if !is_full || end == 0 {
+            return counts;
+        }
+        // The beginning of a line, which goes on.
+        room.copy_within(end + 1..used, 0);
+        used -= end + 1;
+    }
+}
+
+#[inline(never)]
+fn unmount_one(
+    machine: &mut Machine,
+    entry: &Mount<'_>,
+    is_last: bool,
+    (unmounted, failed): &mut (usize, usize),
+) {
+    let mut path = [0; POINT_MAX];
+    let point = entry.mount_point;
+    // What has no name for the kernel stays, and is told of.
+    let result = match point.decode(&mut path) {
+        Some(path) if is_kept(path) => return,
+        Some(path) => mount::unmount_now(path),
+        None => Err(Errno::NAMETOOLONG),
+    };
+    match result {
+        Ok(()) => *unmounted += 1,
+        Err(errno) => {
+            *failed += 1;
+            if is_last {
+                let fault = Fault::new(Op::Unmount, &point, errno);
+                machine.warn_of(&fault.at(Code::Unmount));
             }
         }
     }
-    counts
+}
+
+fn is_kept(path: &[u8]) -> bool {
+    let is_below = |kept: &&[u8]| path.starts_with(kept);
+    KEPT.contains(&path) || KEPT_BELOW.iter().any(is_below)
 }

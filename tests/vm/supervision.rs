@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Ended, Outcome, Vm};
-use berth_tests::{Bundle, Lab, Seen, Shared, disk, line};
+use berth_tests::{Bundle, Lab, Seen, Shared, disk, field, line};
 use serde_json::Value;
 
 use crate::{Case, cases};
@@ -27,6 +27,7 @@ pub(crate) const CASES: &[Case] = cases![
     once last_words_reach_the_console,
     once what_containers_say_and_name_does_nothing_to_the_console,
     everywhere ext4_and_vfat_are_left_clean,
+    everywhere mounts_out_of_the_way_are_unmounted_too,
     once vfat_root_is_left_clean,
 ];
 
@@ -266,6 +267,41 @@ fn ext4_and_vfat_are_left_clean(lab: &Lab) -> Result<()> {
     let [first, second] = [partition(&vm.disk(0), 0)?, partition(&vm.disk(0), 1)?];
     ext4_is_clean(&first)?;
     vfat_is_clean(&second)
+}
+
+/// Whatever the mount point is called, and however long the list of mounts is.
+fn mounts_out_of_the_way_are_unmounted_too(lab: &Lab) -> Result<()> {
+    let mounter = Bundle::new("mounter")
+        .namespaces(&["mount", "uts"])
+        .runs(["/bin/guest", "mount-out-of-the-way"]);
+    let ext4 = |label, tree| Fs::ext4(label, disk::EXT4_UUID, tree);
+    let root = Disk::mbr(0xb0a7_0002)
+        .partition(ext4(disk::LABEL, disk::files([mounter])?))
+        .partition(ext4("LONG", Tree::new()))
+        .partition(ext4("ODD", Tree::new()))
+        .partition(ext4("LAST", Tree::new()))
+        .build()?;
+    let vm = lab
+        .machine("mounts_out_of_the_way")?
+        .append("root=/dev/vda1")
+        .blk(&root)
+        .start()?;
+    let outcome = vm.wait()?;
+    Seen::new(&outcome, "mounter").printed("mounted")?;
+    outcome.assert(Ended::PowerOff, 0)?;
+    let is_warned = |event: &berth_qemu::vm::Event| {
+        field(event, "text").is_some_and(|text| text.contains("[B060]"))
+    };
+    ensure!(
+        !outcome.events.iter().any(is_warned),
+        "{}",
+        outcome.log.display()
+    );
+    for number in 0..4 {
+        ext4_is_clean(&partition(&vm.disk(0), number)?)
+            .with_context(|| format!("partition {}", number + 1))?;
+    }
+    Ok(())
 }
 
 fn vfat_root_is_left_clean(lab: &Lab) -> Result<()> {

@@ -72,7 +72,7 @@ pub(super) fn discard(machine: &mut Machine, plan: &Plan<'_>) {
         if !fs::is_mount_point(place) {
             continue;
         }
-        if let Err(fault) = mount::unmount_now(place) {
+        if let Err(fault) = mount::unmount_now(place.as_bytes()).during(Op::Unmount, place) {
             machine.warn(Stage::Root, format_args!("{fault}"));
             // Nothing else can be done about it.
             let _ = mount::unmount_detach(place);

@@ -127,8 +127,8 @@ pub fn unmount_detach(target: &str) -> Result<(), Fault> {
 ///
 /// # Errors
 /// Those of umount2(2).
-pub fn unmount_now(target: &str) -> Result<(), Fault> {
-    unmount(target, UnmountFlags::NOFOLLOW).during(Op::Unmount, target)
+pub fn unmount_now(target: &[u8]) -> Result<(), Errno> {
+    unmount(target, UnmountFlags::NOFOLLOW)
 }
 
 /// Opens what `path` names inside `root`, where `..` and symbolic links cannot lead out of it (openat2(2),

@@ -2,11 +2,14 @@
 //!
 //! The program joins the mount namespace of PID 1 (setns(2)) and prints what is there.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::ioctl::{IntegerSetter, Opcode, ioctl};
 use rustix::mount::{MountFlags, mount};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -85,6 +88,33 @@ pub(crate) fn hold_a_mount() -> Result<()> {
         ioctl(&device, request).context("attach the loop device")?;
     }
     println!("held");
+    Ok(())
+}
+
+/// Mounts filesystems on the host and writes to them: one at a path longer than a name can be, one at a path that is no text, and one
+/// behind so many mounts that are kept until the end that the list of them is longer than 64 KiB.
+pub(crate) fn mount_out_of_the_way() -> Result<()> {
+    join()?;
+    let name = "n".repeat(200);
+    let none = MountFlags::empty();
+    for number in 0..400 {
+        let kept = PathBuf::from(format!("/dev/{number}-{name}"));
+        fs::create_dir(&kept)?;
+        mount("tmpfs", &kept, "tmpfs", none, None).context("mount a tmpfs")?;
+    }
+    let list = fs::read("/proc/self/mountinfo")?;
+    ensure!(list.len() > 65536, "{} bytes of mounts", list.len());
+    for (device, place) in [
+        ("/dev/vda2", format!("/{name}/{name}/{name}").into_bytes()),
+        ("/dev/vda3", b"/no\xfftext\xfe".to_vec()),
+        ("/dev/vda4", b"/last".to_vec()),
+    ] {
+        let place = Path::new(OsStr::from_bytes(&place));
+        fs::create_dir_all(place)?;
+        mount(device, place, "ext4", none, None).with_context(|| format!("mount {device}"))?;
+        fs::write(place.join("file"), "written")?;
+    }
+    println!("mounted");
     Ok(())
 }
 

@@ -91,6 +91,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["power-off"] => init::power_off()?,
         ["describe-host"] => host::describe()?,
         ["hold-a-mount"] => host::hold_a_mount()?,
+        ["mount-out-of-the-way"] => host::mount_out_of_the_way()?,
         ["facts", words @ ..] => facts::tell(words)?,
         ["process"] => process::tell()?,
         ["be-odd", program, words @ ..] => inherited::be_odd(program, words)?,
