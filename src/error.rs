@@ -232,13 +232,57 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let errno = errno::Name(self.errno);
-        write!(formatter, "{} {}: {errno}", self.op, self.subject)?;
-        if self.words.is_empty() {
-            return Ok(());
-        }
-        write!(formatter, ": {}", self.words)
+        let texts = ["", self.words.as_str()];
+        let errno = (Some(self.errno), (|_| None) as Words);
+        write_failure(formatter, self.op, &self.subject, errno, texts)
     }
+}
+
+/// A failure with the C library's words beside the error's name. PID 1 does without them.
+pub struct Explained<'e, T>(pub &'e T);
+
+impl fmt::Display for Explained<'_, Fault> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fault = self.0;
+        let texts = ["", fault.words.as_str()];
+        let errno = (Some(fault.errno), errno::words as Words);
+        write_failure(formatter, fault.op, &fault.subject, errno, texts)
+    }
+}
+
+impl fmt::Display for Explained<'_, Error> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_error(formatter, self.0, errno::words)
+    }
+}
+
+fn write_error(formatter: &mut fmt::Formatter<'_>, error: &Error, words: Words) -> fmt::Result {
+    let texts = [error.detail.as_str(), error.words.as_str()];
+    let errno = (error.errno, words);
+    write_failure(formatter, error.op, &error.subject, errno, texts)?;
+    write!(formatter, "  [{}]", error.code)
+}
+
+/// What is said about an error besides its name.
+type Words = fn(Errno) -> Option<&'static str>;
+
+/// What was tried, on what, the error's name, and what else there is to say.
+fn write_failure(
+    formatter: &mut fmt::Formatter<'_>,
+    op: Op,
+    subject: &dyn fmt::Display,
+    (errno, words): (Option<Errno>, Words),
+    texts: [&str; 2],
+) -> fmt::Result {
+    write!(formatter, "{op} {subject}")?;
+    if let Some(errno) = errno {
+        write!(formatter, ": {}", errno::Name(errno))?;
+        if let Some(words) = words(errno) {
+            write!(formatter, ": {words}")?;
+        }
+    }
+    let mut texts = texts.into_iter().filter(|text| !text.is_empty());
+    texts.try_for_each(|text| write!(formatter, ": {text}"))
 }
 
 /// Adds operation and subject to a bare error number.
@@ -340,16 +384,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", self.op, self.subject)?;
-        if let Some(errno) = self.errno {
-            write!(formatter, ": {}", errno::Name(errno))?;
-        }
-        for text in [self.detail.as_str(), self.words.as_str()] {
-            if !text.is_empty() {
-                write!(formatter, ": {text}")?;
-            }
-        }
-        write!(formatter, "  [{}]", self.code)
+        write_error(formatter, self, |_| None)
     }
 }
 
@@ -490,6 +525,18 @@ mod tests {
             error.to_string(),
             "mount /dev/sdb1 as vfat: EINVAL: FAT-fs (sdb1): IO charset ascii not found  [B024]"
         );
+    }
+
+    #[test]
+    fn the_c_librarys_words_stand_beside_the_name_where_they_are_asked_for() {
+        let mut fault = Fault::new(Op::Open, &"/nowhere", Errno::NOENT);
+        assert_eq!(format!("{fault}"), "open /nowhere: ENOENT");
+        let shown = "open /nowhere: ENOENT: no such file or directory";
+        assert_eq!(Explained(&fault).to_string(), shown);
+        fault.quote("nowhere: it is gone", Cause::Unknown);
+        let error = fault.at(Code::State).with_detail("look elsewhere");
+        let shown = format!("{shown}: look elsewhere: nowhere: it is gone  [B074]");
+        assert_eq!(Explained(&error).to_string(), shown);
     }
 
     #[test]

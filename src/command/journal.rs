@@ -12,8 +12,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::output::write_all;
 use super::time::Time;
-use crate::errno;
-use crate::error::{During, Error, Fault, Op};
+use crate::error::{During, Error, Explained, Fault, Op};
 use crate::hint::hint;
 use crate::sys::console;
 use crate::text::{Json, Shown, Text};
@@ -77,11 +76,7 @@ impl Journal {
     pub(super) fn fail(&self, name: &str, error: &Error) {
         let hint = hint(error);
         // Engines know some failures by the words of the C library, in the log or on standard error.
-        let error = &match error.errno.and_then(errno::words) {
-            Some(words) if error.detail.is_empty() => error.with_detail(words),
-            Some(words) => error.with_detail(format_args!("{words}: {}", error.detail)),
-            None => *error,
-        };
+        let error = Explained(error);
         self.complain(&format_args!("error: {name}: {error}"), hint);
         self.record("error", &format_args!("{name}: {error}; {hint}"));
     }

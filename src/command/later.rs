@@ -9,13 +9,14 @@ use super::record::Record;
 use super::state::Directory;
 use super::{Call, resctrl};
 use crate::container::{State, Status, run_hooks};
-use crate::error::{During, Fault, Op};
+use crate::error::{During, Explained, Fault, Op};
 use crate::parse::config::{Config, HookKind};
 
 /// Runs those of `moment`, of a container that is in `status` then.
 pub(super) fn run(call: &Call<'_>, directory: &Directory, record: &Record, moment: HookKind) {
     if let Err(fault) = run_all(call, directory, record, moment) {
-        call.journal.warn(format_args!("{}: {fault}", directory.id));
+        call.journal
+            .warn(format_args!("{}: {}", directory.id, Explained(&fault)));
     }
 }
 
@@ -54,10 +55,12 @@ fn run_all(
     if let Some(rdt) = config.intel_rdt.filter(|_| moment == HookKind::Poststop)
         && let Err(fault) = resctrl::remove(&rdt, &directory.id)
     {
-        call.journal.warn(format_args!("{}: {fault}", directory.id));
+        call.journal
+            .warn(format_args!("{}: {}", directory.id, Explained(&fault)));
     }
     run_hooks(&config, moment, &state, &mut |fault| {
-        call.journal.warn(format_args!("{}: {fault}", directory.id));
+        call.journal
+            .warn(format_args!("{}: {}", directory.id, Explained(fault)));
     });
     Ok(())
 }

@@ -22,7 +22,7 @@ use linux_raw_sys::general::{MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY}
 use super::record::Record;
 use super::state::Directory;
 use super::{Call, Tell, Told};
-use crate::error::{Code, During, Fault, Op};
+use crate::error::{Code, During, Explained, Fault, Op};
 use crate::parse::config::{Config, Kind, Mount, MountOptions};
 use crate::parse::json;
 use crate::sys::path::{Path, path, place_of};
@@ -143,7 +143,7 @@ impl Notify {
             if !self.is_told && lines.any(|line| line == READY) {
                 self.is_told = true;
                 if let Err(fault) = tell(call, main).during(Op::Socket, NAME) {
-                    call.journal.warn(format_args!("{fault}"));
+                    call.journal.warn(Explained(&fault));
                 }
             }
         }

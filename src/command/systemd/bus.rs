@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::cause::Cause;
+use crate::errno;
 use crate::error::DETAIL_MAX;
 use crate::parse::dbus::address::sockets;
 use crate::parse::dbus::read::{Message, START, size};
@@ -43,6 +44,15 @@ pub(super) struct Failed {
     pub(super) cause: Cause,
     /// What else is known.
     pub(super) detail: Text<DETAIL_MAX>,
+}
+
+impl core::fmt::Display for Failed {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let words = self.errno.and_then(errno::words);
+        let separator = if words.is_some() { ": " } else { "" };
+        let words = words.unwrap_or_default();
+        write!(formatter, "{words}{separator}{}", self.detail)
+    }
 }
 
 impl Failed {

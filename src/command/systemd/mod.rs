@@ -227,7 +227,7 @@ pub(super) fn stop(call: &Call<'_>, unit: &str) {
         Err(failed) if failed.cause == Cause::NoSuchUnit => {}
         Err(failed) => call
             .journal
-            .warn(format_args!("{unit} is not stopped: {}", failed.detail)),
+            .warn(format_args!("{unit} is not stopped: {failed}")),
     }
 }
 
