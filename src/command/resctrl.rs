@@ -7,7 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags, mkdir, openat, rmdir, statfs};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use crate::error::{During, Fault, Op};
+use crate::error::{During, Fault, Op, SUBJECT_MAX};
 use crate::parse::config::IntelRdt;
 use crate::parse::json::Unescaped;
 use crate::sys::fs::read_file;
@@ -52,7 +52,10 @@ fn make_below(root: &str, rdt: &IntelRdt<'_>, id: &str) -> Result<(), Fault> {
         _ => match mkdir(group.as_str(), Mode::from_raw_mode(0o755)) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
-            Err(errno) => return Err(errno).during(Op::Create, &group),
+            Err(errno) => {
+                let fault = Err(errno).during(Op::Create, &group);
+                return fault.map_err(|fault| explained(fault, root));
+            }
         },
     };
     let is_shared = rdt.group().is_some() && !is_made;
@@ -69,7 +72,7 @@ fn make_below(root: &str, rdt: &IntelRdt<'_>, id: &str) -> Result<(), Fault> {
             return Err(Errno::INVAL).during(Op::Configure, subject);
         }
     } else if !wanted.is_empty() {
-        let written = write(&file, &wanted);
+        let written = write(&file, &wanted).map_err(|fault| explained(fault, root));
         if written.is_err() && is_made {
             let _ = rmdir(group.as_str());
         }
@@ -165,6 +168,20 @@ fn schemata(rdt: &IntelRdt<'_>) -> Result<Schemata, Errno> {
 /// The kernel shows lines with spaces before them.
 fn has_line(text: &str, line: &str) -> bool {
     text.lines().any(|one| one.trim() == line)
+}
+
+/// Adds what the filesystem has to say of the last thing that it was asked for.
+#[cold]
+fn explained(fault: Fault, root: &str) -> Fault {
+    let mut room = [0; SUBJECT_MAX];
+    let said = path(format_args!("{root}/info/last_cmd_status"))
+        .during(Op::Open, root)
+        .and_then(|file| read_file(CWD, &file, &mut room).map(<[u8]>::trim_ascii_end));
+    let mut subject = fault.subject;
+    if let Ok(said) = said {
+        subject.push(format_args!(": {}", Text::<SUBJECT_MAX>::from_bytes(said)));
+    }
+    Fault { subject, ..fault }
 }
 
 fn write(file: &str, text: &str) -> Result<(), Fault> {

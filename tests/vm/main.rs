@@ -44,6 +44,7 @@ mod process;
 mod provoke;
 mod refused;
 mod report;
+mod resctrl;
 mod resources;
 mod robust;
 mod root_mount;
@@ -157,6 +158,7 @@ const ALL: &[&[Case]] = &[
     process::CASES,
     refused::CASES,
     report::CASES,
+    resctrl::CASES,
     resources::CASES,
     robust::CASES,
     root_mount::CASES,
