@@ -109,7 +109,7 @@ impl Pid1 {
             return None;
         }
         super::machine::claim();
-        signal::ignore_nothing();
+        signal::ignore_pipes_only();
         console::occupy_standard_descriptors();
         kmsg::open_log();
         Some(Self(()))

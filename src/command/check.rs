@@ -11,7 +11,7 @@ use rustix::fs::CWD;
 use super::document::Writer;
 use super::output::Output;
 use super::{Call, Subcommand, Tell, Told};
-use crate::container::PRIVILEGED;
+use crate::container::{PRIVILEGED, is_agent_told_early};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::mount_options;
 use crate::parse::config::{Config, ConfigError, MAX_SIZE, MOUNTS_SIZE, OF_PID_1, OF_THE_COMMAND};
@@ -37,6 +37,10 @@ const REFUSALS_MAX: usize = 64;
 /// What the path of an annotation begins with.
 const ANNOTATION: &str = "annotations.";
 
+/// Where the agent of SCMP_ACT_NOTIFY listens, and what is said of one that `create` does not tell.
+const LISTENER: &str = "linux.seccomp.listenerPath";
+const TOLD_LATE: &str = ": by start, and not by create";
+
 /// Room for a document, with a value in it replaced.
 type Document = Buffer<{ MAX_SIZE + 1 }>;
 
@@ -45,9 +49,9 @@ type Place = heapless::String<256>;
 
 /// What the parser says.
 enum Answer {
-    /// It takes the document. The text is the list of what it warns of, each path between commas; and the container may be
-    /// `berth.privileged`.
-    Takes(Text<1024>, bool),
+    /// It takes the document. The text is the list of what it warns of, each path between commas; the container may be
+    /// `berth.privileged`; and its agent is perhaps told early.
+    Takes(Text<1024>, bool, bool),
     /// It does not.
     Refuses(Text<1024>),
 }
@@ -80,7 +84,8 @@ impl Parser {
                 for path in &config.warnings {
                     warnings.push(format_args!("{path},"));
                 }
-                Answer::Takes(warnings, config.annotations.privileged)
+                let is_told_early = is_agent_told_early(&config);
+                Answer::Takes(warnings, config.annotations.privileged, is_told_early)
             }
             // What else is refused begins with its path.
             Err(error @ ConfigError::UnknownAnnotation { key, .. }) => {
@@ -131,11 +136,12 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
             .ask(document, end, "")
             .tell(call, Code::BundleConfig)?;
         let message = match answer {
-            Answer::Takes(warnings, is_privileged) => {
+            Answer::Takes(warnings, is_privileged, is_told_early) => {
                 if is_privileged {
                     let _ = writeln!(output, "{PRIVILEGED}");
                 }
-                let told = tell(&mut output, &mut parser, document, root, warnings.as_str());
+                let known = (warnings.as_str(), is_told_early);
+                let told = tell(&mut output, &mut parser, document, root, known);
                 told.tell(call, Code::BundleConfig)?;
                 break;
             }
@@ -204,7 +210,7 @@ fn tell(
     parser: &mut Parser,
     document: &str,
     root: Value<'_>,
-    warnings: &str,
+    (warnings, is_told_early): (&str, bool),
 ) -> Result<(), Fault> {
     each(root, &mut Place::new(), &mut |place, value, is_leaf| {
         let other = match value.node() {
@@ -228,6 +234,7 @@ fn tell(
                 ("done", ": by the command only")
             }
             (false, true) if OF_PID_1.contains(&key) => ("done", ": by PID 1 only"),
+            (false, true) if place == LISTENER && !is_told_early => ("done", TOLD_LATE),
             (false, true) => ("done", ""),
             (false, false) => ("ignored", ": not a field for this machine"),
         };

@@ -189,6 +189,8 @@ struct Call<'a> {
     environment: Environment<'a>,
     root: Path,
     journal: Journal,
+    /// Whether its caller ignores SIGPIPE.
+    ignores_pipes: bool,
     /// The command, for messages.
     name: &'static str,
 }
@@ -216,7 +218,7 @@ impl<T> Tell<T> for Result<T, Fault> {
 /// Does what the words say; the status for the caller.
 #[inline(never)]
 pub fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> u8 {
-    signal::ignore_nothing();
+    let ignores_pipes = signal::ignore_pipes_only();
     console::occupy_with(console::open_null());
     let mut call = Call {
         arguments,
@@ -224,6 +226,7 @@ pub fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> u8 {
         environment,
         root: Path::new(),
         journal: Journal::default(),
+        ignores_pipes,
         name: "command",
     };
     match call.dispatch() {

@@ -9,7 +9,7 @@ use rustix::io::{Errno, write};
 use super::{Call, Tell, Told};
 use crate::error::{Code, During, Fault, Op};
 use crate::sys::path::path;
-use crate::sys::{clock, console};
+use crate::sys::{clock, console, signal};
 use crate::text::split_last;
 
 /// How much is written at once.
@@ -29,12 +29,15 @@ impl Output {
         }
     }
 
-    /// Writes what is left.
+    /// Writes what is left. Where nobody reads it, this process ends as others do, unless its caller ignores SIGPIPE.
     ///
     /// # Errors
     /// [`Code::Output`]: the first write that failed.
     pub(super) fn finish(mut self, call: &Call<'_>) -> Result<(), Told> {
         self.flush();
+        if self.failed == Some(Errno::PIPE) && !call.ignores_pipes {
+            signal::end_for_a_pipe();
+        }
         self.failed
             .map_or(Ok(()), Err)
             .during(Op::Write, "standard output")

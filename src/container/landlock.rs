@@ -15,14 +15,14 @@ use crate::parse::config::Landlock;
 use crate::parse::config::landlock::{Paths, Ports};
 use crate::sys::landlock::{self, BIND, CONNECT, EXECUTE, Files, OF_A_FILE, READ, Ruleset, Tcp};
 
-/// Restricts this process, and so the program that it becomes.
+/// What this process, and so the program that it becomes, is restricted to by [`Ruleset::restrict_self`]; `None` if by nothing.
 ///
 /// # Errors
 /// `EOPNOTSUPP` and `ENOSYS` on a kernel without Landlock, or with one that cannot restrict ports; those of opening the paths.
 #[inline(never)]
-pub(super) fn restrict(asked: &Landlock<'_>) -> Result<(), Fault> {
+pub(super) fn ruleset(asked: &Landlock<'_>) -> Result<Option<Ruleset>, Fault> {
     if !asked.is_asked_for() {
-        return Ok(());
+        return Ok(None);
     }
     let version = landlock::version().during(Op::Configure, "Landlock")?;
     let ports = [
@@ -50,7 +50,7 @@ pub(super) fn restrict(asked: &Landlock<'_>) -> Result<(), Fault> {
     for (name, ports, right) in ports {
         allow_ports(&ruleset, name, ports, right)?;
     }
-    ruleset.restrict_self().during(Op::Configure, "Landlock")
+    Ok(Some(ruleset))
 }
 
 fn allow_beneath(ruleset: &Ruleset, paths: Paths<'_>, rights: Files) -> Result<(), Fault> {

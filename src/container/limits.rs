@@ -33,7 +33,7 @@ pub(super) fn set_oom_score(process: &Process<'_>, first: Option<Pid>) -> Result
 }
 
 /// What takes rights on the host, which the first process may not have any more: the score, and how far its limits can go up. A limit
-/// that cannot is [refused](apply) later.
+/// that cannot is [refused](apply_to_resources) later.
 pub(super) fn raise(process: &Process<'_>, first: Option<Pid>) -> Result<(), Fault> {
     set_oom_score(process, first)?;
     let number = first.map_or(0, |first| first.as_raw_nonzero().get());
@@ -73,8 +73,7 @@ pub(super) fn reset_affinity() {
     let _ = attributes::run_everywhere();
 }
 
-/// All others. To be called last, before rights are given up: a process may be left without memory for a mapping, without a
-/// free descriptor, and without a processor that others want.
+/// All others but those of resources. A process may be left without a processor that others want.
 #[inline(never)]
 pub(super) fn apply(process: &Process<'_>) -> Result<(), Fault> {
     if let Some(personality) = process.personality {
@@ -100,6 +99,12 @@ pub(super) fn apply(process: &Process<'_>) -> Result<(), Fault> {
         attributes::set_scheduler(scheduler)
             .during(Op::Set, format_args!("SCHED_{}", scheduler.name()))?;
     }
+    Ok(())
+}
+
+/// `process.rlimits`, last: a process may be left without memory for a mapping, and without a free descriptor.
+#[inline(never)]
+pub(super) fn apply_to_resources(process: &Process<'_>) -> Result<(), Fault> {
     for limit in &process.rlimits {
         attributes::set_resource_limit(limit.resource, limit.soft, limit.hard)
             .during(Op::Set, format_args!("RLIMIT_{}", limit.name()))?;

@@ -73,6 +73,7 @@ pub use bundle::{BUNDLES_MAX, ID_MAX, Id, each_bundle};
 pub use cgroup::{Group, Groups, Owner};
 pub use control::{Birth, News, released};
 pub use hooks::run_all as run_hooks;
+pub use seccomp::is_agent_told_early;
 pub use spawn::{Child, PRIVILEGED, Why, refusal, setup_error, spawn};
 pub use start::{Outside, Place, Request, Streams, start};
 pub use state::{State, Status};

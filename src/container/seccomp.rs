@@ -20,6 +20,16 @@
 //!
 //! All later ones, execve(2) too, it can answer.
 //!
+//! Who creates a container may want its agent to have the descriptor before the container is started, as with runc. So such a filter
+//! comes before the process holds, and so do its user and rights, if what is called from there on is let through:
+//!
+//! * write(2), that it holds; read(2), that it can be found; openat(2), of the FIFO.
+//! * prlimit64(2) and landlock_restrict_self(2), where the configuration asks for that: a limit may leave no descriptor for the FIFO,
+//!   and to Landlock it is a file of the host's.
+//!
+//! Otherwise it comes when the container is started. So it does with startContainer hooks, which the filter is not for, and with Landlock
+//! for who could restrict himself no more.
+//!
 //! # Without a word
 //!
 //! If the report cannot be written, or the process is killed for trying, PID 1 finds the end of the pipe and a process that
@@ -29,16 +39,18 @@
 
 use core::mem::{ManuallyDrop, size_of};
 
+use linux_raw_sys::general as linux;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
+use super::credentials;
 use super::program::{List, first_with};
 use super::state::{ProcessState, State};
 use crate::error::{During, Fault, Op};
-use crate::parse::config::Seccomp;
 use crate::parse::config::seccomp::WAIT_KILLABLE_RECV;
-use crate::parse::seccomp::{Instruction, MAX_INSTRUCTIONS, Refused, compile};
+use crate::parse::config::{Config, HookKind, Process, Seccomp};
+use crate::parse::seccomp::{Instruction, MAX_INSTRUCTIONS, Refused, compile, lets_through};
 use crate::sys::buffer::Buffer;
 use crate::sys::seccomp::{add_filter, add_filter_with_listener};
 use crate::sys::socket;
@@ -46,6 +58,36 @@ use crate::sys::socket;
 const PROFILE: &str = "linux.seccomp";
 const AGENT: &str = "the agent of linux.seccomp";
 const SIZE: usize = MAX_INSTRUCTIONS * size_of::<Instruction>();
+
+/// What one that holds calls from its filter on.
+const HOLDING: [u32; 3] = [linux::__NR_write, linux::__NR_read, linux::__NR_openat];
+
+/// Whether the filter comes after user and rights: who has given up his rights can install it no more, unless he can gain none either
+/// (seccomp(2), SECCOMP_SET_MODE_FILTER).
+pub(super) fn comes_last(process: &Process<'_>) -> bool {
+    process.no_new_privileges || credentials::keep_administration(process)
+}
+
+/// Whether the filter's agent is told of a container's first process when that is created, and not only when it is started.
+#[must_use]
+#[inline(never)]
+pub fn is_agent_told_early(config: &Config<'_>) -> bool {
+    let Some(profile) = config.seccomp.as_ref().filter(|it| it.agent.is_some()) else {
+        return false;
+    };
+    let process = &config.process;
+    let is_restricted = config.annotations.landlock.is_asked_for();
+    let [a, b, c] = HOLDING;
+    let or = |is_called, call| if is_called { call } else { a };
+    let limits = or(
+        process.rlimits.iter().next().is_some(),
+        linux::__NR_prlimit64,
+    );
+    let landlock = or(is_restricted, linux::__NR_landlock_restrict_self);
+    !config.hooks.has(&[HookKind::StartContainer])
+        && (comes_last(process) || !is_restricted)
+        && lets_through(profile, &[a, b, c, limits, landlock])
+}
 
 /// A filter, ready to be installed.
 pub(super) struct Filter {

@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::mem::ManuallyDrop;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 
@@ -16,7 +16,7 @@ use super::limits::Moment;
 use super::mounts::{Mounts, Tied};
 use super::program::Program;
 use super::rootfs::Rootfs;
-use super::seccomp::Filter;
+use super::seccomp::{self, Filter};
 use super::seen::{self, Unborn};
 use super::start::{Place, Request, Streams};
 use super::state::{State, Status};
@@ -138,35 +138,65 @@ fn prepare_and_execute(
     umask(Mode::from_raw_mode(process.user.umask));
     // What is executed and what it is called with takes memory, before there may be a limit.
     let program = ManuallyDrop::new(Program::new(process, request.variables)?);
-    if let Some(fifo) = fifo {
-        // Who makes a container is told that it has no program, not only who starts it.
-        program.look()?;
-        labels::apply(process, labels::Moment::Check)?;
-        hold(voice, &fifo)?;
-    }
-    if is_new {
-        let state = State {
-            status: Status::Created,
-            ..state
-        };
-        hooks::run(config, HookKind::StartContainer, &state)?;
-    }
-    // Only now: what is held and the hooks are the runtime's.
-    labels::apply(process, labels::Moment::Execute)?;
-    landlock::restrict(&config.annotations.landlock)?;
+    let gate = match fifo {
+        Some(fifo) => {
+            // Who makes a container is told that it has no program, not only who starts it.
+            program.look()?;
+            labels::apply(process, labels::Moment::Check)?;
+            Some(Gate::before(fifo)?)
+        }
+        None => None,
+    };
+    // Else the program's rights and limits come when it was held and hooks have run: those are the runtime's.
+    let is_early = gate.is_some() && seccomp::is_agent_told_early(config);
     // After the filter, as little is called as can be: what takes memory took it before, and is left to the end of the process.
     let mut filter = ManuallyDrop::new(filter);
-    let mut install = || filter.as_mut().map_or(Ok(()), Filter::install);
-    limits::apply(process)?;
-    // Who has given up his rights can install it no more, unless he can gain none either (seccomp(2), SECCOMP_SET_MODE_FILTER).
-    let is_last = process.no_new_privileges || credentials::keep_administration(process);
-    if !is_last {
-        install()?;
+    let mut become_it = || -> Result<(), Fault> {
+        let mut install = || filter.as_mut().map_or(Ok(()), Filter::install);
+        let is_last = seccomp::comes_last(process);
+        if !is_last {
+            install()?;
+        }
+        credentials::apply(process, can_change_groups)?;
+        // To become another user has made it what the machine's `fs.suid_dumpable` says.
+        if is_early {
+            be_nobodys_to_trace()?;
+        }
+        entered.or_else(|_| enter_working_directory(process.cwd))?;
+        match is_last {
+            true => install(),
+            false => Ok(()),
+        }
+    };
+    let label_and_restrict = || {
+        labels::apply(process, labels::Moment::Execute)?;
+        limits::apply(process)?;
+        landlock::ruleset(&config.annotations.landlock)
+    };
+    let mut ruleset = None;
+    if is_early {
+        ruleset = label_and_restrict()?;
+        become_it()?;
     }
-    credentials::apply(process, can_change_groups)?;
-    entered.or_else(|_| enter_working_directory(process.cwd))?;
-    if is_last {
-        install()?;
+    if let Some(gate) = gate {
+        gate.hold(voice)?;
+    }
+    if !is_early {
+        if is_new {
+            let state = State {
+                status: Status::Created,
+                ..state
+            };
+            hooks::run(config, HookKind::StartContainer, &state)?;
+        }
+        ruleset = label_and_restrict()?;
+    }
+    if let Some(ruleset) = ruleset {
+        ruleset.restrict_self().during(Op::Configure, "Landlock")?;
+    }
+    limits::apply_to_resources(process)?;
+    if !is_early {
+        become_it()?;
     }
     program.execute()
 }
@@ -178,8 +208,7 @@ fn prepare_and_execute(
 /// What it writes to its own `/proc` comes before: that is the host's from then on.
 pub(super) fn hide(process: &Process<'_>, keeps_keyring: bool) -> Result<(), Fault> {
     const KEYRING: &str = "a session keyring";
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .during(Op::Configure, "PR_SET_DUMPABLE")?;
+    be_nobodys_to_trace()?;
     if keeps_keyring {
         return Ok(());
     }
@@ -189,6 +218,10 @@ pub(super) fn hide(process: &Process<'_>, keeps_keyring: bool) -> Result<(), Fau
         Err(Errno::NOSYS) => Ok(()),
         result => result.during(Op::Create, KEYRING),
     }
+}
+
+fn be_nobodys_to_trace() -> Result<(), Fault> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Op::Configure, "PR_SET_DUMPABLE")
 }
 
 /// Closes what the set-up and its caller have open, but for `more` descriptors behind the standard ones and those `kept`. Not at
@@ -342,16 +375,32 @@ fn make_root(
     }
 }
 
-/// Says that all is set up, and waits for who opens the FIFO for reading.
-#[inline(never)]
-fn hold(voice: &mut Voice, fifo: &OwnedFd) -> Result<(), Fault> {
-    let name = crate::sys::path::path(format_args!("{}", fifo.as_raw_fd()));
-    let name = name.during(Op::Open, "a descriptor")?;
-    let procfs = Procfs::of_processes()?;
-    voice.say(Message::Holding);
-    voice.wait_for_record()?;
-    voice.hold(procfs.follow("self/fd", &name, OFlags::WRONLY)?);
-    Ok(())
+/// The FIFO that is held at, and what it takes to open it.
+struct Gate {
+    fifo: OwnedFd,
+    /// This process's descriptors, by their numbers.
+    numbers: OwnedFd,
+}
+
+impl Gate {
+    fn before(fifo: OwnedFd) -> Result<Self, Fault> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let numbers = Procfs::of_processes()?.open("self/fd", flags)?;
+        Ok(Self { fifo, numbers })
+    }
+
+    /// Says that all is set up, and waits for who opens the FIFO for reading. There may be a filter by now.
+    #[inline(never)]
+    fn hold(self, voice: &mut Voice) -> Result<(), Fault> {
+        let number = crate::sys::path::path(format_args!("{}", self.fifo.as_raw_fd()));
+        let number = number.during(Op::Open, "a descriptor")?;
+        voice.say(Message::Holding);
+        voice.wait_for_record()?;
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let opened = openat(&self.numbers, number.as_str(), flags, Mode::empty());
+        voice.hold(opened.during(Op::Open, "what is held at")?);
+        Ok(())
+    }
 }
 
 fn connect(streams: &Streams) -> Result<(), Fault> {

@@ -256,25 +256,29 @@ pub fn set_signal_mask(set: SignalSet) -> Result<(), Errno> {
     check(result).map(drop)
 }
 
-/// `rt_sigaction(2)`, `SIG_DFL`: the signal does what it does by default, and is ignored no more.
+/// `rt_sigaction(2)`: has a signal be ignored (SIG_IGN), or do what it does to a new program (SIG_DFL); whether it was ignored before.
 ///
 /// # Errors
 /// `EINVAL` for SIGKILL and SIGSTOP, which nobody can ignore.
-pub fn set_default_action(signal: u32) -> Result<(), Errno> {
-    // SAFETY: all fields are integers, and functions that may be none: zero is SIG_DFL, with no flags.
-    let default: linux::kernel_sigaction = unsafe { core::mem::zeroed() };
-    // SAFETY: `default` outlives the call, which is asked for no old action.
+pub fn set_ignored(signal: u32, is_ignored: bool) -> Result<bool, Errno> {
+    /// The handler, flags, restorer and mask of a `struct sigaction` as the kernel has it; the two handlers that are none are numbers.
+    type Action = [usize; 4];
+    const IGNORE: usize = 1;
+    const { assert!(size_of::<Action>() == size_of::<linux::kernel_sigaction>()) };
+    let action: Action = [usize::from(is_ignored) * IGNORE, 0, 0, 0];
+    let mut old: Action = [0; 4];
+    // SAFETY: both actions outlive the call and have the kernel's size; without a handler there is nothing that it could call.
     let result = unsafe {
         syscall5(
             linux::__NR_rt_sigaction,
             signal as usize,
-            (&raw const default).expose_provenance(),
-            0,
+            (&raw const action).expose_provenance(),
+            (&raw mut old).expose_provenance(),
             SIGNAL_SET_SIZE,
             0,
         )
     };
-    check(result).map(drop)
+    check(result).map(|_| old[0] == IGNORE)
 }
 
 /// `signalfd4(2)`: a descriptor from which the signals of `set`, which must be blocked, are read.

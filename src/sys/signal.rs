@@ -3,6 +3,7 @@
 use linux_raw_sys::general as linux;
 use rustix::fd::OwnedFd;
 use rustix::io::{Errno, read};
+use rustix::process::getpid;
 
 use super::raw::{self, SignalSet};
 use crate::error::{During, Fault, Op};
@@ -24,7 +25,8 @@ pub const WINCH: u32 = linux::SIGWINCH;
 /// The power fails, or the hypervisor asks for power-off.
 pub const PWR: u32 = linux::SIGPWR;
 
-/// What is written is read by nobody any more. To this program, an error of write(2) is better.
+/// What is written is read by nobody any more. To this program, the error of write(2) is enough: it has a container to make or to
+/// clear away.
 const PIPE: u32 = linux::SIGPIPE;
 /// The last signal (signal(7), "Real-time signals").
 const LAST: u32 = 64;
@@ -54,9 +56,16 @@ impl Signals {
         loop {
             match read(&self.0, &mut record) {
                 Ok(RECORD) => {
-                    // `ssi_signo` is the first field.
-                    let number = record.first_chunk::<4>()?;
-                    return Some(u32::from_ne_bytes(*number));
+                    // `ssi_signo` is the first field, `ssi_pid` the fourth.
+                    let [number, .., sender] = [0, 4, 8, 12].map(|start| {
+                        let field = record.get(start..).and_then(<[u8]>::first_chunk);
+                        u32::from_ne_bytes(field.copied().unwrap_or_default())
+                    });
+                    // Of a write of this process's own, which has failed: blocked, it comes though it is ignored.
+                    if number == PIPE && sender == getpid().as_raw_nonzero().get().unsigned_abs() {
+                        continue;
+                    }
+                    return Some(number);
                 }
                 Err(Errno::INTR) => {}
                 _ => return None,
@@ -65,18 +74,25 @@ impl Signals {
     }
 }
 
-/// Ignores nothing any more but SIGPIPE, if who started this program does. Dispositions outlive execve(2) where they are SIG_IGN; and
-/// who ignores SIGCHLD cannot wait for a child (waitpid(2)).
-pub fn ignore_nothing() {
+/// Ignores SIGPIPE and nothing else; whether who started this program ignores that, too. Dispositions outlive execve(2) where they are
+/// SIG_IGN; and who ignores SIGCHLD cannot wait for a child (waitpid(2)).
+pub fn ignore_pipes_only() -> bool {
     for signal in (1..=LAST).filter(|signal| *signal != PIPE) {
         // Of two, nothing can be changed.
-        let _ = raw::set_default_action(signal);
+        let _ = raw::set_ignored(signal, false);
     }
+    raw::set_ignored(PIPE, true).unwrap_or(true)
 }
 
-/// Neither blocks nor ignores anything any more, in a program that has begun with [`ignore_nothing`]: programs expect to be started so.
+/// Neither blocks nor ignores anything any more, in a program that has begun with [`ignore_pipes_only`]: programs expect to be started so.
 pub fn reset() {
     // Neither call can fail with a set of the right size and a signal that there is.
     let _ = raw::set_signal_mask(SignalSet::EMPTY);
-    let _ = raw::set_default_action(PIPE);
+    let _ = raw::set_ignored(PIPE, false);
+}
+
+/// Ends this process as one ends that writes to a pipe which nobody reads (pipe(7)).
+pub fn end_for_a_pipe() {
+    reset();
+    let _ = super::process::signal(getpid(), PIPE);
 }

@@ -156,44 +156,77 @@ pub fn compile<'b>(
     Ok(program.finish())
 }
 
-/// The fates of all numbers.
-#[inline(never)]
-fn line(profile: &Seccomp<'_>) -> Result<Line, Refused> {
-    let mut fates = [Fate::Unnamed; NUMBERS];
-    let mut end = 0;
-    for rule in profile.rules() {
-        let verdict = rule.verdict();
-        let has_args = rule.has_args();
-        for number in rule
-            .names()
-            .filter_map(|name| syscalls::number(name.chars()))
-        {
-            end = number.saturating_add(1).max(end);
-            let Some(fate) = fates.get_mut(number as usize) else {
-                continue;
-            };
-            *fate = match *fate {
-                fate if verdict == profile.default || matches!(fate, Fate::Fixed(_)) => fate,
-                _ if has_args => Fate::ByArguments,
-                _ => Fate::Fixed(verdict),
-            };
+/// Whether the profile lets all of these calls through, whatever their arguments.
+#[must_use]
+pub fn lets_through(profile: &Seccomp<'_>, calls: &[u32]) -> bool {
+    Fates::of(profile).let_through(calls)
+}
+
+/// What is known of all numbers that a profile names.
+struct Fates {
+    list: [Fate; NUMBERS],
+    /// Behind the last of them.
+    end: u32,
+    default: Verdict,
+}
+
+impl Fates {
+    #[inline(never)]
+    fn of(profile: &Seccomp<'_>) -> Self {
+        let mut fates = Self {
+            list: [Fate::Unnamed; NUMBERS],
+            end: 0,
+            default: profile.default,
+        };
+        for rule in profile.rules() {
+            let verdict = rule.verdict();
+            let has_args = rule.has_args();
+            for number in rule
+                .names()
+                .filter_map(|name| syscalls::number(name.chars()))
+            {
+                fates.end = number.saturating_add(1).max(fates.end);
+                let Some(fate) = fates.list.get_mut(number as usize) else {
+                    continue;
+                };
+                *fate = match *fate {
+                    fate if verdict == profile.default || matches!(fate, Fate::Fixed(_)) => fate,
+                    _ if has_args => Fate::ByArguments,
+                    _ => Fate::Fixed(verdict),
+                };
+            }
+        }
+        fates
+    }
+
+    /// `None` where the arguments decide.
+    fn verdict(&self, number: u32) -> Option<Verdict> {
+        match self.list.get(number as usize) {
+            Some(Fate::Fixed(verdict)) => Some(*verdict),
+            Some(Fate::ByArguments) => None,
+            _ => Some(self.default),
         }
     }
-    // `None` where the arguments decide.
-    let verdict = |number: u32| match fates.get(number as usize) {
-        Some(Fate::Fixed(verdict)) => Some(*verdict),
-        Some(Fate::ByArguments) => None,
-        _ => Some(profile.default),
-    };
+
+    fn let_through(&self, calls: &[u32]) -> bool {
+        let is_made = |number: &u32| self.verdict(*number).is_some_and(Verdict::is_made);
+        calls.iter().all(is_made)
+    }
+}
+
+/// The line of all numbers.
+#[inline(never)]
+fn line(profile: &Seccomp<'_>) -> Result<Line, Refused> {
+    let fates = Fates::of(profile);
     let is_denied = |verdict: Verdict| !verdict.is_made() && verdict != Verdict::NOTIFY;
-    if verdict(linux::__NR_execve).is_some_and(is_denied) {
+    if fates.verdict(linux::__NR_execve).is_some_and(is_denied) {
         return Err(Refused::DeniesExecve);
     }
-    let is_made = |number: &u32| verdict(*number).is_some_and(Verdict::is_made);
-    if profile.agent.is_some() && !TELLING.iter().all(is_made) {
+    if profile.agent.is_some() && !fates.let_through(&TELLING) {
         return Err(Refused::KeepsFromAgent);
     }
 
+    let Fates { list, end, .. } = fates;
     let newer = match profile.default.action() {
         _ if end == 0 => profile.default,
         Verdict::ALLOW | Verdict::LOG | Verdict::TRACE => profile.default,
@@ -208,7 +241,7 @@ fn line(profile: &Seccomp<'_>) -> Result<Line, Refused> {
             let _ = line.push(Piece { start, fate });
         }
     };
-    for (number, fate) in (0..end).zip(fates) {
+    for (number, fate) in (0..end).zip(list) {
         add(
             number,
             match fate {

@@ -92,6 +92,8 @@ pub(crate) fn until_asked() -> ! {
         libc::sigemptyset(signals.as_mut_ptr());
         libc::sigaddset(signals.as_mut_ptr(), libc::SIGTERM);
         libc::sigprocmask(libc::SIG_BLOCK, signals.as_ptr(), std::ptr::null_mut());
+        // The library has ignored it.
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         println!("waiting");
         libc::sigwaitinfo(signals.as_ptr(), std::ptr::null_mut());
     }

@@ -17,7 +17,10 @@ use crate::agent::{ANSWERS, Agent, Answer, HEARD, Told};
 
 pub(crate) const CASES: &[Case] = cases![
     Nothing agent_answers_for_a_program_that_runs,
-    Nothing agent_is_told_when_a_container_is_started,
+    Nothing agent_is_told_when_a_container_is_created,
+    Nothing agent_is_told_when_a_container_is_started_that_could_not_hold,
+    Landlock agent_is_told_early_or_late_of_a_container_with_rights_to_few_files,
+    Nothing container_that_holds_with_its_filter_is_one_like_others,
     Nothing agent_is_told_of_each_process_that_comes_in,
     Nothing agent_is_told_before_a_user_is_become,
     Nothing agent_answers_whether_a_program_is_executed,
@@ -142,9 +145,16 @@ fn agent_answers_for_a_program_that_runs(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn agent_is_told_when_a_container_is_started(lab: &Lab) -> Result<()> {
-    bundle(lab, &["make-directories", "/tmp"], &["mkdir"], |_| {})?;
+type Change = fn(&mut Value);
+
+/// Creates it, and starts it when the agent knows its process as `told` says, and has the descriptor or not.
+fn created_and_served(lab: &Lab, is_early: bool, change: Change) -> Result<()> {
+    bundle(lab, &MAKES, &["mkdir"], change)?;
     let agent = Agent::new(&path(lab))?;
+    fs::set_permissions(
+        lab.directory.join("b/rootfs/tmp"),
+        fs::Permissions::from_mode(0o1777),
+    )?;
     let output = fs::File::create(lab.directory.join("said"))?;
     let created = lab
         .command(["create", "--bundle", "b", "one"])
@@ -152,26 +162,161 @@ fn agent_is_told_when_a_container_is_started(lab: &Lab) -> Result<()> {
         .status()?;
     ensure!(created.success());
     let stream = agent.accept()?;
-    let early = rustix::net::recv(&stream, &mut [0; 1], RecvFlags::DONTWAIT);
-    ensure!(early == Err(Errno::AGAIN), "{early:?}");
+    ensure!(lab.status("one")? == "created");
+    let told = match is_early {
+        true => Some(Told::receive(&stream)?),
+        false => {
+            let early = rustix::net::recv(&stream, &mut [0; 1], RecvFlags::DONTWAIT);
+            ensure!(early == Err(Errno::AGAIN), "{early:?}");
+            None
+        }
+    };
     let pid = lab.state("one")?["pid"].clone();
     let process = lab.process("one")?;
     served(lab, &["start", "one"], || {
-        let told = Told::receive(&stream)?;
+        let told = told.map_or_else(|| Told::receive(&stream), Ok)?;
         is_state(lab, &told, "creating")?;
         ensure!(told.state["pid"] == pid, "{}", told.state);
         told.serve(libc::SYS_mkdir, &ANSWERS)
     })?;
     process.wait()?;
     has_heard(&fs::read_to_string(lab.directory.join("said"))?)?;
+    lab.ok(&["delete", "one"])?;
+    Ok(fs::remove_file(path(lab))?)
+}
+
+fn agent_is_told_when_a_container_is_created(lab: &Lab) -> Result<()> {
+    let changes: [Change; 6] = [
+        |_| {},
+        |config| config["process"]["noNewPrivileges"] = json!(true),
+        |config| {
+            config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+            config["process"]["noNewPrivileges"] = json!(true);
+        },
+        |config| config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }),
+        |config| {
+            // With no descriptor left for the FIFO, and all but what it takes denied.
+            config["process"]["rlimits"] =
+                json!([{ "type": "RLIMIT_NOFILE", "soft": 5, "hard": 5 }]);
+            config["process"]["noNewPrivileges"] = json!(true);
+            deny(
+                config,
+                &["recvfrom", "setresuid", "capset", "umask", "chdir"],
+            );
+        },
+        |config| {
+            has_users(
+                config,
+                json!({ "containerID": 0, "hostID": 100_000, "size": 65536 }),
+            );
+        },
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        created_and_served(lab, true, change).with_context(|| format!("change {index}"))?;
+    }
+    Ok(())
+}
+
+/// Has these calls fail.
+fn deny(config: &mut Value, names: &[&str]) {
+    if let Some(rules) = config["linux"]["seccomp"]["syscalls"].as_array_mut() {
+        rules.push(json!({ "names": names, "action": "SCMP_ACT_ERRNO" }));
+    }
+}
+
+/// Where the filter would come in the way of what is done until then, it comes after that.
+fn agent_is_told_when_a_container_is_started_that_could_not_hold(lab: &Lab) -> Result<()> {
+    let changes: [Change; 3] = [
+        |config| {
+            config["hooks"]["startContainer"] =
+                json!([{ "path": "/bin/guest", "args": ["guest", "exit", "0"] }]);
+            deny(config, &["clone3"]);
+        },
+        |config| {
+            config["process"]["rlimits"] =
+                json!([{ "type": "RLIMIT_NOFILE", "soft": 64, "hard": 64 }]);
+            config["process"]["noNewPrivileges"] = json!(true);
+            deny(config, &["prlimit64"]);
+        },
+        |config| {
+            let rule = json!({
+                "names": ["openat"],
+                "action": "SCMP_ACT_ERRNO",
+                "args": [{ "index": 2, "value": 1 << 19 | 1, "op": "SCMP_CMP_EQ" }],
+            });
+            let rules = config["linux"]["seccomp"]["syscalls"].as_array_mut();
+            if let Some(rules) = rules {
+                rules.push(rule);
+            }
+        },
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        created_and_served(lab, false, change).with_context(|| format!("change {index}"))?;
+        let told = lab.ok(&["check", "b"])?;
+        let line = "done     linux.seccomp.listenerPath: by start, and not by create\n";
+        ensure!(told.contains(line), "{line:?} is not in {told}");
+    }
 
     // One that hangs up before.
-    lab.ok(&["delete", "one"])?;
+    let agent = Agent::new(&path(lab))?;
     lab.leaves(&["create", "--bundle", "b", "one"])?;
     drop(agent.accept()?);
     let says = ["write to the agent of linux.seccomp for one: EPIPE: broken pipe  [B053]"];
     lab.fails(&["start", "one"], 125, &says)?;
     ensure!(lab.status("one")? == "stopped");
+    Ok(())
+}
+
+/// Landlock comes when the FIFO was opened, which is outside of what the container may open.
+fn agent_is_told_early_or_late_of_a_container_with_rights_to_few_files(lab: &Lab) -> Result<()> {
+    for no_new_privileges in [true, false] {
+        let words = ["try-rights", "make:/etc/new", "make:/tmp/new"];
+        bundle(lab, &words, &["mkdir"], |config| {
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            config["annotations"]["berth.landlock.write"] = json!("/tmp");
+            config["annotations"]["berth.landlock.execute"] = json!("/bin");
+        })?;
+        let agent = Agent::new(&path(lab))?;
+        let output = fs::File::create(lab.directory.join("said"))?;
+        let mut create = lab.command(["create", "--bundle", "b", "one"]);
+        ensure!(create.stdout(output).status()?.success());
+        let stream = agent.accept()?;
+        let early = rustix::net::recv(&stream, &mut [0; 1], RecvFlags::DONTWAIT | RecvFlags::PEEK);
+        ensure!(early.is_ok() == no_new_privileges, "{early:?}");
+        let process = lab.process("one")?;
+        lab.ok(&["start", "one"])?;
+        process.wait()?;
+        let said = fs::read_to_string(lab.directory.join("said"))?;
+        ensure!(
+            said.contains("make:/etc/new EACCES\n") && said.contains("make:/tmp/new ok\n"),
+            "{said}"
+        );
+        lab.ok(&["delete", "one"])?;
+        fs::remove_file(lab.directory.join("b/rootfs/tmp/new"))?;
+        fs::remove_file(path(lab))?;
+    }
+    Ok(())
+}
+
+/// An agent that is asked is answered by nobody else: a container that holds is killed and deleted all the same.
+fn container_that_holds_with_its_filter_is_one_like_others(lab: &Lab) -> Result<()> {
+    bundle(lab, &MAKES, &["mkdir", "execve", "exit_group"], |_| {})?;
+    let agent = Agent::new(&path(lab))?;
+    lab.leaves(&["create", "--bundle", "b", "one"])?;
+    let told = agent.hear()?;
+    let pid = &told.state["pid"];
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    ensure!(status.contains("\nSeccomp:\t2\n"), "{status}");
+    lab.ok(&["kill", "one", "KILL"])?;
+    lab.process("one")
+        .map_or(Ok(()), |process| process.wait())?;
+    lab.ok(&["delete", "one"])?;
+    // That there is no program is said when it is created, and with nothing left.
+    bundle(lab, &MAKES, &["mkdir"], |config| {
+        config["process"]["args"] = json!(["/bin/missing"]);
+    })?;
+    lab.fails(&["create", "--bundle", "b", "one"], 127, &["[B054]"])?;
+    ensure!(lab.ok(&["list", "-q"])?.is_empty(), "something is left");
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod many;
 mod mapped;
 mod mounts;
 mod notify;
+mod pipes;
 mod rootless;
 mod seen;
 mod specification;
@@ -52,6 +53,8 @@ pub(crate) enum Need {
     Tap,
     /// User namespaces of those who have no rights.
     UserNamespaces,
+    /// Landlock.
+    Landlock,
 }
 
 impl Need {
@@ -73,6 +76,7 @@ impl Need {
             Self::UserNamespaces if !lab::has_user_namespaces() => {
                 Some("user namespaces for users without rights (sysctl)")
             }
+            Self::Landlock if berth::sys::landlock::version().is_err() => Some("Landlock"),
             _ => None,
         }
     }
@@ -111,6 +115,7 @@ const ALL: &[&[Case]] = &[
     mapped::CASES,
     mounts::CASES,
     notify::CASES,
+    pipes::CASES,
     rootless::CASES,
     seen::CASES,
     specification::CASES,
