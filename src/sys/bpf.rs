@@ -3,7 +3,7 @@
 //! The structures are those parts of `union bpf_attr` (include/uapi/linux/bpf.h) that a command reads; what is not handed over
 //! is zero for the kernel.
 
-use core::mem::size_of_val;
+use core::mem::{size_of, size_of_val};
 
 use linux_raw_sys::general as linux;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -16,6 +16,7 @@ const PROGRAM_LOAD: usize = 5;
 const PROGRAM_ATTACH: usize = 8;
 const PROGRAM_DETACH: usize = 9;
 const PROGRAM_BY_ID: usize = 13;
+const INFO: usize = 15;
 const PROGRAM_QUERY: usize = 16;
 
 const CGROUP_DEVICE_PROGRAM: u32 = 15;
@@ -43,6 +44,24 @@ struct Load {
     kernel_version: u32,
     flags: u32,
     name: [u8; 16],
+}
+
+/// By what name the kernel knows berth's programs (`prog_name`).
+const NAME: [u8; 16] = *b"berth_devices\0\0\0";
+
+/// `struct bpf_prog_info`, up to its name.
+#[repr(C)]
+#[derive(Default)]
+struct Information {
+    others: [u64; 8],
+    name: [u8; 16],
+}
+
+#[repr(C)]
+struct Ask {
+    program: i32,
+    size: u32,
+    information: u64,
 }
 
 #[repr(C)]
@@ -97,7 +116,7 @@ impl DeviceProgram {
             instructions: instructions.as_ptr().expose_provenance() as u64,
             // It calls nothing that asks for another.
             licence: c"MIT".as_ptr().expose_provenance() as u64,
-            name: *b"berth_devices\0\0\0",
+            name: NAME,
             ..Load::default()
         };
         // SAFETY: the instructions and the licence outlive the call, and are only read.
@@ -114,8 +133,8 @@ impl DeviceProgram {
         Self(unsafe { OwnedFd::from_raw_fd(number as i32) })
     }
 
-    /// Has it decide for the group `cgroup`, in place of all that did. Between the two both do, so that nothing is allowed
-    /// that neither would.
+    /// Has it decide for the group `cgroup`, in place of those that berth has attached before. Between the two both do, so that nothing
+    /// is allowed that neither would. Others, as systemd's of a unit's group, stay, and have to allow too.
     ///
     /// # Errors
     /// Those of bpf(2): `EPERM` below a group whose program admits no other.
@@ -124,9 +143,28 @@ impl DeviceProgram {
         let old = attached(cgroup, &mut ids)?;
         self.call_on(cgroup, PROGRAM_ATTACH, ALLOW_MULTI)?;
         for id in old {
-            Self::by_id(*id)?.call_on(cgroup, PROGRAM_DETACH, 0)?;
+            let program = match Self::by_id(*id) {
+                // Somebody else has detached it.
+                Err(Errno::NOENT) => continue,
+                program => program?,
+            };
+            if program.name()? == NAME {
+                program.call_on(cgroup, PROGRAM_DETACH, 0)?;
+            }
         }
         Ok(())
+    }
+
+    fn name(&self) -> Result<[u8; 16], Errno> {
+        let mut information = Information::default();
+        let mut ask = Ask {
+            program: self.0.as_raw_fd(),
+            size: size_of::<Information>() as u32,
+            information: (&raw mut information).expose_provenance() as u64,
+        };
+        // SAFETY: the information has the size given, outlives the call, and is not looked at meanwhile. It asks for no lists.
+        unsafe { call(INFO, &mut ask) }?;
+        Ok(information.name)
     }
 
     fn call_on(&self, cgroup: BorrowedFd<'_>, command: usize, flags: u32) -> Result<(), Errno> {

@@ -4,6 +4,7 @@
 //! or `impossible CASE: what this machine lacks`. The tests run it natively, and as PID 1 of a virtual machine: the same cases.
 
 mod agents;
+mod bpf;
 mod bundles;
 mod buses;
 mod engine;
@@ -103,6 +104,7 @@ pub(crate) use cases;
 
 const ALL: &[&[Case]] = &[
     agents::CASES,
+    bpf::CASES,
     buses::CASES,
     bundles::CASES,
     engine::CASES,
