@@ -12,7 +12,7 @@ use super::attend::{attend, listen};
 use super::descriptors::{PRESERVE_FDS, preserved};
 use super::document::{self, Changes, Wanted, Writer};
 use super::launch::{
-    self, ConfigText, Then, adopt_orphans, await_birth, number_of, streams, write_pid,
+    self, ConfigText, LAST_BREATH, Then, adopt_orphans, await_birth, number_of, streams, write_pid,
 };
 use super::relay::{self, Relay};
 use super::state::Directory;
@@ -23,7 +23,7 @@ use crate::parse::arguments::{MAX_OPTIONS, Opt};
 use crate::parse::config::{Config, MAX_SIZE};
 use crate::parse::json;
 use crate::sys::buffer::Buffer;
-use crate::sys::{fs, namespace};
+use crate::sys::{fs, namespace, process, signal};
 use crate::text::Quoted;
 
 const PROCESS: Opt = Opt {
@@ -199,19 +199,33 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         environment: Some(call.environment),
     })
     .tell(call, Code::ContainerSetup)?;
-    await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)))?;
-    let pid = birth.pid().map_or(0, number_of);
-    write_pid(call, pid)?;
+    let born = await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)));
+    let pid = birth.pid();
+    if born.is_err() {
+        // It has nothing more to do than to end; and who is not collected keeps the container from that.
+        collect(pid);
+    }
+    born?;
+    let number = pid.map_or(0, number_of);
+    let begun = write_pid(call, number).and_then(|()| {
+        let relay = waiting.as_ref();
+        relay
+            .map(|terminal| Relay::start(call, terminal))
+            .transpose()
+    });
+    let relay = begun.inspect_err(|_| {
+        let _ = pid.map(|pid| process::signal(pid, signal::KILL));
+        collect(pid);
+    })?;
     match signals {
         None => Ok(0),
-        Some(signals) => {
-            let relay = waiting
-                .as_ref()
-                .map(|terminal| Relay::start(call, terminal))
-                .transpose()?;
-            attend(call, &signals, pid, relay, None)
-        }
+        Some(signals) => attend(call, &signals, number, relay, None),
     }
+}
+
+/// Collects a process that ends.
+fn collect(pid: Option<Pid>) {
+    let _ = pid.map(|pid| process::wait_no_longer_than(pid, Some(LAST_BREATH)));
 }
 
 /// Writes the configuration of the process into `text`; its length.

@@ -65,7 +65,7 @@ pub(super) const KEEP: Opt = Opt {
 };
 
 /// How long a process that has closed everything may take to end.
-const LAST_BREATH: Duration = Duration::from_secs(1);
+pub(super) const LAST_BREATH: Duration = Duration::from_secs(1);
 
 /// What every way to make a container takes.
 pub(super) const OPTIONS: Options = &[

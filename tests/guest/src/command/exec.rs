@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing exec_reads_the_process_from_a_file,
     Nothing exec_of_a_bad_process_is_refused,
     Nothing exec_tells_what_ended_a_process_that_could_not,
+    Nothing exec_that_fails_leaves_no_process,
     Nothing exec_goes_its_own_way_when_detached,
     Nothing exec_hands_signals_on,
     Nothing exec_is_whom_it_is_told_to_be,
@@ -204,6 +205,41 @@ fn exec_tells_what_ended_a_process_that_could_not(lab: &Lab) -> Result<()> {
     lab.fails(&["exec", "-p", "process.json", "one"], 125, &says)?;
     ensure!(lab.status("one")? == "running");
     Ok(())
+}
+
+/// One that nobody has collected would keep the container's first process from ending.
+fn exec_that_fails_leaves_no_process(lab: &Lab) -> Result<()> {
+    lab.bundle("b", &["stay"])?;
+    lab.leaves(&["run", "--detach", "--bundle", "b", "one"])?;
+    // From now on, what is left behind becomes this process's child.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    let nothing_is_left = |words: &[&str], status, says: &str| {
+        let output = lab.command(words).output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(status) && errors.contains(says),
+            "{words:?}: {}: {errors}",
+            output.status
+        );
+        let left = rustix::process::wait(rustix::process::WaitOptions::NOHANG);
+        let is_nothing = matches!(left, Err(rustix::io::Errno::CHILD));
+        ensure!(is_nothing, "{words:?}: {left:?}");
+        Ok(())
+    };
+    let program = ["one", "/bin/guest", "stay"];
+    let checked = nothing_is_left(&["exec", "one", "/bin/missing"], 127, "[B054]")
+        .and_then(|()| nothing_is_left(&["exec", "-d", "one", "/bin/missing"], 127, "[B054]"))
+        .and_then(|()| {
+            // The program runs by then.
+            let words = ["exec", "-d", "--pid-file", "b"].into_iter().chain(program);
+            nothing_is_left(&words.collect::<Vec<_>>(), 125, "[B077]")
+        })
+        .and_then(|()| {
+            let words = ["exec", "--pid-file", "b"].into_iter().chain(program);
+            nothing_is_left(&words.collect::<Vec<_>>(), 125, "[B077]")
+        });
+    rustix::process::set_child_subreaper(None)?;
+    checked
 }
 
 fn exec_goes_its_own_way_when_detached(lab: &Lab) -> Result<()> {
