@@ -388,7 +388,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Declares the codes, so that the enum, the numbers and the table of the README cannot disagree.
+/// Declares the codes, so that the enum, the numbers and the table in `docs/failure-codes.md` cannot disagree.
 macro_rules! codes {
     ($($number:literal $variant:ident $meaning:literal,)*) => {
         /// The stable name of a kind of failure: `B` and three digits. Numbers are never used again.

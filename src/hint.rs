@@ -26,9 +26,11 @@ pub fn hint(error: &Error) -> &'static str {
             "at most 4096 bytes of UTF-8 can be given to the kernel as its command line"
         }
         (Code::UnknownKey, _) => {
-            "correct the key, or remove it: the README lists all that there are"
+            "correct the key, or remove it: docs/command-line.md lists all keys"
         }
-        (Code::BadValue, _) => "correct the value: the README lists what each key accepts",
+        (Code::BadValue, _) => {
+            "correct the value: docs/command-line.md lists what each key accepts"
+        }
         (Code::Unsupported, _) => "remove it, or use a version of berth that supports it",
         (Code::EarlyMount, Some(Errno::NODEV)) => "build the kernel with this filesystem",
         (Code::EarlyMount, _) => {
@@ -98,9 +100,7 @@ pub fn hint(error: &Error) -> &'static str {
         (Code::MountPoints, _) => "make these directories on the root filesystem, or boot with rw",
         (Code::NewRoot, _) => "root= must name another filesystem than the initramfs",
         (Code::Switch, _) => "this should not happen: report it, with the text above",
-        (Code::InitMissing, _) => {
-            "correct init=, or leave it away to have berth supervise containers"
-        }
+        (Code::InitMissing, _) => "correct init=, or remove it to have berth supervise containers",
         (Code::InitNotExecutable, _) => "correct init=, or make the file executable (chmod +x)",
         (Code::InitFormat, _) => "install a program for this machine",
         (Code::InitInterpreter, _) => {
