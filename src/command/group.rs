@@ -38,7 +38,8 @@ pub(super) fn planned(id: &str, config: &Config<'_>) -> Result<Path, Fault> {
 /// The container's control group, with the limits that its bundle asks for; none where there are no control groups for us.
 ///
 /// # Errors
-/// `EOPNOTSUPP` if there are limits and no group to put them in force.
+/// `EOPNOTSUPP` if there are limits and no group to put them in force. Rules for devices are none for a user, who gets no others than the
+/// host lets that user open: rootless buildah sends nothing else ([`DeviceAccess::Any`](crate::parse::config::DeviceAccess::Any)).
 pub(super) fn make(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Option<Group>, Fault> {
     let resources = &config.resources;
     let made = Groups::open().and_then(|groups| {
@@ -53,14 +54,14 @@ pub(super) fn make(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Opt
                 && matches!(fault.errno, Errno::ROFS | Errno::ACCESS | Errno::PERM) => {}
         made => return made,
     }
-    if !resources.is_empty() {
+    if resources.has_settings() || !config.is_of_user && resources.has_device_rules() {
         return Err(Errno::OPNOTSUPP).during(
             Op::Configure,
             "linux.resources, without a cgroup2 filesystem at /sys/fs/cgroup that can be written",
         );
     }
     call.journal.debug(format_args!(
-        "{id} has no control group: there is no cgroup2 filesystem at /sys/fs/cgroup that can be written"
+        "{id} has no control group: none can be written"
     ));
     Ok(None)
 }

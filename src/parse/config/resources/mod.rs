@@ -182,6 +182,14 @@ impl<'a> Resources<'a> {
         self.0.is_none_or(|section| section.is_empty())
     }
 
+    /// Whether it asks for a line in some file, besides what it says of devices.
+    #[must_use]
+    pub fn has_settings(&self) -> bool {
+        let mut has = false;
+        let checked = self.each_setting(&mut |_| has = true);
+        has || checked.is_err()
+    }
+
     /// Whether it says something of devices. An empty list does not.
     #[must_use]
     pub fn has_device_rules(&self) -> bool {

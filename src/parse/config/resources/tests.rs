@@ -20,6 +20,26 @@ fn refusal(section: &str) -> std::string::String {
 }
 
 #[test]
+fn rules_for_devices_are_no_settings() {
+    for (section, has) in [
+        ("{}", false),
+        (
+            r#"{"devices": [{"allow": false, "access": "rwm"}], "memory": {}}"#,
+            false,
+        ),
+        (
+            r#"{"devices": [{"allow": false, "access": "rwm"}], "pids": {"limit": 5}}"#,
+            true,
+        ),
+    ] {
+        let section = check(section.as_bytes()).unwrap();
+        let resources = Resources::check(Some(section)).unwrap();
+        assert_eq!(resources.has_settings(), has);
+    }
+    assert!(!Resources::default().has_settings());
+}
+
+#[test]
 fn every_limit_is_a_line_of_a_file() {
     let table: &[(&str, &[&str])] = &[
         ("{}", &[]),
