@@ -4,7 +4,8 @@
 //! PAM, the links of alternatives, a machine id. It boots without udev, a network, or a login, and when it is up, its last service
 //! runs `/tests/start` of the second disk.
 //!
-//! The disk is made once for each kernel, whose modules are on it, and kept in `target/systems/`. Remove it to get newer packages.
+//! The disk is made once for each kernel, whose modules are on it, and for each list of packages, and kept in `target/systems/`. Remove
+//! it to get newer packages.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -81,11 +82,27 @@ const PAM: [(&str, &str); 5] = [
 
 const SESSION: &str = "session required pam_permit.so\nsession optional pam_systemd.so\n";
 
+/// Units that nothing here needs, each of which takes an emulated machine its time: nobody logs in, the linker finds all libraries where it
+/// looks first, and there is neither a screen nor a TPM.
+const MASKED: [&str; 14] = [
+    "dev-hugepages.mount",
+    "getty.target",
+    "ldconfig.service",
+    "modprobe@configfs.service",
+    "modprobe@drm.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "serial-getty@ttyS0.service",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-binfmt.service",
+    "systemd-random-seed.service",
+    "systemd-tpm2-setup-early.service",
+    "systemd-tpm2-setup.service",
+];
+
 /// Alternatives, as the packages' scripts choose them.
-const LINKS: [(&str, &str); 12] = [
-    // Nobody logs in, and the linker finds all libraries where it looks first.
-    ("etc/systemd/system/ldconfig.service", "/dev/null"),
-    ("etc/systemd/system/serial-getty@ttyS0.service", "/dev/null"),
+const LINKS: [(&str, &str); 10] = [
     ("usr/bin/awk", "mawk"),
     ("usr/lib/systemd/system/default.target", "multi-user.target"),
     ("usr/sbin/iptables", "xtables-nft-multi"),
@@ -131,7 +148,7 @@ pub fn system(name: &str, packages: &[&str], kernel: &Kernel) -> Result<PathBuf>
     let dir = target_dir()
         .join("systems")
         .join(format!("{name}-{}", kernel.name));
-    whole::directory(&dir, |new| make(new, packages, kernel))
+    whole::described(&dir, &packages.join(" "), |new| make(new, packages, kernel))
         .with_context(|| format!("the system {name}"))?;
     Ok(dir.join("disk.img"))
 }
@@ -175,7 +192,9 @@ fn configure(root: &Path) -> Result<()> {
     for (part, text) in PAM {
         fs::write(root.join(format!("etc/pam.d/common-{part}")), text)?;
     }
-    for (link, target) in LINKS {
+    let masked = MASKED.map(|unit| (format!("etc/systemd/system/{unit}"), "/dev/null"));
+    let links = LINKS.map(|(link, target)| (link.to_owned(), target));
+    for (link, target) in links.into_iter().chain(masked) {
         let link = root.join(link);
         match link.symlink_metadata() {
             Ok(found) if found.is_dir() => fs::remove_dir_all(&link)?,

@@ -11,6 +11,29 @@ use anyhow::{Context, Result};
 /// # Errors
 /// Those of `fill`; what it left behind is removed.
 pub fn directory(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    directory_of(dir, None, fill)
+}
+
+/// The same with a description, which is kept in there: what was filled by another description is filled anew.
+///
+/// # Errors
+/// Those of `fill`.
+pub fn described(
+    dir: &Path,
+    description: &str,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    directory_of(dir, Some(description), fill)
+}
+
+/// The file with the description.
+const DESCRIPTION: &str = "description";
+
+fn directory_of(
+    dir: &Path,
+    description: Option<&str>,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     let beside = dir.parent().context("a directory that is the root")?;
     fs::create_dir_all(beside).with_context(|| format!("create {}", beside.display()))?;
     let name = dir.file_name().unwrap_or_default().display();
@@ -19,12 +42,19 @@ pub fn directory(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<(
     lock.lock()
         .with_context(|| format!("lock {}", dir.display()))?;
     if dir.exists() {
-        return Ok(());
+        let has = fs::read_to_string(dir.join(DESCRIPTION)).ok();
+        if description.is_none_or(|wanted| has.as_deref() == Some(wanted)) {
+            return Ok(());
+        }
+        fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
     }
     let new = tempfile::Builder::new()
         .prefix(&format!(".{name}-"))
         .tempdir_in(beside)?;
     fill(new.path())?;
+    if let Some(description) = description {
+        fs::write(new.path().join(DESCRIPTION), description).context("describe a directory")?;
+    }
     fs::rename(new.keep(), dir).with_context(|| format!("rename to {}", dir.display()))
 }
 
@@ -48,5 +78,22 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.join("file")).unwrap(), "1");
         let left = fs::read_dir(dir.parent().unwrap()).unwrap().count();
         assert_eq!(left, 2, "the directory and its lock");
+    }
+
+    #[test]
+    fn what_was_filled_by_another_description_is_filled_anew() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("one");
+        let file = |new: &Path| Ok(fs::write(new.join("file"), "1")?);
+        directory(&dir, file).unwrap();
+        for (description, is_filled) in [("a", true), ("a", false), ("b", true)] {
+            let mut filled = false;
+            described(&dir, description, |new| {
+                filled = true;
+                file(new)
+            })
+            .unwrap();
+            assert_eq!(filled, is_filled, "{description}");
+        }
     }
 }

@@ -12,7 +12,7 @@ fn main() -> Result<ExitCode> {
     arguments.test_threads.get_or_insert(2);
     let trials = Engine::ALL.map(|engine| {
         Trial::test(engine.name, move || {
-            side_by_side(engine, true).map_err(|error| Failed::from(format!("{error:#}")))
+            side_by_side(&[engine], true).map_err(|error| Failed::from(format!("{error:#}")))
         })
     });
     Ok(libtest_mimic::run(&arguments, trials.into()).exit_code())

@@ -1,12 +1,14 @@
-# What the last service of the guest runs: each command of the table by one runtime, then by the other.
-# `/tests/settings` says ENGINE, FIRST and SECOND; `/tests/commands` has one command a line. The host reads the port.
+# What the last service of the guest runs: each engine's commands by one runtime, then by the other.
+# `/tests/settings` says RUNS, with an engine and a runtime each, LIMIT, and whether it is to be QUICK: engines are not as they usually
+# are in what is no runtime's work and takes its time. `/tests/commands.ENGINE` has one command a line. The host reads the port.
 . /tests/settings
-export ENGINE LIMIT
+export LIMIT
 
 for port in /sys/class/virtio-ports/*; do
     [ "$(cat "$port/name")" = org.berth.tests ] && PORT=/dev/${port##*/}
 done
 chmod 666 "$PORT"
+echo "@@ boot - 0 0 $(cut -d' ' -f1 /proc/uptime)" >"$PORT"
 
 # The engine as the commands know it, $E, by the runtime $R.
 cat >/run/prelude <<'END'
@@ -17,7 +19,11 @@ case $ENGINE in
         podman() { command podman --runtime "$R" "$@"; }
         ;;
     docker) E=docker ;;
-    buildah)
+    docker-rootless)
+        E=docker
+        export DOCKER_HOST=unix:///run/user/1000/docker.sock
+        ;;
+    buildah | buildah-rootless)
         E=buildah
         export BUILDAH_RUNTIME=/usr/bin/$R
         ;;
@@ -41,28 +47,45 @@ JSON
         }
         ;;
 esac
+# Made once, since no runtime has a part in it.
+import() {
+    [ -e "/tmp/imported.$ENGINE" ] && return
+    case $E in podman | docker) $E import --change 'CMD ["/bin/sh"]' --change 'ENV fruit=apple' /tests/box.tar box ;; esac
+    touch "/tmp/imported.$ENGINE"
+}
+END
+
+# Says what came of a row: `row` of an engine by a runtime, its status, its seconds since `began`, its output.
+cat >/run/say <<'END'
+now() { cut -d' ' -f1 /proc/uptime; }
+say() { { echo "@@ $ENGINE $R $1 $2 $(awk "{ print \$1 - $began }" /proc/uptime)"; cat "/tmp/out.$UID"; echo; } >"$PORT"; }
 END
 
 cat >/run/all <<'END'
 . /tests/settings
+. /run/say
 cd /tmp
 number=0
 while IFS= read -r line <&9; do
-    number=$((number + 1))
-    began=$(cut -d' ' -f1 /proc/uptime)
+    began=$(now)
     R=$R timeout --kill-after 5 "$LIMIT" bash -c ". /run/prelude; $line" </dev/null >"/tmp/out.$UID" 2>&1
-    status=$?
-    took=$(awk "{ print \$1 - $began }" /proc/uptime)
-    { echo "@@ $R $number $status $took"; cat "/tmp/out.$UID"; echo; } >"$PORT"
-done 9</tests/commands
+    say $number $?
+    number=$((number + 1))
+done 9< <(echo import; cat "/tests/commands.$ENGINE")
 END
 
 as_user() {
     systemctl start user@1000
     setpriv --reuid 1000 --regid 1000 --init-groups env HOME=/home/user USER=user \
         XDG_RUNTIME_DIR=/run/user/1000 DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus \
-        systemd-run --user --wait --collect --quiet \
-        --setenv=ENGINE=$ENGINE --setenv=LIMIT=$LIMIT --setenv=R=$R --setenv=PORT=$PORT bash /run/all
+        systemd-run --user --quiet "$@"
+}
+
+# Until a command succeeds, for a minute and a half.
+await() {
+    local tries
+    for tries in {1..90}; do "$@" >/dev/null 2>&1 && return; sleep 1; done
+    echo "not in time: $*"
 }
 
 # As udev and a network would have it.
@@ -76,22 +99,44 @@ ip route add default via 192.0.2.1
 ln -s /tests/berth /usr/bin/berth
 mkdir -p /etc/containers /etc/docker /tmp/host
 printf '[engine.runtimes]\nberth = ["/usr/bin/berth"]\n' >/etc/containers/containers.conf
+echo 'DOCKER_OPTS="--add-runtime berth=/usr/bin/berth"' >/etc/default/docker
+if [ -n "$QUICK" ]; then
+    # No network but where a command asks for one, nothing in the journal, and no collection of garbage.
+    printf '[containers]\nnetns = "none"\nlog_driver = "k8s-file"\n[engine]\nevents_logger = "file"\n' >>/etc/containers/containers.conf
+    echo 'DOCKER_OPTS="--add-runtime berth=/usr/bin/berth --bridge none --iptables=false --ip6tables=false"' >/etc/default/docker
+    systemctl set-environment GOGC=400
+    export GOGC=off
+fi
 export PORT
-for R in $FIRST $SECOND; do
-    export R
+. /run/say
+for run in $RUNS; do
+    export ENGINE=${run%:*} R=${run#*:}
+    began=$(now)
     case $ENGINE in
         docker)
-            printf '{"runtimes": {"berth": {"path": "/usr/bin/berth"}}, "default-runtime": "%s"}\n' $R >/etc/docker/daemon.json
-            systemctl restart docker
-            bash /run/all
+            printf '{"default-runtime": "%s"}\n' $R >/etc/docker/daemon.json
+            systemctl reload-or-restart docker
+            await eval "docker info --format '{{.DefaultRuntime}}' | grep -x $R"
             ;;
-        rootless) as_user ;;
-        ctr)
-            systemctl start containerd
-            bash /run/all
+        docker-rootless)
+            mkdir -p /home/user/.config/docker
+            printf '{"default-runtime": "%s", "runtimes": {"berth": {"path": "/usr/bin/berth"}}}\n' $R >/home/user/.config/docker/daemon.json
+            chown -R user:user /home/user/.config
+            as_user --unit docker-$R --property Delegate=yes --setenv=PATH=/usr/sbin:/usr/bin \
+                --setenv=DOCKERD_ROOTLESS_ROOTLESSKIT_NET=slirp4netns --setenv=DOCKERD_ROOTLESS_ROOTLESSKIT_PORT_DRIVER=builtin \
+                /usr/share/docker.io/contrib/dockerd-rootless.sh
+            await eval "DOCKER_HOST=unix:///run/user/1000/docker.sock docker version"
+            ;;
+        ctr) systemctl start containerd ;;
+    esac >"/tmp/out.$UID" 2>&1
+    say start $?
+    case $ENGINE in
+        *rootless)
+            as_user --wait --collect --setenv=ENGINE=$ENGINE --setenv=LIMIT=$LIMIT --setenv=R=$R --setenv=PORT=$PORT bash /run/all
             ;;
         *) bash /run/all ;;
     esac
+    [ $ENGINE = docker-rootless ] && as_user --wait systemctl --user stop docker-$R
 done
 { echo "@@ end"; journalctl --boot --no-pager --priority warning | tail -n 40; echo "@@ over"; } >"$PORT"
 sleep 1

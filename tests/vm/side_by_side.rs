@@ -7,19 +7,14 @@ use berth_tests::{Engine, Lab, side_by_side};
 use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
-    once podman_does_the_same_with_berth,
-    once podman_without_root_does_the_same_with_berth,
+    once podman_does_the_same_with_berth_as_root_and_as_a_user,
     once docker_does_the_same_with_berth,
 ];
 
-fn podman_does_the_same_with_berth(_: &Lab) -> Result<()> {
-    side_by_side(Engine::PODMAN, false)
-}
-
-fn podman_without_root_does_the_same_with_berth(_: &Lab) -> Result<()> {
-    side_by_side(Engine::ROOTLESS, false)
+fn podman_does_the_same_with_berth_as_root_and_as_a_user(_: &Lab) -> Result<()> {
+    side_by_side(&[Engine::PODMAN, Engine::ROOTLESS], false)
 }
 
 fn docker_does_the_same_with_berth(_: &Lab) -> Result<()> {
-    side_by_side(Engine::DOCKER, false)
+    side_by_side(&[Engine::DOCKER], false)
 }
