@@ -9,6 +9,9 @@ use crate::parse::json::{Node, Value};
 pub(super) const MAJOR_MAX: u64 = 0xfff;
 pub(super) const MINOR_MAX: u64 = 0xf_ffff;
 
+/// What a rule has.
+const MEMBERS: [&str; 5] = ["allow", "type", "major", "minor", "access"];
+
 impl<'a> Pass<'a, '_> {
     pub(super) fn devices(&mut self, see: &mut dyn FnMut(&Rule)) -> Option<()> {
         for (index, item) in self.list(DEVICES)?.enumerate() {
@@ -19,26 +22,30 @@ impl<'a> Pass<'a, '_> {
 
     fn rule(&mut self, item: Value<'a>, index: usize) -> Option<Rule> {
         self.object(item, Field::item(DEVICES, index))?;
+        let [allow, kind, major, minor, access] = item.members(&MEMBERS);
         let field = Field::item("linux.resources.devices[].allow", index);
-        let allow = match item.member("allow") {
+        let allow = match allow {
             Some(value) => self.boolean(value, field)?,
             None => return self.fail(ConfigError::Missing(field)),
         };
         Some(Rule {
             allow,
-            kind: self.kind(item, Field::item("linux.resources.devices[].type", index))?,
+            kind: self.kind(kind, Field::item("linux.resources.devices[].type", index))?,
             major: self
-                .device_number(item, "major", MAJOR_MAX, index)?
+                .device_number(major, "linux.resources.devices[].major", MAJOR_MAX, index)?
                 .map(|major| major as u16),
             minor: self
-                .device_number(item, "minor", MINOR_MAX, index)?
+                .device_number(minor, "linux.resources.devices[].minor", MINOR_MAX, index)?
                 .map(|minor| minor as u32),
-            access: self.access(item, Field::item("linux.resources.devices[].access", index))?,
+            access: self.access(
+                access,
+                Field::item("linux.resources.devices[].access", index),
+            )?,
         })
     }
 
-    fn kind(&mut self, item: Value<'a>, field: Field) -> Option<Option<Kind>> {
-        let Some(value) = item.member("type") else {
+    fn kind(&mut self, value: Option<Value<'a>>, field: Field) -> Option<Option<Kind>> {
+        let Some(value) = value else {
             return Some(None);
         };
         let kind = self.text(value, field)?;
@@ -55,8 +62,8 @@ impl<'a> Pass<'a, '_> {
         }
     }
 
-    fn access(&mut self, item: Value<'a>, field: Field) -> Option<u8> {
-        let Some(value) = item.member("access") else {
+    fn access(&mut self, value: Option<Value<'a>>, field: Field) -> Option<u8> {
+        let Some(value) = value else {
             return self.fail(ConfigError::Missing(field));
         };
         let mut access = 0;
@@ -77,17 +84,13 @@ impl<'a> Pass<'a, '_> {
     /// Any is no number in the specification, and -1 with those who write in Go.
     fn device_number(
         &mut self,
-        item: Value<'a>,
-        name: &str,
+        value: Option<Value<'a>>,
+        path: &'static str,
         max: u64,
         index: usize,
     ) -> Option<Option<u64>> {
-        match item.member(name) {
+        match value {
             Some(value) if !matches!(value.node(), Node::Number("-1")) => {
-                let path = match name {
-                    "major" => "linux.resources.devices[].major",
-                    _ => "linux.resources.devices[].minor",
-                };
                 self.whole(value, Field::item(path, index), max).map(Some)
             }
             _ => Some(None),
