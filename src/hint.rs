@@ -10,15 +10,61 @@ pub use unpacking::unpacking;
 
 use crate::cause::Cause;
 use crate::errno;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Stage};
 
 /// What to do next, in one line.
 #[must_use]
 pub fn hint(error: &Error) -> &'static str {
+    match of_command(error) {
+        "" => of_machine(error),
+        hint => hint,
+    }
+}
+
+/// What to do about what fails a command; nothing for what only a machine meets.
+#[must_use]
+pub fn of_command(error: &Error) -> &'static str {
     let Error {
         code, cause, errno, ..
     } = *error;
-    if let Some(hint) = of_cause(code, cause) {
+    match (code, errno) {
+        _ if !matches!(code.stage(), None | Some(Stage::Containers)) => "",
+        _ if of_cause(cause).is_some() => of_cause(cause).unwrap_or_default(),
+        (Code::Usage, _) => {
+            "`berth --help` lists the commands, `berth COMMAND --help` what one of them takes"
+        }
+        (Code::InUse, _) => "choose another id, or remove the container: `berth delete --force ID`",
+        (Code::NoContainer, _) => {
+            "`berth list` shows those that there are; --root must be the one that the container was created with"
+        }
+        (Code::WrongStatus, _) => "`berth state ID` shows its status",
+        (Code::State, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
+            "name a directory that can be written with --root"
+        }
+        (Code::State, _) => {
+            "see the directory of --root; what is broken there can be removed by hand"
+        }
+        (Code::Control, _) => "see the kernel's own words; the container may be gone by now",
+        (Code::Terminal, _) => {
+            "process.terminal needs --console-socket, or a terminal on standard input; without it, --console-socket is refused"
+        }
+        (Code::Output, _) => "make room, or name another file",
+        _ => of_container(code, errno),
+    }
+}
+
+/// What to do about what fails PID 1.
+#[must_use]
+pub fn of_machine(error: &Error) -> &'static str {
+    let Error {
+        code, cause, errno, ..
+    } = *error;
+    // What `rootflags=` says of the root, config.json says of a mount.
+    let is_root = code.stage() == Some(Stage::Root);
+    let known = of_boot(cause)
+        .or_else(|| of_root(cause).filter(|_| is_root))
+        .or_else(|| of_cause(cause));
+    if let Some(hint) = known {
         return hint;
     }
     match (code, errno) {
@@ -38,9 +84,6 @@ pub fn hint(error: &Error) -> &'static str {
         }
         (Code::NotPid1, _) => {
             "boot it as /init of an initramfs (`berth-qemu run`); the command is the program `berth`"
-        }
-        (Code::Panic, _) => {
-            "report it, with the text above and the version of berth and of the kernel"
         }
         (Code::EventLoop, _) => {
             "build the kernel with CONFIG_NET, CONFIG_EPOLL and CONFIG_SIGNALFD"
@@ -110,6 +153,19 @@ pub fn hint(error: &Error) -> &'static str {
         (Code::NoContainers, _) => {
             "make the directory on the root, or name another with berth.containers="
         }
+        (Code::Unmount, _) => {
+            "something still uses it; what was written is safe, it was synchronised"
+        }
+        _ => of_container(code, errno),
+    }
+}
+
+/// What to do about a container.
+fn of_container(code: Code, errno: Option<Errno>) -> &'static str {
+    match (code, errno) {
+        (Code::Panic, _) => {
+            "report it, with the text above and the version of berth and of the kernel"
+        }
         (Code::BundleConfig | Code::ContainerSetup | Code::ContainerExec, Some(shortage))
             if errno::is_shortage(shortage) =>
         {
@@ -141,43 +197,32 @@ pub fn hint(error: &Error) -> &'static str {
             "the file must be executable, and its filesystem not mounted noexec"
         }
         (Code::ContainerLimit, _) => "use fewer bundles, or several machines",
-        (Code::Unmount, _) => {
-            "something still uses it; what was written is safe, it was synchronised"
-        }
-        (Code::Usage, _) => {
-            "`berth --help` lists the commands, `berth COMMAND --help` what one of them takes"
-        }
-        (Code::InUse, _) => "choose another id, or remove the container: `berth delete --force ID`",
-        (Code::NoContainer, _) => {
-            "`berth list` shows those that there are; --root must be the one that the container was created with"
-        }
-        (Code::WrongStatus, _) => "`berth state ID` shows its status",
-        (Code::State, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
-            "name a directory that can be written with --root"
-        }
-        (Code::State, _) => {
-            "see the directory of --root; what is broken there can be removed by hand"
-        }
-        (Code::Control, _) => "see the kernel's own words; the container may be gone by now",
-        (Code::Terminal, _) => {
-            "process.terminal needs --console-socket, or a terminal on standard input; without it, --console-socket is refused"
-        }
-        (Code::Output, _) => "make room, or name another file",
+        _ => "",
     }
 }
 
-/// What a cause says better than an error number does.
-fn of_cause(code: Code, cause: Cause) -> Option<&'static str> {
-    // What `rootflags=` says of the root, config.json says of a mount.
-    let is_root = matches!(
-        code,
-        Code::RootNoDriver
-            | Code::RootMount
-            | Code::RootVerity
-            | Code::RootCorrupt
-            | Code::RootArchive
-    );
-    let of_root = match cause {
+/// What a cause says that only a boot has.
+fn of_boot(cause: Cause) -> Option<&'static str> {
+    Some(match cause {
+        Cause::OtherKernel => {
+            "the image is for another kernel: build it with this kernel's --modules-dir"
+        }
+        Cause::UdevLink => {
+            "name the device by UUID=, LABEL=, PARTUUID= or PARTLABEL= as in the list below; LVM and LUKS are not opened"
+        }
+        Cause::TwoFilesystems => {
+            "say which of the two it is with rootfstype=, and have `wipefs -n` show the other, which `wipefs -o` removes"
+        }
+        Cause::NoBundle => {
+            "boot with init= to start the root's own, or name the directory of bundles with berth.containers="
+        }
+        _ => return None,
+    })
+}
+
+/// What a cause says of the root better than an error number does.
+fn of_root(cause: Cause) -> Option<&'static str> {
+    Some(match cause {
         Cause::MountOption => "correct rootflags=",
         Cause::Charset => {
             "the image lacks the module of this character set: add it with `--module nls_…`, or boot with rootflags=iocharset=utf8"
@@ -223,20 +268,18 @@ fn of_cause(code: Code, cause: Cause) -> Option<&'static str> {
         Cause::LogDamaged => {
             "its log is damaged: run xfs_repair from another system, or boot with `ro rootflags=norecovery`"
         }
-        _ => "",
-    };
-    if is_root && !of_root.is_empty() {
-        return Some(of_root);
-    }
+        _ => return None,
+    })
+}
+
+/// What a cause says of anything better than an error number does.
+fn of_cause(cause: Cause) -> Option<&'static str> {
     Some(match cause {
         Cause::MountOption => "correct the options of this mount in config.json",
         Cause::Charset => {
             "the kernel needs this character set by then: `--module nls_…` in the image, or the option iocharset=utf8"
         }
         Cause::Codepage => "the image lacks the module nls_cp437: add it with `--module nls_cp437`",
-        Cause::OtherKernel => {
-            "the image is for another kernel: build it with this kernel's --modules-dir"
-        }
         Cause::LoopDriver => {
             "the kernel needs its loop driver by then: `--module loop` in the image, or berth.modules=loop"
         }
@@ -267,15 +310,6 @@ fn of_cause(code: Code, cause: Cause) -> Option<&'static str> {
         }
         Cause::SelinuxLabel => {
             "the policy that is loaded has to know it, and to allow that it is set"
-        }
-        Cause::UdevLink => {
-            "name the device by UUID=, LABEL=, PARTUUID= or PARTLABEL= as in the list below; LVM and LUKS are not opened"
-        }
-        Cause::TwoFilesystems => {
-            "say which of the two it is with rootfstype=, and have `wipefs -n` show the other, which `wipefs -o` removes"
-        }
-        Cause::NoBundle => {
-            "boot with init= to start the root's own, or name the directory of bundles with berth.containers="
         }
         Cause::BlockSize => {
             "the filesystem's blocks are smaller than the device's, which with berth.verity= are those of `veritysetup format --data-block-size=`"

@@ -13,7 +13,7 @@ use super::shell::Shell;
 use super::unmount;
 use crate::error::{Code, Error, Stage};
 use crate::events::{Event, OWN_FAILURE};
-use crate::hint::hint;
+use crate::hint::of_machine;
 use crate::plan::{OnFailure, Plan};
 use crate::sys::clock::{self, Moment};
 use crate::sys::netlink::{Received, UEVENT_MAX};
@@ -187,7 +187,11 @@ pub fn not_pid_1() -> ! {
 
 fn end_as_a_process(error: &Error) -> ! {
     let mut text = Text::<512>::EMPTY;
-    text.push(format_args!("berth: {}\n  {}\n", Shown(error), hint(error)));
+    text.push(format_args!(
+        "berth: {}\n  {}\n",
+        Shown(error),
+        of_machine(error)
+    ));
     console::complain(text.as_str());
     crate::sys::raw::exit(OWN_FAILURE.into())
 }
@@ -199,7 +203,7 @@ pub fn panicked(place: core::fmt::Arguments<'_>) -> ! {
         end_as_a_process(&error)
     }
     kmsg::error(Stage::Early, format_args!("{error}"));
-    kmsg::error(Stage::Early, format_args!("  {}", hint(&error)));
+    kmsg::error(Stage::Early, format_args!("  {}", of_machine(&error)));
     unmount::leave_at_once();
     let hold = super::machine::holds().then_some(0);
     match super::machine::failure_action() {

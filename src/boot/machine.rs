@@ -9,7 +9,7 @@ use super::modules::Modules;
 use super::unmount::List;
 use crate::error::{During, Error, Op, SUBJECT_MAX, Stage};
 use crate::events::{Event, Events};
-use crate::hint::hint;
+use crate::hint::of_machine;
 use crate::parse::device::DeviceRef;
 use crate::plan::{OnFailure, Plan};
 use crate::sys::clock::{self, Moment};
@@ -249,7 +249,7 @@ impl Machine {
     pub fn report(&mut self, error: &Error) {
         let stage = self.stage_of(error);
         kmsg::error(stage, format_args!("{error}"));
-        kmsg::error(stage, format_args!("  {}", hint(error)));
+        kmsg::error(stage, format_args!("  {}", of_machine(error)));
         self.events.emit(Event::Failure {
             code: Text::<8>::new(error.code).as_str(),
             stage: stage.name(),

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use super::output::write_all;
 use super::time::Time;
 use crate::error::{During, Error, Explained, Fault, Op};
-use crate::hint::hint;
+use crate::hint::of_command;
 use crate::sys::console;
 use crate::text::{Json, Shown, Text};
 
@@ -74,7 +74,7 @@ impl Journal {
     /// The end of the command `name`.
     #[inline(never)]
     pub(super) fn fail(&self, name: &str, error: &Error) {
-        let hint = hint(error);
+        let hint = of_command(error);
         // Engines know some failures by the words of the C library, in the log or on standard error.
         let error = Explained(error);
         self.complain(&format_args!("error: {name}: {error}"), hint);

@@ -21,7 +21,7 @@ use super::Machine;
 use super::modules::{self, need::each_unanswered};
 use crate::error::{Code, Error, SUBJECT_MAX, Stage};
 use crate::events::Event;
-use crate::hint::hint;
+use crate::hint::of_machine;
 use crate::sys::kmsg;
 use crate::text::{Shown, Text};
 
@@ -55,7 +55,7 @@ pub(super) fn report(machine: &mut Machine, error: &Error, action: &str) {
     };
     report.machine.report(error);
     report.count(format_args!("{error}"));
-    report.count(format_args!("  {}", hint(error)));
+    report.count(format_args!("  {}", of_machine(error)));
     report.asked();
     kernel::incomplete_initramfs(&mut report);
     contents::list(&mut report, error);
