@@ -70,7 +70,7 @@ fn table() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         (
             "other",
             json!({ "closID": "gold", "schemata": ["L3:0=1"] }),
-            "set up linux.intelRdt: /sys/fs/resctrl/gold is there and has not L3:0=1 for other: EINVAL",
+            "set up linux.intelRdt: /sys/fs/resctrl/gold exists and lacks L3:0=1 for other: EINVAL",
             "gold",
         ),
         (
