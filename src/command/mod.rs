@@ -405,7 +405,7 @@ impl<'a> Call<'a> {
     fn id(&self) -> Result<&'a str, Told> {
         let typed = self.given.operands.first().copied().unwrap_or_default();
         container_id(typed.as_bytes())
-            .map_err(|error| self.usage(format_args!("{}: {error}", Quoted(typed))))
+            .map_err(|error| self.usage(format_args!("{error}, not {}", Quoted(typed))))
     }
 
     fn unknown(&self, typed: &str) -> Told {
