@@ -93,7 +93,7 @@ fn process(process: &Process, spec: &Spec) -> Value {
         affinity.and_then(|it| it.initial().as_deref()),
         affinity.and_then(|it| it.cpu_affinity_final().as_deref()),
     ];
-    let lists = lists.map(|list| list.map(processors));
+    let lists = lists.map(|list| list.filter(|list| !list.is_empty()).map(processors));
     const FLAGS: [&str; 5] = [
         "SCHED_FLAG_RESET_ON_FORK",
         "SCHED_FLAG_RECLAIM",
@@ -147,7 +147,7 @@ fn process(process: &Process, spec: &Spec) -> Value {
             const FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
             let flags = policy.flags().iter().flatten();
             let flags = flags.fold(0, |bits, flag| bits | 1 << (13 + place(&FLAGS, &word(flag))));
-            json!([place(&MODES, &word(policy.mode())) | flags, policy.nodes().as_deref().map(processors)])
+            json!([place(&MODES, &word(policy.mode())) | flags, policy.nodes().as_deref().filter(|it| !it.is_empty()).map(processors)])
         }),
         "personality": personality.map(|it| if word(it.domain()) == "LINUX32" { 8 } else { 0 }),
     })
