@@ -58,8 +58,8 @@ pub(crate) fn said(spec: &Spec) -> Value {
         "rootfsPropagation": text(linux.rootfs_propagation()).map(|word| {
             word.strip_prefix('r').unwrap_or(&word).to_owned()
         }),
-        "maskedPaths": linux.masked_paths().clone().unwrap_or_default(),
-        "readonlyPaths": linux.readonly_paths().clone().unwrap_or_default(),
+        "maskedPaths": listed(linux.masked_paths()),
+        "readonlyPaths": listed(linux.readonly_paths()),
         "devices": linux.devices().iter().flatten().map(device).collect::<Vec<_>>(),
         "sysctl": linux.sysctl().iter().flatten().map(|(key, value)| {
             (parameter(key), json!(value))
@@ -197,16 +197,28 @@ fn hooks(spec: &Spec) -> Value {
     })
 }
 
-/// The numbers of a list as `7,0-2`, in order.
-fn processors(list: &str) -> BTreeSet<usize> {
-    let ranges = list.split(',').map(|item| {
-        let ends: Vec<usize> = item
-            .split('-')
-            .map(|end| end.trim().parse().unwrap())
-            .collect();
-        ends[0]..=ends[ends.len() - 1]
+/// Paths from the root of the container.
+fn listed(paths: &Option<Vec<String>>) -> Vec<String> {
+    let paths = paths.iter().flatten();
+    paths.map(|path| from_root(path)).collect()
+}
+
+/// A path from the root of the container, wherever it begins and whatever it spells out.
+fn from_root(path: &str) -> String {
+    let names = path.split('/').filter(|name| !matches!(*name, "" | "."));
+    format!("/{}", names.collect::<Vec<_>>().join("/"))
+}
+
+/// The numbers of a list as `7,0-2`, in order; none for what is no such list, which berth refuses.
+fn processors(list: &str) -> Option<BTreeSet<usize>> {
+    let items = list.split(',').filter(|item| !item.trim().is_empty());
+    let ranges = items.map(|item| {
+        let ends = item.split('-').map(|end| end.trim().parse().ok());
+        let ends: Vec<usize> = ends.collect::<Option<_>>()?;
+        Some(*ends.first()?..=*ends.last()?)
     });
-    ranges.flatten().collect()
+    let ranges: Vec<_> = ranges.collect::<Option<_>>()?;
+    Some(ranges.into_iter().flatten().collect())
 }
 
 /// What berth does not act on, and says so.
@@ -302,7 +314,7 @@ fn device(device: &LinuxDevice) -> Value {
         _ => "c",
     };
     json!({
-        "path": device.path(), "type": kind,
+        "path": from_root(&device.path().display().to_string()), "type": kind,
         "numbers": (kind != "p").then(|| [device.major(), device.minor()]),
         "fileMode": device.file_mode().map(|mode| mode & 0o7777),
         "uid": device.uid(), "gid": device.gid(),
