@@ -13,8 +13,8 @@ use crate::archive::{self, Entry};
 use crate::compression::{Compression, decode_module};
 use crate::contents::{Contents, image_path};
 use crate::index::{Found, Index};
-use crate::init::init_defect;
 use crate::modinfo::Modinfo;
+use crate::program::{BERTH, defect_of};
 use crate::resolve::{Resolution, resolve};
 use crate::{ModuleTree, Report, Spec, devices, root_archive, signature};
 
@@ -50,8 +50,15 @@ impl Spec {
         let init =
             fs::read(&self.init).with_context(|| format!("read --init {}", self.init.display()))?;
         let init = Entry::file(0o755, init);
-        notes.extend(init_defect(&init, None));
+        notes.extend(defect_of("init", &init, None));
         contents.insert("init", init, "--init", "init")?;
+        if let Some(path) = &self.berth {
+            let berth =
+                fs::read(path).with_context(|| format!("read --berth {}", path.display()))?;
+            let berth = Entry::file(0o755, berth);
+            notes.extend(defect_of(BERTH, &berth, None));
+            contents.insert(BERTH, berth, "--berth", "berth")?;
+        }
 
         if let Some(tree) = &self.modules {
             self.check_compression(compression, tree)?;

@@ -25,6 +25,7 @@
 //!
 //! let tree = ModuleTree::open("target/kernels/6.1".as_ref(), None)?;
 //! let image = Spec::new("target/init")
+//!     .berth("target/berth")
 //!     .modules(tree)
 //!     .load(["virtio_pci", "virtio_scsi", "sd_mod", "vfat"])
 //!     .cmdline("root=/dev/sdb1")
@@ -53,10 +54,10 @@ mod contents;
 pub mod depmod;
 mod devices;
 mod index;
-mod init;
 pub mod kernel;
 mod list;
 mod modinfo;
+mod program;
 mod report;
 mod resolve;
 mod root_archive;

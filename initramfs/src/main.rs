@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use berth_initramfs::{Compression, DeviceClass, ModuleTree, Spec, kernel, list, verify};
 use clap::{Args, Parser, Subcommand};
 
@@ -43,6 +43,12 @@ struct Build {
     /// The program that becomes /init.
     #[arg(long, value_name = "FILE")]
     init: PathBuf,
+    /// The program that PID 1 starts containers with [default: the file `berth` beside that of --init].
+    #[arg(long, value_name = "FILE")]
+    berth: Option<PathBuf>,
+    /// Leave that program out: the image is for `init=`, or the root has it in /usr/lib/berth.
+    #[arg(long, conflicts_with = "berth")]
+    no_containers: bool,
     /// Where the kernel's modules are: a root with lib/modules, the directory of the releases, or that of the release.
     #[arg(long, value_name = "DIR")]
     modules_dir: Option<PathBuf>,
@@ -159,6 +165,16 @@ fn build(arguments: Build) -> Result<()> {
     let mut spec = Spec::new(&arguments.init)
         .mtime(arguments.mtime)
         .keep_compressed(arguments.keep_compressed);
+    if !arguments.no_containers {
+        let beside = || arguments.init.with_file_name("berth");
+        let berth = arguments.berth.unwrap_or_else(beside);
+        ensure!(
+            berth.is_file() || !arguments.init.is_file(),
+            "{} is not there: it starts containers. Name it with --berth, or leave it out with --no-containers",
+            berth.display()
+        );
+        spec = spec.berth(berth);
+    }
     if let Some(dir) = &arguments.modules_dir {
         let mut tree = ModuleTree::open(dir, arguments.kernel_release.as_deref())?;
         if let Some(path) = &arguments.kernel_config {

@@ -8,6 +8,7 @@ use crate::{DeviceClass, ModuleTree};
 #[derive(Clone, Debug)]
 pub struct Spec {
     pub(crate) init: PathBuf,
+    pub(crate) berth: Option<PathBuf>,
     pub(crate) modules: Option<ModuleTree>,
     pub(crate) names: Vec<String>,
     pub(crate) include: Vec<String>,
@@ -25,11 +26,12 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// An image with `init` as `/init` and the mount points, without modules.
+    /// An image with `init` as `/init` and the mount points, without modules, and without what starts containers.
     #[must_use]
     pub fn new(init: impl Into<PathBuf>) -> Self {
         Self {
             init: init.into(),
+            berth: None,
             modules: None,
             names: Vec::new(),
             include: Vec::new(),
@@ -45,6 +47,13 @@ impl Spec {
             replace: Vec::new(),
             omit: Vec::new(),
         }
+    }
+
+    /// The program that PID 1 starts containers with, `/usr/lib/berth/berth`. An image that hands over with `init=` needs none.
+    #[must_use]
+    pub fn berth(mut self, program: impl Into<PathBuf>) -> Self {
+        self.berth = Some(program.into());
+        self
     }
 
     /// The kernel's modules, of which those named with [`Spec::load`] are taken.

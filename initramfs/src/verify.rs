@@ -7,8 +7,8 @@ use object::elf::Machine;
 use crate::archive::{self, Entries, Entry};
 use crate::compression::decode_module;
 use crate::index::{Found, Index, Module};
-use crate::init::init_defect;
 use crate::modinfo::{Modinfo, name_of, normal};
+use crate::program::{BERTH, defect_of};
 use crate::resolve::COMPANIONS;
 use crate::root_archive;
 
@@ -41,9 +41,12 @@ pub fn verify(image: &[u8], release: Option<&str>) -> Vec<String> {
         }
     }
     match entries.get("init") {
-        Some(init) => defects.extend(init_defect(init, machine)),
+        Some(init) => defects.extend(defect_of("init", init, machine)),
         None => defects
             .push("/init is missing: the kernel would look for a root filesystem instead".into()),
+    }
+    if let Some(berth) = entries.get(BERTH) {
+        defects.extend(defect_of(BERTH, berth, machine));
     }
     if let Some(release) = release
         && !releases.is_empty()

@@ -26,6 +26,7 @@ fn built_image_is_listed_and_its_defect_found() {
         "build",
         "--init",
         "init",
+        "--no-containers",
         "--add",
         "motd:/etc/",
         "--cmdline",
@@ -53,6 +54,35 @@ fn built_image_is_listed_and_its_defect_found() {
         text(&verified.stdout),
         "image.gz: /init is not a 64-bit ELF file, or damaged\n"
     );
+}
+
+#[test]
+fn what_starts_containers_is_taken_from_beside_init_unless_it_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("init"), "init").unwrap();
+    let build = |more: &[&str]| {
+        let words = [&["build", "--init", "init", "-o", "image"], more].concat();
+        let built = berth_initramfs(dir.path(), &words);
+        (built.status.success(), text(&built.stderr))
+    };
+    let has_berth = || {
+        let listed = berth_initramfs(dir.path(), &["list", "image"]);
+        text(&listed.stdout).contains("/usr/lib/berth/berth")
+    };
+    let (built, said) = build(&[]);
+    assert!(!built && said.contains("--no-containers"), "{said}");
+    assert!(build(&["--no-containers"]).0 && !has_berth());
+    fs::write(dir.path().join("berth"), "berth").unwrap();
+    assert!(build(&[]).0 && has_berth());
+    let verified = berth_initramfs(dir.path(), &["verify", "image"]);
+    let defects = text(&verified.stdout);
+    assert!(
+        defects.contains("/usr/lib/berth/berth is not a 64-bit ELF file"),
+        "{defects}"
+    );
+    fs::write(dir.path().join("other"), "other").unwrap();
+    assert!(build(&["--berth", "other"]).0 && has_berth());
+    assert!(!build(&["--berth", "other", "--no-containers"]).0);
 }
 
 #[test]

@@ -51,7 +51,7 @@ const BUNDLES: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// The initramfs: `init` and the modules.
+/// The initramfs: `init`, the program `berth` beside it, and the modules.
 ///
 /// # Errors
 /// `init` is not there, or the kernel lacks a module.
@@ -63,6 +63,7 @@ pub fn image(kernel: &Kernel, init: &Path) -> Result<Image> {
     );
     let modules = ModuleTree::open(&kernel.modules, Some(&kernel.release))?;
     Spec::new(init)
+        .berth(init.with_file_name("berth"))
         .modules(modules)
         .load(MODULES)
         .build(Compression::None)

@@ -128,7 +128,9 @@ fn disk(fstype: &str, uuid: &str, next: &Path) -> Result<DiskImage> {
 
 fn spec(kernel: &Kernel, init: &Path) -> Result<Spec> {
     let tree = ModuleTree::open(&kernel.modules, Some(&kernel.release))?;
-    Ok(Spec::new(init).modules(tree))
+    Ok(Spec::new(init)
+        .berth(init.with_file_name("berth"))
+        .modules(tree))
 }
 
 /// All modules are listed.

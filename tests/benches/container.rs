@@ -73,6 +73,7 @@ fn image(init: &Path, by_hand: &Path) -> Result<Image> {
     });
     let rootfs = "/containers/start/rootfs";
     let spec = Spec::new(init)
+        .berth(init.with_file_name("berth"))
         .add(by_hand, "/container")
         .add(BUSYBOX, format!("{rootfs}{BUSYBOX}"))
         .replace("/containers/start/config.json", config.to_string(), 0o644);

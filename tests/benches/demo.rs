@@ -27,6 +27,7 @@ const BUSYBOX: &str = "/bin/busybox";
 /// Adds the rows of stages, memory and wake-ups.
 pub(crate) fn measure(kernel: &Kernel, init: &Path, table: &mut Table) -> Result<()> {
     let image = Spec::new(init)
+        .berth(init.with_file_name("berth"))
         .modules(ModuleTree::open(&kernel.modules, Some(&kernel.release))?)
         .load(MODULES)
         .build(Compression::None)?;

@@ -38,6 +38,7 @@ pub(crate) fn check(workspace: &Path) -> Result<()> {
 fn boot(init: &Path) -> Result<()> {
     let kernel = Series::of_machine().get(Arch::Aarch64)?;
     let image = Spec::new(init)
+        .berth(init.with_file_name("berth-aarch64"))
         .modules(ModuleTree::open(&kernel.modules, Some(&kernel.release))?)
         .load(MODULES)
         .build(Compression::None)?;

@@ -47,15 +47,15 @@ impl Lab {
     /// The kernel cannot be fetched, or a program is missing.
     pub fn new(series: Series) -> Result<Self> {
         let kernel = series.get(Arch::X86_64)?;
-        let init = init()?;
-        let image = spec(&kernel, &init)?
+        let (init, berth) = (init()?, berth()?);
+        let image = spec(&kernel, &init, &berth)?
             .load(MODULES)
             .build(Compression::Zstd)?;
         Ok(Self {
             series,
             kernel,
             init,
-            berth: berth()?,
+            berth,
             image,
         })
     }
@@ -90,13 +90,13 @@ impl Lab {
     /// # Errors
     /// The kernel's modules cannot be read.
     pub fn spec_for(&self, kernel: &Kernel) -> Result<Spec> {
-        spec(kernel, &self.init)
+        spec(kernel, &self.init, &self.berth)
     }
 }
 
-fn spec(kernel: &Kernel, init: &Path) -> Result<Spec> {
+fn spec(kernel: &Kernel, init: &Path, berth: &Path) -> Result<Spec> {
     let tree = ModuleTree::open(&kernel.modules, Some(&kernel.release))?;
-    Ok(Spec::new(init).modules(tree))
+    Ok(Spec::new(init).berth(berth).modules(tree))
 }
 
 /// The program that is PID 1.

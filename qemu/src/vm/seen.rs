@@ -20,6 +20,8 @@ const HALTED: &str = "reboot: System halted";
 pub(crate) struct Seen {
     /// The console's output, without carriage returns.
     pub(crate) console: String,
+    /// The beginning of a character of the console whose rest has not come yet.
+    begun: Vec<u8>,
     /// The events in order.
     pub(crate) events: Vec<Event>,
     /// A line on the event port that is no event, and why.
@@ -43,6 +45,7 @@ impl Seen {
     pub(super) fn new(streams: usize) -> Self {
         Self {
             console: String::new(),
+            begun: Vec::new(),
             events: Vec::new(),
             garbled: None,
             broken: None,
@@ -136,11 +139,15 @@ impl Seen {
 
     /// Adds to the console.
     pub(crate) fn add_console(&mut self, bytes: &[u8]) {
-        self.console.extend(
-            String::from_utf8_lossy(bytes)
-                .chars()
-                .filter(|&c| c != '\r'),
-        );
+        self.begun.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.begun) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => self.begun.len(),
+        };
+        let begun = self.begun.split_off(whole);
+        let said = std::mem::replace(&mut self.begun, begun);
+        let said = String::from_utf8_lossy(&said);
+        self.console.extend(said.chars().filter(|&c| c != '\r'));
         self.last_sign = Instant::now();
     }
 
@@ -175,6 +182,18 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
+
+    #[test]
+    fn console_may_come_in_any_pieces() {
+        let said = "a\u{9b}\u{202e}\u{1f6a2}z";
+        let mut seen = Seen::new(1);
+        for byte in said.bytes() {
+            seen.add_console(&[byte]);
+        }
+        assert_eq!(seen.console, said);
+        seen.add_console(b"\xe2\x80x\xff");
+        assert_eq!(seen.console, format!("{said}\u{fffd}x\u{fffd}"));
+    }
 
     #[test]
     fn end_is_known_once_all_is_read() {

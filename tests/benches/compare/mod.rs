@@ -65,6 +65,7 @@ pub(crate) fn measure(kernel: &Kernel, init: &Path) -> Result<String> {
     index_libraries(root.path())?;
 
     let image = Spec::new(init)
+        .berth(init.with_file_name("berth"))
         .root_archive(root.path())
         .build(Compression::None)?;
     let mut figures = BTreeMap::new();

@@ -1,4 +1,5 @@
-//! The program that becomes `/init`: the kernel executes it before there is any library or interpreter.
+//! The programs of an image: the kernel executes `/init` before there is any library or interpreter, and `/init` executes berth when
+//! there is none any more.
 
 use object::Endianness;
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, Machine, PT_INTERP};
@@ -6,31 +7,36 @@ use object::read::elf::{FileHeader, ProgramHeader};
 
 use crate::archive::Entry;
 
-/// What keeps `init` from running on a kernel of this machine; of berth's machines, if it is not known.
-pub(crate) fn init_defect(init: &Entry, machine: Option<Machine>) -> Option<String> {
-    if !init.is_file() {
-        return Some("/init is not a regular file".into());
+/// Where PID 1 looks for what it starts containers with.
+pub(crate) const BERTH: &str = "usr/lib/berth/berth";
+
+/// What keeps the program at `path` from running on a kernel of this machine; of berth's machines, if it is not known.
+pub(crate) fn defect_of(path: &str, program: &Entry, machine: Option<Machine>) -> Option<String> {
+    if !program.is_file() {
+        return Some(format!("/{path} is not a regular file"));
     }
-    if init.mode & 0o111 == 0 {
+    if program.mode & 0o111 == 0 {
         return Some(format!(
-            "/init is not executable: its mode is {:04o}",
-            init.mode & 0o7777
+            "/{path} is not executable: its mode is {:04o}",
+            program.mode & 0o7777
         ));
     }
-    let Some((own, interpreted)) = read_header(&init.data) else {
-        return Some("/init is not a 64-bit ELF file, or damaged".into());
+    let Some((own, interpreted)) = read_header(&program.data) else {
+        return Some(format!("/{path} is not a 64-bit ELF file, or damaged"));
     };
     if interpreted {
-        return Some("/init is dynamically linked: the image needs a static one".into());
+        return Some(format!(
+            "/{path} is dynamically linked: the image needs a static one"
+        ));
     }
     match machine {
         Some(machine) if own != machine => Some(format!(
-            "/init is for {}, the modules are for {}",
+            "/{path} is for {}, the modules are for {}",
             name(own),
             name(machine)
         )),
         None if own != EM_X86_64 && own != EM_AARCH64 => Some(format!(
-            "/init is for {}; berth runs on x86_64 and aarch64",
+            "/{path} is for {}; berth runs on x86_64 and aarch64",
             name(own)
         )),
         _ => None,
@@ -60,7 +66,7 @@ mod tests {
     use crate::testing::executable;
 
     fn defect(permissions: u32, data: &[u8], machine: Option<Machine>) -> String {
-        init_defect(&Entry::file(permissions, data), machine).unwrap_or_default()
+        defect_of("init", &Entry::file(permissions, data), machine).unwrap_or_default()
     }
 
     #[test]
@@ -73,7 +79,7 @@ mod tests {
     #[test]
     fn every_defect_has_its_own_text() {
         let good = executable(EM_X86_64, false);
-        let link = init_defect(&Entry::symlink("sbin/init"), None);
+        let link = defect_of("init", &Entry::symlink("sbin/init"), None);
         assert_eq!(link.as_deref(), Some("/init is not a regular file"));
         for (mode, data, machine, text) in [
             (
