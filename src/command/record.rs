@@ -115,7 +115,8 @@ impl Record {
     pub(super) fn process(&self) -> Result<Option<Process>, Fault> {
         // The descriptor first: what it refers to cannot change while it is looked at.
         let process = match Process::open(self.pid) {
-            Err(fault) if fault.errno == Errno::SRCH => return Ok(None),
+            // EINVAL: it has ended, and its number is still that of a session or of a process group (pidfd_open(2)).
+            Err(fault) if matches!(fault.errno, Errno::SRCH | Errno::INVAL) => return Ok(None),
             process => process?,
         };
         let is_it =
