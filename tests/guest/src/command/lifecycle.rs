@@ -758,7 +758,7 @@ fn limits_are_in_force_and_can_be_changed(lab: &Lab) -> Result<()> {
     lab.ok(&["update", "one", "--pids-limit", "-1"])?;
     ensure!(of_group("pids.max")? == "max" && of_group("memory.max")? == "67108864");
     let words = ["update", "--resources=limits", "--memory=1g", "one"];
-    lab.fails(&words, 125, &["leave the others away", "[B070]"])?;
+    lab.fails(&words, 125, &["remove the other options", "[B070]"])?;
     let words = ["update", "--blkio-weight=5", "one"];
     lab.fails(&words, 125, &["weight takes 10 to 1000", "[B051]"])
         .map(drop)
