@@ -443,6 +443,8 @@ codes! {
     53 ContainerSetup "a container could not be set up",
     54 ContainerExec "a container's program could not be executed",
     55 ContainerLimit "there are more bundles than can be supervised",
+    56 BerthMissing "the program that starts containers is neither in the image nor on the root",
+    57 BerthFailed "the program that starts containers ended early, or answered what cannot be understood",
     60 Unmount "a filesystem could not be unmounted at the end",
     70 Usage "the words of a command cannot be understood",
     71 InUse "there is a container of this id already",
@@ -485,12 +487,14 @@ impl Code {
             | Self::InitNotExecutable
             | Self::InitFormat
             | Self::InitInterpreter
-            | Self::InitExec => Stage::Switch,
+            | Self::InitExec
+            | Self::BerthMissing => Stage::Switch,
             Self::BundleConfig
             | Self::BundleRefused
             | Self::ContainerSetup
             | Self::ContainerExec
             | Self::ContainerLimit
+            | Self::BerthFailed
             | Self::Usage
             | Self::InUse
             | Self::NoContainer

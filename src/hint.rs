@@ -196,6 +196,12 @@ fn of_container(code: Code, errno: Option<Errno>) -> &'static str {
         (Code::ContainerExec, _) => {
             "the file must be executable, and its filesystem not mounted noexec"
         }
+        (Code::BerthMissing, _) => {
+            "build the image with it (`berth-initramfs build` does), or boot with init=, which needs none"
+        }
+        (Code::BerthFailed, _) => {
+            "the machine may lack memory; if it does not, report it, with the text above"
+        }
         (Code::ContainerLimit, _) => "use fewer bundles, or several machines",
         _ => "",
     }

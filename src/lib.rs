@@ -17,10 +17,11 @@
 //!
 //! Data goes one way: text, plan, effects. [`plan::Plan`] is everything that was asked for; no later stage reads the
 //! command line. [`boot`] is a chain of types in which each stage consumes the proof that the last one returned, so that a
-//! wrong order does not compile. [`supervise`] is a loop around a table of decisions. [`container`] is the engine: bundles
+//! wrong order does not compile. [`supervise`] is a loop around a table of decisions. [`container`] is the engine of `berth`: bundles
 //! in, isolated processes out.
 //!
-//! Two programs are made of it: `/init`, which is PID 1, and `berth`, the [`command`], which hands bundles to the same engine.
+//! Two programs are made of it: `/init`, which is PID 1, and `berth`, the [`command`], which makes containers. PID 1 reads nothing that
+//! strangers wrote: it executes `berth` for each start and each end of a container, and hears its [answers](parse::answer).
 //!
 //! # Layers
 //!

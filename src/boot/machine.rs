@@ -3,6 +3,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use core::time::Duration;
 
+use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 
 use super::modules::Modules;
@@ -110,6 +111,8 @@ pub struct Machine {
     pub on_failure: FailurePolicy,
     /// What was asked for about the root.
     pub asked: Asked,
+    /// The program that starts containers, where there are some to be started.
+    pub(crate) engine: Option<OwnedFd>,
     /// The modules of the image, until the switch.
     pub modules: Modules,
     /// Room for the list of what is mounted, for the end.
@@ -143,6 +146,7 @@ impl Machine {
                 timeout: None,
             },
             asked: Asked::NOTHING,
+            engine: None,
             modules: Modules::default(),
             event_device: None,
             started: now,

@@ -33,9 +33,10 @@
 //! ```
 
 /// Where the writable layer of `berth.overlay=` is mounted.
-pub(crate) const UPPER_LAYER: &str = "/run/berth/upper";
+pub(crate) const UPPER_LAYER: &str = "/run/berth-boot/upper";
 
 mod early;
+mod engine;
 pub mod failure;
 mod handover;
 mod machine;

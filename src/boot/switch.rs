@@ -26,7 +26,7 @@ use super::handover::Successor;
 use super::modules::Modules;
 use super::root::{Rooted, SYSROOT};
 use super::shell::Shell;
-use super::{Machine, handover};
+use super::{Machine, engine, handover};
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::parse::choice::BreakAt;
@@ -71,7 +71,10 @@ impl<'m> Switched<'m> {
                 // What it is on may be missing.
                 Some(proven.map_err(|error| rooted.usr.unwrap_or(error))?)
             }
-            None => None,
+            None => {
+                machine.engine = Some(engine::keep(new_root)?);
+                None
+            }
         };
         let (method, removed) = if rooted.has_device {
             check_new_root()?;

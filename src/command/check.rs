@@ -14,7 +14,7 @@ use super::{Call, Subcommand, Tell, Told};
 use crate::container::{PRIVILEGED, is_agent_told_early};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::mount_options;
-use crate::parse::config::{Config, ConfigError, MAX_SIZE, MOUNTS_SIZE, OF_PID_1, OF_THE_COMMAND};
+use crate::parse::config::{Config, ConfigError, MAX_SIZE, MOUNTS_SIZE, OF_PID_1};
 use crate::parse::json::{self, Node, Value};
 use crate::sys::buffer::{Buffer, Table};
 use crate::sys::fs;
@@ -230,9 +230,6 @@ fn tell(
         let key = place.strip_prefix(ANNOTATION).unwrap_or_default();
         let (word, why) = match (is_warned_of, is_acted_on) {
             (true, _) => ("ignored", ": not supported yet"),
-            (false, true) if OF_THE_COMMAND.iter().any(|field| place.starts_with(field)) => {
-                ("done", ": by the command only")
-            }
             (false, true) if OF_PID_1.contains(&key) => ("done", ": by PID 1 only"),
             (false, true) if place == LISTENER && !is_told_early => ("done", TOLD_LATE),
             (false, true) => ("done", ""),

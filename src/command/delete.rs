@@ -52,7 +52,16 @@ const GROUPS_DEPTH: usize = 16;
 const NOT_STOPPED: &str = "cannot delete container that is not stopped";
 
 fn run(call: &Call<'_>) -> Result<u8, Told> {
-    let (id, force) = (call.id()?, call.given.has(&FORCE));
+    delete(call, call.given.has(&FORCE))
+}
+
+/// Deletes it, whatever it does; and it may be gone already.
+pub(super) fn by_force(call: &Call<'_>) -> Result<u8, Told> {
+    delete(call, true)
+}
+
+fn delete(call: &Call<'_>, force: bool) -> Result<u8, Told> {
+    let id = call.id()?;
     let found = Directory::find(call, id)?;
     if found.is_none() && force {
         return Ok(0);

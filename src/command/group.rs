@@ -43,7 +43,12 @@ pub(super) fn planned(id: &str, config: &Config<'_>) -> Result<Path, Fault> {
 pub(super) fn make(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Option<Group>, Fault> {
     let resources = &config.resources;
     let made = Groups::open().and_then(|groups| {
-        let made = groups.map(|groups| groups.create(id, config.cgroups_path, resources, |_| ()));
+        // One container of PID 1's leaves some to the others and to PID 1, unless its bundle says otherwise.
+        let prepare = match call.journal.supervisor() {
+            Some(_) => Group::limit_processes,
+            None => |_: &Group| (),
+        };
+        let made = groups.map(|groups| groups.create(id, config.cgroups_path, resources, prepare));
         made.transpose()
     });
     match made {

@@ -11,6 +11,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::output::write_all;
+use super::supervised::Supervisor;
 use super::time::Time;
 use crate::error::{During, Error, Explained, Fault, Op};
 use crate::hint::of_command;
@@ -26,9 +27,26 @@ pub(super) struct Journal {
     file: Option<OwnedFd>,
     is_json: bool,
     is_debug: bool,
+    /// Who is told instead of those.
+    supervisor: Option<Supervisor>,
 }
 
 impl Journal {
+    /// Has PID 1 be told, and nobody else.
+    pub(super) fn tell_to(&mut self, supervisor: Option<Supervisor>) {
+        self.supervisor = supervisor;
+    }
+
+    /// PID 1, where that is to be told.
+    pub(super) const fn supervisor(&self) -> Option<&Supervisor> {
+        self.supervisor.as_ref()
+    }
+
+    /// The same, for another journal.
+    pub(super) fn into_supervisor(self) -> Option<Supervisor> {
+        self.supervisor
+    }
+
     /// Opens the file, if there is to be one.
     ///
     /// # Errors
@@ -52,11 +70,15 @@ impl Journal {
             file: file.transpose()?,
             is_json,
             is_debug,
+            supervisor: None,
         })
     }
 
     /// Something that was asked for is not done, and the container works without.
     pub(super) fn warn(&self, text: impl fmt::Display) {
+        if let Some(supervisor) = &self.supervisor {
+            return supervisor.warn(&text);
+        }
         self.record("warning", &text);
         if self.is_debug {
             self.complain(&text, "");
@@ -74,6 +96,9 @@ impl Journal {
     /// The end of the command `name`.
     #[inline(never)]
     pub(super) fn fail(&self, name: &str, error: &Error) {
+        if let Some(supervisor) = &self.supervisor {
+            return supervisor.fail(error);
+        }
         let hint = of_command(error);
         // Engines know some failures by the words of the C library, in the log or on standard error.
         let error = Explained(error);

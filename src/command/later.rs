@@ -2,6 +2,7 @@
 //!
 //! By then nothing can be taken back, so one that fails is a warning (runtime.md, "Lifecycle").
 
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::launch::ConfigText;
@@ -28,7 +29,11 @@ fn run_all(
     moment: HookKind,
 ) -> Result<(), Fault> {
     let mut text = ConfigText::default();
-    let len = directory.config(&mut text.file)?.len();
+    let len = match directory.config(&mut text.file) {
+        // Its maker was killed before it was kept, and nothing was made.
+        Err(fault) if fault.errno == Errno::NOENT => return Ok(()),
+        file => file?.len(),
+    };
     let (file, scratch, places) = text.parts(len).during(Op::Parse, &directory.id)?;
     let config = match Config::parse(file, scratch, places) {
         Ok(config) => config,

@@ -13,7 +13,7 @@ use super::output::replace;
 use super::record::Record;
 use super::start::fifo;
 use super::state::Directory;
-use super::{Call, Tell, Told, group, notify, outside, systemd, terminal};
+use super::{Call, Tell, Told, group, notify, outside, supervised, systemd, terminal};
 use crate::container::{
     Birth, Group, News, Place, Request, Streams, Why, refusal, setup_error, start,
 };
@@ -86,6 +86,8 @@ pub(super) enum Then {
     Detach,
     /// Its program runs, and this process stays with it.
     Stay,
+    /// The same for PID 1, which stays with it.
+    Supervise,
 }
 
 /// A container that was made.
@@ -130,9 +132,10 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
     let bundle = bundle_of(call).tell(call, Code::BundleConfig)?;
     let mut text = ConfigText::default();
     let file_path = path(format_args!("{bundle}/config.json"));
-    let file = file_path
+    let file_path = file_path
         .during(Op::Open, &bundle)
-        .and_then(|path| fs::open_file(CWD, &path))
+        .tell(call, Code::BundleConfig)?;
+    let file = fs::open_file(CWD, &file_path)
         .and_then(|file| text.file.fill_from(&file).during(Op::Read, &bundle))
         .tell(call, Code::BundleConfig)?;
     let len = file.len();
@@ -143,8 +146,15 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
     // The configuration has a mount of it then.
     let notify_source;
     let notify_mount;
-    let mut config = Config::parse(file, scratch, places)
-        .map_err(|error| call.fail(&refusal(&bundle, &error)))?;
+    let supervisor = call.journal.supervisor();
+    let mut config = Config::parse(file, scratch, places).map_err(|error| {
+        let path = if supervisor.is_some() {
+            &file_path
+        } else {
+            &bundle
+        };
+        call.fail(&refusal(path, &error))
+    })?;
     for field in &config.warnings {
         call.journal.warn(format_args!(
             "{id}: {field} is not supported yet, and ignored"
@@ -156,8 +166,23 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
     if call.given.has(&NO_PIVOT) {
         config.annotations.root_switch = RootSwitch::Move;
     }
-    // As with runc. PID 1 gives its containers a peer group of their own as well.
-    config.rootfs_propagation.get_or_insert(Propagation::Slave);
+    match supervisor {
+        Some(supervisor) => {
+            if !config.annotations.privileged {
+                config.confinement.use_usual_paths();
+            }
+            if config.process.terminal && !config.annotations.console {
+                call.journal.warn(format_args!(
+                    "{id}: process.terminal in config.json is ignored: nobody is at a terminal, unless berth.console is true"
+                ));
+            }
+            supervisor.agree(call, &config)?;
+        }
+        // As with runc. Containers of PID 1's have a peer group of their own as well.
+        None => {
+            config.rootfs_propagation.get_or_insert(Propagation::Slave);
+        }
+    }
     config.is_of_user = !namespace::is_machines_root();
     let directory = Directory::create(call, id)?;
     notify_source = notify::offer(call, &directory, &config).inspect_err(|_| directory.remove())?;
@@ -228,13 +253,16 @@ fn make(
         config, more, then, ..
     } = *launch;
     let id = call.id()?;
-    let (streams, waiting) = streams(call, config, more, then)?;
+    let (streams, waiting) = match then {
+        Then::Supervise => (supervised::streams(call, config)?, None),
+        _ => streams(call, config, more, then)?,
+    };
     let is_of_systemd = systemd::is_asked(call)?;
     let planned = match is_of_systemd {
         true => Path::new(),
         false => group::planned(id, config).tell(call, Code::ContainerSetup)?,
     };
-    let is_transient = then == Then::Stay && !call.given.has(&KEEP);
+    let is_transient = then == Then::Supervise || then == Then::Stay && !call.given.has(&KEEP);
     // From here on, whatever happens to this process, what it has made can be found.
     let mut record = Record::new(bundle, planned, is_transient);
     directory.write(&record).tell(call, Code::State)?;
@@ -249,6 +277,10 @@ fn make(
     let group = scope.as_ref().map(|scope| &scope.group).or(own.as_ref());
     record.cgroup = match group {
         Some(group) => {
+            // Nothing in it is ours if another container has it.
+            if let Some(supervisor) = call.journal.supervisor() {
+                supervisor.give_group(call, group)?;
+            }
             group.mark(directory.owner());
             place_of(group).tell(call, Code::ContainerSetup)?
         }
@@ -298,6 +330,9 @@ fn begin(
     let born = await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)));
     record.made(birth.pid().map_or(0, number_of));
     born?;
+    if let Some(supervisor) = call.journal.supervisor() {
+        supervisor.tell_first(record.pid, false);
+    }
     write_pid(call, record.pid)?;
     directory.write(record).tell(call, Code::State)?;
     birth.keep();
@@ -375,7 +410,7 @@ pub(super) fn streams(
         (false, Some(_), _) => {
             Err(call.usage("--console-socket is given, and process.terminal is not true"))
         }
-        (true, Some(_), Then::Stay) => Err(call.usage(
+        (true, Some(_), Then::Stay | Then::Supervise) => Err(call.usage(
             "--console-socket is given, and the program stays in the foreground: add --detach",
         )),
     }

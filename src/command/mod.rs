@@ -63,6 +63,7 @@ mod signals;
 mod spec;
 mod start;
 mod state;
+mod supervised;
 mod systemd;
 mod terminal;
 mod time;
@@ -315,7 +316,8 @@ impl<'a> Call<'a> {
         let Some(typed) = words.first() else {
             return self.without_subcommand();
         };
-        let command = SUBCOMMANDS.iter().find(|command| command.name == *typed);
+        let all = SUBCOMMANDS.iter().chain(supervised::SUBCOMMANDS);
+        let command = all.into_iter().find(|command| command.name == *typed);
         let command = command.ok_or_else(|| self.unknown(typed))?;
         self.name = command.name;
         let sets = [GLOBAL, command.options];
@@ -340,8 +342,13 @@ impl<'a> Call<'a> {
             }
         };
         let is_debug = self.given.has(&DEBUG);
+        let supervisor = core::mem::take(&mut self.journal).into_supervisor();
         let opened = Journal::open(self.given.value(&LOG), is_json, is_debug);
         self.journal = opened.tell(self, Code::Output)?;
+        let connection = self.given.value(&supervised::ANSWERS);
+        let connection = connection.and_then(|number| raw::take_inherited(number.parse().ok()?));
+        let supervisor = connection.map(supervised::Supervisor::new).or(supervisor);
+        self.journal.tell_to(supervisor);
         Ok(())
     }
 

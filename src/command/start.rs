@@ -69,6 +69,9 @@ pub(super) fn go(call: &Call<'_>, directory: &Directory, record: &Record) -> Res
         process.wait(&LAST_BREATH);
         call.fail(&setup_error(id, why))
     })?;
+    if let Some(supervisor) = call.journal.supervisor() {
+        supervisor.tell_first(record.pid, true);
+    }
     later::run(call, directory, record, HookKind::Poststart);
     Ok(())
 }

@@ -334,7 +334,10 @@ fn make_root(root: &str) -> Result<OwnedFd, Fault> {
 /// Those of reading the directory.
 pub(super) fn each(root: &str, visit: &mut dyn FnMut(&str)) -> Result<(), Fault> {
     let visited = fs::each_name(root, |name| {
-        if container_id(name.as_bytes()).is_ok() {
+        // PID 1 has files of its own there.
+        let is_one =
+            |name: &str| path(format_args!("{root}/{name}")).is_ok_and(|at| fs::is_directory(&at));
+        if container_id(name.as_bytes()).is_ok() && is_one(name) {
             visit(name);
         }
         true

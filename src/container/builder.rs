@@ -2,7 +2,7 @@
 //!
 //! Most containers take one clone3(2), and whoever makes them goes on at once. Some take more: the maps of a user namespace are
 //! written by who is outside of it, hooks run outside while the container waits, a namespace of processes is joined by children
-//! only, an agent is told the number of a process that does not know it, the caller has something of its own to do. PID 1 cannot wait, and cannot be in other namespaces either.
+//! only, an agent is told the number of a process that does not know it, the caller has something of its own to do.
 //! So a short-lived process does it:
 //!
 //! ```text

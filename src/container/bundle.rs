@@ -6,9 +6,10 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use crate::error::{At, Code, During, Error, Op};
 use crate::parse::config::container_id;
 use crate::sys::fs;
+use crate::sys::mapped::Mapped;
 
 /// The most bundles that are started.
-pub const BUNDLES_MAX: usize = 64;
+pub const BUNDLES_MAX: usize = 256;
 
 /// The longest name of a container, in bytes.
 pub const ID_MAX: usize = 64;
@@ -19,7 +20,7 @@ pub type Id = heapless::String<ID_MAX>;
 /// What became of a look into the directory of bundles.
 pub struct Bundles {
     /// In the order of their names, so that every boot starts them alike.
-    pub ids: heapless::Vec<Id, BUNDLES_MAX>,
+    pub ids: Mapped<Id, BUNDLES_MAX>,
     /// How many more there are.
     pub excess: usize,
 }
@@ -31,7 +32,7 @@ pub struct Bundles {
 /// [`Code::NoContainers`] if there is no such directory.
 pub fn each_bundle(directory: &str, skip: &mut dyn FnMut(&[u8])) -> Result<Bundles, Error> {
     let mut bundles = Bundles {
-        ids: heapless::Vec::new(),
+        ids: Mapped::new(),
         excess: 0,
     };
     let place = fs::open_directory(CWD, directory).at(Code::NoContainers)?;
@@ -81,7 +82,7 @@ mod tests {
         });
         std::fs::remove_dir_all(&directory).unwrap();
         let found = found.unwrap();
-        assert_eq!(found.ids, ["db", "web"]);
+        assert_eq!(*found.ids, ["db", "web"]);
         skipped.sort();
         let mut expected = bundles[2..]
             .iter()

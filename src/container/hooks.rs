@@ -5,10 +5,10 @@
 //! | prestart, createRuntime | the builder | outside, when all is mounted and `/` is still the host's |
 //! | createContainer | the container's first process, after them | inside, before its root is `/`: a path is the host's |
 //! | startContainer | the same | inside, before the program |
-//! | poststart | a process beside PID 1 | outside, when the program runs |
-//! | poststop | a process beside PID 1 | outside, when the container has ended |
+//! | poststart | who starts it | outside, when the program runs |
+//! | poststop | who clears it away | outside, when the container has ended |
 //!
-//! Whoever runs them has nothing else to do, so it waits for each in turn; PID 1 waits for none. A hook that fails is the end of
+//! Whoever runs them waits for each in turn; PID 1 runs none. A hook that fails is the end of
 //! a container that does not run yet, and later a warning. The container's state is on its standard input, in a file, so that
 //! a hook need not read it. What hooks print goes where their maker's output goes; inside, that is the container's.
 
@@ -22,14 +22,13 @@ use rustix::stdio::dup2_stdin;
 
 use super::program::List;
 use super::state::State;
-use crate::error::{During, Fault, Op, Stage};
-use crate::parse::config::{Config, Hook, HookKind, MAX_SIZE, MOUNTS_SIZE};
+use crate::error::{During, Fault, Op};
+use crate::parse::config::{Config, Hook, HookKind};
 use crate::parse::json::Unescaped;
-use crate::sys::buffer::{Buffer, Table};
 use crate::sys::path::path;
 use crate::sys::process::{self, Environment, Status};
 use crate::sys::raw::{self, Forked};
-use crate::sys::{fs, kmsg, signal};
+use crate::sys::{fs, signal};
 use crate::text::Text;
 
 /// Runs the hooks of `moment`, each to its end, and tells `warn` of each that fails: nothing can be taken back by then.
@@ -56,38 +55,6 @@ pub(super) fn run(config: &Config<'_>, moment: HookKind, state: &State<'_>) -> R
         .hooks
         .of(moment)
         .try_for_each(|hook| run_one(&hook, moment, state))
-}
-
-/// Starts a process that runs the hooks of `moment`, all of them, and logs those that fail; it ends with status 1 then. `text` is
-/// the `config.json` that was read before.
-///
-/// # Errors
-/// Those of clone3(2).
-pub(super) fn run_beside(text: &[u8], moment: HookKind, state: &State<'_>) -> Result<Pid, Fault> {
-    match raw::fork(0, None).during(Op::Clone, moment.name())? {
-        Forked::Parent(pid) => Ok(pid),
-        Forked::Child => {
-            signal::reset();
-            let mut scratch = Buffer::<MAX_SIZE>::new();
-            let scratch = scratch.bytes_mut().unwrap_or_default();
-            // It was read before.
-            let mut mounts = Table::<MOUNTS_SIZE>::new();
-            let places = mounts.places().unwrap_or_default();
-            let Ok(config) = Config::parse_for_init(text, scratch, places) else {
-                raw::exit(1)
-            };
-            let state = State {
-                annotations: config.all_annotations,
-                ..*state
-            };
-            let mut status = 0;
-            run_all(&config, moment, &state, &mut |fault| {
-                kmsg::warning(Stage::Containers, format_args!("{fault} for {}", state.id));
-                status = 1;
-            });
-            raw::exit(status)
-        }
-    }
 }
 
 fn run_one(hook: &Hook<'_>, moment: HookKind, state: &State<'_>) -> Result<(), Fault> {

@@ -9,8 +9,8 @@
 //! # How to start one
 //!
 //! [`start()`] takes a [`Request`] (the bundle's directory, the parsed configuration, the control group, where the standard
-//! descriptors lead, whether to hold before the program is executed) and gives a [`Birth`] at once. PID 1 watches that as a
-//! descriptor and calls [`Birth::hear`]; a command calls [`Birth::wait`]. Both get [`News`]: it holds, it runs, it failed.
+//! descriptors lead, whether to hold before the program is executed) and gives a [`Birth`] at once. [`Birth::wait`]
+//! waits for [`News`]: it holds, it runs, it failed.
 //! [`Birth::pid`] is the first process, as soon as it is known. Where making the container takes time, a short-lived builder does
 //! it ([`builder`]); the first process becomes the caller's child when the builder has ended, so a caller that is not PID 1 and wants to wait for
 //! the container asks for orphans first (prctl(2), PR_SET_CHILD_SUBREAPER), and collects [`Birth::builder`] too.
@@ -38,9 +38,8 @@
 //!
 //! Until the program runs, the process is the host's in all but its namespaces. So it cannot be traced, has a session keyring of its own,
 //! closes every descriptor before it looks at a path of the container's for its own sake (the working directory, the program), and
-//! sees that the kernel calls the working directory reachable. The binary behind its `/proc/<pid>/exe` is that of PID 1, which
-//! never ends: it stays busy, and cannot be written (`ETXTBSY`). A command ends, and becomes a sealed copy of itself first
-//! ([`crate::sys::sealed`]).
+//! sees that the kernel calls the working directory reachable. The binary behind its `/proc/<pid>/exe` is a sealed copy
+//! ([`crate::sys::sealed`]): PID 1 has made one, and a command becomes one of itself first.
 
 mod builder;
 mod bundle;
@@ -49,6 +48,7 @@ mod confine;
 pub mod control;
 mod credentials;
 pub mod devices;
+mod failure;
 mod hooks;
 mod image;
 mod labels;
@@ -64,7 +64,6 @@ mod rootfs;
 mod seccomp;
 mod seen;
 mod setup;
-mod spawn;
 mod start;
 pub mod state;
 mod terminal;
@@ -72,8 +71,8 @@ mod terminal;
 pub use bundle::{BUNDLES_MAX, ID_MAX, Id, each_bundle};
 pub use cgroup::{Group, Groups, Owner};
 pub use control::{Birth, News, released};
+pub use failure::{PRIVILEGED, Why, refusal, setup_error};
 pub use hooks::run_all as run_hooks;
 pub use seccomp::is_agent_told_early;
-pub use spawn::{Child, PRIVILEGED, Why, refusal, setup_error, spawn};
 pub use start::{Outside, Place, Request, Streams, start};
 pub use state::{State, Status};

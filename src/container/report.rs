@@ -1,7 +1,7 @@
-//! How a container's set-up tells PID 1 that it failed.
+//! How a container's set-up tells its maker that it failed.
 //!
 //! The set-up runs in the new process, inside its namespaces, where no log can be reached any more. It writes one
-//! [`Fault`] into a pipe that closes on exec: what PID 1 reads is either the fault or the end of the file. Then the
+//! [`Fault`] into a pipe that closes on exec: what its maker reads is either the fault or the end of the file. Then the
 //! program runs; or the process ended without a word, which the kernel knows ([`has_ended_without_a_program`]).
 //!
 //! [`has_ended_without_a_program`]: crate::sys::process::has_ended_without_a_program

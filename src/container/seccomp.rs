@@ -32,7 +32,7 @@
 //!
 //! # Without a word
 //!
-//! If the report cannot be written, or the process is killed for trying, PID 1 finds the end of the pipe and a process that
+//! If the report cannot be written, or the process is killed for trying, its maker finds the end of the pipe and a process that
 //! never executed anything, and says so.
 //!
 //! [`raw::exit`]: crate::sys::raw::exit

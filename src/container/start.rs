@@ -1,4 +1,4 @@
-//! From a configuration to a process that becomes the container: the one function that PID 1 and the command call.
+//! From a configuration to a process that becomes the container: the one function that all commands call.
 
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::process::{Pid, getpid};

@@ -27,6 +27,7 @@
 //! | [`stat`] | `/proc/<pid>/stat` | the kernel |
 //! | [`executable`] | the beginning of a program's file | linkers, script authors |
 //! | [`json`], and on it [`config`] | an OCI bundle's `config.json` | container tools |
+//! | [`answer`] | what `berth` answers to PID 1 | a process that has read what container tools wrote |
 //! | [`dbus`] | what systemd answers, and what it is asked | systemd, a bus, or who claims to be one |
 //! | [`seccomp`] | the profile in it, which becomes a program for the kernel | container tools |
 //!
@@ -39,6 +40,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::string_slice, clippy::arithmetic_side_effects))]
 
+pub mod answer;
 pub mod arguments;
 pub(crate) mod bytes;
 pub mod checksum;

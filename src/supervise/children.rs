@@ -2,18 +2,32 @@
 
 use core::time::Duration;
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, read};
+use rustix::net::{RecvFlags, SendFlags, send};
 use rustix::process::Pid;
 
 use super::Printer;
+use super::engine::{self, Output, Run};
 use super::lines::Lines;
-use crate::container::control::Progress;
-use crate::container::{BUNDLES_MAX, Child, Group, Groups, Id, News, Status, Why, setup_error};
-use crate::error::{Error, Fault};
-use crate::parse::config::{Annotations, HookKind};
+use crate::container::{BUNDLES_MAX, Group, Id};
+use crate::error::{Code, Error, Fault, Op};
+use crate::parse::answer::{GO, Policy};
+use crate::parse::config::OnExit;
+use crate::sys::clock::{self, Moment};
 use crate::sys::epoll::{Epoll, Interest};
-use crate::sys::{process, signal};
+use crate::sys::mapped::Mapped;
+use crate::sys::process::{self, Status};
+use crate::sys::{signal, socket};
+
+/// How long `berth` may take to read a bundle, on a machine that has much else to do.
+const READING: Duration = Duration::from_secs(60);
+
+/// How long it is until it is tried again to clear a container away.
+const CLEARING: Duration = Duration::from_secs(1);
+
+/// How long it may take to set a container up, hooks and their timeouts included.
+const SETTING_UP: Duration = Duration::from_secs(15 * 60);
 
 /// How much output is read at once, in bytes. Others get their turn in between.
 pub(super) const READ: usize = 512;
@@ -27,8 +41,8 @@ const FIRST_NUMBER: u64 = 16;
 /// What is watched for a container, by the container's place in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// The end of its set-up.
-    Setup(usize),
+    /// What is answered of its start or its end.
+    Answers(usize),
     /// One of its streams.
     Output(usize, usize),
 }
@@ -38,7 +52,7 @@ impl Source {
 
     const fn number(self) -> u64 {
         match self {
-            Self::Setup(index) => FIRST_NUMBER + index as u64 * Self::PER_CHILD,
+            Self::Answers(index) => FIRST_NUMBER + index as u64 * Self::PER_CHILD,
             Self::Output(index, stream) => {
                 FIRST_NUMBER + index as u64 * Self::PER_CHILD + 1 + stream as u64
             }
@@ -50,15 +64,9 @@ impl Source {
         let number = number.saturating_sub(FIRST_NUMBER);
         let index = (number / Self::PER_CHILD) as usize;
         match number % Self::PER_CHILD {
-            0 => Self::Setup(index),
+            0 => Self::Answers(index),
             stream => Self::Output(index, stream as usize - 1),
         }
-    }
-
-    /// All sources of the container at `index`; its set-up comes first.
-    pub(super) fn all_of(index: usize) -> impl Iterator<Item = Self> {
-        (0..Self::PER_CHILD)
-            .map(move |at| Self::from_number(FIRST_NUMBER + index as u64 * Self::PER_CHILD + at))
     }
 }
 
@@ -67,21 +75,44 @@ struct Stream {
     lines: Lines,
 }
 
+/// How far a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Its bundle is being read, until then at most.
+    Reading(Moment),
+    /// It is not its turn yet.
+    Waiting,
+    /// It is being set up, until then at most; its first process, once it is known.
+    SettingUp(Moment, Option<Pid>),
+    /// Its program runs.
+    Running(Pid),
+    /// Its first process has ended, or there will be none.
+    Over,
+}
+
 struct Running {
     id: Id,
-    child: Child,
-    /// The processes that run the hooks of these moments.
-    poststart: Option<Pid>,
-    poststop: Option<Pid>,
-    /// Its first process was collected, and the PID may be another's.
-    has_ended: bool,
+    progress: Progress,
+    /// The runs of `berth` that start it, and that clear it away.
+    starter: Option<Pid>,
+    ender: Option<Pid>,
+    /// Where the answers of the one that is there come from.
+    answers: Option<OwnedFd>,
+    group: Option<Group>,
+    /// Something may be left of it that is to be cleared away.
+    is_left: bool,
+    /// When that is tried again.
+    clear_at: Option<Moment>,
+    /// What its bundle asks for.
+    on_exit: OnExit,
+    stop_timeout: Option<Duration>,
+    is_raw: bool,
     streams: [Stream; 2],
 }
 
 impl Running {
     fn watch(&self, epoll: &Epoll, index: usize, output: Interest) -> Result<(), Fault> {
-        let setup = Source::Setup(index).number();
-        epoll.add(&self.child.birth, setup, Interest::IN)?;
+        self.watch_answers(epoll, index)?;
         for (number, stream) in self.streams.iter().enumerate() {
             if let Some(pipe) = &stream.pipe {
                 epoll.add(pipe, Source::Output(index, number).number(), output)?;
@@ -90,21 +121,80 @@ impl Running {
         Ok(())
     }
 
-    fn first(&self) -> Option<Pid> {
-        self.child.birth.pid().filter(|_| !self.has_ended)
+    fn watch_answers(&self, epoll: &Epoll, index: usize) -> Result<(), Fault> {
+        let number = Source::Answers(index).number();
+        self.answers
+            .as_ref()
+            .map_or(Ok(()), |answers| epoll.add(answers, number, Interest::IN))
     }
 
-    const fn is_over(&self) -> bool {
-        self.has_ended && self.poststart.is_none() && self.poststop.is_none()
+    /// Hears nothing more. A start that waits for its turn is given up by that.
+    fn forget_answers(&mut self, epoll: &Epoll) {
+        if let Some(answers) = self.answers.take() {
+            epoll.remove(&answers);
+        }
     }
 
-    const fn was_started(&self) -> bool {
-        matches!(self.child.birth.progress(), Progress::Running(_))
+    /// Has who starts it go on.
+    fn say_go(&self) {
+        if let Some(answers) = &self.answers {
+            // That it has ended meanwhile is heard in any case.
+            let _ = send(answers, GO, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        }
     }
 
-    const fn has_failed(&self) -> bool {
-        matches!(self.child.birth.progress(), Progress::Failed(_))
+    const fn first(&self) -> Option<Pid> {
+        match self.progress {
+            Progress::SettingUp(_, first) => first,
+            Progress::Running(first) => Some(first),
+            _ => None,
+        }
     }
+
+    /// When its start has taken too long, or it is to be cleared away.
+    const fn deadline(&self) -> Option<Moment> {
+        match self.progress {
+            Progress::Reading(deadline) | Progress::SettingUp(deadline, _) => Some(deadline),
+            Progress::Over => self.clear_at,
+            _ => None,
+        }
+    }
+
+    fn signal(&self, signal: u32) {
+        for pid in [self.first(), self.starter].into_iter().flatten() {
+            // A process that has ended already is not signalled, and that is fine.
+            let _ = process::signal(pid, signal);
+        }
+    }
+
+    /// Kills all its processes; without a control group, its first, whose PID namespace goes with it.
+    fn kill(&self) {
+        let is_killed = |group: &Group| group.kill().is_ok();
+        if !self.group.as_ref().is_some_and(is_killed) {
+            self.signal(signal::KILL);
+        }
+    }
+
+    /// There will be no program. What was made of it is killed, and who makes it.
+    fn give_up(&mut self, epoll: &Epoll) {
+        self.kill();
+        if let Some(starter) = self.starter {
+            let _ = process::signal(starter, signal::KILL);
+        }
+        self.is_left |= matches!(self.progress, Progress::SettingUp(..));
+        self.progress = Progress::Over;
+        self.forget_answers(epoll);
+    }
+}
+
+/// What became of a control group.
+pub(super) enum Kept {
+    /// It is the container's.
+    Yes,
+    /// It is that of this one.
+    IsOf(Id),
+    /// It is no group, or none was expected.
+    Nonsense,
 }
 
 /// What a process is to a container.
@@ -112,30 +202,29 @@ impl Running {
 pub(super) enum Part {
     /// Its end is the container's.
     First,
-    /// It made the container.
-    Builder,
-    /// It ran hooks.
-    Hooks(HookKind),
+    /// It starts the container.
+    Starter,
+    /// It clears the container away.
+    Ender,
 }
 
-/// A container whose processes have ended.
+/// A container whose first process has ended.
 pub(super) struct Ended {
-    pub(super) was_started: bool,
     pub(super) out_of_memory: bool,
-    pub(super) annotations: Annotations<'static>,
+    pub(super) on_exit: OnExit,
 }
 
 /// The containers, each in a place of its own. It is taken again at the end of a turn only, so that a number which epoll has
 /// delivered stays true.
 pub(super) struct Children {
-    places: heapless::Vec<Option<Running>, BUNDLES_MAX>,
+    places: Mapped<Option<Running>, BUNDLES_MAX>,
     listens: bool,
 }
 
 impl Children {
     pub(super) const fn new() -> Self {
         Self {
-            places: heapless::Vec::new(),
+            places: Mapped::new(),
             listens: true,
         }
     }
@@ -144,35 +233,42 @@ impl Children {
         self.places.iter().flatten()
     }
 
-    fn get(&mut self, source: Source) -> Option<&mut Running> {
-        let (Source::Setup(index) | Source::Output(index, _)) = source;
+    fn at(&mut self, index: usize) -> Option<&mut Running> {
         self.places.get_mut(index)?.as_mut()
+    }
+
+    fn get(&mut self, source: Source) -> Option<&mut Running> {
+        let (Source::Answers(index) | Source::Output(index, _)) = source;
+        self.at(index)
     }
 
     /// True while of one it is not known yet whether its program runs.
     pub(super) fn are_being_set_up(&self) -> bool {
-        self.running()
-            .any(|running| !running.was_started() && !running.has_failed())
+        self.running().any(|running| {
+            matches!(
+                running.progress,
+                Progress::Reading(_) | Progress::Waiting | Progress::SettingUp(..)
+            )
+        })
     }
 
-    /// True if none runs.
+    /// True if none runs. What could not be cleared away does not keep the machine up: it may lack for good what that takes.
     pub(super) fn is_empty(&self) -> bool {
-        self.running().next().is_none()
+        self.running().all(|running| running.clear_at.is_some())
     }
 
     /// The container's name; empty if it has ended.
-    pub(super) fn id(&mut self, source: Source) -> Id {
-        self.get(source)
+    pub(super) fn id(&mut self, index: usize) -> Id {
+        self.at(index)
             .map(|running| running.id.clone())
             .unwrap_or_default()
     }
 
     /// What is known of the container where it prints something.
-    pub(super) fn printer(&mut self, source: Source) -> Printer {
-        let is_raw = |running: &mut Running| running.child.annotations.raw_output;
+    pub(super) fn printer(&mut self, index: usize) -> Printer {
         Printer {
-            id: self.id(source),
-            is_raw: self.get(source).is_some_and(is_raw),
+            id: self.id(index),
+            is_raw: self.at(index).is_some_and(|running| running.is_raw),
         }
     }
 
@@ -181,31 +277,37 @@ impl Children {
         !matches!(self.places.get(index), Some(Some(_)))
     }
 
-    /// Takes a new child in, and watches it.
+    /// Whether the start of the container at `index` waits for its turn.
+    pub(super) fn is_waiting(&self, index: usize) -> bool {
+        let place = self.places.get(index).and_then(Option::as_ref);
+        place.is_some_and(|running| running.progress == Progress::Waiting)
+    }
+
+    /// Takes a new container in, and watches it.
     ///
     /// # Errors
-    /// Those of epoll_ctl(2). The child is killed then, and is there until it has ended.
+    /// Those of epoll_ctl(2). Its start is given up then.
     pub(super) fn add(
         &mut self,
         epoll: &Epoll,
         index: usize,
         id: &Id,
-        mut child: Child,
+        (run, output): (Run, Output),
     ) -> Result<(), Fault> {
-        let streams = child
-            .output
-            .take()
-            .map_or([None, None], |[stdout, stderr]| {
-                [Some(stdout), Some(stderr)]
-            });
         let running = Running {
             id: id.clone(),
-            child,
-            poststart: None,
-            poststop: None,
-            has_ended: false,
-            streams: streams.map(|pipe| Stream {
-                pipe,
+            progress: Progress::Reading(clock::now() + READING),
+            starter: Some(run.pid),
+            ender: None,
+            answers: Some(run.answers),
+            group: None,
+            is_left: false,
+            clear_at: None,
+            on_exit: OnExit::Continue,
+            stop_timeout: None,
+            is_raw: false,
+            streams: output.map(|pipe| Stream {
+                pipe: Some(pipe),
                 lines: Lines::default(),
             }),
         };
@@ -217,7 +319,7 @@ impl Children {
         let running = place.insert(running);
         let watched = running.watch(epoll, index, interest(self.listens));
         if watched.is_err() {
-            running.child.abandon();
+            running.give_up(epoll);
         }
         watched
     }
@@ -245,39 +347,177 @@ impl Children {
         }
     }
 
-    /// The set-up has something to say: the program runs, with this PID, or this is why it does not. `None` if neither is known
-    /// yet, or was said before.
-    pub(super) fn hear(&mut self, epoll: &Epoll, source: Source) -> Option<Result<i32, Error>> {
-        let running = self.get(source)?;
-        let birth = &mut running.child.birth;
-        // PID 1 holds nobody, so that is no news.
-        let news = core::iter::from_fn(|| birth.hear()).find(|news| *news != News::Holding)?;
-        epoll.remove(&*birth);
-        match news {
-            News::Failed(fault) => Some(Err(setup_error(&running.id, Why::Told(fault)))),
-            News::Lost => Some(Err(setup_error(&running.id, Why::Ended(None)))),
-            _ => birth.pid().map(|pid| Ok(pid.as_raw_nonzero().get())),
+    /// The next packet of what is answered of the container at `index`, and a descriptor that came with it; `None` if there is none
+    /// now. No bytes are the end.
+    pub(super) fn next_answer(
+        &mut self,
+        index: usize,
+        room: &mut [u8],
+    ) -> Option<Result<socket::Packet, Errno>> {
+        let answers = self.at(index)?.answers.as_ref()?;
+        loop {
+            match socket::next_packet(answers, room, RecvFlags::DONTWAIT) {
+                Err(Errno::AGAIN) => return None,
+                Err(Errno::INTR) => {}
+                // The other end is gone, and has not read all.
+                Err(Errno::CONNRESET) => return Some(Ok((0, None))),
+                packet => return Some(packet),
+            }
         }
     }
 
-    /// Runs the hooks of `moment` beside, if the container at `index` has any.
-    pub(super) fn run_hooks(
+    /// The last answer about the container at `index` has come.
+    pub(super) fn answers_ended(&mut self, epoll: &Epoll, index: usize) {
+        if let Some(running) = self.at(index) {
+            running.forget_answers(epoll);
+        }
+    }
+
+    /// Keeps what the bundle of the container at `index` asks for; it waits for its turn now. False if it was not being read.
+    pub(super) fn keep_policy(&mut self, index: usize, policy: &Policy<'_>) -> bool {
+        let Some(running) = self.at(index) else {
+            return false;
+        };
+        if !matches!(running.progress, Progress::Reading(_)) {
+            return false;
+        }
+        running.progress = Progress::Waiting;
+        running.on_exit = policy.on_exit;
+        running.stop_timeout = policy.stop_timeout;
+        running.is_raw = policy.raw_output;
+        true
+    }
+
+    /// Has the start of the container at `index`, which waits, go on.
+    pub(super) fn go(&mut self, index: usize) {
+        let Some(running) = self.at(index) else {
+            return;
+        };
+        running.progress = Progress::SettingUp(clock::now() + SETTING_UP, None);
+        running.say_go();
+    }
+
+    /// Keeps the control group of the container at `index`.
+    pub(super) fn keep_group(&mut self, index: usize, group: OwnedFd) -> Kept {
+        let Ok(group) = Group::try_from(group) else {
+            return Kept::Nonsense;
+        };
+        let has_it = |running: &&Running| running.group.as_ref().is_some_and(|own| own.is(&group));
+        if let Some(other) = self.running().find(has_it) {
+            return Kept::IsOf(other.id.clone());
+        }
+        match self.at(index) {
+            Some(running) if matches!(running.progress, Progress::SettingUp(..)) => {
+                running.group = Some(group);
+                running.say_go();
+                Kept::Yes
+            }
+            _ => Kept::Nonsense,
+        }
+    }
+
+    /// Keeps which is the first process of the container at `index`; whether its program `runs`. False if it is not being set up.
+    pub(super) fn keep_first(&mut self, index: usize, first: Pid, runs: bool) -> bool {
+        let Some(running) = self.at(index) else {
+            return false;
+        };
+        running.progress = match running.progress {
+            Progress::SettingUp(..) if runs => Progress::Running(first),
+            Progress::SettingUp(deadline, None) => Progress::SettingUp(deadline, Some(first)),
+            _ => return false,
+        };
+        true
+    }
+
+    /// There will be no program of the container at `index`, and what was made of it was undone. False if one runs, or the start was
+    /// given up before.
+    pub(super) fn has_failed(&mut self, index: usize) -> bool {
+        let Some(running) = self.at(index) else {
+            return false;
+        };
+        let is_start = matches!(
+            running.progress,
+            Progress::Reading(_) | Progress::Waiting | Progress::SettingUp(..)
+        );
+        if is_start {
+            running.progress = Progress::Over;
+        }
+        is_start
+    }
+
+    /// Gives up the start of the container at `index`. False if there is none.
+    pub(super) fn give_up(&mut self, epoll: &Epoll, index: usize) -> bool {
+        let Some(running) = self.at(index) else {
+            return false;
+        };
+        if matches!(running.progress, Progress::Running(_) | Progress::Over) {
+            return false;
+        }
+        running.give_up(epoll);
+        true
+    }
+
+    /// Gives up all that wait for their turn.
+    pub(super) fn give_up_waiting(&mut self, epoll: &Epoll) {
+        for running in self.places.iter_mut().flatten() {
+            if matches!(running.progress, Progress::Reading(_) | Progress::Waiting) {
+                running.give_up(epoll);
+            }
+        }
+    }
+
+    /// When the next start has taken too long, or the next container is to be cleared away.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.running().filter_map(Running::deadline).min()
+    }
+
+    /// One whose time has come; whether that is to be cleared away.
+    pub(super) fn late(&self, now: Moment) -> Option<(usize, bool)> {
+        self.places.iter().enumerate().find_map(|(index, place)| {
+            let running = place.as_ref()?;
+            running.deadline().filter(|until| *until <= now)?;
+            Some((index, running.progress == Progress::Over))
+        })
+    }
+
+    /// Has what is left of the container at `index` cleared away, or forgets it: if it is over, and nobody works on it any more.
+    ///
+    /// # Errors
+    /// Those of a start of `berth`, the first time. It is tried again later.
+    pub(super) fn clear(
         &mut self,
+        epoll: &Epoll,
         index: usize,
-        moment: HookKind,
-        directory: &str,
+        program: Option<&OwnedFd>,
     ) -> Result<(), Fault> {
-        let Some(Some(running)) = self.places.get_mut(index) else {
+        let Some(place) = self.places.get_mut(index) else {
             return Ok(());
         };
-        let (place, status) = match moment {
-            HookKind::Poststart => (&mut running.poststart, Status::Running),
-            _ => (&mut running.poststop, Status::Stopped),
+        let Some(running) = place else { return Ok(()) };
+        let is_busy = running.starter.is_some() || running.ender.is_some();
+        if running.progress != Progress::Over || is_busy {
+            return Ok(());
+        }
+        let is_left = core::mem::take(&mut running.is_left);
+        let was_tried = running.clear_at.take().is_some();
+        let Some(program) = program.filter(|_| is_left) else {
+            *place = None;
+            return Ok(());
         };
-        *place = running
-            .child
-            .run_hooks(moment, status, directory, &running.id)?;
-        Ok(())
+        running.forget_answers(epoll);
+        match engine::end(program.as_fd(), &running.id) {
+            Ok(run) => {
+                running.ender = Some(run.pid);
+                running.answers = Some(run.answers);
+                running.watch_answers(epoll, index)
+            }
+            Err(fault) => {
+                // The machine lacks something that may be there later.
+                running.is_left = true;
+                running.clear_at = Some(clock::now() + CLEARING);
+                if was_tried { Ok(()) } else { Err(fault) }
+            }
+        }
     }
 
     /// Reads once from a stream, and calls `line` with the stream's name and each line that is complete.
@@ -346,89 +586,85 @@ impl Children {
             let running = place.as_ref()?;
             let parts = [
                 (running.first(), Part::First),
-                (running.child.birth.builder, Part::Builder),
-                (running.poststart, Part::Hooks(HookKind::Poststart)),
-                (running.poststop, Part::Hooks(HookKind::Poststop)),
+                (running.starter, Part::Starter),
+                (running.ender, Part::Ender),
             ];
             let part = parts.into_iter().find(|(part, _)| *part == Some(pid))?;
             Some((index, part.1))
         })
     }
 
-    /// The builder of the container at `index` has ended. Whether there is nothing else of it.
-    pub(super) fn builder_ended(&mut self, index: usize) -> bool {
-        let Some(Some(running)) = self.places.get_mut(index) else {
-            return false;
-        };
-        running.child.birth.builder = None;
-        running.child.birth.pid().is_none()
-    }
-
-    /// The first process of the container at `index` has ended: kills what is left of it.
-    pub(super) fn end(
+    /// The run that started the container at `index` has ended. Why there is no program, if it has not said so.
+    pub(super) fn starter_ended(
         &mut self,
         epoll: &Epoll,
         index: usize,
-        groups: Option<&mut Groups>,
-    ) -> Option<Ended> {
-        let running = self.places.get_mut(index)?.as_mut()?;
-        running.has_ended = true;
-        // A process that left the container alive may still hold the other end, and the watch with it.
-        epoll.remove(&running.child.birth);
+        status: Status,
+    ) -> Option<Error> {
+        let running = self.at(index)?;
+        running.starter = None;
+        if matches!(running.progress, Progress::Running(_) | Progress::Over) {
+            running.forget_answers(epoll);
+            return None;
+        }
+        let error = Error::new(
+            Code::BerthFailed,
+            Op::Wait,
+            format_args!("the start of {}", running.id),
+            format_args!("berth, which starts it, {status}, and has not said why"),
+        );
+        running.give_up(epoll);
+        Some(error)
+    }
+
+    /// The run that cleared the container at `index` away has ended.
+    pub(super) fn ender_ended(&mut self, epoll: &Epoll, index: usize) {
+        if let Some(running) = self.at(index) {
+            running.ender = None;
+            running.forget_answers(epoll);
+        }
+    }
+
+    /// The first process of the container at `index` has ended: kills what is left of it. `None` if its program did not run.
+    pub(super) fn end(&mut self, epoll: &Epoll, index: usize) -> Option<Ended> {
+        let running = self.at(index)?;
+        let Progress::Running(_) = running.progress else {
+            // Whoever starts it says why.
+            if let Progress::SettingUp(deadline, _) = running.progress {
+                running.progress = Progress::SettingUp(deadline, None);
+            }
+            return None;
+        };
+        running.progress = Progress::Over;
+        running.is_left = true;
         for stream in &mut running.streams {
+            // A process that left the container alive may still hold the other end, and the watch with it.
             if let Some(pipe) = stream.pipe.take() {
                 epoll.remove(pipe);
             }
         }
-        let group = running.child.group.take();
-        let out_of_memory = group.as_ref().is_some_and(Group::was_out_of_memory);
-        if let (Some(group), Some(groups)) = (group, groups) {
+        let group = running.group.take();
+        if let Some(group) = &group {
             // Without a PID namespace its children outlive the first process.
             let _ = group.kill();
-            groups.remove(index, group);
         }
         Some(Ended {
-            was_started: running.was_started(),
-            out_of_memory,
-            annotations: running.child.annotations,
+            out_of_memory: group.as_ref().is_some_and(Group::was_out_of_memory),
+            on_exit: running.on_exit,
         })
     }
 
-    /// Forgets the container at `index` if it has ended, unless hooks of it still run.
-    pub(super) fn forget(&mut self, index: usize) {
-        if let Some(place) = self.places.get_mut(index)
-            && place.as_ref().is_some_and(Running::is_over)
-        {
-            *place = None;
-        }
-    }
-
-    /// The process that ran the hooks of `moment` for the container at `index` has ended.
-    pub(super) fn hooks_ended(&mut self, index: usize, moment: HookKind) {
-        let Some(Some(running)) = self.places.get_mut(index) else {
-            return;
-        };
-        match moment {
-            HookKind::Poststart => running.poststart = None,
-            _ => running.poststop = None,
-        }
-        self.forget(index);
-    }
-
-    /// Asks every container to end. Last hooks have the same time to.
+    /// Asks every container to end. What clears away has the same time.
     pub(super) fn ask_all(&self) {
         self.running()
-            .filter(|running| !running.has_ended)
-            .for_each(|running| running.child.ask_to_end());
+            .for_each(|running| running.signal(signal::TERM));
     }
 
     /// Kills every container.
     pub(super) fn kill_all(&self) {
         for running in self.running() {
-            if !running.has_ended {
-                running.child.kill();
-            }
-            for pid in [running.poststart, running.poststop].into_iter().flatten() {
+            running.kill();
+            for pid in [running.starter, running.ender].into_iter().flatten() {
                 // It has not been collected.
                 let _ = process::signal(pid, signal::KILL);
             }
@@ -437,9 +673,7 @@ impl Children {
 
     /// The longest time that any container has to end.
     pub(super) fn longest_stop_timeout(&self, default: Duration) -> Duration {
-        let timeouts = self
-            .running()
-            .map(|running| running.child.annotations.stop_timeout);
+        let timeouts = self.running().map(|running| running.stop_timeout);
         timeouts
             .map(|timeout| timeout.unwrap_or(default))
             .max()
@@ -457,15 +691,19 @@ const fn interest(listens: bool) -> Interest {
 
 #[cfg(test)]
 mod tests {
-    use super::Source;
+    use super::{BUNDLES_MAX, Source};
 
     #[test]
     fn every_source_has_a_number_of_its_own() {
-        for index in [0, 1, 63] {
-            for source in Source::all_of(index) {
+        for index in [0, 1, BUNDLES_MAX - 1] {
+            let sources = [
+                Source::Answers(index),
+                Source::Output(index, 0),
+                Source::Output(index, 1),
+            ];
+            for source in sources {
                 assert_eq!(Source::from_number(source.number()), source);
             }
-            assert_eq!(Source::all_of(index).count(), 3);
         }
     }
 }

@@ -11,18 +11,15 @@ use core::time::Duration;
 
 use super::policy::Phase;
 use super::restart::Restarts;
+use super::set::Set;
 use crate::container::{BUNDLES_MAX, Id};
 use crate::error::SUBJECT_MAX;
 use crate::parse::config::Restart;
 use crate::parse::list::List;
 use crate::sys::clock::Moment;
+use crate::sys::mapped::Mapped;
 use crate::sys::process::Status;
 use crate::text::Text;
-
-/// Containers, by their places in the list.
-pub(super) type Set = u64;
-
-const _: () = assert!(BUNDLES_MAX <= Set::BITS as usize);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -46,27 +43,31 @@ struct Job {
     restart: Restart,
     /// Its program ran once.
     has_run: bool,
+    /// It is known what it waits for at first, or that it is not started.
+    is_read: bool,
 }
 
 /// What becomes of a bundle that could never be read for want of something: what it says of restarts is not known.
 const UNREAD: Restart = Restart::OnFailure { max: Some(5) };
 
 /// All containers, in the order of their names.
-pub(super) struct Jobs(heapless::Vec<Job, BUNDLES_MAX>);
+pub(super) struct Jobs(Mapped<Job, BUNDLES_MAX>);
 
 impl Jobs {
     /// To be started at once.
     pub(super) fn new(ids: impl Iterator<Item = Id>) -> Self {
-        Self(
-            ids.map(|id| Job {
-                id,
-                state: State::Waiting(0),
-                restarts: Restarts::NONE,
-                restart: UNREAD,
-                has_run: false,
-            })
-            .collect(),
-        )
+        let mut jobs = Mapped::new();
+        let all = ids.map(|id| Job {
+            id,
+            state: State::Waiting(Set::EMPTY),
+            restarts: Restarts::NONE,
+            restart: UNREAD,
+            has_run: false,
+            is_read: false,
+        });
+        // There are as many places as names.
+        all.for_each(|job| drop(jobs.push(job)));
+        Self(jobs)
     }
 
     pub(super) fn indices(&self) -> core::ops::Range<usize> {
@@ -86,20 +87,31 @@ impl Jobs {
         }
     }
 
-    /// Those with these names.
+    /// The container waits for those with these names, before its first start; whether there are any.
     ///
     /// # Errors
     /// The name that none has.
-    pub(super) fn named<'l>(&self, ids: List<'l>) -> Result<Set, &'l str> {
-        ids.iter().try_fold(0, |set, id| {
-            let found = self.0.iter().position(|job| job.id == id);
-            found.map(|index| set | bit(index)).ok_or(id)
-        })
+    pub(super) fn wait_for<'l>(&mut self, index: usize, ids: List<'l>) -> Result<bool, &'l str> {
+        if self.has_been_read(index) {
+            return Ok(false);
+        }
+        let find = |id: &'l str| self.0.iter().position(|job| job.id == id).ok_or(id);
+        let others = ids.iter().map(find).collect::<Result<Set, _>>()?;
+        if !others.is_empty() {
+            self.set(index, State::Waiting(others));
+        }
+        Ok(!others.is_empty())
     }
 
-    /// The container waits for these.
-    pub(super) fn wait(&mut self, index: usize, others: Set) {
-        self.set(index, State::Waiting(others));
+    /// What the container waits for at first is known now; whether it was before.
+    fn has_been_read(&mut self, index: usize) -> bool {
+        let job = self.0.get_mut(index);
+        job.is_none_or(|job| core::mem::replace(&mut job.is_read, true))
+    }
+
+    /// Whether that is known of all.
+    pub(super) fn are_all_read(&self) -> bool {
+        self.0.iter().all(|job| job.is_read)
     }
 
     /// It is being set up.
@@ -123,6 +135,7 @@ impl Jobs {
 
     /// It could not be started, and nobody tries again.
     pub(super) fn failed(&mut self, index: usize) {
+        self.has_been_read(index);
         self.set(index, State::Over);
     }
 
@@ -135,6 +148,7 @@ impl Jobs {
         phase: Phase,
         now: Moment,
     ) -> Option<(u32, Duration)> {
+        self.has_been_read(index);
         let job = self.0.get_mut(index)?;
         let ran = match job.state {
             State::Running(since) => Duration::from_micros(now - since),
@@ -147,7 +161,7 @@ impl Jobs {
 
     /// None is started any more. Calls `ended` with how those ended that rest.
     pub(super) fn abandon(&mut self, mut ended: impl FnMut(Status)) {
-        for job in &mut self.0 {
+        for job in self.0.iter_mut() {
             match job.state {
                 State::Waiting(_) => job.state = State::Over,
                 State::Resting(_, status) => {
@@ -161,16 +175,22 @@ impl Jobs {
 
     /// Those that wait for themselves by way of others.
     pub(super) fn circles(&self) -> Set {
-        let is_on_one = |index: &usize| {
-            // No way is longer than there are containers.
-            let reached = self
-                .indices()
-                .fold(self.awaited(*index), |set, _| self.beyond(set));
-            reached & bit(*index) != 0
-        };
-        self.indices()
-            .filter(is_on_one)
-            .fold(0, |set, index| set | bit(index))
+        let is_on_one = |index: &usize| self.reached_from(*index).has(*index);
+        self.indices().filter(is_on_one).collect()
+    }
+
+    /// All that the container waits for, directly or by way of others.
+    fn reached_from(&self, index: usize) -> Set {
+        let mut reached = self.awaited(index);
+        let mut unseen = reached;
+        while let Some(next) = unseen.iter().next() {
+            unseen.remove(next);
+            for further in self.awaited(next).iter().filter(|it| !reached.has(*it)) {
+                unseen.insert(further);
+            }
+            reached = reached.or(&self.awaited(next));
+        }
+        reached
     }
 
     /// From a container on a circle back to it, by the shortest way: `a, b, a`.
@@ -179,7 +199,8 @@ impl Jobs {
         let mut way = Text::new(self.id(start));
         let mut here = start;
         for _ in self.indices() {
-            let next = each(self.awaited(here)).min_by_key(|next| self.distance(*next, start));
+            let awaited = self.awaited(here).iter();
+            let next = awaited.min_by_key(|next| self.distance(*next, start));
             here = next.unwrap_or(start);
             way.push(format_args!(", {}", self.id(here)));
             if here == start {
@@ -191,25 +212,21 @@ impl Jobs {
 
     /// How many steps it takes from one to the other; more than there are containers if there is no way.
     fn distance(&self, from: usize, to: usize) -> usize {
-        let mut reached = bit(from);
+        let mut reached = Set::from_iter([from]);
         let mut steps = 0;
-        while reached & bit(to) == 0 && steps <= self.0.len() {
-            reached = self.beyond(reached);
+        while !reached.has(to) && steps <= self.0.len() {
+            let awaited = |set: Set, index| set.or(&self.awaited(index));
+            reached = reached.iter().fold(reached, awaited);
             steps += 1;
         }
         steps
-    }
-
-    /// These, and all that any of them waits for.
-    fn beyond(&self, set: Set) -> Set {
-        each(set).fold(set, |set, index| set | self.awaited(index))
     }
 
     /// What the container waits for, started or not.
     fn awaited(&self, index: usize) -> Set {
         match self.0.get(index).map(|job| job.state) {
             Some(State::Waiting(others)) => others,
-            _ => 0,
+            _ => Set::EMPTY,
         }
     }
 
@@ -219,7 +236,7 @@ impl Jobs {
         let is_unknown = |job: &Job| matches!(job.state, State::Waiting(_) | State::Starting);
         let unknown = self.where_(is_unknown);
         let is_due = |index: &usize| match self.0.get(*index).map(|job| job.state) {
-            Some(State::Waiting(others)) => others & unknown == 0,
+            Some(State::Waiting(others)) => others.and(&unknown).is_empty(),
             Some(State::Resting(until, _)) => until <= now && is_free(*index),
             _ => false,
         };
@@ -241,27 +258,22 @@ impl Jobs {
 
     /// Whether any has not been started yet, for whom it waits.
     pub(super) fn are_waiting(&self) -> bool {
-        self.where_(|job| matches!(job.state, State::Waiting(_))) != 0
+        !self
+            .where_(|job| matches!(job.state, State::Waiting(_)))
+            .is_empty()
     }
 
     /// Whether any will be started, now or later.
     pub(super) fn are_pending(&self) -> bool {
-        self.where_(|job| matches!(job.state, State::Waiting(_) | State::Resting(..))) != 0
+        !self
+            .where_(|job| matches!(job.state, State::Waiting(_) | State::Resting(..)))
+            .is_empty()
     }
 
     fn where_(&self, is_it: impl Fn(&Job) -> bool) -> Set {
         let found = self.0.iter().enumerate().filter(|(_, job)| is_it(job));
-        found.fold(0, |set, (index, _)| set | bit(index))
+        found.map(|(index, _)| index).collect()
     }
-}
-
-const fn bit(index: usize) -> Set {
-    1 << index
-}
-
-/// The members of a set.
-pub(super) fn each(set: Set) -> impl Iterator<Item = usize> {
-    (0..BUNDLES_MAX).filter(move |index| set & bit(*index) != 0)
 }
 
 #[cfg(test)]
@@ -275,13 +287,21 @@ mod tests {
         Jobs::new(names.iter().map(|name| Id::try_from(*name).unwrap()))
     }
 
+    fn list(text: &str) -> List<'_> {
+        List::parse(text, |_| true).unwrap_or_default()
+    }
+
     /// Jobs `a`, `b`, … that wait for those whose letters follow.
     fn waiting(waits: &[&str]) -> Jobs {
         let mut jobs = jobs(&["a", "b", "c", "d", "e"][..waits.len()]);
         for (index, others) in waits.iter().enumerate() {
-            let others = others.bytes().map(|name| bit(usize::from(name - b'a')));
-            jobs.wait(index, others.fold(0, |set, other| set | other));
+            assert!(!jobs.are_all_read());
+            let ids: Vec<_> = others.chars().map(String::from).collect();
+            let ids = ids.join(",");
+            let waits = jobs.wait_for(index, list(&ids));
+            assert_eq!(waits, Ok(!others.is_empty()));
         }
+        assert!(jobs.are_all_read());
         jobs
     }
 
@@ -291,11 +311,13 @@ mod tests {
 
     #[test]
     fn containers_are_found_by_their_names() {
-        let jobs = jobs(&["db", "web"]);
-        let list = |text| List::parse(text, |_| true).unwrap();
-        assert_eq!(jobs.named(list("web,db")), Ok(3));
-        assert_eq!(jobs.named(List::default()), Ok(0));
-        assert_eq!(jobs.named(list("db,wep")), Err("wep"));
+        let mut jobs = jobs(&["db", "web", "www"]);
+        assert_eq!(jobs.wait_for(0, list("web,www")), Ok(true));
+        assert_eq!(jobs.awaited(0), Set::from_iter([1, 2]));
+        assert_eq!(jobs.wait_for(1, List::default()), Ok(false));
+        assert_eq!(jobs.wait_for(2, list("db,wep")), Err("wep"));
+        // The order is that of the first start alone.
+        assert_eq!(jobs.wait_for(0, list("web")), Ok(false));
     }
 
     #[test]
@@ -336,7 +358,9 @@ mod tests {
             (&["b", "c", "", "abc"], &[]),
         ] {
             let jobs = waiting(waits);
-            let found: Vec<_> = each(jobs.circles())
+            let found: Vec<_> = jobs
+                .circles()
+                .iter()
                 .map(|index| (index, jobs.way_back(index)))
                 .collect();
             let found: Vec<_> = found
@@ -351,7 +375,8 @@ mod tests {
     fn who_waits_for_a_circle_is_started_when_it_was_refused() {
         let mut jobs = waiting(&["b", "c", "b"]);
         assert_eq!(due(&jobs), None);
-        each(jobs.circles()).for_each(|index| jobs.failed(index));
+        let circles = jobs.circles();
+        circles.iter().for_each(|index| jobs.failed(index));
         assert_eq!(due(&jobs), Some(0));
     }
 

@@ -5,13 +5,16 @@
 //!
 //! What is decided stands in [`policy`], and which container is to be started when in [`jobs`]; here it is carried out.
 
+mod answers;
 mod children;
+mod engine;
 mod jobs;
 mod lines;
 mod output;
 pub mod policy;
 mod report;
 mod restart;
+mod set;
 mod shutdown;
 mod start;
 
@@ -24,7 +27,7 @@ use crate::boot::unmount::KILL_TIMEOUT;
 use crate::boot::{Machine, Switched};
 use crate::container::{Groups, Id};
 use crate::error::{At, Code, Error, Stage};
-use crate::parse::config::{HookKind, OnExit};
+use crate::parse::config::OnExit;
 use crate::parse::uevent::Uevent;
 use crate::plan::Plan;
 use crate::sys::clock::{self, Moment};
@@ -34,11 +37,11 @@ use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::process::{self, End, Status};
 use crate::sys::signal::{self, Signals};
 use crate::text::Text;
+use answers::{AT_ONCE, LEFT};
 use children::{Children, Part, Source};
 use jobs::Jobs;
 use output::Output;
 use policy::{Action, EndStatus, Input, Phase};
-use start::is_free;
 
 /// How long containers have to end before they are killed, unless `berth.stop-timeout` says otherwise.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,12 +74,13 @@ struct Supervisor<'m, 'p> {
     jobs: Jobs,
     children: Children,
     output: Output,
-    groups: Option<Groups>,
     phase: Phase,
     deadline: Option<Moment>,
     status: EndStatus,
     /// How many programs were started.
     started: usize,
+    /// It is known of all containers what they wait for.
+    has_refused_circles: bool,
     /// The stage is complete.
     is_settled: bool,
     watches_console: bool,
@@ -98,16 +102,12 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 .at(Code::EventLoop)?;
         }
         process::take_ctrl_alt_del();
-        let groups = match Groups::open() {
-            Ok(groups) => groups,
-            Err(fault) => {
-                machine.warn(
-                    Stage::Containers,
-                    format_args!("no control groups: {fault}"),
-                );
-                None
-            }
-        };
+        if let Err(fault) = Groups::open() {
+            machine.warn(
+                Stage::Containers,
+                format_args!("no control groups: {fault}"),
+            );
+        }
         Ok(Self {
             machine,
             plan,
@@ -116,11 +116,11 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             jobs: Jobs::new(core::iter::empty()),
             children: Children::new(),
             output: Output::new(),
-            groups,
             phase: Phase::Running,
             deadline: None,
             status: EndStatus::default(),
             started: 0,
+            has_refused_circles: false,
             is_settled: false,
             watches_console: false,
             watches_event_device: false,
@@ -152,11 +152,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     #[inline(never)]
     fn turn(&mut self) {
         self.watch_for_room();
-        let rested = self.jobs.deadline(is_free(&self.children, &self.groups));
-        let are_being_removed = |groups: &Groups| groups.are_being_removed();
-        let at_once = self.groups.as_ref().is_some_and(are_being_removed);
-        let removal = at_once.then(clock::now);
-        let deadline = [self.deadline, self.output.deadline(), rested, removal]
+        let rested = self.jobs.deadline(|index| self.children.is_free(index));
+        let late = self.children.deadline();
+        let deadline = [self.deadline, self.output.deadline(), rested, late]
             .into_iter()
             .flatten()
             .min();
@@ -177,9 +175,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 number => self.take_child(Source::from_number(number)),
             }
         }
-        if let Some(groups) = &mut self.groups {
-            groups.go_on();
-        }
+        self.give_up_late();
         self.start_due();
         self.settle();
         if self
@@ -261,18 +257,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
 
     fn take_child(&mut self, source: Source) {
         match source {
-            Source::Setup(index) => match self.children.hear(&self.epoll, source) {
-                Some(Ok(pid)) => {
-                    let id = self.children.id(source);
-                    self.started += usize::from(self.jobs.runs(index, clock::now()));
-                    self.machine.container_started(&id, pid);
-                    self.run_hooks(index, HookKind::Poststart);
-                }
-                Some(Err(error)) => self.could_not_start(index, &error),
-                None => {}
-            },
-            Source::Output(..) => {
-                let printer = self.children.printer(source);
+            Source::Answers(index) => self.take_answers(index, AT_ONCE),
+            Source::Output(index, _) => {
+                let printer = self.children.printer(index);
                 self.children
                     .read_output(&self.epoll, source, |stream, line| {
                         printer.print(&mut self.output, self.machine, stream, line);
@@ -281,21 +268,19 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         }
     }
 
-    fn run_hooks(&mut self, index: usize, moment: HookKind) {
-        let directory = self.plan.containers;
-        if let Err(fault) = self.children.run_hooks(index, moment, directory) {
-            self.machine
-                .warn(Stage::Containers, format_args!("{fault}"));
-        }
-    }
-
     fn reap(&mut self) {
         let mut shall_end = false;
         while let Some(pid) = process::ended() {
-            let found = self.children.find(pid);
-            if let Some((index, Part::First)) = found {
-                // What became of its set-up is known only while there is something in /proc of it.
-                self.take_child(Source::Setup(index));
+            let found = self.children.find(pid).or_else(|| {
+                // It may have been made by now, and nobody has listened.
+                self.jobs
+                    .indices()
+                    .for_each(|index| self.take_answers(index, LEFT));
+                self.children.find(pid)
+            });
+            if let Some((index, _)) = found {
+                // Its last words, or what is said of it.
+                self.take_answers(index, LEFT);
             }
             let Some(status) = process::reap(pid) else {
                 break;
@@ -305,31 +290,16 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             };
             match part {
                 Part::First => shall_end |= self.container_ended(index, status),
-                Part::Builder => {
-                    // Its last words say what it made.
-                    self.take_child(Source::Setup(index));
-                    if self.children.builder_ended(index) {
-                        let _ = self.children.end(&self.epoll, index, self.groups.as_mut());
-                        // They run for a container that could not be made, too (runtime.md, "Lifecycle").
-                        self.run_hooks(index, HookKind::Poststop);
-                        self.children.forget(index);
+                Part::Starter => {
+                    if let Some(error) = self.children.starter_ended(&self.epoll, index, status) {
+                        // The kernel kills so for want of memory.
+                        let is_starved = status == Status::Killed(signal::KILL as u8);
+                        self.could_not_start(index, &error, is_starved);
                     }
                 }
-                Part::Hooks(moment) => {
-                    let id = self.children.id(Source::Setup(index));
-                    self.children.hooks_ended(index, moment);
-                    if status != Status::Exited(0) {
-                        let moment = moment.name();
-                        self.machine.warn(
-                            Stage::Containers,
-                            format_args!("{id}: a hook of {moment} failed"),
-                        );
-                    }
-                }
+                Part::Ender => self.children.ender_ended(&self.epoll, index),
             }
-        }
-        if let Some(groups) = &mut self.groups {
-            groups.remove_ended();
+            self.clear(index);
         }
         // Only now: who is reaped in the same turn has not ended because of it.
         if shall_end {
@@ -339,39 +309,40 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.end_if_idle();
     }
 
+    /// Has what is left of the container at `index` cleared away, once it is over.
+    fn clear(&mut self, index: usize) {
+        self.drain(index);
+        let program = self.machine.engine.as_ref();
+        if let Err(fault) = self.children.clear(&self.epoll, index, program) {
+            self.machine
+                .warn(Stage::Containers, format_args!("{fault}"));
+        }
+    }
+
     /// The first process of the container at `index` has ended. Whether the machine shall end with it.
     fn container_ended(&mut self, index: usize, status: Status) -> bool {
         self.drain(index);
         // Its last words come before what is said about its end, on the console too.
         self.output.flush();
-        let id = self.children.id(Source::Setup(index));
-        let groups = self.groups.as_mut();
-        let Some(ended) = self.children.end(&self.epoll, index, groups) else {
+        let id = self.children.id(index);
+        let Some(ended) = self.children.end(&self.epoll, index) else {
             return false;
         };
-        let mut again = None;
-        if ended.was_started {
-            self.machine
-                .container_exited(&id, status, ended.out_of_memory);
-            let phase = self.phase;
-            again = self.jobs.ended(index, status, phase, clock::now());
-            match again {
-                // What counts is how it ends in the end.
-                Some((count, rest)) => self.machine.container_rests(&id, count, rest),
-                None => self.status.note(status, phase),
-            }
+        self.machine
+            .container_exited(&id, status, ended.out_of_memory);
+        let phase = self.phase;
+        let again = self.jobs.ended(index, status, phase, clock::now());
+        match again {
+            // What counts is how it ends in the end.
+            Some((count, rest)) => self.machine.container_rests(&id, count, rest),
+            None => self.status.note(status, phase),
         }
-        self.run_hooks(index, HookKind::Poststop);
-        self.children.forget(index);
-        again.is_none() && ended.annotations.on_exit == OnExit::Shutdown
+        again.is_none() && ended.on_exit == OnExit::Shutdown
     }
 
     /// Takes what an ended container has left in its pipes: its last words come before its end.
     fn drain(&mut self, index: usize) {
-        for source in Source::all_of(index) {
-            self.take_child(source);
-        }
-        let printer = self.children.printer(Source::Setup(index));
+        let printer = self.children.printer(index);
         self.children.finish_lines(index, |stream, line| {
             printer.print(&mut self.output, self.machine, stream, line);
         });
@@ -395,6 +366,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 let status = &mut self.status;
                 self.jobs
                     .abandon(|ended| status.note(ended, Phase::Running));
+                self.children.give_up_waiting(&self.epoll);
                 self.children.ask_all();
                 let timeout = self.children.longest_stop_timeout(STOP_TIMEOUT);
                 self.deadline = Some(clock::now() + timeout);

@@ -1,12 +1,12 @@
-//! `/run/berth/boot.json`: how long the boot took, for whoever looks afterwards.
+//! `/run/berth-boot/boot.json`: how long the boot took, for whoever looks afterwards.
 
 use crate::boot::Machine;
 use crate::error::Stage;
 use crate::sys::{fs, kmsg};
 use crate::text::Text;
 
-const DIRECTORY: &str = "/run/berth";
-const FILE: &str = "/run/berth/boot.json";
+const DIRECTORY: &str = "/run/berth-boot";
+const FILE: &str = "/run/berth-boot/boot.json";
 
 /// Writes the times of the stages, in microseconds, and their sum.
 pub(super) fn write(machine: &Machine) {

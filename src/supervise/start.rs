@@ -1,20 +1,21 @@
 //! How containers come to be started: all at first, and then those that waited for others or are started again.
 
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
-use super::Supervisor;
-use super::children::Children;
-use super::jobs::{self, Jobs};
+use super::jobs::Jobs;
+use super::{Supervisor, engine};
 use crate::cause::Cause;
-use crate::container::{Groups, each_bundle, spawn};
+use crate::container::each_bundle;
 use crate::errno;
-use crate::error::{Code, Error, Op, Stage};
+use crate::error::{At, Code, During, Error, Op, Stage};
 use crate::events::OWN_FAILURE;
-use crate::parse::config::Annotations;
+use crate::parse::answer::Policy;
 use crate::plan::Plan;
 use crate::sys::clock;
+use crate::sys::path::path;
 use crate::sys::process::Status;
-use crate::text::{Bytes, Shown, Text};
+use crate::text::{Bytes, Shown};
 
 impl Supervisor<'_, '_> {
     pub(super) fn start_all(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
@@ -25,11 +26,10 @@ impl Supervisor<'_, '_> {
             machine.warn_of(&Error::new(Code::BundleConfig, Op::Exec, Shown(&name), why));
         };
         let bundles = each_bundle(plan.containers, &mut skip).map_err(with_own_init)?;
-        self.jobs = Jobs::new(bundles.ids.into_iter());
+        self.jobs = Jobs::new(bundles.ids.iter().cloned());
         for index in self.jobs.indices() {
-            self.start(index, true);
+            self.start(index);
         }
-        self.refuse_circles();
         if bundles.excess > 0 {
             self.status.note_failure();
             let error = Error::new(
@@ -49,49 +49,88 @@ impl Supervisor<'_, '_> {
         Ok(())
     }
 
-    /// Starts the container at `index`; the first time, it may find that it has to wait for others.
+    /// Has the bundle of the container at `index` read. It goes on from there when PID 1 knows what that asks for.
     #[inline(never)]
-    fn start(&mut self, index: usize, is_first: bool) {
+    fn start(&mut self, index: usize) {
         let id = self.jobs.id(index);
-        let jobs = &self.jobs;
-        let mut others = 0;
-        let mut restart = None;
-        let mut gate = |annotations: &Annotations<'_>| {
-            restart = Some(annotations.restart);
-            if is_first {
-                others = jobs.named(annotations.after).map_err(|name| {
-                    Text::new(format_args!("berth.after: there is no container {name}"))
-                })?;
-            }
-            Ok(others == 0)
-        };
-        let machine = &mut *self.machine;
-        let warn = |text: core::fmt::Arguments<'_>| machine.warn(Stage::Containers, text);
-        let directory = self.plan.containers;
-        let started = spawn(directory, &id, self.groups.as_ref(), &mut gate, warn);
-        if let Some(restart) = restart {
-            self.jobs.obey(index, restart);
-        }
-        match started {
-            Ok(Some(child)) => {
-                self.jobs.starts(index);
-                if let Err(fault) = self.children.add(&self.epoll, index, &id, child) {
-                    // It was killed, and its end brings the rest.
-                    self.machine
-                        .warn(Stage::Containers, format_args!("{id}: {fault}"));
-                }
-            }
-            Ok(None) => self.jobs.wait(index, others),
-            Err(error) => self.could_not_start(index, &error),
+        self.jobs.starts(index);
+        let bundle = path(format_args!("{}/{id}", self.plan.containers));
+        let run = bundle.during(Op::Open, &id).and_then(|bundle| {
+            let program = self.machine.engine.as_ref();
+            let program = program.ok_or(Errno::NOENT).during(Op::Exec, &id)?;
+            engine::start(program, &bundle, &id)
+        });
+        let added = run
+            .map_err(|fault| fault.at(Code::ContainerSetup))
+            .and_then(|run| {
+                let added = self.children.add(&self.epoll, index, &id, run);
+                added.at(Code::EventLoop)
+            });
+        if let Err(error) = added {
+            self.could_not_start(index, &error, lacks_something(&error));
         }
     }
 
-    /// Refuses containers that would wait for themselves.
+    /// The bundle of the container at `index` asks for this. The first time, it may have to wait for others.
+    pub(super) fn agree(&mut self, index: usize, policy: &Policy<'_>) {
+        self.jobs.obey(index, policy.restart);
+        match self.jobs.wait_for(index, policy.after) {
+            Ok(true) => {}
+            Ok(false) => self.children.go(index),
+            Err(name) => {
+                let id = self.jobs.id(index);
+                let error = Error::new(
+                    Code::BundleConfig,
+                    Op::Parse,
+                    format_args!("{}/{id}/config.json", self.plan.containers),
+                    format_args!("berth.after: there is no container {name}"),
+                );
+                self.children.give_up(&self.epoll, index);
+                self.could_not_start(index, &error, false);
+            }
+        }
+        self.refuse_circles();
+    }
+
+    /// Gives up what has taken too long, and tries again what could not be done before.
+    pub(super) fn give_up_late(&mut self) {
+        let now = clock::now();
+        while let Some((index, is_over)) = self.children.late(now) {
+            match is_over {
+                true => self.clear(index),
+                false => self.has_failed(index, "has not answered for too long"),
+            }
+        }
+    }
+
+    /// The start of the container at `index` is given up, because of what the program that starts it does.
+    pub(super) fn has_failed(&mut self, index: usize, why: &str) {
+        let id = self.jobs.id(index);
+        let error = Error::new(
+            Code::BerthFailed,
+            Op::Wait,
+            format_args!("the start of {id}"),
+            format_args!("berth, which starts it, {why}"),
+        );
+        if self.children.give_up(&self.epoll, index) {
+            self.could_not_start(index, &error, false);
+        } else {
+            self.children.answers_ended(&self.epoll, index);
+            self.machine
+                .warn(Stage::Containers, format_args!("{error}"));
+        }
+    }
+
+    /// Refuses containers that would wait for themselves, once it is known of all what they wait for.
     #[inline(never)]
     fn refuse_circles(&mut self) {
+        if self.has_refused_circles || !self.jobs.are_all_read() {
+            return;
+        }
+        self.has_refused_circles = true;
         let circles = self.jobs.circles();
         let plan = self.plan;
-        for index in jobs::each(circles) {
+        for index in circles.iter() {
             let id = self.jobs.id(index);
             let error = Error::new(
                 Code::BundleConfig,
@@ -102,8 +141,11 @@ impl Supervisor<'_, '_> {
             self.machine.container_failed(&id, &error);
             self.status.note_failure();
         }
-        // Only now: until then they are on each other's way.
-        jobs::each(circles).for_each(|index| self.jobs.failed(index));
+        for index in circles.iter() {
+            // Only now: until then they are on each other's way.
+            self.jobs.failed(index);
+            self.children.give_up(&self.epoll, index);
+        }
     }
 
     /// Starts what need not wait any more.
@@ -111,9 +153,15 @@ impl Supervisor<'_, '_> {
         let mut has_tried = false;
         while let Some(index) = self
             .jobs
-            .due(clock::now(), is_free(&self.children, &self.groups))
+            .due(clock::now(), |index| self.children.is_free(index))
         {
-            self.start(index, false);
+            match self.children.is_waiting(index) {
+                true => {
+                    self.jobs.starts(index);
+                    self.children.go(index);
+                }
+                false => self.start(index),
+            }
             has_tried = true;
         }
         if has_tried {
@@ -121,14 +169,14 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    /// The container at `index` could not be started. What it lacked may be there later, so whether it is started again is for
-    /// its restart policy to say; what is wrong with it stays wrong.
+    /// The container at `index` could not be started. Where it `is_starved`, what it lacked may be there later, so whether it is started
+    /// again is for its restart policy to say; what is wrong with it stays wrong.
     #[inline(never)]
-    pub(super) fn could_not_start(&mut self, index: usize, error: &Error) {
+    pub(super) fn could_not_start(&mut self, index: usize, error: &Error, is_starved: bool) {
         let id = self.jobs.id(index);
         let starved = Status::Exited(OWN_FAILURE);
         let (phase, now) = (self.phase, clock::now());
-        let again = match lacks_something(error) {
+        let again = match is_starved {
             true => self.jobs.ended(index, starved, phase, now),
             false => None,
         };
@@ -141,6 +189,7 @@ impl Supervisor<'_, '_> {
         self.jobs.failed(index);
         self.status.note_failure();
         self.machine.container_failed(&id, error);
+        self.refuse_circles();
     }
 }
 
@@ -161,16 +210,8 @@ fn with_own_init(error: Error) -> Error {
 
 /// Whether a start failed for want of something that may be there later. Without an error number it does where the process was
 /// killed before it could say anything, often for want of memory.
-fn lacks_something(error: &Error) -> bool {
+pub(super) fn lacks_something(error: &Error) -> bool {
     error
         .errno
         .map_or(error.code == Code::ContainerSetup, errno::is_shortage)
-}
-
-/// Whether nothing is left of the last run of a container: hooks, or processes on their way out.
-pub(super) fn is_free(children: &Children, groups: &Option<Groups>) -> impl Fn(usize) -> bool {
-    |index| {
-        let is_left = |groups: &Groups| groups.is_left_of(index);
-        children.is_free(index) && !groups.as_ref().is_some_and(is_left)
-    }
 }

@@ -20,6 +20,7 @@ pub mod id_maps;
 pub mod kmsg;
 pub mod landlock;
 pub mod loop_device;
+pub mod mapped;
 pub mod module;
 pub mod mount;
 pub mod namespace;

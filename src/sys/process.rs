@@ -62,7 +62,8 @@ impl<'a> Environment<'a> {
         })
     }
 
-    pub(super) const fn list(self) -> StringList<'a> {
+    /// All of them.
+    pub const fn list(self) -> StringList<'a> {
         self.list
     }
 

@@ -9,7 +9,7 @@ use core::mem::{MaybeUninit, size_of};
 use linux_raw_sys::general as linux;
 use rustix::event::Timespec;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use rustix::io::{Errno, FdFlags, fcntl_getfd};
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::Pid;
 
 use super::arch::{illegal_instruction, syscall5};
@@ -382,6 +382,19 @@ pub fn is_inherited(number: u32) -> bool {
     // SAFETY: the number is not -1, and the descriptor is only asked for its flags.
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
     fcntl_getfd(descriptor).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC))
+}
+
+/// Takes the descriptor `number`, which this program was started with. From now on it is closed when a program is executed. `None` if it is
+/// not open, if it was taken before, and for the three standard ones.
+pub fn take_inherited(number: u32) -> Option<OwnedFd> {
+    if number <= 2 || !is_inherited(number) {
+        return None;
+    }
+    // SAFETY: whatever this program opens is closed when a program is executed, so nobody in it owns one that is not; and what is taken
+    // is not any more.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number.cast_signed()) };
+    fcntl_setfd(&descriptor, FdFlags::CLOEXEC).ok()?;
+    Some(descriptor)
 }
 
 /// `ioctl(2)`, `NS_GET_NSTYPE` (ioctl_nsfs(2)): the `CLONE_NEW*` of a namespace.

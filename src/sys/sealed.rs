@@ -37,7 +37,7 @@ pub fn become_sealed(arguments: StringList<'_>, environment: Environment<'_>) ->
     if is_sealed(own.as_fd()) {
         return Ok(());
     }
-    let copy = sealed_copy_of(own.as_fd()).during(Op::Create, "a sealed copy of the program")?;
+    let copy = copy_of(&own).during(Op::Create, "a sealed copy of the program")?;
     Err(raw::execute_descriptor(
         copy.as_fd(),
         arguments,
@@ -53,7 +53,11 @@ fn is_sealed(file: BorrowedFd<'_>) -> bool {
 }
 
 /// A copy of `program` in an anonymous file, sealed.
-fn sealed_copy_of(program: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+///
+/// # Errors
+/// Those of memfd_create(2) and sendfile(2).
+pub fn copy_of(program: impl AsFd) -> Result<OwnedFd, Errno> {
+    let program = program.as_fd();
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Linux 6.3 wants to be told that it is a program, kernels before do not know the word.
     let copy = match memfd_create(c"berth", flags | MemfdFlags::EXEC) {
@@ -82,7 +86,7 @@ mod tests {
     fn a_sealed_copy_is_the_same_and_stays_so() {
         let own = openat(CWD, OWN, OFlags::RDONLY, Mode::empty()).unwrap();
         assert!(!is_sealed(own.as_fd()));
-        let copy = sealed_copy_of(own.as_fd()).unwrap();
+        let copy = copy_of(&own).unwrap();
         assert!(is_sealed(copy.as_fd()));
         seek(&copy, SeekFrom::Start(0)).unwrap();
         let [mut first, mut second] = [[0; 65536]; 2];

@@ -5,12 +5,13 @@ use core::time::Duration;
 
 use linux_raw_sys::general::{__NR_bind, __NR_connect};
 use linux_raw_sys::net as linux;
-use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    sendmsg, socket_with, socketpair,
 };
 
 use super::raw::call;
@@ -143,11 +144,43 @@ pub fn receive(socket: &OwnedFd, flags: RecvFlags) -> Result<OwnedFd, Errno> {
     descriptor.ok_or(Errno::PIPE)
 }
 
+/// Two ends of a connection that keeps packets apart (unix(7), `SOCK_SEQPACKET`).
+///
+/// # Errors
+/// Those of socketpair(2).
+pub fn packets() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+}
+
+/// What one packet brought: how many bytes, and a descriptor, if one came along.
+pub type Packet = (usize, Option<OwnedFd>);
+
+/// The next packet, and of the descriptors that came with it the first. Its end is that of the connection: no bytes.
+///
+/// # Errors
+/// Those of recvmsg(2); `EMSGSIZE` for a packet that does not fit.
+pub fn next_packet(socket: impl AsFd, room: &mut [u8], flags: RecvFlags) -> Result<Packet, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let rooms = &mut [IoSliceMut::new(room)];
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let received = recvmsg(socket, rooms, &mut ancillary, flags)?;
+    let mut messages = ancillary.drain();
+    let descriptor = messages.find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    match received.flags.contains(ReturnFlags::TRUNC) {
+        true => Err(Errno::MSGSIZE),
+        false => Ok((received.bytes, descriptor)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    use rustix::fd::AsFd;
     use rustix::io::{read, write};
     use rustix::net::{SocketAddrUnix, accept, bind, listen};
     use rustix::pipe::pipe;
@@ -191,6 +224,33 @@ mod tests {
         drop((peer, listener));
         assert_eq!(send(&socket, b"text", socket.as_fd()), Err(Errno::PIPE));
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn packets_stay_apart_and_bring_descriptors() {
+        let (ours, theirs) = packets().unwrap();
+        let mut room = [0; 4];
+        let now = RecvFlags::DONTWAIT;
+        assert_eq!(
+            next_packet(&ours, &mut room, now).unwrap_err(),
+            Errno::AGAIN
+        );
+        write(&theirs, b"one").unwrap();
+        let (reader, writer) = pipe().unwrap();
+        send(&theirs, b"four", writer.as_fd()).unwrap();
+        write(&theirs, b"longer").unwrap();
+        drop((theirs, writer));
+        let (len, none) = next_packet(&ours, &mut room, now).unwrap();
+        assert!(len == 3 && none.is_none());
+        let (len, some) = next_packet(&ours, &mut room, now).unwrap();
+        assert_eq!((len, &room), (4, b"four"));
+        write(some.unwrap(), b"through").unwrap();
+        assert_eq!(read(&reader, &mut [0; 8]), Ok(7));
+        assert_eq!(
+            next_packet(&ours, &mut room, now).unwrap_err(),
+            Errno::MSGSIZE
+        );
+        assert!(matches!(next_packet(&ours, &mut room, now), Ok((0, None))));
     }
 
     #[test]

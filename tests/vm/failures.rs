@@ -12,7 +12,7 @@ use berth_qemu::vm::{Builder, Ended, Vm};
 use berth_tests::{Bundle, Lab, disk, field, line};
 
 use crate::provoke::{Reader, provoke, provoked};
-use crate::{Case, cases, command, handover, malformed};
+use crate::{Case, answers, cases, command, handover, malformed};
 
 pub(crate) const CASES: &[Case] = cases![
     once panic_is_reported_and_acted_on,
@@ -281,6 +281,7 @@ fn every_code_is_provoked(_: &Lab) -> Result<()> {
     let provoked = [
         PROVOKED,
         PROVOKED_ALONE,
+        answers::PROVOKED,
         OF_CONTAINERS,
         OF_ROOTS,
         command::PROVOKED,

@@ -209,23 +209,23 @@ fn container_that_lacks_something_is_started_when_it_is_there(lab: &Lab) -> Resu
             .set("/linux/maskedPaths", json!([]))
             .set("/linux/readonlyPaths", json!([]))
     };
+    let after = |bundle: Bundle| bundle.annotation("berth.after", "a-hog");
     let hog = Bundle::new("a-hog").annotation("berth.console", "true");
     let bundles = vec![
         in_group(open(hog.runs(["/bin/guest", "starve"]))),
         restarts(attempts("again", "1"), "always"),
-        restarts(in_group(attempts("second", "1")), "on-failure"),
-        in_group(attempts("third", "1")),
+        restarts(in_group(after(attempts("second", "1"))), "on-failure"),
+        in_group(after(attempts("third", "1"))),
     ];
     let vm = boot(lab, "jobs_lacking", bundles)?;
     vm.expect_console("starved\n")?;
-    vm.expect("a start that fails for want of a process", |event| {
-        event.is_container("again", "restarting")
+    vm.expect("starts that fail for want of something", |event| {
+        event.is_container("second", "restarting")
             && field(event, "text").is_none()
             && event.raw["count"].as_u64() > Some(2)
     })?;
     let warned = vm.expect("a warning that says so", |event| {
-        field(event, "text")
-            .is_some_and(|text| text.contains("again: create") && text.contains("EAGAIN"))
+        field(event, "text").is_some_and(|text| text.contains("create a process for again: EAGAIN"))
     })?;
     vm.send_console(b"enough\n")?;
     vm.expect("second to be started", |event| {

@@ -4,6 +4,7 @@
 //! one. A kernel that cannot be fetched fails all its tests.
 
 mod advice;
+mod answers;
 mod archive;
 mod boot;
 mod bundles;
@@ -117,6 +118,7 @@ pub(crate) use cases;
 
 const ALL: &[&[Case]] = &[
     advice::CASES,
+    answers::CASES,
     archive::CASES,
     boot::CASES,
     bundles::CASES,

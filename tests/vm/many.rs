@@ -1,6 +1,6 @@
 //! Hundreds of containers in one boot, and all that PID 1 takes besides: nothing of them is left, on the machine and in PID 1.
 //!
-//! PID 1 itself starts what is in its directory of bundles, and that is 64 at most; all others are started by the command, whose
+//! PID 1 itself starts what is in its directory of bundles, and that is 256 at most; all others are started by the command, whose
 //! orphans PID 1 inherits and collects.
 
 use std::collections::BTreeMap;

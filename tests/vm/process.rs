@@ -328,10 +328,16 @@ fn refused() -> Vec<Refused> {
         (
             // The user's rights are what counts for the program.
             with("not-his", "user", user(1000))
-                .runs(["/mnt/guest"])
-                .mount("/mnt", "tmpfs", "tmpfs", &["mode=700"]),
+                .runs(["/mnt/bin/guest"])
+                .mount("/mnt", "tmpfs", "tmpfs", &["mode=700"])
+                .mount(
+                    "/mnt/bin",
+                    "",
+                    &format!("/containers/{FIRST}/rootfs/bin"),
+                    &["bind"],
+                ),
             "B054",
-            "execute /mnt/guest for not-his: EACCES",
+            "execute /mnt/bin/guest for not-his: EACCES",
         ),
     ]
 }

@@ -171,11 +171,11 @@ fn failed_containers_disturb_no_other(lab: &Lab) -> Result<()> {
 
 /// All share the rootfs of the first, so that the disk stays small.
 fn bundles_beyond_the_limit_are_reported_and_the_others_run(lab: &Lab) -> Result<()> {
-    const LIMIT: usize = 64;
+    const LIMIT: usize = 256;
     const EXCESS: usize = 2;
-    let first = "c00";
+    let first = "c000";
     let others = (1..LIMIT + EXCESS).map(|number| {
-        let id = format!("c{number:02}");
+        let id = format!("c{number:03}");
         let bundle =
             Bundle::new(&id).set("/root/path", json!(format!("/containers/{first}/rootfs")));
         (id, bundle.config())

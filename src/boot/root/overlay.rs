@@ -1,7 +1,7 @@
 //! `berth.overlay=`: a writable layer above a read-only root (Documentation/filesystems/overlayfs.rst).
 //!
 //! The root is mounted read-only as the lower layer, the upper one is a tmpfs or a filesystem on a device, and the overlay of
-//! both becomes `/`. Both layers stay to be seen below `/run/berth`, which moves to the new root with `/run`: what was changed
+//! both becomes `/`. Both layers stay to be seen below `/run/berth-boot`, which moves to the new root with `/run`: what was changed
 //! is in the upper one.
 //!
 //! On a device the layer is in the directories `berth/upper` and `berth/work`, which are made if they are missing, so that
@@ -27,7 +27,7 @@ use crate::sys::{clock, fs, kmsg};
 use crate::text::Text;
 
 /// Where the layers are mounted.
-pub(super) const LOWER: &str = "/run/berth/lower";
+pub(super) const LOWER: &str = "/run/berth-boot/lower";
 const UPPER: &str = UPPER_LAYER;
 
 /// Makes the directories on which the layers are mounted.
@@ -35,7 +35,7 @@ const UPPER: &str = UPPER_LAYER;
 /// # Errors
 /// [`Code::RootMount`].
 pub(super) fn prepare() -> Result<(), Error> {
-    ["/run/berth", LOWER, UPPER]
+    ["/run/berth-boot", LOWER, UPPER]
         .into_iter()
         .try_for_each(fs::make_directory)
         .at(Code::RootMount)

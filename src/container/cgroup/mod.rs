@@ -21,16 +21,14 @@ mod remove;
 mod resources;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Mode, XattrFlags, fgetxattr, fsetxattr, mkdirat};
+use rustix::fs::{CWD, Mode, XattrFlags, fgetxattr, fsetxattr, fstat, mkdirat};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::bundle::BUNDLES_MAX;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{CgroupsPath, Resources};
 use crate::sys::fs;
 use crate::sys::path::{Path, path};
-use remove::Removal;
 
 /// Where the hierarchy is mounted.
 pub const ROOT: &str = "/sys/fs/cgroup";
@@ -53,17 +51,6 @@ const CONTROLLERS: &[&[u8]] = &[b"+memory", b"+pids"];
 /// The groups of all containers.
 pub struct Groups {
     root: OwnedFd,
-    /// Groups whose processes were killed and are still on their way out, or in which there are others still.
-    ending: heapless::Vec<Ending, BUNDLES_MAX>,
-}
-
-/// A group that is to be removed.
-struct Ending {
-    owner: usize,
-    group: Group,
-    removal: Removal,
-    /// It can be gone on with at any time, and not only when another process has ended.
-    has_more: bool,
 }
 
 /// The group of one container.
@@ -87,10 +74,7 @@ impl Groups {
             Err(fault) if matches!(fault.errno, Errno::ACCESS | Errno::PERM) => {}
             Err(fault) => return Err(fault),
         }
-        Ok(Some(Self {
-            root,
-            ending: heapless::Vec::new(),
-        }))
+        Ok(Some(Self { root }))
     }
 
     /// Makes the group of the container `id`, with the limits that its bundle asks for in force. What the bundle says comes after
@@ -120,54 +104,6 @@ impl Groups {
                 Err(fault)
             }
         }
-    }
-
-    /// Has a group whose processes were killed removed by [`Self::go_on`], once the last of them is gone. Until then it is said of
-    /// `owner`, a number of the caller's, that there is something left of it.
-    pub fn remove(&mut self, owner: usize, group: Group) {
-        // There are as many places as bundles, and none is started again while its group is here.
-        let _ = self.ending.push(Ending {
-            owner,
-            group,
-            removal: Removal::default(),
-            has_more: true,
-        });
-    }
-
-    /// Removes what can be removed by now, in [steps](Self::go_on). Called when processes have been reaped.
-    pub fn remove_ended(&mut self) {
-        self.ending
-            .iter_mut()
-            .for_each(|ending| ending.has_more = true);
-    }
-
-    /// Whether there is something to [go on](Self::go_on) with.
-    pub fn are_being_removed(&self) -> bool {
-        self.ending.iter().any(|ending| ending.has_more)
-    }
-
-    /// Goes on removing for a moment.
-    pub fn go_on(&mut self) {
-        let mut steps = remove::STEPS;
-        let is_left = |ending: &mut Ending| {
-            if !ending.has_more || steps == 0 {
-                return true;
-            }
-            let Ending { group, removal, .. } = ending;
-            match group.go_on_removing(removal, &mut steps) {
-                Ok(is_gone) => !is_gone,
-                Err(fault) => {
-                    ending.has_more = false;
-                    fault.errno == Errno::BUSY
-                }
-            }
-        };
-        self.ending.retain_mut(is_left);
-    }
-
-    /// Whether a group of `owner` is still to be removed.
-    pub fn is_left_of(&self, owner: usize) -> bool {
-        self.ending.iter().any(|ending| ending.owner == owner)
     }
 }
 
@@ -282,6 +218,14 @@ impl Group {
         Ok((parent, needed))
     }
 
+    /// Whether both are the same group.
+    pub fn is(&self, other: &Self) -> bool {
+        match (fstat(self), fstat(other)) {
+            (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+            _ => false,
+        }
+    }
+
     /// Says whose it is to who finds it: a group may be there that another made, and nothing in that is to be killed.
     pub fn mark(&self, owner: Owner) {
         // Before Linux 5.7 groups have no marks: then what is in it is left to end by itself.
@@ -301,6 +245,20 @@ impl Group {
     /// Those of openat(2).
     pub fn open(root: BorrowedFd<'_>, path: &str) -> Result<Self, Fault> {
         fs::open_directory(root, path).map(Self)
+    }
+}
+
+impl TryFrom<OwnedFd> for Group {
+    type Error = Errno;
+
+    /// The group whose directory that is; `EINVAL` for what is none.
+    fn try_from(directory: OwnedFd) -> Result<Self, Errno> {
+        /// statfs(2), CGROUP2_SUPER_MAGIC.
+        const MAGIC: u64 = 0x6367_7270;
+        match rustix::fs::fstatfs(&directory)?.f_type as u64 {
+            MAGIC => Ok(Self(directory)),
+            _ => Err(Errno::INVAL),
+        }
     }
 }
 

@@ -311,20 +311,6 @@ impl<'a> Annotations<'a> {
         }
         Ok(annotations)
     }
-
-    /// Those that matter when the container runs, without text.
-    #[must_use]
-    pub fn at_run_time(&self) -> Annotations<'static> {
-        Annotations {
-            root_switch: self.root_switch,
-            console: self.console,
-            raw_output: self.raw_output,
-            on_exit: self.on_exit,
-            stop_timeout: self.stop_timeout,
-            restart: self.restart,
-            ..Annotations::default()
-        }
-    }
 }
 
 #[cfg(test)]

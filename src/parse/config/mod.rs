@@ -78,9 +78,6 @@ pub const MAX_MOUNTS: usize = 512;
 /// The kernel's limit for the names of a host and of a domain (`__NEW_UTS_LEN`).
 const MAX_HOSTNAME: usize = 64;
 
-/// What the command alone acts on: PID 1 refuses a bundle that has one of these.
-pub const OF_THE_COMMAND: [&str; 2] = [net_devices::FIELD, intel_rdt::FIELD];
-
 /// What a bundle asks for. About 2 KiB.
 #[derive(Clone, Debug)]
 pub struct Config<'a> {
@@ -157,26 +154,6 @@ impl<'a> Config<'a> {
             Ok(()) => Ok(config),
             Err(refused) => Err(reader.error(refused)),
         }
-    }
-
-    /// The same for PID 1: what is [`OF_THE_COMMAND`] is refused.
-    ///
-    /// # Errors
-    /// As well.
-    pub fn parse_for_init(
-        file: &'a [u8],
-        scratch: &'a mut [u8],
-        places: &'a mut [MountPlace<'a>],
-    ) -> Result<Self, ConfigError<'a>> {
-        let config = Self::parse_basic(file, scratch, places)?;
-        let [devices, rdt] = OF_THE_COMMAND;
-        let field = match (config.net_devices.is_empty(), config.intel_rdt) {
-            (true, None) => return Ok(config),
-            (false, _) => devices,
-            _ => rdt,
-        };
-        let why = "the command alone can do that, not PID 1";
-        Err(ConfigError::impossible(field, why))
     }
 
     #[inline(never)]

@@ -142,26 +142,4 @@ mod tests {
             Err("linux.netDevices[0] is not an object".to_owned())
         );
     }
-
-    #[test]
-    fn pid_1_refuses_what_is_the_commands() {
-        let file = |linux: &str| {
-            format!(
-                r#"{{"ociVersion":"1.3.0","process":{{"args":["x"],"cwd":"/"}},"root":{{"path":"x"}},
-                "linux":{{"namespaces":[{{"type":"mount"}},{{"type":"network"}}],{linux}}}}}"#
-            )
-        };
-        for (linux, refused) in [
-            (r#""netDevices":{"eth0":{}}"#, Some("linux.netDevices")),
-            (r#""intelRdt":{}"#, Some("linux.intelRdt")),
-            (r#""netDevices":{}"#, None),
-            (r#""netDevices":null,"intelRdt":null"#, None),
-        ] {
-            let (file, mut scratch) = (file(linux), [0; 512]);
-            let said = Config::parse_for_init(file.as_bytes(), &mut scratch, &mut []).err();
-            let refused =
-                refused.map(|field| format!("{field}: the command alone can do that, not PID 1"));
-            assert_eq!(said.map(|error| error.to_string()), refused, "{linux}");
-        }
-    }
 }

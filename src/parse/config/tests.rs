@@ -1122,7 +1122,7 @@ fn a_container_is_started_again_as_its_annotation_says() {
     ] {
         with(with_value(value).as_bytes(), |result| {
             let annotations = result.unwrap().annotations;
-            assert_eq!(annotations.at_run_time().restart, expected);
+            assert_eq!(annotations.restart, expected);
         });
     }
     for value in [

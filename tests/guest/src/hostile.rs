@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -164,8 +165,8 @@ pub(crate) fn work(rounds: u32) -> Result<()> {
 
 /// Waits for a line on standard input, then prints what PID 1 and the host have by now.
 pub(crate) fn audit() -> Result<()> {
-    /// How often killed processes get another turn to go, and PID 1 to reap them.
-    const TURNS: u32 = 1000;
+    /// How long killed processes may take to go, and PID 1 to reap them and have what is left of them cleared away.
+    const PATIENCE: Duration = Duration::from_secs(60);
     println!("waiting");
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
@@ -174,12 +175,13 @@ pub(crate) fn audit() -> Result<()> {
     const QUIET: u32 = 20;
     let descriptors = || fs::read_dir("/proc/1/fd").map(Iterator::count);
     let (mut open, mut quiet) = (descriptors()?, 0);
-    for _ in 0..TURNS {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
         // This container has a group itself.
         if zombies()? == 0 && groups()? == 1 && quiet >= QUIET {
             break;
         }
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(10));
         let now = descriptors()?;
         quiet = if now == open { quiet + 1 } else { 0 };
         open = now;

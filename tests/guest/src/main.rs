@@ -3,6 +3,7 @@
 
 mod agent;
 mod attempts;
+mod broken;
 mod calls;
 mod command;
 mod compare;
@@ -20,6 +21,7 @@ mod interfaces;
 mod layers;
 mod limits;
 mod mountat;
+mod operate;
 mod prepare;
 mod process;
 mod propagation;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let result = match arguments.first() {
         Some(name) if name == prepare::NAME => prepare::run(&words),
         Some(name) if name == "ps" => facts::processes(&words),
+        Some(name) if name == "berth" => broken::run(&words),
         _ => run(&words),
     };
     match result {
@@ -54,6 +57,9 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> Result<ExitCode> {
     match words {
+        ["kill-after", victim, seconds] => broken::kill_after(victim, seconds)?,
+        ["nothing-left", places @ ..] => broken::wait_until_nothing_is_left(places)?,
+        ["operate", id] => operate::run(id)?,
         ["say", text @ ..] => println!("{}", text.join(" ")),
         ["show", file] => print!("{}", std::fs::read_to_string(file)?),
         ["leave", file, text] => {

@@ -276,10 +276,10 @@ fn what_the_command_alone_does_is_said_so(lab: &Lab) -> Result<()> {
     })?;
     let told = lab.ok(&["check", "b"])?;
     for line in [
-        "done     linux.netDevices.eth7.name: by the command only",
-        "done     linux.netDevices.eth8: by the command only",
-        "done     linux.intelRdt.closID: by the command only",
-        "done     linux.intelRdt.schemata: by the command only",
+        "done     linux.netDevices.eth7.name",
+        "done     linux.netDevices.eth8",
+        "done     linux.intelRdt.closID",
+        "done     linux.intelRdt.schemata",
         "ignored  linux.intelRdt.enableMBM: not a field for this machine",
         "done     linux.memoryPolicy.mode",
     ] {

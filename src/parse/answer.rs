@@ -1,0 +1,366 @@
+//! What `berth`, which starts and ends containers for PID 1, answers: one packet an answer, through a socket that keeps packets apart
+//! (unix(7), `SOCK_SEQPACKET`).
+//!
+//! | answer | when | what PID 1 does |
+//! |---|---|---|
+//! | [`Policy`] | config.json was read, and nothing was made yet | it says when to go on, with one byte |
+//! | [`Answer::Warning`], [`Answer::Notice`] | at any time | it hands them on |
+//! | [`Answer::Group`] | the control group is there; its directory comes with the packet | it keeps that, and says when to go on: if no other container has it |
+//! | [`Answer::Process`] | the first process is there, and being set up | it knows whom to end |
+//! | [`Answer::Started`] | the program runs | the container has started |
+//! | [`Answer::Failed`] | there will be no program, or something was not cleared away | it reports why |
+//!
+//! All of it is read as a stranger's: `berth` has read what strangers wrote. Numbers are in the machine's own byte order.
+
+use core::time::Duration;
+
+use rustix::io::Errno;
+
+use super::config::{OnExit, Restart, container_id};
+use super::list::List;
+use crate::cause::Cause;
+use crate::error::{Code, DETAIL_MAX, Error, Op, SUBJECT_MAX, WORDS_MAX};
+use crate::text::Text;
+
+/// The largest packet, in bytes: `berth.after` with as many containers as there can be, and the rest of a policy.
+pub const ANSWER_MAX: usize = 20 * 1024;
+
+/// The longest warning, in bytes. A longer one is cut.
+pub const WARNING_MAX: usize = 2 * SUBJECT_MAX;
+
+/// What PID 1 says when a start is to go on.
+pub const GO: &[u8] = b"go";
+
+const POLICY: u8 = 0;
+const WARNING: u8 = 1;
+const NOTICE: u8 = 2;
+const GROUP: u8 = 3;
+const PROCESS: u8 = 4;
+const STARTED: u8 = 5;
+const FAILED: u8 = 6;
+
+/// What a bundle asks of PID 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy<'a> {
+    /// `berth.restart`.
+    pub restart: Restart,
+    /// `berth.on-exit`.
+    pub on_exit: OnExit,
+    /// `berth.stop-timeout`, whole seconds.
+    pub stop_timeout: Option<Duration>,
+    /// `berth.console` = `raw`.
+    pub raw_output: bool,
+    /// `berth.after`.
+    pub after: List<'a>,
+}
+
+/// One answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is looked at where it is read"
+)]
+pub enum Answer<'a> {
+    /// What the bundle asks of PID 1.
+    Policy(Policy<'a>),
+    /// Something is not done as it was asked for.
+    Warning(&'a str),
+    /// Something that is to be seen in the log.
+    Notice(&'a str),
+    /// The container's control group.
+    Group,
+    /// The number of its first process.
+    Process(i32),
+    /// The number of its first process, whose program runs.
+    Started(i32),
+    /// What went wrong.
+    Failed(Error),
+}
+
+impl<'a> Answer<'a> {
+    /// The answer as bytes, at the beginning of `room`; `None` if it takes more.
+    pub fn encode<'r>(&self, room: &'r mut [u8]) -> Option<&'r [u8]> {
+        let mut writer = Writer { room, len: 0 };
+        match self {
+            Self::Policy(policy) => policy.encode(&mut writer)?,
+            Self::Warning(text) => writer.tagged(WARNING, text.as_bytes())?,
+            Self::Notice(text) => writer.tagged(NOTICE, text.as_bytes())?,
+            Self::Group => writer.put(&[GROUP])?,
+            Self::Process(pid) => writer.tagged(PROCESS, &pid.to_ne_bytes())?,
+            Self::Started(pid) => writer.tagged(STARTED, &pid.to_ne_bytes())?,
+            Self::Failed(error) => encode_error(error, &mut writer)?,
+        }
+        let Writer { room, len } = writer;
+        room.get(..len)
+    }
+
+    /// The answer that `packet` holds; `None` if it is none.
+    #[must_use]
+    pub fn parse(packet: &'a [u8]) -> Option<Self> {
+        let (tag, rest) = packet.split_first()?;
+        Some(match *tag {
+            POLICY => Self::Policy(Policy::parse(rest)?),
+            WARNING => Self::Warning(core::str::from_utf8(rest).ok()?),
+            NOTICE => Self::Notice(core::str::from_utf8(rest).ok()?),
+            GROUP => rest.is_empty().then_some(Self::Group)?,
+            PROCESS => Self::Process(pid(rest)?),
+            STARTED => Self::Started(pid(rest)?),
+            FAILED => Self::Failed(parse_error(rest)?),
+            _ => return None,
+        })
+    }
+}
+
+/// The number of a process that can be a container's: neither that of PID 1 nor of a group of processes.
+fn pid(bytes: &[u8]) -> Option<i32> {
+    let number = i32::from_ne_bytes(bytes.try_into().ok()?);
+    (number > 1).then_some(number)
+}
+
+impl<'a> Policy<'a> {
+    fn encode(&self, writer: &mut Writer<'_>) -> Option<()> {
+        let (restart, max) = match self.restart {
+            Restart::No => (0, 0),
+            Restart::Always => (1, 0),
+            Restart::OnFailure { max: None } => (2, 0),
+            Restart::OnFailure { max: Some(max) } => (2, max),
+        };
+        let on_exit = u8::from(self.on_exit == OnExit::Shutdown);
+        let flags = [
+            restart,
+            on_exit,
+            u8::from(self.raw_output),
+            u8::from(self.stop_timeout.is_some()),
+        ];
+        // At most `u32::MAX`, as the annotation has it.
+        let timeout = self.stop_timeout.unwrap_or_default().as_secs() as u32;
+        writer.put(&[POLICY])?;
+        writer.put(&flags)?;
+        writer.put(&max.to_ne_bytes())?;
+        writer.put(&timeout.to_ne_bytes())?;
+        let mut is_first = true;
+        for id in self.after.iter() {
+            if !core::mem::take(&mut is_first) {
+                writer.put(b",")?;
+            }
+            writer.put(id.as_bytes())?;
+        }
+        Some(())
+    }
+
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let ([restart, on_exit, raw_output, has_timeout], rest) = bytes.split_first_chunk()?;
+        let (max, rest) = rest.split_first_chunk()?;
+        let (timeout, after) = rest.split_first_chunk()?;
+        let max = u32::from_ne_bytes(*max);
+        let seconds = u64::from(u32::from_ne_bytes(*timeout));
+        let restart = match (restart, max) {
+            (0, 0) => Restart::No,
+            (1, 0) => Restart::Always,
+            (2, 0) => Restart::OnFailure { max: None },
+            (2, _) => Restart::OnFailure { max: Some(max) },
+            _ => return None,
+        };
+        let after = match core::str::from_utf8(after).ok()? {
+            "" => List::default(),
+            after => List::parse(after, |id| container_id(id.as_bytes()).is_ok())?,
+        };
+        Some(Self {
+            restart,
+            on_exit: match flag(*on_exit)? {
+                true => OnExit::Shutdown,
+                false => OnExit::Continue,
+            },
+            stop_timeout: flag(*has_timeout)?.then_some(Duration::from_secs(seconds)),
+            raw_output: flag(*raw_output)?,
+            after,
+        })
+    }
+}
+
+const fn flag(byte: u8) -> Option<bool> {
+    match byte {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+/// The code, the operation, the cause, the error number (0 for none); then the subject and the kernel's words, each behind its length;
+/// then the detail.
+#[inline(never)]
+fn encode_error(error: &Error, writer: &mut Writer<'_>) -> Option<()> {
+    writer.put(&[FAILED])?;
+    writer.put(&(error.code as u16).to_ne_bytes())?;
+    writer.put(&[error.op as u8, error.cause as u8])?;
+    writer.put(&error.errno.map_or(0, Errno::raw_os_error).to_ne_bytes())?;
+    for text in [error.subject.as_str(), error.words.as_str()] {
+        writer.put(&u16::try_from(text.len()).ok()?.to_ne_bytes())?;
+        writer.put(text.as_bytes())?;
+    }
+    writer.put(error.detail.as_str().as_bytes())
+}
+
+#[inline(never)]
+fn parse_error(bytes: &[u8]) -> Option<Error> {
+    let (code, rest) = bytes.split_first_chunk()?;
+    let ([op, cause], rest) = rest.split_first_chunk()?;
+    let (errno, rest) = rest.split_first_chunk()?;
+    let (subject, rest) = text(rest)?;
+    let (words, detail) = text(rest)?;
+    if subject.len() > SUBJECT_MAX || words.len() > WORDS_MAX || detail.len() > DETAIL_MAX {
+        return None;
+    }
+    let code = u16::from_ne_bytes(*code);
+    let errno = i32::from_ne_bytes(*errno);
+    // What system calls return (errno-base.h and on).
+    if !(0..4096).contains(&errno) {
+        return None;
+    }
+    Some(Error {
+        code: *Code::ALL.iter().find(|known| **known as u16 == code)?,
+        op: *Op::ALL.get(usize::from(*op))?,
+        cause: *Cause::ALL.get(usize::from(*cause))?,
+        subject: Text::from_bytes(subject),
+        errno: (errno != 0).then(|| Errno::from_raw_os_error(errno)),
+        words: Text::from_bytes(words),
+        detail: Text::from_bytes(detail),
+    })
+}
+
+/// A text behind its length, and the rest.
+fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::from(u16::from_ne_bytes(*len)))
+}
+
+struct Writer<'r> {
+    room: &'r mut [u8],
+    len: usize,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Option<()> {
+        let end = self.len.checked_add(bytes.len())?;
+        self.room.get_mut(self.len..end)?.copy_from_slice(bytes);
+        self.len = end;
+        Some(())
+    }
+
+    fn tagged(&mut self, tag: u8, bytes: &[u8]) -> Option<()> {
+        self.put(&[tag])?;
+        self.put(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn survives(answer: Answer<'_>) {
+        let mut room = [0; ANSWER_MAX];
+        let packet = answer.encode(&mut room).unwrap();
+        assert_eq!(Answer::parse(packet), Some(answer));
+    }
+
+    fn policy(restart: Restart, after: &str) -> Answer<'_> {
+        Answer::Policy(Policy {
+            restart,
+            on_exit: OnExit::Shutdown,
+            stop_timeout: Some(Duration::from_secs(u32::MAX.into())),
+            raw_output: true,
+            after: match after {
+                "" => List::default(),
+                after => List::parse(after, |_| true).unwrap(),
+            },
+        })
+    }
+
+    #[test]
+    fn every_answer_survives_the_socket() {
+        for restart in [
+            Restart::No,
+            Restart::Always,
+            Restart::OnFailure { max: None },
+            Restart::OnFailure { max: Some(7) },
+        ] {
+            survives(policy(restart, ""));
+            survives(policy(restart, "db,web"));
+        }
+        survives(Answer::Warning("web: something"));
+        survives(Answer::Notice(""));
+        survives(Answer::Group);
+        survives(Answer::Process(2));
+        survives(Answer::Started(i32::MAX));
+        for code in Code::ALL {
+            for errno in [None, Some(Errno::NOENT)] {
+                survives(Answer::Failed(Error {
+                    code: *code,
+                    op: Op::Mount,
+                    cause: Cause::LoopDriver,
+                    subject: Text::new("/proc for web"),
+                    errno,
+                    words: Text::new("proc: Unknown parameter 'x'"),
+                    detail: Text::new("no such thing"),
+                }));
+            }
+        }
+        for op in Op::ALL {
+            let error = Error::new(Code::ContainerSetup, *op, "", "");
+            survives(Answer::Failed(error));
+        }
+    }
+
+    #[test]
+    fn the_longest_answers_fit() {
+        let id = "x".repeat(64);
+        let ids = vec![id.as_str(); 256].join(",");
+        survives(policy(Restart::Always, &ids));
+        let [subject, detail] = ["s".repeat(SUBJECT_MAX), "d".repeat(DETAIL_MAX)];
+        survives(Answer::Failed(Error::new(
+            Code::ContainerSetup,
+            Op::Read,
+            subject,
+            detail,
+        )));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_not_taken_for_one() {
+        let mut room = [0; ANSWER_MAX];
+        let good = policy(Restart::No, "db").encode(&mut room).unwrap();
+        for end in 0..good.len() - 2 {
+            assert_eq!(Answer::parse(&good[..end]), None, "{end}");
+        }
+        for (at, byte) in [(0, 7), (1, 3), (2, 2), (3, 9), (4, 2), (5, 1)] {
+            let mut bad = good.to_vec();
+            bad[at] = byte;
+            assert_eq!(Answer::parse(&bad), None, "{at}");
+        }
+        for pid in [0, 1, -1, i32::MIN] {
+            let packet = [&[STARTED][..], &pid.to_ne_bytes()].concat();
+            assert_eq!(Answer::parse(&packet), None, "{pid}");
+        }
+        for packet in [
+            &b""[..],
+            &[GROUP, 0],
+            &[PROCESS],
+            &[STARTED, 1, 2, 3],
+            &[WARNING, 0xff],
+            &[FAILED],
+            &[FAILED, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[FAILED, 53, 0, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[FAILED, 53, 0, 0, 255, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[FAILED, 53, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0],
+            &[FAILED, 53, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0],
+            &[FAILED, 53, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+        ] {
+            assert_eq!(Answer::parse(packet), None, "{packet:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_cut() {
+        assert_eq!(Answer::Warning("warning").encode(&mut [0; 7]), None);
+    }
+}
