@@ -45,7 +45,7 @@ pub(super) const SUBCOMMANDS: &[Subcommand] = &[
         raw_from: usize::MAX,
         options: &[&ANSWERS],
         about: "clear away for PID 1 what is left of a container",
-        run: end,
+        run: delete::by_force,
     },
 ];
 
@@ -59,10 +59,6 @@ fn start(call: &Call<'_>) -> Result<u8, Told> {
         directory.remove();
     }
     begun.map(|()| 0)
-}
-
-fn end(call: &Call<'_>) -> Result<u8, Told> {
-    delete::by_force(call)
 }
 
 /// The connection to PID 1.

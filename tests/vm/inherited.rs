@@ -1,4 +1,4 @@
-//! What a container's program has of what PID 1 was executed with: the README's table, row by row. The kernel executes `/init` as a new
+//! What a container's program has of what PID 1 was executed with: the table of docs/command.md, row by row. The kernel executes `/init` as a new
 //! process; an init that comes before it may have made everything odd.
 
 use std::collections::BTreeMap;

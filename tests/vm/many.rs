@@ -29,7 +29,7 @@ const COUNT: usize = 100;
 /// Says another number of them.
 const COUNT_VARIABLE: &str = "BERTH_TEST_CONTAINERS";
 
-/// Of each kind, by PID 1: with the one that counts, nearly all that it takes.
+/// Of each kind, by PID 1.
 const EACH: usize = 9;
 
 /// An emulated machine runs three or four containers a second.

@@ -2,8 +2,8 @@
 //!
 //! A group can be removed when nothing is in it, neither processes nor groups: EBUSY otherwise. A container that may write to
 //! its own group can leave as many groups there as it likes, and as deep, so what is walked here is neither held in memory nor
-//! on the stack: down into the first group, up again when a group is empty. And PID 1 walks so many [steps](STEPS) at once, and does
-//! what else there is to do before it goes on.
+//! on the stack: down into the first group, up again when a group is empty. It is walked [so many steps](STEPS) at a
+//! time, and [so often](ROUNDS) at most: a container that makes groups faster than they are removed holds nobody up for ever.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -20,7 +20,7 @@ use crate::text::split_last;
 /// So many groups are removed, or entered, at once.
 pub(super) const STEPS: usize = 16;
 
-/// So many times at most where there is nothing else to do.
+/// So many times at most.
 const ROUNDS: usize = 1 << 14;
 
 /// What became of the first group in a group.
