@@ -12,7 +12,7 @@ use super::attend::{attend, listen};
 use super::descriptors::{PRESERVE_FDS, preserved};
 use super::document::{self, Changes, Wanted, Writer};
 use super::launch::{
-    self, ConfigText, LAST_BREATH, Then, adopt_orphans, await_birth, number_of, streams, write_pid,
+    self, ConfigText, LAST_BREATH, Then, adopt_orphans, await_start, number_of, streams, write_pid,
 };
 use super::relay::{self, Relay};
 use super::state::Directory;
@@ -182,7 +182,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
             .tell(call, Code::ContainerSetup)?;
     }
     adopt_orphans(call)?;
-    let mut birth = start(Request {
+    let mut pending = start(Request {
         id,
         bundle: &record.bundle,
         config: &config,
@@ -192,15 +192,15 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         },
         group: group.as_ref(),
         streams,
-        hold: None,
+        exec_fifo: None,
         variables: &[],
         keeps_keyring: false,
         outside: outside::of_one_more(&config),
         environment: Some(call.environment),
     })
     .tell(call, Code::ContainerSetup)?;
-    let born = await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)));
-    let pid = birth.pid();
+    let born = await_start(&mut pending).map_err(|why| call.fail(&setup_error(id, why)));
+    let pid = pending.pid();
     if born.is_err() {
         // It has nothing more to do than to end; and who is not collected keeps the container from that.
         collect(pid);

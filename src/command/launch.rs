@@ -15,7 +15,8 @@ use super::start::fifo;
 use super::state::Directory;
 use super::{Call, Tell, Told, group, notify, outside, supervised, systemd, terminal};
 use crate::container::{
-    Birth, Group, News, Place, Request, Streams, Why, refusal, setup_error, start,
+    Group, PendingStart, Place, Request, StartEvent, StartFailure, Streams, refusal, setup_error,
+    start,
 };
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::arguments::{Opt, Options};
@@ -311,31 +312,31 @@ fn begin(
     streams: Streams,
 ) -> Result<(), Told> {
     let id = call.id()?;
-    let hold = fifo(directory).tell(call, Code::State)?;
+    let exec_fifo = fifo(directory).tell(call, Code::State)?;
     adopt_orphans(call)?;
-    let mut birth = start(Request {
+    let mut pending = start(Request {
         id,
         bundle: &record.bundle,
         config: launch.config,
         place: Place::New,
         group,
         streams,
-        hold: Some(hold),
+        exec_fifo: Some(exec_fifo),
         variables: launch.variables,
         keeps_keyring: call.given.has(&NO_NEW_KEYRING),
         outside: outside::of(launch.config),
         environment: Some(call.environment),
     })
     .tell(call, Code::ContainerSetup)?;
-    let born = await_birth(&mut birth).map_err(|why| call.fail(&setup_error(id, why)));
-    record.made(birth.pid().map_or(0, number_of));
+    let born = await_start(&mut pending).map_err(|why| call.fail(&setup_error(id, why)));
+    record.made(pending.pid().map_or(0, number_of));
     born?;
     if let Some(supervisor) = call.journal.supervisor() {
         supervisor.tell_first(record.pid, false);
     }
     write_pid(call, record.pid)?;
     directory.write(record).tell(call, Code::State)?;
-    birth.keep();
+    pending.confirm_recorded();
     Ok(())
 }
 
@@ -364,17 +365,17 @@ pub(super) fn number_of(pid: Pid) -> u32 {
 ///
 /// # Errors
 /// Why there will be no program.
-pub(super) fn await_birth(birth: &mut Birth) -> Result<(), Why> {
-    let news = birth.wait().during(Op::Wait, "the container");
-    let news = news.map_err(Why::Told)?;
-    if let Some(builder) = birth.builder {
+pub(super) fn await_start(pending: &mut PendingStart) -> Result<(), StartFailure> {
+    let event = pending.wait().during(Op::Wait, "the container");
+    let event = event.map_err(StartFailure::Reported)?;
+    if let Some(builder) = pending.builder {
         process::wait_for(builder);
     }
-    match news {
-        Some(News::Failed(fault)) => Err(Why::Told(fault)),
+    match event {
+        Some(StartEvent::Failed(fault)) => Err(StartFailure::Reported(fault)),
         // It has nothing more to do than to end.
-        Some(News::Lost) => {
-            Err(Why::Ended(birth.pid().and_then(|pid| {
+        Some(StartEvent::Died) => {
+            Err(StartFailure::Died(pending.pid().and_then(|pid| {
                 process::wait_no_longer_than(pid, Some(LAST_BREATH)).ok()
             })))
         }

@@ -13,7 +13,7 @@ use super::notify::Notify;
 use super::record::Record;
 use super::state::{Directory, FIFO};
 use super::{Call, Subcommand, Tell, Told, later};
-use crate::container::{Status, Why, released, setup_error};
+use crate::container::{StartFailure, Status, setup_error, start_result};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::HookKind;
 use crate::sys::pidfd::Process;
@@ -112,7 +112,7 @@ fn claim(directory: &Directory) -> Result<Option<OwnedFd>, Fault> {
 }
 
 /// Waits for what the container has to say.
-fn release(fifo: &OwnedFd, process: &Process, pid: u32) -> Result<(), Why> {
+fn release(fifo: &OwnedFd, process: &Process, pid: u32) -> Result<(), StartFailure> {
     let mut report = [0; 512];
     let mut len = 0;
     loop {
@@ -124,27 +124,36 @@ fn release(fifo: &OwnedFd, process: &Process, pid: u32) -> Result<(), Why> {
         match poll(&mut polled, None) {
             Ok(_) => {}
             Err(Errno::INTR) => continue,
-            Err(errno) => return Err(errno).during(Op::Wait, FIFO).map_err(Why::Told),
+            Err(errno) => {
+                return Err(errno)
+                    .during(Op::Wait, FIFO)
+                    .map_err(StartFailure::Reported);
+            }
         }
         let [has_report, has_ended] = polled.each_ref().map(|one| !one.revents().is_empty());
         if has_report {
             let room = report.get_mut(len..).unwrap_or_default();
             match read(fifo, room) {
                 Ok(0) => {
-                    released(report.get(..len).unwrap_or_default()).map_err(Why::Told)?;
+                    start_result(report.get(..len).unwrap_or_default())
+                        .map_err(StartFailure::Reported)?;
                     // The other end closes when the process ends, too.
                     let pid = Pid::from_raw(pid.cast_signed());
                     return match pid.is_some_and(has_ended_without_a_program) {
-                        true => Err(Why::Ended(None)),
+                        true => Err(StartFailure::Died(None)),
                         false => Ok(()),
                     };
                 }
                 Ok(read) => len += read,
                 Err(Errno::INTR | Errno::AGAIN) => {}
-                Err(errno) => return Err(errno).during(Op::Read, FIFO).map_err(Why::Told),
+                Err(errno) => {
+                    return Err(errno)
+                        .during(Op::Read, FIFO)
+                        .map_err(StartFailure::Reported);
+                }
             }
         } else if has_ended {
-            return Err(Why::Ended(None));
+            return Err(StartFailure::Died(None));
         }
     }
 }

@@ -23,14 +23,14 @@
 //!
 //! Hooks run in the builder's namespaces, so it is another process yet that joins those of others, makes the first process as its
 //! sibling (CLONE_PARENT), says which it is, and ends. Where others are in the PID namespace, that process sets up all that the host
-//! can be reached by, and makes the first process last ([`super::seen`]).
+//! can be reached by, and makes the first process last ([`super::shared_pid`]).
 //!
 //! # Whose child it is
 //!
 //! The first process is the builder's child until that ends, and only then the caller's: as an orphan it becomes PID 1's, and that
 //! of a command that has asked for orphans (PR_SET_CHILD_SUBREAPER). So nobody can collect it before it was heard which it is.
 //!
-//! A builder that dies takes its end of the rope with it, and the first process does not go on. It dies with its caller.
+//! A builder that dies takes its end of the sync with it, and the first process does not go on. It dies with its caller.
 
 use core::mem::ManuallyDrop;
 
@@ -41,16 +41,16 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
+use super::broker;
 use super::cgroup::Group;
-use super::control::{Message, Voice};
 use super::hooks;
 use super::limits;
 use super::mounts;
-use super::namespaces::{self, Joined};
-use super::reach;
-use super::seen;
+use super::namespaces::{self, JoinedNamespaces};
+use super::shared_pid;
 use super::start::{Outside, Place, Request, become_container};
 use super::state::State;
+use super::status_pipe::{Message, StatusPipe};
 use crate::cause::Cause;
 use crate::error::{At, During, Fault, Op};
 use crate::parse::config::{Config, HookKind, Kind, MountList};
@@ -96,7 +96,7 @@ fn connect(config: &Config<'_>) -> Result<Option<ManuallyDrop<OwnedFd>>, Fault> 
 
 /// Whether the builder maps the ids of mounts: the first process may not, or would be seen with what that takes.
 pub(super) fn is_mapping(config: &Config<'_>) -> bool {
-    config.namespaces.has(Kind::User) || seen::joins_processes(config)
+    config.namespaces.has(Kind::User) || shared_pid::joins_processes(config)
 }
 
 /// Whether another process joins namespaces for it.
@@ -106,31 +106,31 @@ pub(super) fn is_joining(request: &Request<'_>) -> bool {
 }
 
 /// Does the builder's work, and ends; with `caller`, its parent, if that ends before.
-pub(super) fn run(request: Request<'_>, mut voice: Voice, caller: Pid) -> ! {
+pub(super) fn run(request: Request<'_>, mut status_pipe: StatusPipe, caller: Pid) -> ! {
     signal::reset();
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     // It may have ended before that.
     if getppid() != Some(caller) {
         raw::exit(1)
     }
-    if let Err(fault) = build(request, &mut voice) {
-        voice.say(Message::Fault(fault));
+    if let Err(fault) = build(request, &mut status_pipe) {
+        status_pipe.send(Message::Fault(fault));
     }
     raw::exit(0)
 }
 
 #[inline(never)]
-fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
+fn build(request: Request<'_>, status_pipe: &mut StatusPipe) -> Result<(), Fault> {
     let (config, has_hooks) = (request.config, request.has_outside_hooks());
     let is_new = matches!(request.place, Place::New);
     let is_joining = is_joining(&request);
     let (group, outside) = (request.group, request.outside);
     let state = request.state();
-    let Some(Made { pid, rope, born }) = make_first(request, voice)? else {
+    let Some(Spawned { pid, sync, born }) = make_first(request, status_pipe)? else {
         return Ok(());
     };
     if born.is_none() {
-        voice.say(Message::Pid(pid));
+        status_pipe.send(Message::Pid(pid));
     }
     let state = State {
         pid: Some(pid),
@@ -150,14 +150,14 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
         false => MountList::default(),
     };
     let done = maps.and_then(|()| match is_new {
-        true => lead(
+        true => serve_first_process(
             config,
             group,
             mounts,
             (has_hooks, outside),
-            &rope,
+            &sync,
             &state,
-            voice,
+            status_pipe,
         ),
         false => Ok(()),
     });
@@ -170,7 +170,7 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
             let first = read_pid(&born);
             process::wait_for(pid);
             let Some(first) = first else { return Ok(()) };
-            voice.say(Message::Pid(first));
+            status_pipe.send(Message::Pid(first));
             let moved = match group.filter(|_| !is_new) {
                 Some(group) => group.add(first),
                 None => Ok(()),
@@ -180,7 +180,7 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
                 None => Ok(()),
             });
             match &moved {
-                Ok(()) => go_on(&rope, first),
+                Ok(()) => resume(&sync, first),
                 Err(_) => drop(process::signal(first, signal::KILL)),
             }
             moved
@@ -190,9 +190,9 @@ fn build(request: Request<'_>, voice: &mut Voice) -> Result<(), Fault> {
 }
 
 /// The process that becomes the container, or sets it up.
-struct Made {
+struct Spawned {
     pid: Pid,
-    rope: OwnedFd,
+    sync: OwnedFd,
     /// Where the process that sets up says which is the first, if it is another.
     born: Option<OwnedFd>,
 }
@@ -205,30 +205,33 @@ fn read_pid(from: &OwnedFd) -> Option<Pid> {
 
 /// Makes the first process, or who makes it; `None` if that failed, and whoever failed has said why.
 #[inline(never)]
-fn make_first(request: Request<'_>, voice: &mut Voice) -> Result<Option<Made>, Fault> {
+fn make_first(
+    request: Request<'_>,
+    status_pipe: &mut StatusPipe,
+) -> Result<Option<Spawned>, Fault> {
     let joined = match request.place {
-        Place::New => Joined::open(&request.config.namespaces)?,
-        Place::Running { .. } => Joined::none(),
+        Place::New => JoinedNamespaces::open(&request.config.namespaces)?,
+        Place::Running { .. } => JoinedNamespaces::none(),
     };
     let agent = connect(request.config)?;
-    let (ours, theirs) = seen::pair(request.id)?;
-    let rope = Rope { end: theirs, agent };
+    let (ours, theirs) = shared_pid::pair(request.id)?;
+    let sync = SyncSocket { end: theirs, agent };
     if !is_joining(&request) {
         let flags = namespaces::flags_of_new(&request.config.namespaces);
         return match fork(&request, flags)? {
             Forked::Child => {
                 drop(ours);
-                become_container(request, voice, Some(rope), None)
+                become_container(request, status_pipe, Some(sync), None)
             }
-            Forked::Parent(pid) => Ok(Some(Made {
+            Forked::Parent(pid) => Ok(Some(Spawned {
                 pid,
-                rope: ours,
+                sync: ours,
                 born: None,
             })),
         };
     }
     let (pid_from, pid_to) = pipe_with(PipeFlags::CLOEXEC).during(Op::Pipe, request.id)?;
-    let is_seen = seen::is_needed(&request);
+    let is_seen = shared_pid::is_needed(&request);
     // What it mounts and makes shows the group that it is in.
     let group = request
         .group
@@ -237,28 +240,28 @@ fn make_first(request: Request<'_>, voice: &mut Voice) -> Result<Option<Made>, F
         Forked::Child => {
             drop((ours, pid_from));
             let made = match is_seen {
-                true => seen::begin(request, &joined, voice, rope, pid_to),
-                false => join_and_make(request, &joined, voice, rope, pid_to),
+                true => shared_pid::begin(request, &joined, status_pipe, sync, pid_to),
+                false => join_and_make(request, &joined, status_pipe, sync, pid_to),
             };
             if let Err(fault) = made {
-                voice.say(Message::Fault(fault));
+                status_pipe.send(Message::Fault(fault));
             }
             raw::exit(0)
         }
         Forked::Parent(joiner) => {
             drop(pid_to);
             if is_seen {
-                return Ok(Some(Made {
+                return Ok(Some(Spawned {
                     pid: joiner,
-                    rope: ours,
+                    sync: ours,
                     born: Some(pid_from),
                 }));
             }
             let pid = read_pid(&pid_from);
             process::wait_for(joiner);
-            Ok(pid.map(|pid| Made {
+            Ok(pid.map(|pid| Spawned {
                 pid,
-                rope: ours,
+                sync: ours,
                 born: None,
             }))
         }
@@ -270,9 +273,9 @@ fn make_first(request: Request<'_>, voice: &mut Voice) -> Result<Option<Made>, F
 #[inline(never)]
 fn join_and_make(
     request: Request<'_>,
-    joined: &Joined<'_>,
-    voice: &mut Voice,
-    rope: Rope,
+    joined: &JoinedNamespaces<'_>,
+    status_pipe: &mut StatusPipe,
+    sync: SyncSocket,
     pid_to: OwnedFd,
 ) -> Result<(), Fault> {
     limits::raise(&request.config.process, None)?;
@@ -282,24 +285,24 @@ fn join_and_make(
         Forked::Child => {
             drop(pid_to);
             joined.join_cgroups()?;
-            become_container(request, voice, Some(rope), None)
+            become_container(request, status_pipe, Some(sync), None)
         }
         Forked::Parent(pid) => {
-            say_pid(&pid_to, pid);
+            send_pid(&pid_to, pid);
             Ok(())
         }
     }
 }
 
 /// Says which process is the first, to the builder.
-pub(super) fn say_pid(to: &OwnedFd, pid: Pid) {
+pub(super) fn send_pid(to: &OwnedFd, pid: Pid) {
     let _ = write(to, &pid.as_raw_nonzero().get().to_ne_bytes());
 }
 
 /// Has the process at the other end go on, which is told that it is `pid`. One that is gone has said why.
-fn go_on(rope: &OwnedFd, pid: Pid) {
+fn resume(sync: &OwnedFd, pid: Pid) {
     let number = pid.as_raw_nonzero().get().to_ne_bytes();
-    let _ = send(rope, &number, SendFlags::NOSIGNAL);
+    let _ = send(sync, &number, SendFlags::NOSIGNAL);
 }
 
 #[inline(never)]
@@ -316,59 +319,59 @@ pub(super) fn fork(request: &Request<'_>, flags: u64) -> Result<Forked, Fault> {
 
 /// What the first process waits for.
 #[inline(never)]
-fn lead(
+fn serve_first_process(
     config: &Config<'_>,
     group: Option<&Group>,
     mounts: MountList<'_>,
     (has_hooks, outside): (bool, Option<Outside>),
-    rope: &OwnedFd,
+    sync: &OwnedFd,
     state: &State<'_>,
-    voice: &mut Voice,
+    status_pipe: &mut StatusPipe,
 ) -> Result<(), Fault> {
     let Some(pid) = state.pid else { return Ok(()) };
-    let go_on = || go_on(rope, pid);
+    let resume = || resume(sync, pid);
     if let Some(group) = group.filter(|_| config.namespaces.has(Kind::User)) {
         group.confine_devices(config)?;
     }
-    go_on();
+    resume();
     if config.namespaces.has(Kind::User) {
-        reach::serve(config, state.bundle, pid, rope)?;
+        broker::serve(config, state.bundle, pid, sync)?;
     }
     for item in mounts.iter() {
         let Some(ids) = &item.ids else { continue };
         let mut mount = [0; size_of::<RawFd>()];
-        if !matches!(recv(rope, &mut mount, RecvFlags::empty()), Ok((len, _)) if len == mount.len())
+        if !matches!(recv(sync, &mut mount, RecvFlags::empty()), Ok((len, _)) if len == mount.len())
         {
             return Ok(());
         }
         let first = pid.as_raw_nonzero();
         mounts::map_ids_of(&first, RawFd::from_ne_bytes(mount), item, ids)?;
-        go_on();
+        resume();
     }
-    if has_hooks && matches!(recv(rope, &mut [0], RecvFlags::empty()), Ok((1, _))) {
+    if has_hooks && matches!(recv(sync, &mut [0], RecvFlags::empty()), Ok((1, _))) {
         if let Some(act) = outside {
             act(config, state.id, pid)?;
         }
         for moment in OUTSIDE {
             hooks::run(config, *moment, state)?;
         }
-        if seen::joins_processes(config) {
-            seen::run_hooks(config, pid, state, voice)?;
+        if shared_pid::joins_processes(config) {
+            shared_pid::run_hooks(config, pid, state, status_pipe)?;
         }
-        go_on();
+        resume();
     }
     Ok(())
 }
 
-/// The end of the rope that the first process has.
-pub(super) struct Rope {
+/// The end of the sync that the first process has.
+pub(super) struct SyncSocket {
     pub(super) end: OwnedFd,
     /// The connection to the agent that the container's filter asks. The first process closes it; the others that have it end before
     /// the agent is told anything, or soon after.
     pub(super) agent: Option<ManuallyDrop<OwnedFd>>,
 }
 
-impl Rope {
+impl SyncSocket {
     /// Waits until the builder says that it goes on; this process's PID, as the builder sees it.
     pub(super) fn wait(&self) -> Result<Pid, Fault> {
         let mut pid = [0; size_of::<i32>()];
@@ -389,7 +392,7 @@ impl Rope {
     }
 
     /// Has the builder run its hooks, and waits for them.
-    pub(super) fn let_hooks_run(&self) -> Result<(), Fault> {
+    pub(super) fn run_outside_hooks(&self) -> Result<(), Fault> {
         // That the builder is gone is found out next.
         let _ = send(&self.end, b"!", SendFlags::NOSIGNAL);
         self.wait().map(drop)
@@ -399,7 +402,7 @@ impl Rope {
 impl Request<'_> {
     pub(super) fn has_outside_hooks(&self) -> bool {
         let hooks = &self.config.hooks;
-        let is_seen = seen::joins_processes(self.config);
+        let is_seen = shared_pid::joins_processes(self.config);
         matches!(self.place, Place::New)
             && (self.outside.is_some()
                 || hooks.has(OUTSIDE)

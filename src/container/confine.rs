@@ -5,7 +5,7 @@
 //!
 //! Nearly all of these paths are below `/proc` and `/sys`. They are not looked for by name there: another container that shares a
 //! directory of the rootfs can rename what is mounted on, at any moment, and the mask would land beside the procfs
-//! (CVE-2025-31133, CVE-2023-27561). [`Tops`] keeps descriptors of what was mounted at the two, and the rest of the path is walked
+//! (CVE-2025-31133, CVE-2023-27561). [`ProcSysMounts`] keeps descriptors of what was mounted at the two, and the rest of the path is walked
 //! from there. Everything else is resolved inside the rootfs; a symbolic link is followed in it, since it is what the link leads to
 //! that can be read. A path that does not exist needs no mask, and is skipped; nothing else is.
 //!
@@ -37,11 +37,11 @@ const PLACES: [&str; 2] = ["proc", "sys"];
 
 /// The topmost mounts at `/proc` and `/sys`, where the bundle or berth has mounted something there.
 #[derive(Default)]
-pub(super) struct Tops([Option<OwnedFd>; PLACES.len()]);
+pub(super) struct ProcSysMounts([Option<OwnedFd>; PLACES.len()]);
 
-impl Tops {
+impl ProcSysMounts {
     /// Remembers what was mounted at `destination`, if it is one of the two places.
-    pub(super) fn keep(&mut self, destination: &str, mount: OwnedFd) {
+    pub(super) fn record(&mut self, destination: &str, mount: OwnedFd) {
         let is_it = |(place, _): &(&&str, _)| destination.trim_matches('/') == **place;
         if let Some((_, top)) = PLACES.iter().zip(&mut self.0).find(is_it) {
             *top = Some(mount);
@@ -73,16 +73,16 @@ impl Tops {
 #[inline(never)]
 pub(super) fn apply(
     root: BorrowedFd<'_>,
-    mut tops: Tops,
+    mut proc_and_sys: ProcSysMounts,
     confinement: &Confinement<'_>,
     label: Option<&str>,
 ) -> Result<(), Fault> {
     for path in confinement.readonly_paths() {
-        if let Some(target) = tops.find(root, &path)? {
+        if let Some(target) = proc_and_sys.find(root, &path)? {
             let copy = make_read_only(target.as_fd())
                 .during(Op::Mount, format_args!("{path} read-only"))?;
             // What comes below it, comes on top.
-            tops.keep(&path, copy.into_root());
+            proc_and_sys.record(&path, copy.into_root());
         }
     }
     let mut masks = Masks {
@@ -91,7 +91,7 @@ pub(super) fn apply(
         label,
     };
     for path in confinement.masked_paths() {
-        if let Some(target) = tops.find(root, &path)? {
+        if let Some(target) = proc_and_sys.find(root, &path)? {
             masks
                 .cover(target.as_fd())
                 .during(Op::Mount, format_args!("a mask on {path}"))?;

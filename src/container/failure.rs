@@ -26,18 +26,18 @@ pub fn refusal(path: &str, error: &ConfigError<'_>) -> Error {
 
 /// Why there is no program.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Why {
+pub enum StartFailure {
     /// The set-up said so.
-    Told(Fault),
+    Reported(Fault),
     /// It said nothing, and ended like this, if that is known.
-    Ended(Option<process::Status>),
+    Died(Option<process::Status>),
 }
 
 /// How a failed set-up is known: by its code, the container and the fault, if it could tell it.
-pub fn setup_error(id: &str, why: Why) -> Error {
+pub fn setup_error(id: &str, why: StartFailure) -> Error {
     let fault = match why {
-        Why::Told(fault) => fault,
-        Why::Ended(status) => {
+        StartFailure::Reported(fault) => fault,
+        StartFailure::Died(status) => {
             let mut text = Text::<SUBJECT_MAX>::new(
                 "the process ended before that, and could not say why: it was killed, or its own linux.seccomp keeps it from writing",
             );

@@ -4,16 +4,16 @@
 //!
 //! A process in namespaces of its own, on a root of its own, in a control group of its own. The new process is made with
 //! clone3(2), already in its namespaces and its control group, and sets the rest up itself, from inside; only then does it
-//! execute the container's program. What fails on the way comes back through a pipe ([`control`], [`report`]).
+//! execute the container's program. What fails on the way comes back through a pipe ([`status_pipe`], [`report`]).
 //!
 //! # How to start one
 //!
 //! [`start()`] takes a [`Request`] (the bundle's directory, the parsed configuration, the control group, where the standard
-//! descriptors lead, whether to hold before the program is executed) and gives a [`Birth`] at once. [`Birth::wait`]
-//! waits for [`News`]: it holds, it runs, it failed.
-//! [`Birth::pid`] is the first process, as soon as it is known. Where making the container takes time, a short-lived builder does
+//! descriptors lead, whether to hold before the program is executed) and gives a [`PendingStart`] at once. [`PendingStart::wait`]
+//! waits for [`StartEvent`]: it holds, it runs, it failed.
+//! [`PendingStart::pid`] is the first process, as soon as it is known. Where making the container takes time, a short-lived builder does
 //! it ([`builder`]); the first process becomes the caller's child when the builder has ended, so a caller that is not PID 1 and wants to wait for
-//! the container asks for orphans first (prctl(2), PR_SET_CHILD_SUBREAPER), and collects [`Birth::builder`] too.
+//! the container asks for orphans first (prctl(2), PR_SET_CHILD_SUBREAPER), and collects [`PendingStart::builder`] too.
 //!
 //! [`Place::Running`] starts one more process in a container that runs.
 //!
@@ -41,11 +41,11 @@
 //! sees that the kernel calls the working directory reachable. The binary behind its `/proc/<pid>/exe` is a sealed copy
 //! ([`crate::sys::sealed`]): PID 1 has made one, and a command becomes one of itself first.
 
+mod broker;
 mod builder;
 mod bundle;
 pub mod cgroup;
 mod confine;
-pub mod control;
 mod credentials;
 pub mod devices;
 mod failure;
@@ -58,21 +58,21 @@ mod mounts;
 mod namespaces;
 mod overlay;
 mod program;
-mod reach;
 pub mod report;
 mod rootfs;
 mod seccomp;
-mod seen;
 mod setup;
+mod shared_pid;
 mod start;
 pub mod state;
+pub mod status_pipe;
 mod terminal;
 
 pub use bundle::{BUNDLES_MAX, ID_MAX, Id, each_bundle};
 pub use cgroup::{Group, Groups, Owner};
-pub use control::{Birth, News, released};
-pub use failure::{PRIVILEGED, Why, refusal, setup_error};
+pub use failure::{PRIVILEGED, StartFailure, refusal, setup_error};
 pub use hooks::run_all as run_hooks;
 pub use seccomp::is_agent_told_early;
 pub use start::{Outside, Place, Request, Streams, start};
 pub use state::{State, Status};
+pub use status_pipe::{PendingStart, StartEvent, start_result};

@@ -25,9 +25,11 @@ use crate::text::Text;
 const SHOWN_MAX: usize = 340 * 33 + 1;
 
 /// Namespaces that exist, opened.
-pub(super) struct Joined<'p>(heapless::Vec<(Kind, &'p str, OwnedFd), { Kind::ALL.len() }>);
+pub(super) struct JoinedNamespaces<'p>(
+    heapless::Vec<(Kind, &'p str, OwnedFd), { Kind::ALL.len() }>,
+);
 
-impl<'p> Joined<'p> {
+impl<'p> JoinedNamespaces<'p> {
     /// Opens those that have a path.
     #[inline(never)]
     pub(super) fn open(namespaces: &Namespaces<'p>) -> Result<Self, Fault> {

@@ -17,8 +17,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
-use super::builder::Rope;
-use super::{overlay, reach};
+use super::builder::SyncSocket;
+use super::{broker, overlay};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Config, Kind, RootSwitch};
 use crate::parse::mount_options::Propagation;
@@ -45,13 +45,17 @@ pub(super) fn path_of(bundle: &str, root: &str) -> Result<Path, Fault> {
 
 impl<'c> Rootfs<'c> {
     /// The directory at `root`, relative to `bundle` unless absolute. That is all where the mount namespace is not the container's
-    /// alone. Where this process may not go, it is opened by way of the `rope`.
+    /// alone. Where this process may not go, it is opened by way of the `sync`.
     #[inline(never)]
-    pub(super) fn open(bundle: &str, root: &'c str, rope: Option<&Rope>) -> Result<Self, Fault> {
+    pub(super) fn open(
+        bundle: &str,
+        root: &'c str,
+        sync: Option<&SyncSocket>,
+    ) -> Result<Self, Fault> {
         let path = path_of(bundle, root)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mount = match (openat(CWD, &*path, flags, Mode::empty()), rope) {
-            (Err(Errno::ACCESS), Some(rope)) => rope.reach(reach::ROOTFS)?,
+        let mount = match (openat(CWD, &*path, flags, Mode::empty()), sync) {
+            (Err(Errno::ACCESS), Some(sync)) => sync.open_outside(broker::ROOTFS)?,
             (mount, _) => mount.during(Op::Open, &path)?,
         };
         Ok(Self {
@@ -125,11 +129,11 @@ impl<'c> Rootfs<'c> {
             RootSwitch::Move => {
                 mount::mount_move(".", "/")?;
                 mount::chroot_here(&self.path)?;
-                give_up_the_way_back()?;
+                drop_escape_capabilities()?;
             }
             RootSwitch::Chroot => {
                 mount::chroot_here(&self.path)?;
-                give_up_the_way_back()?;
+                drop_escape_capabilities()?;
             }
         }
         match self.propagation {
@@ -146,7 +150,7 @@ impl<'c> Rootfs<'c> {
 
 /// From the next execve on, no program of the container has these (capabilities(7), "bounding set"): CAP_SYS_ADMIN could
 /// unmount what lies on top of the host's root, and with CAP_SYS_CHROOT a second chroot leads out of the first (chroot(2)).
-pub(super) fn give_up_the_way_back() -> Result<(), Fault> {
+pub(super) fn drop_escape_capabilities() -> Result<(), Fault> {
     for capability in [CapabilitySet::SYS_ADMIN, CapabilitySet::SYS_CHROOT] {
         remove_capability_from_bounding_set(capability)
             .during(Op::Drop, "CAP_SYS_ADMIN and CAP_SYS_CHROOT")?;

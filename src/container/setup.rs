@@ -8,18 +8,18 @@ use rustix::fs::{FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 
-use super::builder::{self, Rope};
+use super::builder::{self, SyncSocket};
 use super::confine;
-use super::control::{Message, Voice};
 use super::image::{self, Image};
 use super::limits::Moment;
-use super::mounts::{Mounts, Tied};
+use super::mounts::{EarlyCopies, Mounts};
 use super::program::Program;
 use super::rootfs::Rootfs;
 use super::seccomp::{self, Filter};
-use super::seen::{self, Unborn};
+use super::shared_pid::{self, DeferredFork};
 use super::start::{Place, Request, Streams};
 use super::state::{State, Status};
+use super::status_pipe::{Message, StatusPipe};
 use super::{credentials, devices, hooks, labels, landlock, limits, mounts, namespaces, terminal};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{DeviceAccess, HookKind, Kind, Process};
@@ -33,11 +33,11 @@ const NEEDS_GROUPS: &str =
 /// Sets everything up and executes the program. Returns only what went wrong.
 pub(super) fn run(
     request: Request<'_>,
-    voice: &mut Voice,
-    rope: Option<Rope>,
-    unborn: Option<Unborn>,
+    status_pipe: &mut StatusPipe,
+    sync: Option<SyncSocket>,
+    deferred: Option<DeferredFork>,
 ) -> Fault {
-    match prepare_and_execute(request, voice, rope, unborn) {
+    match prepare_and_execute(request, status_pipe, sync, deferred) {
         Ok(never) => match never {},
         Err(fault) => fault,
     }
@@ -45,21 +45,21 @@ pub(super) fn run(
 
 fn prepare_and_execute(
     mut request: Request<'_>,
-    voice: &mut Voice,
-    mut rope: Option<Rope>,
-    unborn: Option<Unborn>,
+    status_pipe: &mut StatusPipe,
+    mut sync: Option<SyncSocket>,
+    deferred: Option<DeferredFork>,
 ) -> Result<Infallible, Fault> {
     signal::reset();
     let config = request.config;
     let is_new = matches!(request.place, Place::New);
     // The builder's part is done once this process is somebody.
-    let mut pid = match &rope {
-        Some(rope) if is_new => Some(rope.wait()?),
+    let mut pid = match &sync {
+        Some(sync) if is_new => Some(sync.wait()?),
         _ => None,
     };
-    let mut tied: Tied = [const { None }; _];
+    let mut early: EarlyCopies = [const { None }; _];
     let rootfs = match is_new {
-        true => Some(take(&request, rope.as_ref(), &mut tied)?),
+        true => Some(open_from_host(&request, sync.as_ref(), &mut early)?),
         false => None,
     };
     let can_change_groups = match config.namespaces.has(Kind::User) {
@@ -68,12 +68,12 @@ fn prepare_and_execute(
     };
     // Nodes and mount points get the modes that stand here.
     let callers_umask = umask(Mode::empty());
-    lead_session()?;
+    start_session()?;
     connect(&request.streams)?;
     // Of a container that runs, the state has its first process's.
     let mut state = request.state();
     state.pid = state.pid.or(pid);
-    if rope.is_none() {
+    if sync.is_none() {
         limits::set_oom_score(&config.process, None)?;
     }
     if let Some(rootfs) = rootfs {
@@ -81,10 +81,10 @@ fn prepare_and_execute(
         if config.namespaces.is_new(Kind::Network) {
             net::bring_loopback_up()?;
         }
-        hide(&config.process, request.keeps_keyring)?;
-        let procfs = unborn.as_ref().and_then(Unborn::maker);
-        let helpers = (rope.as_ref(), procfs);
-        make_root(&request, helpers, &state, callers_umask, rootfs, &mut tied)?;
+        make_untraceable(&config.process, request.keeps_keyring)?;
+        let procfs = deferred.as_ref().and_then(DeferredFork::maker);
+        let helpers = (sync.as_ref(), procfs);
+        make_root(&request, helpers, &state, callers_umask, rootfs, &mut early)?;
         if let Streams::Pipes { .. } = request.streams {
             console::read_own_null().during(Op::Open, "/dev/null")?;
         }
@@ -97,30 +97,30 @@ fn prepare_and_execute(
         _ => 0,
     };
     let has_terminal = matches!(request.streams, Streams::Console(_) | Streams::Terminal(_));
-    let fifo = request.hold.take();
+    let fifo = request.exec_fifo.take();
     // Who owns a descriptor gives it up before it is closed.
     drop(request.streams);
     if let Some(environment) = request.environment {
         environment.forget();
     }
-    let agent = rope.as_mut().and_then(|rope| rope.agent.take());
-    let voice_end = voice.as_fd();
+    let agent = sync.as_mut().and_then(|sync| sync.agent.take());
+    let status_end = status_pipe.as_fd();
     let kept = [
-        voice_end,
-        voice.maker(),
-        fifo.as_ref().map_or(voice_end, AsFd::as_fd),
-        agent.as_ref().map_or(voice_end, |agent| agent.as_fd()),
+        status_end,
+        status_pipe.recorded_socket(),
+        fifo.as_ref().map_or(status_end, AsFd::as_fd),
+        agent.as_ref().map_or(status_end, |agent| agent.as_fd()),
     ];
-    if let (Some(unborn), Some(rope)) = (unborn, &rope) {
-        pid = Some(unborn.be_born(rope, more, kept)?);
-        lead_session()?;
+    if let (Some(deferred), Some(sync)) = (deferred, &sync) {
+        pid = Some(deferred.fork_and_wait(sync, more, kept)?);
+        start_session()?;
         state.pid = state.pid.or(pid);
     }
     match is_new || config.process.exec_affinity.iter().all(Option::is_none) {
         true => limits::reset_affinity(),
         false => limits::set_affinity(&config.process, Moment::Final)?,
     }
-    drop(rope);
+    drop(sync);
     close_all_but(more, &kept)?;
     if has_terminal {
         let [terminal, ..] = console::standard_descriptors();
@@ -143,7 +143,7 @@ fn prepare_and_execute(
             // Who makes a container is told that it has no program, not only who starts it.
             program.look()?;
             labels::apply(process, labels::Moment::Check)?;
-            Some(Gate::before(fifo)?)
+            Some(ExecFifo::before(fifo)?)
         }
         None => None,
     };
@@ -160,7 +160,7 @@ fn prepare_and_execute(
         credentials::apply(process, can_change_groups)?;
         // To become another user has made it what the machine's `fs.suid_dumpable` says.
         if is_early {
-            be_nobodys_to_trace()?;
+            clear_dumpable()?;
         }
         entered.or_else(|_| enter_working_directory(process.cwd))?;
         match is_last {
@@ -179,7 +179,7 @@ fn prepare_and_execute(
         become_it()?;
     }
     if let Some(gate) = gate {
-        gate.hold(voice)?;
+        gate.wait(status_pipe)?;
     }
     if !is_early {
         if is_new {
@@ -206,9 +206,9 @@ fn prepare_and_execute(
 /// of its own: a session keyring is inherited, like a descriptor (session-keyring(7)).
 ///
 /// What it writes to its own `/proc` comes before: that is the host's from then on.
-pub(super) fn hide(process: &Process<'_>, keeps_keyring: bool) -> Result<(), Fault> {
+pub(super) fn make_untraceable(process: &Process<'_>, keeps_keyring: bool) -> Result<(), Fault> {
     const KEYRING: &str = "a session keyring";
-    be_nobodys_to_trace()?;
+    clear_dumpable()?;
     if keeps_keyring {
         return Ok(());
     }
@@ -220,7 +220,7 @@ pub(super) fn hide(process: &Process<'_>, keeps_keyring: bool) -> Result<(), Fau
     }
 }
 
-fn be_nobodys_to_trace() -> Result<(), Fault> {
+fn clear_dumpable() -> Result<(), Fault> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Op::Configure, "PR_SET_DUMPABLE")
 }
 
@@ -243,27 +243,33 @@ fn enter_working_directory(path: &str) -> Result<(), Fault> {
 }
 
 /// Takes from the host what may be out of reach once this process is somebody else: the directory of the rootfs, and volumes (see
-/// [`mounts::copy_tied`]).
+/// [`mounts::copy_early`]).
 #[inline(never)]
-fn take<'c>(
+fn open_from_host<'c>(
     request: &Request<'c>,
-    rope: Option<&Rope>,
-    tied: &mut Tied,
+    sync: Option<&SyncSocket>,
+    early: &mut EarlyCopies,
 ) -> Result<Rootfs<'c>, Fault> {
     let (bundle, config) = (request.bundle, request.config);
-    let rope = rope.filter(|_| config.namespaces.has(Kind::User));
+    let sync = sync.filter(|_| config.namespaces.has(Kind::User));
     if config.namespaces.is_new(Kind::Mount) {
-        mounts::copy_tied(bundle, config.mounts, config.rootfs_propagation, rope, tied)?;
+        mounts::copy_early(
+            bundle,
+            config.mounts,
+            config.rootfs_propagation,
+            sync,
+            early,
+        )?;
     }
-    let rootfs = Rootfs::open(bundle, config.root_path, rope)?;
-    if let Some(rope) = rope {
-        rope.reach_nothing_more();
+    let rootfs = Rootfs::open(bundle, config.root_path, sync)?;
+    if let Some(sync) = sync {
+        sync.open_nothing_more();
     }
     Ok(rootfs)
 }
 
 /// This process has a session of its own, and no terminal in it yet.
-fn lead_session() -> Result<(), Fault> {
+fn start_session() -> Result<(), Fault> {
     rustix::process::setsid()
         .map(drop)
         .during(Op::Create, "a session")
@@ -273,11 +279,11 @@ fn lead_session() -> Result<(), Fault> {
 #[inline(never)]
 fn make_root(
     request: &Request<'_>,
-    (rope, procfs): (Option<&Rope>, Option<&OwnedFd>),
+    (sync, procfs): (Option<&SyncSocket>, Option<&OwnedFd>),
     state: &State<'_>,
     callers_umask: Mode,
     mut rootfs: Rootfs<'_>,
-    tied: &mut Tied,
+    early: &mut EarlyCopies,
 ) -> Result<(), Fault> {
     let (bundle, config) = (request.bundle, request.config);
     let annotations = &config.annotations;
@@ -316,10 +322,10 @@ fn make_root(
             has_ipc: config.namespaces.has(Kind::Ipc),
             has_cgroups: config.namespaces.has(Kind::Cgroup),
             has_nodev,
-            mapper: rope.filter(|_| builder::is_mapping(config)),
+            mapper: sync.filter(|_| builder::is_mapping(config)),
             procfs,
         };
-        made = Some(mounts.make(tied)?);
+        made = Some(mounts.make(early)?);
     }
     devices::make_all(rootfs.root(), &config.confinement, has_nodev)?;
     match &request.streams {
@@ -334,10 +340,10 @@ fn make_root(
         }
         _ => {}
     }
-    if let Some(tops) = made {
+    if let Some(proc_and_sys) = made {
         // What cannot be made is missed when it is entered.
         let _ = mounts::prepare_target(rootfs.root(), config.process.cwd, FileType::Directory);
-        confine::apply(rootfs.root(), tops, &config.confinement, label)?;
+        confine::apply(rootfs.root(), proc_and_sys, &config.confinement, label)?;
     }
     if let Some(hostname) = config.hostname {
         rustix::system::sethostname(hostname.as_bytes()).during(Op::SetHostname, hostname)?;
@@ -346,12 +352,12 @@ fn make_root(
         rustix::system::setdomainname(name.as_bytes())
             .during(Op::Set, format_args!("domainname {name}"))?;
     }
-    if let Some(rope) = rope.filter(|_| request.has_outside_hooks()) {
-        rope.let_hooks_run()?;
+    if let Some(sync) = sync.filter(|_| request.has_outside_hooks()) {
+        sync.run_outside_hooks()?;
     }
     // A network device may have come from outside only now.
     confine::set_parameters(&config.confinement)?;
-    if !seen::joins_processes(config) {
+    if !shared_pid::joins_processes(config) {
         umask(callers_umask);
         hooks::run(config, HookKind::CreateContainer, state)?;
         umask(Mode::empty());
@@ -362,7 +368,7 @@ fn make_root(
     }
     rootfs.enter()?;
     if has_mounts {
-        mounts::propagate(config.mounts, tied)?;
+        mounts::propagate(config.mounts, early)?;
     }
     match request.group {
         // In a user namespace nobody may say which devices can be used: there the builder does it.
@@ -376,13 +382,13 @@ fn make_root(
 }
 
 /// The FIFO that is held at, and what it takes to open it.
-struct Gate {
+struct ExecFifo {
     fifo: OwnedFd,
     /// This process's descriptors, by their numbers.
     numbers: OwnedFd,
 }
 
-impl Gate {
+impl ExecFifo {
     fn before(fifo: OwnedFd) -> Result<Self, Fault> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let numbers = Procfs::of_processes()?.open("self/fd", flags)?;
@@ -391,14 +397,14 @@ impl Gate {
 
     /// Says that all is set up, and waits for who opens the FIFO for reading. There may be a filter by now.
     #[inline(never)]
-    fn hold(self, voice: &mut Voice) -> Result<(), Fault> {
+    fn wait(self, status_pipe: &mut StatusPipe) -> Result<(), Fault> {
         let number = crate::sys::path::path(format_args!("{}", self.fifo.as_raw_fd()));
         let number = number.during(Op::Open, "a descriptor")?;
-        voice.say(Message::Holding);
-        voice.wait_for_record()?;
+        status_pipe.send(Message::Created);
+        status_pipe.wait_for_record()?;
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let opened = openat(&self.numbers, number.as_str(), flags, Mode::empty());
-        voice.hold(opened.during(Op::Open, "what is held at")?);
+        status_pipe.also_send_to(opened.during(Op::Open, "what is held at")?);
         Ok(())
     }
 }

@@ -3,13 +3,13 @@
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::process::{Pid, getpid};
 
-use super::builder::{self, Rope};
+use super::builder::{self, SyncSocket};
 use super::cgroup::Group;
-use super::control::{self, Birth, Message, Progress, Voice};
 use super::namespaces::flags_of_new;
-use super::seen::Unborn;
 use super::setup;
+use super::shared_pid::DeferredFork;
 use super::state::{State, Status};
+use super::status_pipe::{self, Message, PendingStart, Progress, StatusPipe};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::Config;
 use crate::sys::process::Environment;
@@ -30,10 +30,10 @@ pub struct Request<'r> {
     /// Where its standard descriptors lead.
     pub streams: Streams,
     /// A FIFO, opened with O_PATH. It must be writable for everybody, in a directory that is not: the root of a user namespace is
-    /// somebody else outside. When all is set up, the process says [`super::News::Holding`], and after [`Birth::keep`] opens it for
+    /// somebody else outside. When all is set up, the process says [`super::StartEvent::Created`], and after [`PendingStart::confirm_recorded`] opens it for
     /// writing, which waits until somebody opens it for reading (fifo(7)). Who does reads the end of the file when the program
     /// runs, else what [`super::released`] understands. If the caller ends before it says that, so does the process.
-    pub hold: Option<OwnedFd>,
+    pub exec_fifo: Option<OwnedFd>,
     /// Variables that the program has besides those of `process.env`, each `NAME=value`.
     pub variables: &'r [&'r str],
     /// Whether it has the caller's session keyring, and not one of its own.
@@ -83,31 +83,31 @@ pub enum Streams {
     Terminal(OwnedFd),
 }
 
-/// Starts it. The process exists when this returns, or a builder that makes it; what becomes of it is heard from the [`Birth`].
+/// Starts it. The process exists when this returns, or a builder that makes it; what becomes of it is heard from the [`PendingStart`].
 ///
 /// # Errors
 /// Those of pipe2(2) and clone3(2).
 #[inline(never)]
-pub fn start(request: Request<'_>) -> Result<Birth, Fault> {
-    let (ends, mut voice) = control::pair(request.id, request.hold.is_some())?;
+pub fn start(request: Request<'_>) -> Result<PendingStart, Fault> {
+    let (ends, mut status_pipe) = status_pipe::pair(request.id, request.exec_fifo.is_some())?;
     let caller = getpid();
     if builder::is_needed(&request) {
         return match raw::fork(0, None).during(Op::Clone, request.id)? {
             Forked::Child => {
                 // What the caller hears is nothing that is said here, and its end is heard when nobody else has this.
                 drop(ends);
-                builder::run(request, voice, caller)
+                builder::run(request, status_pipe, caller)
             }
-            Forked::Parent(pid) => Ok(Birth::new(ends, Progress::Building, Some(pid))),
+            Forked::Parent(pid) => Ok(PendingStart::new(ends, Progress::Building, Some(pid))),
         };
     }
     let flags = flags_of_new(&request.config.namespaces);
     match builder::fork(&request, flags)? {
         Forked::Child => {
             drop(ends);
-            become_container(request, &mut voice, None, None)
+            become_container(request, &mut status_pipe, None, None)
         }
-        Forked::Parent(pid) => Ok(Birth::new(ends, Progress::SettingUp(pid), None)),
+        Forked::Parent(pid) => Ok(PendingStart::new(ends, Progress::SettingUp(pid), None)),
     }
 }
 
@@ -115,12 +115,12 @@ pub fn start(request: Request<'_>) -> Result<Birth, Fault> {
 #[inline(never)]
 pub(super) fn become_container(
     request: Request<'_>,
-    voice: &mut Voice,
-    rope: Option<Rope>,
-    unborn: Option<Unborn>,
+    status_pipe: &mut StatusPipe,
+    sync: Option<SyncSocket>,
+    deferred: Option<DeferredFork>,
 ) -> ! {
-    let fault = setup::run(request, voice, rope, unborn);
-    voice.say(Message::Fault(fault));
+    let fault = setup::run(request, status_pipe, sync, deferred);
+    status_pipe.send(Message::Fault(fault));
     raw::exit(127)
 }
 

@@ -75,7 +75,7 @@ impl Group {
             None => unlink(&path),
         };
         if result == Err(Errno::BUSY) {
-            result = match removal.go_on(self.as_fd(), steps) {
+            result = match removal.resume(self.as_fd(), steps) {
                 Ok(false) => return Ok(false),
                 Ok(true) => unlink(&path),
                 Err(errno) => Err(errno),
@@ -126,7 +126,7 @@ fn unlink(path: &str) -> Result<(), Errno> {
 
 impl Removal {
     /// Removes groups in `top`. Whether that holds no more.
-    fn go_on(&mut self, top: BorrowedFd<'_>, steps: &mut usize) -> Result<bool, Errno> {
+    fn resume(&mut self, top: BorrowedFd<'_>, steps: &mut usize) -> Result<bool, Errno> {
         loop {
             let here = self.below.as_ref().map_or(top, AsFd::as_fd);
             match remove_first(here, steps)? {

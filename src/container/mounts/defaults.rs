@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::Mounts;
 use super::target::Target;
-use crate::container::confine::Tops;
+use crate::container::confine::ProcSysMounts;
 use crate::error::Fault;
 use crate::parse::config::{Mount, MountOptions};
 
@@ -57,44 +57,52 @@ const fn default(
 
 impl Mounts<'_> {
     /// Mounts what does not depend on the bundle's own mounts.
-    pub(super) fn make_defaults(&self, tops: &mut Tops) -> Result<(), Fault> {
-        self.make_default(&PROC, tops)?;
+    pub(super) fn make_defaults(&self, proc_and_sys: &mut ProcSysMounts) -> Result<(), Fault> {
+        self.make_default(&PROC, proc_and_sys)?;
         let is_in_sys = |item: &Mount<'_>| item.is_at_or_below(SYS.destination);
         if !self.items.iter().any(is_in_sys) {
-            self.make_if_possible(&SYS, tops)?;
+            self.make_if_possible(&SYS, proc_and_sys)?;
         }
-        self.make_default(&DEV, tops)
+        self.make_default(&DEV, proc_and_sys)
     }
 
     /// Mounts what belongs into a `/dev` that was just populated.
     pub(super) fn make_defaults_in_dev(&self) -> Result<(), Fault> {
-        let tops = &mut Tops::default();
-        self.make_if_possible(&PTS, tops)?;
-        self.make_if_possible(&SHM, tops)?;
+        let proc_and_sys = &mut ProcSysMounts::default();
+        self.make_if_possible(&PTS, proc_and_sys)?;
+        self.make_if_possible(&SHM, proc_and_sys)?;
         match self.has_ipc {
-            true => self.make_if_possible(&MQUEUE, tops),
+            true => self.make_if_possible(&MQUEUE, proc_and_sys),
             false => Ok(()),
         }
     }
 
     /// Mounts it where the kernel has it and lets this process mount it: what nobody asked for is no reason to fail. Sysfs is
     /// the network namespace's, and with the host's a user namespace may not mount it.
-    fn make_if_possible(&self, default: &Mount<'_>, tops: &mut Tops) -> Result<(), Fault> {
-        match self.make_default(default, tops) {
+    fn make_if_possible(
+        &self,
+        default: &Mount<'_>,
+        proc_and_sys: &mut ProcSysMounts,
+    ) -> Result<(), Fault> {
+        match self.make_default(default, proc_and_sys) {
             Err(fault) if matches!(fault.errno, Errno::NODEV | Errno::PERM) => Ok(()),
             result => result,
         }
     }
 
     /// Mounts it if there is a directory for it, and the bundle mounts nothing there.
-    fn make_default(&self, default: &Mount<'_>, tops: &mut Tops) -> Result<(), Fault> {
+    fn make_default(
+        &self,
+        default: &Mount<'_>,
+        proc_and_sys: &mut ProcSysMounts,
+    ) -> Result<(), Fault> {
         let path = default.destination;
         if self.items.iter().any(|item| item.is_at(path)) {
             return Ok(());
         }
         match Target::find(self.root, path) {
             Ok(target) if target.is_directory() => {
-                tops.keep(path, self.place(default, None, Some(target))?);
+                proc_and_sys.record(path, self.place(default, None, Some(target))?);
                 Ok(())
             }
             _ => Ok(()),

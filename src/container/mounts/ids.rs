@@ -19,7 +19,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::cause::Cause;
-use crate::container::builder::Rope;
+use crate::container::builder::SyncSocket;
 use crate::error::{At, During, Fault, Op};
 use crate::parse::config::{MappedIds, Mount};
 use crate::parse::mount_options::Recursive;
@@ -30,7 +30,7 @@ use crate::sys::procfs::Procfs;
 
 /// Maps the ids of `mount`, which is in no tree yet, or has it done by who may.
 pub(super) fn map(
-    mapper: Option<&Rope>,
+    mapper: Option<&SyncSocket>,
     mount: BorrowedFd<'_>,
     item: &Mount<'_>,
     ids: &MappedIds<'_>,

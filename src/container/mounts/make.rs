@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::Mounts;
-use crate::container::{cgroup, labels, seen};
+use crate::container::{cgroup, labels, shared_pid};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Mount, MountOptions};
 use crate::parse::mount_options::words;
@@ -55,7 +55,7 @@ pub(super) fn make(
     }
     let context = match mounts.procfs {
         // It shows the processes among whom its maker is.
-        Some(maker) if fstype == "proc" => seen::procfs_of(maker, mounts.items, item),
+        Some(maker) if fstype == "proc" => shared_pid::procfs_of(maker, mounts.items, item),
         _ => configure_with(item, fstype, &mut more),
     };
     let made = Detached::of(context?, about, attributes)?;

@@ -7,25 +7,25 @@
 //! through the descriptor of the mount.
 
 mod defaults;
+mod early;
 mod ids;
 mod make;
 mod target;
-mod tied;
 
 pub(super) use defaults::PROC;
+pub(super) use early::{EarlyCopies, copy_early};
 pub(super) use ids::map_of as map_ids_of;
 pub(super) use make::{configure, open_source, source_of};
 use target::Target;
 pub(super) use target::prepare as prepare_target;
-pub(super) use tied::{Tied, copy_tied};
 
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, fstat};
 use rustix::io::fcntl_dupfd_cloexec;
 
-use super::builder::Rope;
-use super::confine::Tops;
+use super::builder::SyncSocket;
+use super::confine::ProcSysMounts;
 use super::devices;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Mount, MountList};
@@ -53,8 +53,8 @@ pub(super) struct Mounts<'c> {
     /// Whether nodes are of no use but in `/dev`.
     pub(super) has_nodev: bool,
     /// Who maps the ids of mounts, if the container is in a user namespace of its own.
-    pub(super) mapper: Option<&'c Rope>,
-    /// Who mounts procfs, if this process is not in the container's PID namespace: see [`super::seen`].
+    pub(super) mapper: Option<&'c SyncSocket>,
+    /// Who mounts procfs, if this process is not in the container's PID namespace: see [`super::shared_pid`].
     pub(super) procfs: Option<&'c OwnedFd>,
 }
 
@@ -63,10 +63,10 @@ impl<'c> Mounts<'c> {
     ///
     /// `tied` are the copies of bind mounts that were made before; then it has the mounts that ask for a propagation of their own.
     #[inline(never)]
-    pub(super) fn make(&self, tied: &mut Tied) -> Result<Tops, Fault> {
-        let mut tops = Tops::default();
-        self.make_defaults(&mut tops)?;
-        for (item, place) in self.items.iter().zip(tied) {
+    pub(super) fn make(&self, early: &mut EarlyCopies) -> Result<ProcSysMounts, Fault> {
+        let mut proc_and_sys = ProcSysMounts::default();
+        self.make_defaults(&mut proc_and_sys)?;
+        for (item, place) in self.items.iter().zip(early) {
             let copy = place.take();
             let mount = match item.options.is_remount() {
                 true => make::remount(self.root, item)?,
@@ -76,9 +76,9 @@ impl<'c> Mounts<'c> {
                 let mount = fcntl_dupfd_cloexec(&mount, 0).during(Op::Mount, item.destination)?;
                 *place = Some(Detached::from(mount));
             }
-            tops.keep(item.destination, mount);
+            proc_and_sys.record(item.destination, mount);
         }
-        Ok(tops)
+        Ok(proc_and_sys)
     }
 
     /// Mounts one item, or the copy that was made of what it binds, on `target`, if that was found before.
@@ -141,7 +141,7 @@ pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Re
 
 /// Gives the mounts that were [made](Mounts::make) the propagation that they ask for. Called when the container's root is `/`, after the
 /// propagation of the whole was set.
-pub(super) fn propagate(items: MountList<'_>, made: &Tied) -> Result<(), Fault> {
+pub(super) fn propagate(items: MountList<'_>, made: &EarlyCopies) -> Result<(), Fault> {
     for (item, mount) in items.iter().zip(made) {
         if let (Some((propagation, recursive)), Some(mount)) = (item.options.propagation, mount) {
             mount

@@ -33,16 +33,16 @@ use rustix::net::{
 };
 use rustix::process::{Pid, PidfdFlags, fchdir, pidfd_open};
 
-use super::builder::{Rope, say_pid};
-use super::control::{Message, Voice};
+use super::builder::{SyncSocket, send_pid};
 use super::hooks;
 use super::limits::{self, Moment};
 use super::mounts;
-use super::namespaces::{self, Joined};
-use super::rootfs::give_up_the_way_back;
+use super::namespaces::{self, JoinedNamespaces};
+use super::rootfs::drop_escape_capabilities;
 use super::setup::{self, close_all_but};
 use super::start::{Place, Request, become_container};
 use super::state::State;
+use super::status_pipe::{Message, StatusPipe};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Config, HookKind, Kind, Mount, MountList, Namespace, RootSwitch};
 use crate::sys::mount::{Detached, chroot_here};
@@ -71,20 +71,20 @@ pub(super) fn pair(id: &str) -> Result<(OwnedFd, OwnedFd), Fault> {
 #[inline(never)]
 pub(super) fn begin(
     request: Request<'_>,
-    joined: &Joined<'_>,
-    voice: &mut Voice,
-    rope: Rope,
+    joined: &JoinedNamespaces<'_>,
+    status_pipe: &mut StatusPipe,
+    sync: SyncSocket,
     pid_to: OwnedFd,
 ) -> Result<(), Fault> {
     let config = request.config;
     limits::raise(&config.process, None)?;
     // Before it is in a user namespace of others.
-    setup::hide(&config.process, request.keeps_keyring)?;
+    setup::make_untraceable(&config.process, request.keeps_keyring)?;
     let mut procfs = None;
     match request.place {
         Place::New => {
             if config.namespaces.is_new(Kind::Mount) {
-                procfs = Some(mounter(&request, joined, voice)?);
+                procfs = Some(mounter(&request, joined, status_pipe)?);
             }
             joined.join()?;
             joined.join_cgroups()?;
@@ -99,14 +99,19 @@ pub(super) fn begin(
                 RootSwitch::Chroot => {
                     fchdir(&root).during(Op::Chdir, "the root of the container")?;
                     chroot_here("the root of the container")?;
-                    give_up_the_way_back()?;
+                    drop_escape_capabilities()?;
                 }
-                RootSwitch::Move => give_up_the_way_back()?,
+                RootSwitch::Move => drop_escape_capabilities()?,
                 RootSwitch::Pivot => {}
             }
         }
     }
-    become_container(request, voice, Some(rope), Some(Unborn { pid_to, procfs }))
+    become_container(
+        request,
+        status_pipe,
+        Some(sync),
+        Some(DeferredFork { pid_to, procfs }),
+    )
 }
 
 /// The root directory of the process `first`, which has the number `pid`.
@@ -120,47 +125,47 @@ fn root_of(first: BorrowedFd<'_>, pid: Option<Pid>) -> Result<OwnedFd, Fault> {
 }
 
 /// The first process, before it is made.
-pub(super) struct Unborn {
+pub(super) struct DeferredFork {
     pid_to: OwnedFd,
     /// Who makes procfs.
-    procfs: Option<Maker>,
+    procfs: Option<ProcfsHelper>,
 }
 
 /// Who makes procfs: the socket by which it is asked, and the process that waits for its end.
-struct Maker {
+struct ProcfsHelper {
     socket: OwnedFd,
     waiting: Pid,
 }
 
-impl Unborn {
+impl DeferredFork {
     /// The socket by which who makes procfs is asked.
     pub(super) fn maker(&self) -> Option<&OwnedFd> {
         self.procfs.as_ref().map(|maker| &maker.socket)
     }
 
-    /// Makes it, with nothing open but `more` descriptors behind the standard ones, those `kept`, and its end of the rope; returns in
+    /// Makes it, with nothing open but `more` descriptors behind the standard ones, those `kept`, and its end of the sync; returns in
     /// it alone, when the builder lets it go on, with its number.
     #[inline(never)]
-    pub(super) fn be_born(
+    pub(super) fn fork_and_wait(
         self,
-        rope: &Rope,
+        sync: &SyncSocket,
         more: u32,
         [a, b, c, d]: [BorrowedFd<'_>; 4],
     ) -> Result<Pid, Fault> {
         let Self { pid_to, procfs } = self;
-        if let Some(Maker { socket, waiting }) = procfs {
+        if let Some(ProcfsHelper { socket, waiting }) = procfs {
             drop(socket);
             process::wait_for(waiting);
         }
-        close_all_but(more, &[a, b, c, d, rope.end.as_fd(), pid_to.as_fd()])?;
+        close_all_but(more, &[a, b, c, d, sync.end.as_fd(), pid_to.as_fd()])?;
         let flags = u64::from(linux_raw_sys::general::CLONE_PARENT);
         match raw::fork(flags, None).during(Op::Clone, "the container")? {
             Forked::Child => {
                 drop(pid_to);
-                rope.wait()
+                sync.wait()
             }
             Forked::Parent(pid) => {
-                say_pid(&pid_to, pid);
+                send_pid(&pid_to, pid);
                 raw::exit(0)
             }
         }
@@ -173,7 +178,7 @@ pub(super) fn run_hooks(
     config: &Config<'_>,
     pid: Pid,
     state: &State<'_>,
-    voice: &mut Voice,
+    status_pipe: &mut StatusPipe,
 ) -> Result<(), Fault> {
     const MOMENT: HookKind = HookKind::CreateContainer;
     let namespaces = &config.namespaces;
@@ -187,7 +192,7 @@ pub(super) fn run_hooks(
                         false => Ok(()),
                     })
                     .and_then(|()| hooks::run(config, MOMENT, state));
-            let failed = ran.map_err(|fault| voice.say(Message::Fault(fault)));
+            let failed = ran.map_err(|fault| status_pipe.send(Message::Fault(fault)));
             raw::exit(failed.is_err().into())
         }
         Forked::Parent(child) => match process::wait_no_longer_than(child, None) {
@@ -217,17 +222,21 @@ pub(super) fn procfs_of(
 
 /// Starts who makes procfs; the socket by which it is asked.
 #[inline(never)]
-fn mounter(request: &Request<'_>, joined: &Joined<'_>, voice: &mut Voice) -> Result<Maker, Fault> {
+fn mounter(
+    request: &Request<'_>,
+    joined: &JoinedNamespaces<'_>,
+    status_pipe: &mut StatusPipe,
+) -> Result<ProcfsHelper, Fault> {
     let (ours, theirs) = pair(request.id)?;
     match raw::fork(0, None).during(Op::Clone, request.id)? {
-        Forked::Parent(waiting) => Ok(Maker {
+        Forked::Parent(waiting) => Ok(ProcfsHelper {
             socket: ours,
             waiting,
         }),
         Forked::Child => {
             drop(ours);
-            if let Err(fault) = enter_and_serve(request, joined, voice, &theirs) {
-                voice.say(Message::Fault(fault));
+            if let Err(fault) = enter_and_serve(request, joined, status_pipe, &theirs) {
+                status_pipe.send(Message::Fault(fault));
             }
             raw::exit(0)
         }
@@ -236,8 +245,8 @@ fn mounter(request: &Request<'_>, joined: &Joined<'_>, voice: &mut Voice) -> Res
 
 fn enter_and_serve(
     request: &Request<'_>,
-    joined: &Joined<'_>,
-    voice: &mut Voice,
+    joined: &JoinedNamespaces<'_>,
+    status_pipe: &mut StatusPipe,
     socket: &OwnedFd,
 ) -> Result<(), Fault> {
     joined.join()?;
@@ -254,7 +263,7 @@ fn enter_and_serve(
     if let Some(environment) = request.environment {
         environment.forget();
     }
-    raw::close_all_but(0, &[socket.as_fd(), voice.as_fd()])
+    raw::close_all_but(0, &[socket.as_fd(), status_pipe.as_fd()])
         .during(Op::Configure, "close_range(2)")?;
     // It ends with the process that asks. Who is not collected keeps his PID namespace from ending.
     match raw::fork(0, None).during(Op::Clone, request.id)? {

@@ -14,37 +14,37 @@
 //!
 //! As user 0 inside, its first process is somebody without rights outside, and does not get through a directory that only the host's
 //! root may enter: container engines keep their containers in such. Until then it is still whoever made it, and owns what he owns,
-//! though it has no rights beyond that any more (user_namespaces(7), "Capabilities"): see [`crate::container::reach`]. It cannot come
+//! though it has no rights beyond that any more (user_namespaces(7), "Capabilities"): see [`crate::container::broker`]. It cannot come
 //! back to that.
 
 use rustix::io::Errno;
 
 use super::make::{bind, copy, source_of};
-use crate::container::builder::Rope;
+use crate::container::builder::SyncSocket;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{MAX_MOUNTS, MountList};
 use crate::parse::mount_options::Propagation;
 use crate::sys::mount::Detached;
 
 /// For each of the mounts, also of one that was added, its copy, if it is tied to the host's.
-pub(in crate::container) type Tied = [Option<Detached>; MAX_MOUNTS + 1];
+pub(in crate::container) type EarlyCopies = [Option<Detached>; MAX_MOUNTS + 1];
 
-/// Copies what asks to be the host's peer, or its slave where the container's `root` is none; or all that is bound, by way of the `rope`
+/// Copies what asks to be the host's peer, or its slave where the container's `root` is none; or all that is bound, by way of the `sync`
 /// where this process may not go.
 #[inline(never)]
-pub(in crate::container) fn copy_tied(
+pub(in crate::container) fn copy_early(
     bundle: &str,
     items: MountList<'_>,
     root: Option<Propagation>,
-    rope: Option<&Rope>,
-    tied: &mut Tied,
+    sync: Option<&SyncSocket>,
+    early: &mut EarlyCopies,
 ) -> Result<(), Fault> {
     let root_is_slave = matches!(root, None | Some(Propagation::Slave));
-    for (which, (place, item)) in tied.iter_mut().zip(items.iter()).enumerate() {
+    for (which, (place, item)) in early.iter_mut().zip(items.iter()).enumerate() {
         let propagation = match item.options.propagation {
             Some((Propagation::Shared, _)) => Propagation::Shared,
             Some((Propagation::Slave, _)) if !root_is_slave => Propagation::Slave,
-            _ if rope.is_none() => continue,
+            _ if sync.is_none() => continue,
             // What the namespace will be.
             _ if root_is_slave => Propagation::Slave,
             _ => Propagation::Private,
@@ -52,9 +52,9 @@ pub(in crate::container) fn copy_tied(
         if !item.options.is_bind() {
             continue;
         }
-        let copy = match (bind(bundle, item), rope) {
-            (Err(fault), Some(rope)) if fault.errno == Errno::ACCESS => {
-                copy(&rope.reach(which)?, &source_of(bundle, item)?, item)
+        let copy = match (bind(bundle, item), sync) {
+            (Err(fault), Some(sync)) if fault.errno == Errno::ACCESS => {
+                copy(&sync.open_outside(which)?, &source_of(bundle, item)?, item)
             }
             (copy, _) => copy,
         }?;

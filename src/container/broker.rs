@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::Pid;
 
-use super::builder::Rope;
+use super::builder::SyncSocket;
 use super::{mounts, rootfs};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Config, Mount};
@@ -23,9 +23,9 @@ const NOTHING_MORE: usize = usize::MAX;
 /// The rootfs, and not one of the mounts.
 pub(super) const ROOTFS: usize = usize::MAX - 1;
 
-impl Rope {
+impl SyncSocket {
     /// Has the builder open the source of the mount at place `which`, or the [`ROOTFS`]; with O_PATH.
-    pub(super) fn reach(&self, which: usize) -> Result<OwnedFd, Fault> {
+    pub(super) fn open_outside(&self, which: usize) -> Result<OwnedFd, Fault> {
         send(&self.end, &which.to_ne_bytes(), SendFlags::NOSIGNAL)
             .and_then(|_| socket::receive(&self.end, RecvFlags::empty()))
             // It has said why.
@@ -33,22 +33,22 @@ impl Rope {
     }
 
     /// Lets the builder go on.
-    pub(super) fn reach_nothing_more(&self) {
+    pub(super) fn open_nothing_more(&self) {
         // That the builder is gone is found out next.
         let _ = send(&self.end, &NOTHING_MORE.to_ne_bytes(), SendFlags::NOSIGNAL);
     }
 }
 
-/// Opens what the first process `pid` asks for at the other end of the rope, until that is nothing more.
+/// Opens what the first process `pid` asks for at the other end of the sync, until that is nothing more.
 #[inline(never)]
 pub(super) fn serve(
     config: &Config<'_>,
     bundle: &str,
     pid: Pid,
-    rope: &OwnedFd,
+    sync: &OwnedFd,
 ) -> Result<(), Fault> {
     let mut which = [0; size_of::<usize>()];
-    while let Ok((size, _)) = recv(rope, &mut which, RecvFlags::empty())
+    while let Ok((size, _)) = recv(sync, &mut which, RecvFlags::empty())
         && size == which.len()
     {
         let path = match usize::from_ne_bytes(which) {
@@ -67,7 +67,7 @@ pub(super) fn serve(
             }
             fault
         })?;
-        socket::send(rope, b"!", opened.as_fd()).during(Op::Open, &path)?;
+        socket::send(sync, b"!", opened.as_fd()).during(Op::Open, &path)?;
     }
     Ok(())
 }
