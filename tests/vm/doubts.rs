@@ -9,6 +9,7 @@ use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Builder, Drive, Ended, Event, Outcome};
 use berth_tests::{Bundle, Lab, MODULES, disk, field, line};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::provoke::OWN_FAILURE;
 use crate::{Case, cases};
@@ -22,6 +23,7 @@ pub(crate) const CASES: &[Case] = cases![
 ];
 
 const UUID: &str = "b0a70000-0000-4000-8000-000000000003";
+const OTHER_UUID: Uuid = Uuid::from_u128(0xb0a70000_0000_4000_8000_000000000004);
 
 /// An ext4 with a container, behind the boot sector of a FAT.
 fn ext4_behind_fat() -> Result<DiskImage> {
@@ -30,6 +32,16 @@ fn ext4_behind_fat() -> Result<DiskImage> {
     let vfat = Disk::bare(Fs::vfat("LEFT", disk::VFAT_SERIAL, disk::files([])?)).build()?;
     let mut bytes = std::fs::read(&ext4)?;
     bytes[..512].copy_from_slice(&std::fs::read(&vfat)?[..512]);
+    Disk::bare(Fs::bytes(bytes)).build()
+}
+
+/// An ext4 that begins with the superblock of an empty squashfs.
+fn ext4_behind_squashfs() -> Result<DiskImage> {
+    let ext4 = Disk::bare(Fs::ext4("BEHIND", OTHER_UUID, disk::files([])?)).build()?;
+    let squashfs = Fs::of_type(Type::Squashfs, "", OTHER_UUID, Tree::new());
+    let squashfs = Disk::bare(squashfs).build()?;
+    let mut bytes = std::fs::read(&ext4)?;
+    bytes[..96].copy_from_slice(&std::fs::read(&squashfs)?[..96]);
     Disk::bare(Fs::bytes(bytes)).build()
 }
 
@@ -54,6 +66,7 @@ fn of_two_filesystems_neither_is_guessed(lab: &Lab) -> Result<()> {
         .append(format!("root=UUID={UUID}"))
         .blk(&ext4_behind_fat()?)
         .blk(&Disk::bare(Fs::bytes(bytes)).build()?)
+        .blk(&ext4_behind_squashfs()?)
         .start()?
         .wait()?;
     outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
@@ -77,6 +90,12 @@ fn of_two_filesystems_neither_is_guessed(lab: &Lab) -> Result<()> {
     reported(
         &outcome,
         &format!("/dev/vdb: 256 MiB, virtio_blk, LUKS (encrypted), and also btrfs, UUID={UUID}"),
+    )?;
+    reported(
+        &outcome,
+        &format!(
+            "/dev/vdc: 64 MiB, virtio_blk, squashfs, and also ext4, UUID={OTHER_UUID}, LABEL=BEHIND"
+        ),
     )
 }
 

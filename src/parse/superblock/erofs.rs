@@ -24,13 +24,19 @@ const HAS_CHECKSUM: u32 = 1;
 pub(super) fn probe(window: &[u8]) -> Option<Content> {
     let block = window.get(AT..)?;
     let log = u32::from(*block.get(BLOCK_LOG)?);
+    let has_checksum = le32(block, COMPATIBLE)? & HAS_CHECKSUM != 0;
+    torn(window).filter(|_| !has_checksum || is_torn(window, log) != Some(true))
+}
+
+/// Recognises one whose checksum is not looked at. It goes over all of the block behind the superblock, so what is written
+/// into that later breaks it, and leaves the superblock.
+pub(super) fn torn(window: &[u8]) -> Option<Content> {
+    let block = window.get(AT..)?;
+    let log = u32::from(*block.get(BLOCK_LOG)?);
     let blocks = le32(block, BLOCKS)?;
     let is_plausible =
         block.get(MAGIC)? == b"\xe2\xe1\xf5\xe0" && matches!(log, 9..=16) && blocks != 0;
-    let has_checksum = le32(block, COMPATIBLE)? & HAS_CHECKSUM != 0;
-    if !is_plausible || has_checksum && is_torn(window, log) == Some(true) {
-        return None;
-    }
+    is_plausible.then_some(())?;
     let uuid = Uuid::full(array(block, UUID)?);
     let label = Label::terminated(block.get(LABEL)?);
     Some(Content {

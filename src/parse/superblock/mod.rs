@@ -20,8 +20,9 @@
 //! # Two at once
 //!
 //! What makes a filesystem removes what was there before. Where two of these are still found, one is left from something else, and
-//! nobody but the owner knows which: the order above says what is told first, and [`Content::also`] that there is another. An image
-//! without gaps (squashfs, erofs) may hold anything inside.
+//! nobody but the owner knows which: the order above says what is told first, and [`Content::also`] that there is another. This
+//! is so of images without gaps (squashfs, erofs) too: a file in one begins behind its superblock, so that what is in the file is
+//! not where it would be on a device.
 //!
 //! # How much is read
 //!
@@ -239,14 +240,8 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
     let table = partition::kind_of_table(early);
     let of_early = EARLY_PROBES.iter().filter_map(|probe| probe(early));
     let mut recognised = member.into_iter().chain(of_early);
-    let mut first = recognised.next();
-    // Whatever else there is at the beginning of a squashfs is in it.
-    let is_dense = |first: &Content| first.kind == Kind::Filesystem("squashfs");
-    let mut second = recognised.next();
+    let (mut first, mut second) = (recognised.next(), recognised.next());
     drop(recognised);
-    if first.as_ref().is_some_and(is_dense) {
-        second = None;
-    }
     if first.is_none() && table.is_none() {
         if !late.is_empty() && device.read_at(EARLY as u64, late).is_none() {
             return Content::of(Kind::Unknown);
@@ -257,11 +252,8 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
         (first, second) = (recognised.next(), recognised.next());
     } else {
         for (at, len, probe) in LATE_PROBES {
-            let is_other = match &first {
-                Some(first) => !first.covers(at),
-                // What partitions do not cover keeps what was there before; the image of a disc is there on purpose.
-                None => at == iso9660::AT,
-            };
+            // What partitions do not cover keeps what was there before; the image of a disc is there on purpose.
+            let is_other = first.is_some() || at == iso9660::AT;
             let end = at.saturating_add(len);
             let place = window.get_mut(at..end).filter(|_| is_other);
             let read = place.and_then(|place| device.read_at(at as u64, place));
@@ -283,6 +275,9 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
             _ => None,
         };
         found.label = elsewhere.or(found.label);
+        let is_erofs = found.kind == Kind::Filesystem("erofs");
+        let torn = || erofs::torn(window).filter(|_| !is_erofs);
+        let second = second.or_else(torn);
         found.also = second.map(Other::from);
         return found;
     }
@@ -310,12 +305,6 @@ impl Content {
         let also = also.map(|other| (other.kind, other.uuid.as_ref(), other.label.as_ref()));
         let own = (self.kind, self.uuid.as_ref(), self.label.as_ref());
         core::iter::once(own).chain(also)
-    }
-
-    /// Whether the byte there is within an image that has no gaps.
-    fn covers(&self, at: usize) -> bool {
-        let has_no_gaps = matches!(self.kind, Kind::Filesystem("squashfs" | "erofs"));
-        has_no_gaps && self.size.is_some_and(|size| size > at as u64)
     }
 }
 
@@ -433,6 +422,9 @@ impl fmt::Debug for Label {
         write!(f, "\"{self}\"")
     }
 }
+
+#[cfg(test)]
+mod pairs;
 
 #[cfg(test)]
 mod real;

@@ -8,7 +8,7 @@ use std::process::Command;
 use super::*;
 
 /// A file that goes away with the value.
-struct Image(PathBuf);
+pub(super) struct Image(PathBuf);
 
 impl Drop for Image {
     fn drop(&mut self) {
@@ -30,7 +30,7 @@ impl ReadAt for Image {
 
 impl Image {
     /// A sparse file on which `command` is run in a shell, with `$F` as its name.
-    fn made(name: &str, mib: u64, command: &str) -> Self {
+    pub(super) fn made(name: &str, mib: u64, command: &str) -> Self {
         let path = std::env::temp_dir().join(format!(
             "berth-{}-{}",
             std::process::id(),
@@ -40,6 +40,16 @@ impl Image {
         File::create(&image.0).unwrap().set_len(mib << 20).unwrap();
         image.run(command);
         image
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes them at its beginning.
+    pub(super) fn write(&self, bytes: &[u8]) {
+        let mut file = File::options().write(true).open(&self.0).unwrap();
+        file.write_all(bytes).unwrap();
     }
 
     fn run(&self, command: &str) {
@@ -72,7 +82,7 @@ fn blkid(path: &Path) -> [String; 3] {
 }
 
 /// What we say, in blkid's words.
-fn in_blkids_words(found: &Content) -> [String; 3] {
+pub(super) fn in_blkids_words(found: &Content) -> [String; 3] {
     let kind = match found.kind {
         Kind::Filesystem("ntfs3") => "ntfs",
         Kind::Filesystem(fstype) => fstype,
@@ -160,6 +170,13 @@ const MADE: &[(&str, u64, &str)] = &[
         "head -c 1M /dev/zero >$F.data; veritysetup format $F.data $F; rm $F.data",
     ),
 ];
+
+/// The image with this name.
+pub(super) fn made(name: &str) -> Image {
+    let made = MADE.iter().find(|(of, ..)| *of == name);
+    let (_, mib, command) = made.unwrap();
+    Image::made(&format!("{name}-bytes"), *mib, command)
+}
 
 #[test]
 fn what_the_real_tools_make_is_recognised_as_blkid_does() {

@@ -91,13 +91,14 @@ fn of_two_that_are_recognised_both_are_told() {
         // zpool(8) leaves the first 8 KiB as they are.
         ([ext, zfs], fs("ext4"), Some(Kind::Zfs)),
         ([zfs, btrfs], Kind::Zfs, Some(fs("btrfs"))),
-        ([(0, &large), zfs], fs("squashfs"), None),
+        // And a squashfs before that.
+        ([(0, &large), zfs], fs("squashfs"), Some(Kind::Zfs)),
         ([zfs, zfs], Kind::Zfs, None),
         ([iso9660, btrfs], fs("iso9660"), Some(fs("btrfs"))),
         ([(0, &small), btrfs], fs("squashfs"), Some(fs("btrfs"))),
-        // What lies inside an image is its content.
-        ([(0, &large), btrfs], fs("squashfs"), None),
-        ([(0, &large), iso9660], fs("squashfs"), None),
+        ([(0, &large), btrfs], fs("squashfs"), Some(fs("btrfs"))),
+        ([(0, &large), iso9660], fs("squashfs"), Some(fs("iso9660"))),
+        ([(0, &large), ext], fs("squashfs"), Some(fs("ext4"))),
         ([ext, ext], fs("ext4"), None),
     ] {
         let bytes = window(&parts);
@@ -114,7 +115,7 @@ fn of_two_that_are_recognised_both_are_told() {
 }
 
 /// How the list of a pool's device begins: its encoding, version 0, names that are unique, and the first of them with its length.
-const ZFS: [u8; 40] =
+pub(super) const ZFS: [u8; 40] =
     *b"\x01\x01\0\0\0\0\0\0\0\0\0\x01\0\0\0\x24\0\0\0\x20\0\0\0\x07version\0\0\0\0\x08\0\0\0\x01";
 
 #[test]
