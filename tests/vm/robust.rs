@@ -7,13 +7,16 @@ use berth_qemu::disk::{Disk, DiskImage, Fs, Type};
 use berth_qemu::kernel::{Flavour, Series};
 use berth_qemu::vm::{Drive, Ended, Event, Outcome};
 use berth_tests::{Bundle, Lab, disk, field, line};
+use uuid::Uuid;
 
+use crate::fallback::rejected;
 use crate::provoke::OWN_FAILURE;
 use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     once root_is_found_among_64_disks,
     everywhere of_disks_with_one_name_the_first_is_taken,
+    everywhere of_partitions_with_one_name_the_first_is_taken,
     once member_of_a_raid_array_is_not_taken_for_its_filesystem,
     once disk_that_comes_goes_and_comes_again_is_found,
     everywhere machine_with_little_memory_boots,
@@ -58,11 +61,73 @@ fn of_disks_with_one_name_the_first_is_taken(lab: &Lab) -> Result<()> {
     let all = ('a'..='h').map(|letter| format!("/dev/vd{letter}1"));
     let all = all.collect::<Vec<_>>().join(", ");
     let expected = format!("UUID=B0A7-0002 is on {all} and 3 more: /dev/vda1 is taken");
-    let warned = outcome
-        .events
-        .iter()
-        .any(|event| event.name() == "warning" && field(event, "text") == Some(&expected));
-    ensure!(warned, "{:#?}", outcome.events);
+    warned(&outcome, &expected)
+}
+
+fn warned(outcome: &Outcome, expected: &str) -> Result<()> {
+    let is_it = |event: &Event| event.name() == "warning" && field(event, "text") == Some(expected);
+    ensure!(
+        outcome.events.iter().any(is_it),
+        "{expected:?} is not in {:#?}",
+        outcome.events
+    );
+    Ok(())
+}
+
+/// Copies of a disk with a GPT, of which two partitions have one name, and of one with an MBR. What has no containers is given
+/// up for the next name, so one boot shows all.
+fn of_partitions_with_one_name_the_first_is_taken(lab: &Lab) -> Result<()> {
+    const GPT: Uuid = Uuid::from_u128(0xb0a7_0000);
+    let empty = || Ok::<_, anyhow::Error>(Fs::vfat("EMPTY", 1, disk::files([])?));
+    let twin = Fs::vfat("TWIN", 2, disk::files([Bundle::new("twin")])?);
+    let gpt = Disk::gpt(GPT)
+        .partition(empty()?)
+        .named("twin", twin)
+        .named("twin", empty()?)
+        .build()?;
+    let mbr = disk::of(empty()?)?;
+    // The kernel counts the partitions of one disk before those of the next.
+    let part = Uuid::from_u128(GPT.as_u128() + 1);
+    let names = [
+        ("PARTUUID=b0a70001-01", &["/dev/vdb1", "/dev/vdd1"][..]),
+        (&format!("PARTUUID={part}"), &["/dev/vda1", "/dev/vdc1"]),
+        (
+            &format!("PARTUUID={part}/PARTNROFF=2"),
+            &["/dev/vda3", "/dev/vdc3"],
+        ),
+        (
+            "PARTLABEL=twin",
+            &["/dev/vda2", "/dev/vda3", "/dev/vdc2", "/dev/vdc3"],
+        ),
+    ];
+    let [first, others @ ..] = names.map(|(name, _)| name);
+    let vm = lab
+        .machine("of_partitions_with_one_name_the_first_is_taken")?
+        .append(format!(
+            "root={first} berth.root_fallback={}",
+            others.join(",")
+        ))
+        .at_once();
+    let disks = [&gpt, &mbr, &gpt, &mbr];
+    let outcome = disks
+        .into_iter()
+        .fold(vm, |vm, disk| vm.blk(disk))
+        .start()?
+        .wait()?;
+    outcome.assert(Ended::PowerOff, 0)?;
+    let [_, _, _, (last, _)] = names;
+    let given_up = rejected(&outcome);
+    let expected = names.iter().filter(|(name, _)| *name != last);
+    let expected: Vec<_> = expected.map(|(name, _)| (*name, "B050")).collect();
+    ensure!(given_up == expected, "{given_up:?}");
+    for (name, nodes) in names {
+        let all = nodes.join(", ");
+        warned(
+            &outcome,
+            &format!("{name} is on {all}: {} is taken", nodes[0]),
+        )?;
+    }
+    ensure!(root(&outcome)? == "/dev/vda2");
     Ok(())
 }
 
