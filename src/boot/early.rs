@@ -11,8 +11,9 @@ use rustix::io::Errno;
 
 use super::Machine;
 use super::modules::Loaded;
-use crate::error::{At, Code, Error, Fault, Op, Stage};
+use crate::error::{At, Code, During, Error, Fault, Op, Stage};
 use crate::plan::{Plan, PlanError, Refusal, Source};
+use crate::sys::buffer::Buffer;
 use crate::sys::mount::{Flags, mount_new};
 use crate::sys::netlink::Uevents;
 use crate::sys::path::path;
@@ -152,11 +153,11 @@ impl Pid1 {
 
 /// For a failure that comes before the plan: `berth.on_failure=` and the like count all the same.
 fn honour_failure_policy(machine: &mut Machine) {
-    let mut line = [0; CommandLine::MAX];
+    let mut room = Buffer::new();
     // Without /proc nothing is known of it.
-    if let Ok(line) = fs::read_file(CWD, CMDLINE, &mut line) {
+    if let Ok(line) = CommandLine::read(CMDLINE, &mut room) {
         // The name of a device that is too long is not what is wrong here.
-        let _ = machine.adopt(&Plan::salvage(&[], line.trim_ascii_end()));
+        let _ = machine.adopt(&Plan::salvage(&[], line));
     }
 }
 
@@ -209,9 +210,10 @@ fn mount_one(mount: &Mount) -> Result<(), Fault> {
 
 /// Room for what the plan borrows from: the image's defaults and the kernel's command line, 4 KiB each, which is the most
 /// that any architecture's kernel takes (COMMAND_LINE_SIZE).
+#[derive(Default)]
 pub struct CommandLine {
-    defaults: [u8; Self::MAX],
-    line: [u8; Self::MAX],
+    defaults: Buffer<{ Self::MAX }>,
+    line: Buffer<{ Self::MAX }>,
 }
 
 impl CommandLine {
@@ -220,15 +222,15 @@ impl CommandLine {
     /// Nothing read yet.
     pub const fn new() -> Self {
         Self {
-            defaults: [0; Self::MAX],
-            line: [0; Self::MAX],
+            defaults: Buffer::new(),
+            line: Buffer::new(),
         }
     }
-}
 
-impl Default for CommandLine {
-    fn default() -> Self {
-        Self::new()
+    /// Reads a file into room that it fits into if it is no longer than a kernel's command line.
+    fn read<'t>(path: &str, room: &'t mut Buffer<{ Self::MAX }>) -> Result<&'t [u8], Fault> {
+        let bytes = room.bytes_mut().during(Op::Read, path)?;
+        Ok(fs::read_file(CWD, path, bytes)?.trim_ascii_end())
     }
 }
 
@@ -240,17 +242,15 @@ impl<'m> Early<'m> {
     /// says about failures is honoured all the same.
     #[inline(never)]
     pub fn read_plan<'t>(&mut self, text: &'t mut CommandLine) -> Result<Plan<'t>, Error> {
-        let defaults = match fs::read_file(CWD, DEFAULTS, &mut text.defaults) {
+        let defaults = match CommandLine::read(DEFAULTS, &mut text.defaults) {
             Err(fault) if fault.errno == Errno::NOENT => &[],
             Err(fault) => {
                 honour_failure_policy(self.machine);
                 return Err(fault.at(Code::CommandLine));
             }
-            Ok(defaults) => defaults.trim_ascii_end(),
+            Ok(defaults) => defaults,
         };
-        let line = fs::read_file(CWD, CMDLINE, &mut text.line)
-            .at(Code::CommandLine)?
-            .trim_ascii_end();
+        let line = CommandLine::read(CMDLINE, &mut text.line).at(Code::CommandLine)?;
         let plan = Plan::new(defaults, line).map_err(|error| {
             // The name of a device that is too long is not what is wrong here.
             let _ = self.machine.adopt(&Plan::salvage(defaults, line));

@@ -19,10 +19,12 @@ pub struct Key {
     pub name: &'static str,
     /// The values it takes, for people.
     pub accepts: &'static str,
-    /// What holds without it, for people.
-    pub default: &'static str,
-    /// What it does, for people.
-    pub meaning: &'static str,
+    /// What holds without it, for the manual, which is made by a test: the programs do without.
+    #[cfg(test)]
+    pub(crate) default: &'static str,
+    /// What it does, for the manual.
+    #[cfg(test)]
+    pub(crate) meaning: &'static str,
     /// Whether this version acts on it, see [`Plan::unsupported`].
     pub supported: bool,
     /// Stores a value; `None` refuses it.
@@ -32,6 +34,7 @@ pub struct Key {
 /// Higher-ranked, so that one table serves every lifetime of the text.
 type Set = for<'p, 'a> fn(&'p mut Plan<'a>, Option<&'a str>) -> Option<()>;
 
+#[cfg_attr(not(test), expect(unused_variables, reason = "the manual's words"))]
 const fn key(
     name: &'static str,
     accepts: &'static str,
@@ -42,7 +45,9 @@ const fn key(
     Key {
         name,
         accepts,
+        #[cfg(test)]
         default,
+        #[cfg(test)]
         meaning,
         supported: true,
         set,

@@ -8,8 +8,9 @@ mod rt;
 use core::convert::Infallible;
 use core::fmt;
 
-use berth::boot::{CommandLine, Machine, Pid1, failure};
+use berth::boot::{CommandLine, Early, Machine, Pid1, Switched, failure};
 use berth::error::Error;
+use berth::plan::Plan;
 use berth::supervise::supervise;
 use berth::sys::process::{Arguments, Environment};
 
@@ -37,13 +38,23 @@ fn boot(
     if cfg!(provoke_panic) {
         panic!("provoked");
     }
-    let switched = early
-        .load_modules(&plan)?
-        .find_root(&plan)?
-        .mount_root(&plan)?
-        .switch_root(&plan)?
-        .hand_over(&plan, started_with)?;
+    let switched = reach_root(early, &plan, started_with)?;
     supervise(switched, &plan)
+}
+
+/// Out of line, so that the supervisor's months do not stand on what the stages needed.
+#[inline(never)]
+fn reach_root<'m>(
+    early: Early<'m>,
+    plan: &Plan<'_>,
+    started_with: (Arguments<'_>, Environment<'_>),
+) -> Result<Switched<'m>, Error> {
+    early
+        .load_modules(plan)?
+        .find_root(plan)?
+        .mount_root(plan)?
+        .switch_root(plan)?
+        .hand_over(plan, started_with)
 }
 
 fn panicked(place: fmt::Arguments<'_>) -> ! {

@@ -36,6 +36,7 @@ use crate::sys::kmsg;
 use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::process::{self, End, Status};
 use crate::sys::signal::{self, Signals};
+use crate::sys::stack;
 use crate::text::Text;
 use answers::{AT_ONCE, LEFT};
 use children::{Children, Part, Source};
@@ -146,6 +147,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             format_args!("{started} containers started"),
         );
         report::write(self.machine);
+        // The boot went deeper than anything that comes now.
+        stack::release_unused();
     }
 
     /// Waits for something to happen, and deals with it.

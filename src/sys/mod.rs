@@ -38,6 +38,7 @@ pub mod sealed;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod stack;
 pub mod strings;
 pub mod verity;
 pub mod virtio_port;

@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Case] = cases![
     once sigpwr_powers_off,
     once idle_machine_waits_until_it_is_told_to_end,
     once idle_machine_reboots,
+    everywhere pid_1_is_small_once_the_boot_is_over,
     once idle_machine_halts,
     everywhere end_of_one_container_shuts_the_machine_down,
     once status_is_that_of_the_container_that_failed,
@@ -114,6 +115,29 @@ fn idle_machine_waits_until_it_is_told_to_end(lab: &Lab) -> Result<()> {
     vm.expect("one to end", |event| event.is_container("one", "exited"))?;
     vm.ctrl_alt_delete()?;
     Ok(vm.wait()?.assert(Ended::Reboot, 0)?)
+}
+
+/// The most memory that PID 1 has with one container, in KiB.
+const RESIDENT_MAX: u64 = 320;
+
+fn pid_1_is_small_once_the_boot_is_over(lab: &Lab) -> Result<()> {
+    // The first time it may look before all is said about the boot.
+    let bundle = Bundle::new("look")
+        .namespaces(&["mount", "uts"])
+        .annotation("berth.restart", "always")
+        .runs(["/bin/guest", "show", "/proc/1/smaps_rollup"]);
+    let vm = start(lab, "pid_1_is_small", "", [bundle])?;
+    let resident = vm.expect_that("PID 1's memory, twice", |events| {
+        let lines = events.iter().filter_map(|event| event.raw["line"].as_str());
+        let mut seen = lines.filter_map(|line| line.strip_prefix("Rss:"));
+        seen.nth(1).map(str::to_owned)
+    })?;
+    vm.ctrl_alt_delete()?;
+    vm.wait()?.assert(Ended::Reboot, 0)?;
+    let figure = resident.trim().trim_end_matches(" kB");
+    let kib: u64 = figure.parse().context("PID 1's memory")?;
+    ensure!(kib <= RESIDENT_MAX, "PID 1 has {kib} KiB");
+    Ok(())
 }
 
 fn idle_machine_reboots(lab: &Lab) -> Result<()> {
