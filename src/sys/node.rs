@@ -13,6 +13,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::mount::Detached;
 use crate::parse::config::NodeKind;
+use crate::sys::path::path;
 
 /// A node as it shall be.
 #[derive(Clone, Copy, Debug)]
@@ -141,13 +142,38 @@ impl Node {
         }
     }
 
-    /// Binds the node that the host has at `path` on the file `name` of `directory`, which is made if it is missing.
+    /// Opens the node that udev's link in `links` leads to, which bears the numbers of the device: `/dev/char/1:3`.
+    ///
+    /// # Errors
+    /// Those of openat(2); `ENODEV` if that is something else, or this is no device.
+    fn of_number(&self, links: &str) -> Result<OwnedFd, Errno> {
+        let link = match self.kind {
+            NodeKind::Character(major, minor) => {
+                path(format_args!("{links}/char/{major}:{minor}"))?
+            }
+            NodeKind::Block(major, minor) => path(format_args!("{links}/block/{major}:{minor}"))?,
+            NodeKind::Fifo => return Err(Errno::NODEV),
+        };
+        let node = openat(
+            CWD,
+            link.as_str(),
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        match self.is(&fstat(&node)?) {
+            true => Ok(node),
+            false => Err(Errno::NODEV),
+        }
+    }
+
+    /// Binds the node that the host has at `path`, or under another name, on the file `name` of
+    /// `directory`, which is made if it is missing.
     ///
     /// # Errors
     /// `EEXIST` if that is something else than the empty file that such a bind leaves behind; as [`Self::of_host`]; those of
     /// openat(2), open_tree(2) and move_mount(2).
     pub fn bind(&self, path: &str, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
-        let node = self.of_host(path)?;
+        let node = self.of_host(path).or_else(|_| self.of_number("/dev"))?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         match openat(directory, name, flags, Mode::empty()) {
             Ok(_) | Err(Errno::EXIST) => {}
@@ -195,6 +221,20 @@ mod tests {
             Errno::NODEV
         );
         std::fs::remove_file(link).unwrap();
+    }
+
+    #[test]
+    fn the_hosts_node_is_found_by_its_numbers_under_any_name() {
+        let links = std::env::temp_dir().join(format!("berth-links-{}", std::process::id()));
+        std::fs::create_dir_all(links.join("char")).unwrap();
+        symlink("/dev/null", links.join("char/1:3")).unwrap();
+        symlink("/dev/null", links.join("char/1:5")).unwrap();
+        let found = |kind| Node::of(kind).of_number(links.to_str().unwrap());
+        assert!(NULL.is_at(&found(NodeKind::Character(1, 3)).unwrap()));
+        assert_eq!(found(NodeKind::Character(1, 5)).unwrap_err(), Errno::NODEV);
+        assert_eq!(found(NodeKind::Character(1, 7)).unwrap_err(), Errno::NOENT);
+        assert_eq!(found(NodeKind::Fifo).unwrap_err(), Errno::NODEV);
+        std::fs::remove_dir_all(links).unwrap();
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 const COMMANDS: &str = include_str!("../engines/commands");
 
 /// A command of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     /// A letter for each engine that has it.
     engines: &'static str,
@@ -15,15 +15,16 @@ pub(crate) struct Row {
     telling: &'static str,
     /// What a shell of the guest is told.
     pub(crate) command: &'static str,
-    /// Why its outputs may differ: engines and reason.
-    differs: Option<(&'static str, &'static str)>,
+    /// Why its outputs may differ: engines and reason, as often as there are reasons.
+    differs: Vec<(&'static str, &'static str)>,
 }
 
 impl Row {
     /// Why outputs of this engine's may differ.
     pub(crate) fn reason(&self, engine: char) -> Option<&'static str> {
-        let (engines, reason) = self.differs?;
-        engines.contains(engine).then_some(reason)
+        let mut differs = self.differs.iter();
+        let (_, reason) = differs.find(|(engines, _)| engines.contains(engine))?;
+        Some(reason)
     }
 }
 
@@ -49,7 +50,7 @@ fn read(text: &'static str) -> Result<Vec<Row>> {
             "#" => {}
             "=" => {
                 let differs = rest.split_once(' ').context(line)?;
-                rows.last_mut().context(line)?.differs = Some(differs);
+                rows.last_mut().context(line)?.differs.push(differs);
             }
             _ => {
                 let (engines, telling) = first.split_once('/').unwrap_or((first, ""));
@@ -58,7 +59,7 @@ fn read(text: &'static str) -> Result<Vec<Row>> {
                     engines,
                     telling,
                     command: rest,
-                    differs: None,
+                    differs: Vec::new(),
                 });
             }
         }
