@@ -1,14 +1,12 @@
-# The commands; what they do is in the packages.
+# The commands; what they do is in the packages, and in `.cargo/config.toml`.
 
 CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 HOST := x86_64-unknown-linux-gnu
 QEMU := $(CARGO) run --quiet -p berth-qemu --
-GATES := $(CARGO) run --quiet -p berth-tests --bin gates --
+GATES := $(CARGO) gates
 TOOLS := -p berth-initramfs -p berth-qemu -p berth-guest -p berth-tests
 MATRIX := 6.1,6.12,7
-# With the whole program in sight: no position independence, less inlined, and what is written twice is called instead.
-SMALL := -Crelocation-model=static -Cllvm-args=-enable-machine-outliner=always -Cllvm-args=-inline-threshold=18
 
 .PHONY: run init image test qemu-test qemu-matrix qemu-engines bench lint size docs help
 .PHONY: cc setup guest reading
@@ -17,13 +15,13 @@ run: setup init ## boot the demo on this terminal; `ARGS='-append "…"'` adds k
 	@$(QEMU) run $(ARGS)
 
 init: cc ## build the release programs: `target/init`, PID 1, and `target/berth`, the command
-	$(CARGO) rustc --release -p berth --bin init -- $(SMALL)
-	$(CARGO) rustc --release -p berth --bin berth -- $(SMALL)
+	$(CARGO) pid1
+	$(CARGO) berth
 	@install -D -m 0755 -t target $(CARGO_TARGET_DIR)/release/init $(CARGO_TARGET_DIR)/release/berth
 	@stat -c '%n: %s bytes' target/init target/berth
 
 image: init ## build the demo's initramfs: `target/initramfs.cpio`
-	@$(QEMU) image
+	@$(CARGO) image
 
 test: setup ## run the tests that need no virtual machine
 	$(CARGO) test -p berth --lib
@@ -35,14 +33,14 @@ test: setup ## run the tests that need no virtual machine
 
 qemu-test: setup init guest ## run the command's tests and boot all virtual machines of the tests; `ARGS=name` only those
 	$(CARGO) test -p berth-qemu --test machine
-	$(CARGO) test -p berth-tests --test native -- $(ARGS)
-	$(CARGO) test -p berth-tests --test vm -- $(ARGS)
+	$(CARGO) native $(ARGS)
+	$(CARGO) vm $(ARGS)
 
 qemu-matrix: setup init guest ## boot those of the matrix on the kernels 6.1, 6.12 and 7
-	BERTH_TEST_KERNELS=$(MATRIX) BERTH_TEST_CONTAINERS=1000 $(CARGO) test -p berth-tests --test vm -- $(ARGS)
+	BERTH_TEST_KERNELS=$(MATRIX) BERTH_TEST_CONTAINERS=1000 $(CARGO) vm $(ARGS)
 
 qemu-engines: setup init guest ## compare container engines with berth and with their usual runtime, in whole Debians
-	$(CARGO) test -p berth-tests --test engines -- $(ARGS)
+	$(CARGO) engines $(ARGS)
 
 bench: setup init guest reading ## count instructions, beside a C program that does the same: `target/bench.md`
 	$(CARGO) bench --profile dev -p berth-tests --bench boot
@@ -59,6 +57,7 @@ lint: cc init ## check format, lints, layers, the programs, documentation, fuzz 
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps -p berth-initramfs -p berth-qemu -p berth-tests --lib
 	$(CARGO) test --quiet -p berth --lib docs::
 	@$(GATES) layers
+	@$(GATES) flags
 	@$(GATES) binary target/init target/berth
 	@$(GATES) aarch64
 	@$(GATES) fuzz
@@ -86,5 +85,5 @@ guest: cc
 
 # As `init` is built, and what it is held against for speed.
 reading: cc
-	$(CARGO) build --release -p berth-guest --bin reading
+	$(CARGO) reading
 	@install -D -m 0755 -t target $(CARGO_TARGET_DIR)/release/reading

@@ -5,6 +5,7 @@
 
 mod aarch64;
 mod binary;
+mod flags;
 mod fuzz;
 mod layers;
 
@@ -31,6 +32,8 @@ enum Gate {
         /// The programs
         files: Vec<PathBuf>,
     },
+    /// Both programs are built with the same flags, and a build without them says so
+    Flags,
     /// Sizes of files, and of the parts of those that are programs
     Size {
         /// The files
@@ -61,6 +64,7 @@ fn run(gate: Gate) -> Result<()> {
     match gate {
         Gate::Layers => layers::check(&workspace.join("src")),
         Gate::Binary { files } => files.iter().try_for_each(|file| binary::check(file)),
+        Gate::Flags => flags::check(&workspace),
         Gate::Size { files } => files.iter().try_for_each(|file| binary::sizes(file)),
         Gate::Fuzz { seconds } => fuzz::run_all(&workspace, Duration::from_secs(seconds)),
         Gate::Aarch64 => aarch64::check(&workspace),
