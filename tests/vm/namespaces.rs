@@ -399,7 +399,7 @@ fn a_process_that_enters_is_not_to_be_looked_into(lab: &Lab) -> Result<()> {
     let outcome = CONDUCTED.outcome(lab)?;
     let seen = Seen::new(&outcome, "conductor");
     for line in [
-        "visits-user: Some(Holding)",
+        "visits-user: Some(Created)",
         "held, it belongs to 0",
         "visits-user: Some(Running)",
         "uid_map 0 100000 65536",

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use berth::container::{Birth, News, Place, Request, Streams, released, start};
+use berth::container::{PendingStart, Place, Request, StartEvent, Streams, start, start_result};
 use berth::parse::config::{Config, MOUNT_PLACES, MountPlace};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::io::IoSliceMut;
@@ -100,7 +100,12 @@ fn with_config<T>(id: &str, user: impl FnOnce(&str, &Config<'_>) -> Result<T>) -
     user(&bundle, &config)
 }
 
-fn make(id: &str, place: Place<'_>, streams: Streams, hold: Option<OwnedFd>) -> Result<Birth> {
+fn make(
+    id: &str,
+    place: Place<'_>,
+    streams: Streams,
+    exec_fifo: Option<OwnedFd>,
+) -> Result<PendingStart> {
     with_config(id, |bundle, config| {
         let request = Request {
             id,
@@ -109,7 +114,7 @@ fn make(id: &str, place: Place<'_>, streams: Streams, hold: Option<OwnedFd>) -> 
             place,
             group: None,
             streams,
-            hold,
+            exec_fifo,
             variables: &[],
             keeps_keyring: false,
             outside: None,
@@ -120,13 +125,13 @@ fn make(id: &str, place: Place<'_>, streams: Streams, hold: Option<OwnedFd>) -> 
 }
 
 /// Makes a container and waits for news of it; its first process.
-fn begin(id: &str, streams: Streams, hold: Option<OwnedFd>) -> Result<(Birth, i32)> {
-    let mut birth = make(id, Place::New, streams, hold)?;
-    match birth.wait()? {
-        Some(News::Failed(fault)) => bail!("{id}: {fault}"),
+fn begin(id: &str, streams: Streams, hold: Option<OwnedFd>) -> Result<(PendingStart, i32)> {
+    let mut pending = make(id, Place::New, streams, hold)?;
+    match pending.wait()? {
+        Some(StartEvent::Failed(fault)) => bail!("{id}: {fault}"),
         _ => {
-            let pid = number(birth.pid().context("no PID")?);
-            Ok((birth, pid))
+            let pid = number(pending.pid().context("no PID")?);
+            Ok((pending, pid))
         }
     }
 }
@@ -136,9 +141,9 @@ fn number(pid: Pid) -> i32 {
 }
 
 /// Waits for the end of what is left of a container; the status of its first process.
-fn collect(birth: &Birth) -> Result<String> {
+fn collect(pending: &PendingStart) -> Result<String> {
     let mut ended = String::from("never was");
-    for (pid, is_first) in [(birth.builder, false), (birth.pid(), true)] {
+    for (pid, is_first) in [(pending.builder, false), (pending.pid(), true)] {
         let Some(pid) = pid else { continue };
         let (_, status) = waitpid(Some(pid), WaitOptions::empty())?.context("no child")?;
         if is_first {
@@ -153,39 +158,42 @@ fn collect(birth: &Birth) -> Result<String> {
 
 /// Runs a container to its end.
 fn run(id: &str) -> Result<()> {
-    let mut birth = make(id, Place::New, inherited(), None)?;
-    match birth.wait()? {
-        Some(News::Failed(fault)) => println!("{id} failed: {fault}"),
-        news => ensure!(news == Some(News::Running), "{id}: {news:?}"),
+    let mut pending = make(id, Place::New, inherited(), None)?;
+    match pending.wait()? {
+        Some(StartEvent::Failed(fault)) => println!("{id} failed: {fault}"),
+        event => ensure!(event == Some(StartEvent::Running), "{id}: {event:?}"),
     }
-    println!("{id} {}", collect(&birth)?);
+    println!("{id} {}", collect(&pending)?);
     Ok(())
 }
 
 /// A container that is made, holds, and is let go.
 fn hold() -> Result<i32> {
     let fifo = open(FIFO, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let (mut birth, pid) = begin("holder", inherited(), Some(fifo))?;
+    let (mut pending, pid) = begin("holder", inherited(), Some(fifo))?;
     let command = fs::read(format!("/proc/{pid}/cmdline"))?;
     let is_guest = command.starts_with(b"/bin/guest\0until-asked");
     println!("holding: its program runs: {is_guest}");
-    ensure!(birth.hear().is_none(), "there are news while it holds");
-    birth.keep();
+    ensure!(
+        pending.try_next().is_none(),
+        "there are events while it holds"
+    );
+    pending.confirm_recorded();
     let mut bytes = Vec::new();
     File::open(FIFO)?.read_to_end(&mut bytes)?;
-    println!("let go: {:?}", released(&bytes));
-    println!("then: {:?}", birth.wait()?);
+    println!("let go: {:?}", start_result(&bytes));
+    println!("then: {:?}", pending.wait()?);
     // One whose program cannot be executed says so to who lets it go.
     let fifo = open(FIFO, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let (mut other, _) = begin("garbage", inherited(), Some(fifo))?;
-    other.keep();
+    other.confirm_recorded();
     bytes.clear();
     File::open(FIFO)?.read_to_end(&mut bytes)?;
-    match released(&bytes) {
+    match start_result(&bytes) {
         Err(fault) => println!("let go: {fault}"),
         Ok(()) => bail!("garbage was executed"),
     }
-    ensure!(matches!(other.wait()?, Some(News::Failed(_))));
+    ensure!(matches!(other.wait()?, Some(StartEvent::Failed(_))));
     collect(&other)?;
     Ok(pid)
 }
@@ -194,7 +202,7 @@ fn hold() -> Result<i32> {
 fn enter(pid: i32) -> Result<()> {
     let pid = Pid::from_raw(pid).context("no PID")?;
     let container = pidfd_open(pid, PidfdFlags::empty())?;
-    let mut birth = make(
+    let mut pending = make(
         "visitor",
         Place::Running {
             first: container.as_fd(),
@@ -203,8 +211,8 @@ fn enter(pid: i32) -> Result<()> {
         inherited(),
         None,
     )?;
-    println!("visitor: {:?}", birth.wait()?);
-    println!("visitor {}", collect(&birth)?);
+    println!("visitor: {:?}", pending.wait()?);
+    println!("visitor {}", collect(&pending)?);
     Ok(())
 }
 
@@ -217,19 +225,19 @@ fn visit_and_hold(pid: i32) -> Result<()> {
         first: container.as_fd(),
         pid: Some(pid),
     };
-    let mut birth = make("visits-user", place, inherited(), Some(fifo))?;
-    let news = birth.wait()?;
-    println!("visits-user: {news:?}");
-    ensure!(news == Some(News::Holding), "it does not hold");
-    birth.keep();
-    let held = number(birth.pid().context("no PID")?);
+    let mut pending = make("visits-user", place, inherited(), Some(fifo))?;
+    let event = pending.wait()?;
+    println!("visits-user: {event:?}");
+    ensure!(event == Some(StartEvent::Created), "it does not hold");
+    pending.confirm_recorded();
+    let held = number(pending.pid().context("no PID")?);
     // Files of a process belong to its user, unless it is not to be looked into (proc(5)).
     let owner = fs::metadata(format!("/proc/{held}/environ"))?.uid();
     println!("held, it belongs to {owner}");
     let mut bytes = Vec::new();
     File::open(FIFO)?.read_to_end(&mut bytes)?;
-    println!("visits-user: {:?}", birth.wait()?);
-    println!("visits-user {}", collect(&birth)?);
+    println!("visits-user: {:?}", pending.wait()?);
+    println!("visits-user {}", collect(&pending)?);
     Ok(())
 }
 
@@ -248,7 +256,7 @@ fn terminal() -> Result<()> {
         SocketFlags::CLOEXEC,
         None,
     )?;
-    let (birth, _) = begin("terminal", Streams::Terminal(theirs), None)?;
+    let (pending, _) = begin("terminal", Streams::Terminal(theirs), None)?;
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut text = [0; 64];
@@ -271,23 +279,23 @@ fn terminal() -> Result<()> {
     for line in BufReader::new(terminal).lines().map_while(Result::ok) {
         println!("on the terminal: {}", line.trim());
     }
-    println!("terminal {}", collect(&birth)?);
+    println!("terminal {}", collect(&pending)?);
     Ok(())
 }
 
 /// A container whose builder is killed while a hook of it runs.
 fn lose_the_builder() -> Result<()> {
-    let mut birth = make("hanging", Place::New, inherited(), None)?;
-    let builder = birth.builder.context("no builder")?;
+    let mut pending = make("hanging", Place::New, inherited(), None)?;
+    let builder = pending.builder.context("no builder")?;
     while !Path::new("/tmp/hook-runs").exists() {
         std::thread::yield_now();
     }
     kill_process(builder, Signal::KILL)?;
-    match birth.wait()? {
-        Some(News::Failed(fault)) => println!("without its builder: {fault}"),
-        news => bail!("{news:?}"),
+    match pending.wait()? {
+        Some(StartEvent::Failed(fault)) => println!("without its builder: {fault}"),
+        event => bail!("{event:?}"),
     }
-    println!("without its builder {}", collect(&birth)?);
+    println!("without its builder {}", collect(&pending)?);
     Ok(())
 }
 
@@ -338,7 +346,7 @@ fn be_looked_into() -> Result<()> {
     };
     let mut watched = make("watched", place, inherited(), Some(fifo))?;
     println!("watched: {:?}", watched.wait()?);
-    watched.keep();
+    watched.confirm_recorded();
     println!("watched: {:?}", watched.wait()?);
     // The first process of a PID namespace takes the others along, and has ended when they are collected (pid_namespaces(7)).
     collect(&watched)?;
