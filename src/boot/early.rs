@@ -9,13 +9,12 @@ use core::ffi::CStr;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::io::Errno;
 
-use super::Machine;
 use super::modules::Loaded;
+use super::{Machine, failure_policy};
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
 use crate::plan::{Plan, PlanError, Refusal, Source};
 use crate::sys::buffer::Buffer;
 use crate::sys::mount::{Flags, mount_new};
-use crate::sys::netlink::Uevents;
 use crate::sys::path::path;
 use crate::sys::{console, fs, kmsg, namespace, process, signal};
 
@@ -109,7 +108,7 @@ impl Pid1 {
         if !process::is_pid_1() || !namespace::is_first_of_processes() {
             return None;
         }
-        super::machine::claim();
+        failure_policy::note_pid_1();
         signal::ignore_pipes_only();
         console::occupy_standard_descriptors();
         kmsg::open_log();
@@ -130,14 +129,14 @@ impl Pid1 {
     }
 
     fn mount_all(machine: &mut Machine) -> Result<(), Error> {
-        machine.has_devtmpfs = mount_dev().at(Code::EarlyMount)?;
+        machine.devices.has_devtmpfs = mount_dev().at(Code::EarlyMount)?;
         for mount in EARLY {
             if let Err(fault) = mount_one(mount) {
                 let error = fault.at(Code::EarlyMount);
                 if !mount.optional {
                     return Err(error);
                 }
-                machine.warn_of(&error);
+                machine.journal.warn_of(&error);
             }
         }
         kmsg::lift_rate_limit();
@@ -145,9 +144,7 @@ impl Pid1 {
             // A console that cannot be used is no reason not to boot.
             let _ = console::become_standard_descriptors(&console);
         }
-        let uevents = Uevents::open().at(Code::EventLoop)?;
-        machine.uevents = Some(uevents);
-        Ok(())
+        machine.devices.listen().at(Code::EventLoop)
     }
 }
 
@@ -273,7 +270,7 @@ impl<'m> Early<'m> {
     /// # Errors
     /// Those of [`Loaded::load`].
     pub fn load_modules(self, plan: &Plan<'_>) -> Result<Loaded<'m>, Error> {
-        self.machine.complete(
+        self.machine.journal.complete(
             Stage::Early,
             format_args!("proc, sysfs and devtmpfs are mounted"),
         );

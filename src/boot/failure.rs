@@ -2,21 +2,21 @@
 
 use core::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::poll;
 use rustix::fs::CWD;
 
-use super::Machine;
+use super::failure_policy::{self, FailurePolicy};
 use super::modules;
 use super::report::{late, report};
 use super::root::pause_until;
 use super::shell::Shell;
-use super::unmount;
+use super::{Machine, unmount};
 use crate::error::{Code, Error, Stage};
 use crate::events::{Event, OWN_FAILURE};
 use crate::hint::of_machine;
 use crate::plan::{OnFailure, Plan};
 use crate::sys::clock::{self, Moment};
-use crate::sys::netlink::{Received, UEVENT_MAX};
+use crate::sys::netlink::UEVENT_MAX;
 use crate::sys::process::{self, End};
 use crate::sys::{console, fs, kmsg, virtio_port};
 use crate::text::{Shown, Text};
@@ -30,9 +30,9 @@ const DELIVERY: Duration = Duration::from_secs(2);
 /// Reports `error` and ends the boot as the plan, or what could be read of it, says.
 pub fn fail(machine: &mut Machine, error: &Error) -> ! {
     let action = machine.on_failure.action;
-    if machine.stage_of(error) == Stage::Early {
+    if machine.journal.stage_of(error) == Stage::Early {
         // The port of the event stream may need a driver; whether it can be loaded is not what the report is about.
-        let _ = modules::load_all(machine, &Plan::unasked());
+        let _ = modules::load_all(machine, &Plan::empty());
     }
     report(machine, error, action.name());
     if action != OnFailure::Shell {
@@ -40,7 +40,7 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
         deliver(machine);
         unmount::leave(machine);
     }
-    machine.events.emit(Event::End {
+    machine.journal.events.emit(Event::End {
         status: OWN_FAILURE,
         action: action.name(),
     });
@@ -49,37 +49,27 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
     act(machine, error.code)
 }
 
-/// Waits until the event stream is written, if it has a device or may get one, but no longer than [`DELIVERY`].
-pub fn deliver(machine: &mut Machine) {
+/// Waits until the event stream is written, if it has a device or may get one, but no longer than
+/// [`DELIVERY`].
+pub(crate) fn deliver(machine: &mut Machine) {
     let deadline = clock::now() + DELIVERY;
+    machine.journal.open_event_device(&machine.devices);
     loop {
-        machine.open_event_device();
-        machine.events.flush();
-        if !machine.events.is_pending()
+        machine.journal.events.flush();
+        if !machine.journal.events.is_pending()
             || !virtio_port::is_to_be_expected()
             || clock::now() >= deadline
         {
             return;
         }
-        wait_for_port(machine, deadline);
-    }
-}
-
-/// Sleeps until something changes that may let events out.
-fn wait_for_port(machine: &Machine, deadline: Moment) {
-    let timeout = deadline.from_now();
-    match (machine.events.device(), &machine.uevents) {
-        (Some(device), _) => {
-            // POLLHUP alone would return at once for as long as nobody listens on the other side; there is nobody then.
-            let _ = poll(&mut [PollFd::new(&device, PollFlags::OUT)], Some(&timeout));
+        // Where nobody reads, a reader that comes is not announced: there is one more try in the
+        // end.
+        if machine.wait_for_change(Some(deadline)).is_err() {
+            return;
         }
-        (None, Some(uevents)) => {
-            let _ = poll(&mut [PollFd::new(uevents, PollFlags::IN)], Some(&timeout));
-            let mut buffer = [0; UEVENT_MAX];
-            while !matches!(uevents.next(&mut buffer), Received::Nothing) {}
-        }
-        (None, None) => {
-            let _ = poll(&mut [], Some(&timeout));
+        let mut room = [0; UEVENT_MAX];
+        while let Some(change) = machine.devices.next_change(&mut room) {
+            machine.journal.note_change(&machine.devices, &change);
         }
     }
 }
@@ -199,17 +189,17 @@ fn end_as_a_process(error: &Error) -> ! {
 /// What the panic handler does: the report, without anything that could be the cause of the panic.
 pub fn panicked(place: core::fmt::Arguments<'_>) -> ! {
     let error = Error::new(Code::Panic, crate::error::Op::Exec, "berth", place);
-    if !super::machine::is_claimed() {
+    if !failure_policy::is_pid_1() {
         end_as_a_process(&error)
     }
     kmsg::error(Stage::Early, format_args!("{error}"));
     kmsg::error(Stage::Early, format_args!("  {}", of_machine(&error)));
     unmount::leave_at_once();
-    let hold = super::machine::holds().then_some(0);
-    match super::machine::failure_action() {
+    let policy = FailurePolicy::adopted();
+    match policy.action {
         OnFailure::PowerOff => end(End::PowerOff),
         OnFailure::Halt => end(End::Halt),
-        OnFailure::Reboot | OnFailure::Shell => reboot_after(hold, &mut pause),
+        OnFailure::Reboot | OnFailure::Shell => reboot_after(policy.timeout, &mut pause),
         OnFailure::Panic => panic_kernel(),
     }
 }

@@ -11,7 +11,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 
-use super::Machine;
+use super::journal::Journal;
 use crate::error::{At, Code, During, Error, Fault, Op};
 use crate::parse::executable::{Executable, ExecutableError};
 use crate::plan::{Plan, is_for_this_program};
@@ -181,7 +181,7 @@ impl Successor {
     /// those after `--` (`unknown_bootoption()` in init/main.c). Returns only if that fails.
     pub(super) fn take_over(
         &self,
-        machine: &mut Machine,
+        journal: &mut Journal,
         plan: &Plan<'_>,
         (given, environment): (Arguments<'_>, Environment<'_>),
     ) -> Error {
@@ -203,7 +203,7 @@ impl Successor {
         if let Err(errno) = pushed {
             return failed(errno);
         }
-        machine.events.flush();
+        journal.events.flush();
         signal::reset();
         let errno = variables.with_list(|variables| {
             let environment = Environment::from_list(variables);

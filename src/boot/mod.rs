@@ -35,10 +35,13 @@
 /// Where the writable layer of `berth.overlay=` is mounted.
 pub(crate) const UPPER_LAYER: &str = "/run/berth-boot/upper";
 
+mod berth;
+pub(crate) mod devices;
 mod early;
-mod engine;
 pub mod failure;
+mod failure_policy;
 mod handover;
+mod journal;
 mod machine;
 mod modules;
 mod report;
@@ -48,7 +51,8 @@ mod switch;
 pub(crate) mod unmount;
 
 pub use early::{CommandLine, Early, Pid1};
-pub use machine::{FailurePolicy, Machine, Millis};
+pub(crate) use journal::{Journal, Millis};
+pub use machine::Machine;
 pub use modules::Loaded;
 pub use root::{Found, Rooted};
 pub use switch::Switched;

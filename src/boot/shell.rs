@@ -6,7 +6,7 @@
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 
-use super::Machine;
+use super::journal::Journal;
 use crate::error::{During, Op, Stage};
 use crate::events::Event;
 use crate::parse::choice::BreakAt;
@@ -29,13 +29,13 @@ impl Shell {
     }
 
     /// The shell, if `plan` stops before the stage `at`.
-    pub(super) fn for_break(machine: &mut Machine, plan: &Plan<'_>, at: BreakAt) -> Option<Self> {
+    pub(super) fn for_break(journal: &mut Journal, plan: &Plan<'_>, at: BreakAt) -> Option<Self> {
         if plan.break_at != Some(at) {
             return None;
         }
         let shell = Self::find();
         if shell.is_none() {
-            machine.warn(
+            journal.warn(
                 Stage::Early,
                 format_args!(
                     "berth.break={at}: the image has no shell at {SHELL}, so the boot goes on"
@@ -46,12 +46,12 @@ impl Shell {
     }
 
     /// Stops before the stage `at`, until the shell ends.
-    pub(super) fn pause(&self, machine: &mut Machine, at: BreakAt) {
+    pub(super) fn pause(&self, journal: &mut Journal, at: BreakAt) {
         kmsg::notice(
             Stage::Early,
             format_args!("berth.break={at}: `exit` goes on with the boot"),
         );
-        machine.events.emit(Event::Break { before: at.name() });
+        journal.events.emit(Event::Break { before: at.name() });
         self.run();
     }
 

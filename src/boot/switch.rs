@@ -23,10 +23,11 @@ use rustix::fs::{FileType, fstatfs, lstat, stat};
 use rustix::io::Errno;
 
 use super::handover::Successor;
+use super::journal::Journal;
 use super::modules::Modules;
 use super::root::{Rooted, SYSROOT};
 use super::shell::Shell;
-use super::{Machine, engine, handover};
+use super::{Machine, berth, handover};
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::parse::choice::BreakAt;
@@ -60,10 +61,10 @@ impl<'m> Switched<'m> {
     #[inline(never)]
     pub(super) fn switch(rooted: Rooted<'m>, plan: &Plan<'_>) -> Result<Self, Error> {
         let machine = rooted.machine;
-        if let Some(shell) = Shell::for_break(machine, plan, BreakAt::SwitchRoot) {
-            shell.pause(machine, BreakAt::SwitchRoot);
+        if let Some(shell) = Shell::for_break(&mut machine.journal, plan, BreakAt::SwitchRoot) {
+            shell.pause(&mut machine.journal, BreakAt::SwitchRoot);
         }
-        let shell = Shell::for_break(machine, plan, BreakAt::Containers);
+        let shell = Shell::for_break(&mut machine.journal, plan, BreakAt::Containers);
         let new_root = if rooted.has_device { SYSROOT } else { "/" };
         let successor = match plan.init {
             Some(program) => {
@@ -72,7 +73,7 @@ impl<'m> Switched<'m> {
                 Some(proven.map_err(|error| rooted.usr.unwrap_or(error))?)
             }
             None => {
-                machine.engine = Some(engine::keep(new_root)?);
+                machine.berth = Some(berth::keep(new_root)?);
                 None
             }
         };
@@ -83,7 +84,7 @@ impl<'m> Switched<'m> {
             // Its indexes are files of the initramfs, which stay in memory while they are mapped.
             machine.modules = Modules::default();
             let method = exchange().at(Code::Switch)?;
-            let removed = old_root.map_or(0, |old_root| empty(machine, old_root));
+            let removed = old_root.map_or(0, |old_root| empty(&mut machine.journal, old_root));
             if method == Method::Pivot {
                 mount::unmount_detach(".").at(Code::Switch)?;
                 mount::enter("/").at(Code::Switch)?;
@@ -94,11 +95,11 @@ impl<'m> Switched<'m> {
             (Method::Bind, 0)
         };
         mount::set_propagation_recursive("/", Propagation::Shared).at(Code::Switch)?;
-        machine.events.emit(Event::Switch {
+        machine.journal.events.emit(Event::Switch {
             method: method.name(),
             removed,
         });
-        machine.complete(
+        machine.journal.complete(
             Stage::Switch,
             format_args!(
                 "switched root ({}), {removed} files of the initramfs freed",
@@ -115,7 +116,7 @@ impl<'m> Switched<'m> {
     /// The machine, on its root, after the pause that `berth.break=containers` asks for.
     pub(crate) fn into_machine(self) -> &'m mut Machine {
         if let Some(shell) = self.shell {
-            shell.pause(self.machine, BreakAt::Containers);
+            shell.pause(&mut self.machine.journal, BreakAt::Containers);
         }
         self.machine
     }
@@ -131,7 +132,9 @@ impl<'m> Switched<'m> {
         started_with: (Arguments<'_>, Environment<'_>),
     ) -> Result<Self, Error> {
         match &self.successor {
-            Some(successor) => Err(successor.take_over(self.machine, plan, started_with)),
+            Some(successor) => {
+                Err(successor.take_over(&mut self.machine.journal, plan, started_with))
+            }
             None => Ok(self),
         }
     }
@@ -244,11 +247,11 @@ fn exchange() -> Result<Method, Fault> {
 }
 
 /// Frees the memory of the initramfs. What cannot be removed costs memory, not the boot.
-fn empty(machine: &mut Machine, old_root: OwnedFd) -> usize {
+fn empty(journal: &mut Journal, old_root: OwnedFd) -> usize {
     match fs::remove_contents(old_root.as_fd()) {
         Ok(removed) => removed,
         Err(fault) => {
-            machine.warn(
+            journal.warn(
                 Stage::Switch,
                 format_args!("the initramfs is not freed whole: {fault}"),
             );

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::CWD;
 use rustix::io::{Errno, read};
 
+use super::journal::Journal;
 use super::root::SYSROOT;
 use super::{Machine, UPPER_LAYER};
 use crate::error::{At, Code, Fault, Op};
@@ -58,7 +59,7 @@ pub(crate) fn leave(machine: &mut Machine) {
         }
     }
     rustix::fs::sync();
-    unmount_all(machine);
+    unmount_all(&mut machine.journal, &mut machine.mounts);
 }
 
 /// The same without a machine, and in a hurry: what writes is killed, and what cannot be written any more is in order.
@@ -90,12 +91,12 @@ pub(crate) fn kill_rest(signals: &Signals) {
 }
 
 /// Unmounts all that can be, and makes the rest read-only.
-pub(crate) fn unmount_all(machine: &mut Machine) {
+pub(crate) fn unmount_all(journal: &mut Journal, list: &mut List) {
     // A mount that holds another goes in a later round. One round without progress is followed by a last one that names
     // what is left.
     let mut is_last = false;
     loop {
-        let (unmounted, failed) = unmount_round(machine, is_last);
+        let (unmounted, failed) = unmount_listed(journal, list, is_last);
         if failed == 0 || is_last {
             break;
         }
@@ -109,22 +110,16 @@ pub(crate) fn unmount_all(machine: &mut Machine) {
         .chain(left.filter(|place| fs::is_mount_point(place)))
     {
         if let Err(fault) = mount::remount_read_only(place).at(Code::Unmount) {
-            machine.warn_of(&fault);
+            journal.warn_of(&fault);
         }
     }
 }
 
-/// Unmounts what can be, last mounted first; how many were, and how many could not be.
-fn unmount_round(machine: &mut Machine, is_last: bool) -> (usize, usize) {
-    let mut list = core::mem::take(&mut machine.mounts);
-    let counts = unmount_listed(machine, &mut list, is_last);
-    machine.mounts = list;
-    counts
-}
-
-/// The list is read a part at a time, in the order of mounting. In each part what was mounted last goes first; a mount that holds one
-/// of a later part goes in a later round.
-fn unmount_listed(machine: &mut Machine, list: &mut List, is_last: bool) -> (usize, usize) {
+/// Unmounts what can be; how many mounts were unmounted, and how many could not be.
+///
+/// The list is read a part at a time, in the order of mounting. In each part what was mounted last
+/// goes first; a mount that holds one of a later part goes in a later round.
+fn unmount_listed(journal: &mut Journal, list: &mut List, is_last: bool) -> (usize, usize) {
     let mut counts = (0, 0);
     let file = fs::open_file(CWD, "/proc/self/mountinfo").map_err(drop);
     let (Ok(file), Ok(room)) = (file, list.bytes_mut()) else {
@@ -151,7 +146,7 @@ fn unmount_listed(machine: &mut Machine, list: &mut List, is_last: bool) -> (usi
             .rsplit(|byte| *byte == b'\n')
         {
             if let Some(Ok(entry)) = Mounts::new(line).next() {
-                unmount_one(machine, &entry, is_last, &mut counts);
+                unmount_one(journal, &entry, is_last, &mut counts);
             }
         }
         if !is_full || end == 0 {
@@ -165,7 +160,7 @@ fn unmount_listed(machine: &mut Machine, list: &mut List, is_last: bool) -> (usi
 
 #[inline(never)]
 fn unmount_one(
-    machine: &mut Machine,
+    journal: &mut Journal,
     entry: &Mount<'_>,
     is_last: bool,
     (unmounted, failed): &mut (usize, usize),
@@ -184,7 +179,7 @@ fn unmount_one(
             *failed += 1;
             if is_last {
                 let fault = Fault::new(Op::Unmount, &point, errno);
-                machine.warn_of(&fault.at(Code::Unmount));
+                journal.warn_of(&fault.at(Code::Unmount));
             }
         }
     }

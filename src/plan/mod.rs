@@ -14,18 +14,18 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::string_slice, clippy::arithmetic_side_effects))]
 
-mod asked;
 mod error;
 mod keys;
 mod modules;
+mod root_words;
 
 use core::time::Duration;
 
-pub use asked::Asked;
 pub use error::{PlanError, Refusal, Source};
 pub use keys::{KEYS, Key};
 use keys::{find, is_own};
 pub use modules::Parameter;
+pub use root_words::RootWords;
 
 pub use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
 use crate::parse::cmdline::{Cmdline, Options, Words};
@@ -135,7 +135,7 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// The first word that is refused: a value that its key does not take, or an unknown `berth.*`.
     pub fn new(defaults: &'a [u8], cmdline: &'a [u8]) -> Result<Self, PlanError<'a>> {
-        let mut plan = Self::unasked();
+        let mut plan = Self::empty();
         plan.read(Source::Defaults, defaults)?;
         plan.read(Source::Cmdline, cmdline)?;
         Ok(plan)
@@ -143,7 +143,7 @@ impl<'a> Plan<'a> {
 
     /// The plan of an empty command line: for a failure that comes before the line can be read.
     #[must_use]
-    pub fn unasked() -> Self {
+    pub fn empty() -> Self {
         Self {
             root: None,
             rootfstype: List::default(),
@@ -177,7 +177,7 @@ impl<'a> Plan<'a> {
     /// counts, so that a typing error elsewhere does not change `berth.on_failure=` or `panic=`.
     #[must_use]
     pub fn salvage(defaults: &'a [u8], cmdline: &'a [u8]) -> Self {
-        let mut plan = Self::unasked();
+        let mut plan = Self::empty();
         for bytes in [defaults, cmdline] {
             if let Ok(line) = Cmdline::new(bytes) {
                 for word in line.options() {

@@ -83,7 +83,9 @@ impl Supervisor<'_, '_> {
                 is_kept
             }
             Answer::Warning(text) => {
-                self.machine.warn(Stage::Containers, format_args!("{text}"));
+                self.machine
+                    .journal
+                    .warn(Stage::Containers, format_args!("{text}"));
                 true
             }
             Answer::Notice(text) => {
@@ -98,7 +100,7 @@ impl Supervisor<'_, '_> {
                 if is_kept && runs {
                     self.started += usize::from(self.jobs.runs(index, clock::now()));
                     let id = self.jobs.id(index);
-                    self.machine.container_started(&id, *pid);
+                    self.machine.journal.container_started(&id, *pid);
                 }
                 is_kept
             }
@@ -107,6 +109,7 @@ impl Supervisor<'_, '_> {
                     true => self.could_not_start(index, error, lacks_something(error)),
                     false => self
                         .machine
+                        .journal
                         .warn(Stage::Containers, format_args!("{error}")),
                 }
                 true

@@ -8,7 +8,7 @@ use rustix::net::{RecvFlags, SendFlags, send};
 use rustix::process::Pid;
 
 use super::Printer;
-use super::engine::{self, Output, Run};
+use super::berth::{self, Output, Run};
 use super::lines::Lines;
 use crate::container::{BUNDLES_MAX, Group, Id};
 use crate::error::{Code, Error, Fault, Op};
@@ -505,7 +505,7 @@ impl Children {
             return Ok(());
         };
         running.forget_answers(epoll);
-        match engine::end(program.as_fd(), &running.id) {
+        match berth::end(program.as_fd(), &running.id) {
             Ok(run) => {
                 running.ender = Some(run.pid);
                 running.answers = Some(run.answers);

@@ -6,13 +6,13 @@
 //! What is decided stands in [`policy`], and which container is to be started when in [`jobs`]; here it is carried out.
 
 mod answers;
+mod berth;
+mod boot_times;
 mod children;
-mod engine;
 mod jobs;
 mod lines;
 mod output;
 pub mod policy;
-mod report;
 mod restart;
 mod set;
 mod shutdown;
@@ -24,16 +24,15 @@ use core::time::Duration;
 use rustix::fd::AsFd;
 
 use crate::boot::unmount::KILL_TIMEOUT;
-use crate::boot::{Machine, Switched};
+use crate::boot::{Journal, Machine, Switched};
 use crate::container::{Groups, Id};
 use crate::error::{At, Code, Error, Stage};
 use crate::parse::config::OnExit;
-use crate::parse::uevent::Uevent;
 use crate::plan::Plan;
 use crate::sys::clock::{self, Moment};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::kmsg;
-use crate::sys::netlink::{Received, UEVENT_MAX};
+use crate::sys::netlink::UEVENT_MAX;
 use crate::sys::process::{self, End, Status};
 use crate::sys::signal::{self, Signals};
 use crate::sys::stack;
@@ -97,14 +96,14 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         epoll
             .add(&signals.0, SIGNALS, Interest::IN)
             .at(Code::EventLoop)?;
-        if let Some(uevents) = &machine.uevents {
+        if let Some(uevents) = machine.devices.socket() {
             epoll
                 .add(uevents, UEVENTS, Interest::IN)
                 .at(Code::EventLoop)?;
         }
         process::take_ctrl_alt_del();
         if let Err(fault) = Groups::open() {
-            machine.warn(
+            machine.journal.warn(
                 Stage::Containers,
                 format_args!("no control groups: {fault}"),
             );
@@ -142,11 +141,11 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         }
         self.is_settled = true;
         let started = self.started;
-        self.machine.complete(
+        self.machine.journal.complete(
             Stage::Containers,
             format_args!("{started} containers started"),
         );
-        report::write(self.machine);
+        boot_times::write(&self.machine.journal);
         // The boot went deeper than anything that comes now.
         stack::release_unused();
     }
@@ -173,7 +172,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             match *number {
                 SIGNALS => self.take_signals(),
                 UEVENTS => self.take_uevents(),
-                EVENT_DEVICE => self.machine.events.flush(),
+                EVENT_DEVICE => self.machine.journal.events.flush(),
                 CONSOLE => self.output.flush(),
                 number => self.take_child(Source::from_number(number)),
             }
@@ -208,8 +207,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             console.is_some(),
             CONSOLE,
         );
-        let wanted = self.machine.events.device_to_watch().is_some();
-        let device = self.machine.events.device();
+        let wanted = self.machine.journal.events.device_to_watch().is_some();
+        let device = self.machine.journal.events.device();
         watch(
             &self.epoll,
             &mut self.watches_event_device,
@@ -240,21 +239,12 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     }
 
     fn take_uevents(&mut self) {
-        let mut buffer = [0; UEVENT_MAX];
-        loop {
-            let Some(socket) = &self.machine.uevents else {
-                return;
-            };
-            let message = match socket.next(&mut buffer) {
-                Received::Message(message) => message,
-                // What is looked for here, the event device, is looked up afresh below in any case.
-                Received::Overflow => continue,
-                Received::Nothing => return,
-            };
-            if Uevent::parse(message).is_ok_and(|uevent| uevent.subsystem == "virtio-ports") {
-                self.machine.events.reader_may_have_come();
-                self.machine.open_event_device();
-            }
+        let mut room = [0; UEVENT_MAX];
+        let Machine {
+            journal, devices, ..
+        } = &mut *self.machine;
+        while let Some(change) = devices.next_change(&mut room) {
+            journal.note_change(devices, &change);
         }
     }
 
@@ -265,7 +255,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 let printer = self.children.printer(index);
                 self.children
                     .read_output(&self.epoll, source, |stream, line| {
-                        printer.print(&mut self.output, self.machine, stream, line);
+                        printer.print(&mut self.output, &mut self.machine.journal, stream, line);
                     });
             }
         }
@@ -315,9 +305,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     /// Has what is left of the container at `index` cleared away, once it is over.
     fn clear(&mut self, index: usize) {
         self.drain(index);
-        let program = self.machine.engine.as_ref();
+        let program = self.machine.berth.as_ref();
         if let Err(fault) = self.children.clear(&self.epoll, index, program) {
             self.machine
+                .journal
                 .warn(Stage::Containers, format_args!("{fault}"));
         }
     }
@@ -332,12 +323,13 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             return false;
         };
         self.machine
+            .journal
             .container_exited(&id, status, ended.out_of_memory);
         let phase = self.phase;
         let again = self.jobs.ended(index, status, phase, clock::now());
         match again {
             // What counts is how it ends in the end.
-            Some((count, rest)) => self.machine.container_rests(&id, count, rest),
+            Some((count, rest)) => self.machine.journal.container_restarts(&id, count, rest),
             None => self.status.note(status, phase),
         }
         again.is_none() && ended.on_exit == OnExit::Shutdown
@@ -347,19 +339,15 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     fn drain(&mut self, index: usize) {
         let printer = self.children.printer(index);
         self.children.finish_lines(index, |stream, line| {
-            printer.print(&mut self.output, self.machine, stream, line);
+            printer.print(&mut self.output, &mut self.machine.journal, stream, line);
         });
-    }
-
-    fn report(&mut self, error: &Error) {
-        self.machine.report(error);
     }
 
     fn decide(&mut self, input: Input) {
         self.settle();
         let (phase, action) = policy::next(self.phase, input, self.plan.on_idle);
         if self.phase == Phase::Running && phase != Phase::Running {
-            self.machine.begin_stage();
+            self.machine.journal.begin_stage();
         }
         self.phase = phase;
         match action {
@@ -400,10 +388,10 @@ struct Printer {
 }
 
 impl Printer {
-    fn print(&self, output: &mut Output, machine: &mut Machine, stream: &str, line: &[u8]) {
+    fn print(&self, output: &mut Output, journal: &mut Journal, stream: &str, line: &[u8]) {
         output.line(&self.id, line, self.is_raw);
         let text = Text::<1024>::from_bytes(line);
-        machine.events.output(&self.id, stream, text.as_str());
+        journal.events.output(&self.id, stream, text.as_str());
     }
 }
 

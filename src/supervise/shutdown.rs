@@ -10,12 +10,12 @@ use crate::sys::signal::Signals;
 pub(super) fn end(machine: &mut Machine, signals: &Signals, end: End, status: u8) -> ! {
     unmount::kill_rest(signals);
     rustix::fs::sync();
-    unmount::unmount_all(machine);
-    machine.complete(
+    unmount::unmount_all(&mut machine.journal, &mut machine.mounts);
+    machine.journal.complete(
         Stage::Shutdown,
         format_args!("filesystems are synchronised"),
     );
-    machine.events.emit(Event::End {
+    machine.journal.events.emit(Event::End {
         status,
         action: name(end),
     });

@@ -4,7 +4,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::jobs::Jobs;
-use super::{Supervisor, engine};
+use super::{Supervisor, berth};
 use crate::cause::Cause;
 use crate::container::each_bundle;
 use crate::errno;
@@ -23,7 +23,9 @@ impl Supervisor<'_, '_> {
         let mut skip = |name: &[u8]| {
             let why = "it is not started: a container's name is 1 to 64 letters, digits, \"_\", \".\", \"-\" or \"+\"";
             let name = Bytes(name);
-            machine.warn_of(&Error::new(Code::BundleConfig, Op::Exec, Shown(&name), why));
+            machine
+                .journal
+                .warn_of(&Error::new(Code::BundleConfig, Op::Exec, Shown(&name), why));
         };
         let bundles = each_bundle(plan.containers, &mut skip).map_err(with_own_init)?;
         self.jobs = Jobs::new(bundles.ids.iter().cloned());
@@ -41,7 +43,7 @@ impl Supervisor<'_, '_> {
                     bundles.excess
                 ),
             );
-            self.report(&error);
+            self.machine.journal.failure(&error);
         }
         self.start_due();
         self.settle();
@@ -56,9 +58,9 @@ impl Supervisor<'_, '_> {
         self.jobs.starts(index);
         let bundle = path(format_args!("{}/{id}", self.plan.containers));
         let run = bundle.during(Op::Open, &id).and_then(|bundle| {
-            let program = self.machine.engine.as_ref();
+            let program = self.machine.berth.as_ref();
             let program = program.ok_or(Errno::NOENT).during(Op::Exec, &id)?;
-            engine::start(program, &bundle, &id)
+            berth::start(program, &bundle, &id)
         });
         let added = run
             .map_err(|fault| fault.at(Code::ContainerSetup))
@@ -117,6 +119,7 @@ impl Supervisor<'_, '_> {
         } else {
             self.children.answers_ended(&self.epoll, index);
             self.machine
+                .journal
                 .warn(Stage::Containers, format_args!("{error}"));
         }
     }
@@ -138,7 +141,7 @@ impl Supervisor<'_, '_> {
                 format_args!("{}/{id}/config.json", plan.containers),
                 format_args!("berth.after forms a cycle: {}", self.jobs.way_back(index)),
             );
-            self.machine.container_failed(&id, &error);
+            self.machine.journal.container_failed(&id, &error);
             self.status.note_failure();
         }
         for index in circles.iter() {
@@ -182,13 +185,14 @@ impl Supervisor<'_, '_> {
         };
         if let Some((count, rest)) = again {
             self.machine
+                .journal
                 .warn(Stage::Containers, format_args!("{id}: {error}"));
-            self.machine.container_rests(&id, count, rest);
+            self.machine.journal.container_restarts(&id, count, rest);
             return;
         }
         self.jobs.failed(index);
         self.status.note_failure();
-        self.machine.container_failed(&id, error);
+        self.machine.journal.container_failed(&id, error);
         self.refuse_circles();
     }
 }

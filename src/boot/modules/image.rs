@@ -4,7 +4,7 @@ use rustix::io::Errno;
 use rustix::system::uname;
 
 use super::{LIST, MODULES, index_path, malformed};
-use crate::boot::Machine;
+use crate::boot::journal::Journal;
 use crate::error::{At, Code, Error, Op, Stage};
 use crate::parse::modules::{Alias, Builtin, Dep, IndexError, Indexes, Softdep};
 use crate::sys::fs;
@@ -26,6 +26,25 @@ pub(super) fn releases() -> Text<128> {
         true
     });
     found
+}
+
+/// Says why there are no modules, although some are wanted: the image may have none at all, for a
+/// kernel with everything built in, or those of another kernel.
+pub(super) fn explain_absence(journal: &mut Journal, release: &str) -> Result<(), Error> {
+    let others = releases();
+    if others.is_empty() {
+        journal.warn(
+            Stage::Modules,
+            format_args!("the image has no modules; those listed in {LIST} are not loaded"),
+        );
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ModuleRelease,
+        Op::Open,
+        format_args!("{MODULES}/{release}/modules.dep"),
+        format_args!("the kernel is {release}, the image has modules of {others}"),
+    ))
 }
 
 /// depmod's indexes for the running kernel, as mapped files.
@@ -57,25 +76,6 @@ impl Image {
         }))
     }
 
-    /// Says why there are no modules, although some are wanted: the image may have none at all, for a kernel with everything
-    /// built in, or those of another kernel.
-    pub(super) fn explain_absence(machine: &mut Machine, release: &str) -> Result<(), Error> {
-        let others = releases();
-        if others.is_empty() {
-            machine.warn(
-                Stage::Modules,
-                format_args!("the image has no modules; those listed in {LIST} are not loaded"),
-            );
-            return Ok(());
-        }
-        Err(Error::new(
-            Code::ModuleRelease,
-            Op::Open,
-            format_args!("{MODULES}/{release}/modules.dep"),
-            format_args!("the kernel is {release}, the image has modules of {others}"),
-        ))
-    }
-
     /// All indexes, checked: a damaged one is reported by its line before anything is loaded.
     #[inline(never)]
     pub(super) fn check(&self) -> Result<Indexes<'_>, Error> {
@@ -90,8 +90,8 @@ impl Image {
         parse().map_err(|error| malformed(MODULES, &error))
     }
 
-    /// The indexes as they were checked. What is built in is left out: nobody asks when a device or a filesystem is served,
-    /// and the index is the longest.
+    /// The indexes as they were checked. What is built in is left out: nobody asks when a device or
+    /// a filesystem is served, and the index is the longest.
     pub(super) fn indexes(&self) -> Indexes<'_> {
         let text = |bytes| core::str::from_utf8(bytes).unwrap_or_default();
         Indexes {

@@ -11,7 +11,7 @@
 //! They are loaded one after the other. Several at once, by processes on several emulated processors, was tried and took longer.
 
 mod image;
-pub(super) mod need;
+mod need;
 
 use core::fmt::{self, Write as _};
 use core::ops::Range;
@@ -20,6 +20,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use super::Machine;
+use super::journal::Journal;
 use super::root::Found;
 use crate::cause::{Cause, of_module};
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
@@ -46,21 +47,13 @@ const PARAMETERS_MAX: usize = 1024;
 /// The most files that one boot loads.
 const FILES_MAX: usize = 256;
 
-/// The modules of the image, and which of them were loaded. The indexes are mapped files of the initramfs, and keep it in
-/// memory until this is dropped.
+/// The modules of the image, and which of them were loaded.
+///
+/// The indexes are mapped files of the initramfs, and keep it in memory until this is dropped.
 #[derive(Default)]
-pub struct Modules {
+pub(super) struct Modules {
     image: Option<Image>,
-    done: Done,
-}
-
-/// Who asks for a module.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    /// The image's list or `berth.modules=`: what cannot be loaded ends the boot.
-    ByName,
-    /// A device or a filesystem: it may do without.
-    ByNeed,
+    files: LoadedFiles,
 }
 
 /// The modules are loaded.
@@ -72,13 +65,15 @@ impl<'m> Loaded<'m> {
     /// Loads the modules that the image lists and `plan` adds, and those that the devices ask for.
     ///
     /// # Errors
-    /// [`Code::ModuleIndex`], [`Code::ModuleMissing`], [`Code::ModuleRelease`], [`Code::ModuleRejected`].
+    /// [`Code::ModuleIndex`], [`Code::ModuleMissing`], [`Code::ModuleRelease`],
+    /// [`Code::ModuleRejected`].
     #[inline(never)]
     pub(super) fn load(machine: &'m mut Machine, plan: &Plan<'_>) -> Result<Self, Error> {
         load_all(machine, plan)?;
-        machine.open_event_device();
-        let loaded = machine.modules.done.places.len();
-        machine.complete(Stage::Modules, format_args!("{loaded} modules loaded"));
+        machine.journal.open_event_device(&machine.devices);
+        let loaded = machine.modules.files.places.len();
+        let journal = &mut machine.journal;
+        journal.complete(Stage::Modules, format_args!("{loaded} modules loaded"));
         Ok(Self { machine })
     }
 
@@ -96,33 +91,60 @@ impl<'m> Loaded<'m> {
 /// # Errors
 /// Those of [`Loaded::load`].
 pub(super) fn load_all(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error> {
-    load_listed(machine, plan)?;
-    if need::coldplug(machine, plan) {
-        need::settle(machine, plan);
+    machine.modules.load_listed(&mut machine.journal, plan)?;
+    if machine.modules.load_for_devices(&mut machine.journal, plan) {
+        machine.settle(plan);
     }
     Ok(())
 }
 
-fn load_listed(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error> {
-    let mut buffer = Buffer::<LIST_MAX>::new();
-    let listed = match read_list(&mut buffer) {
-        Err(fault) if fault.errno == Errno::NOENT => &[],
-        result => result.at(Code::ModuleIndex)?,
-    };
-    let wanted = Wanted::new(listed).map_err(|error| malformed(LIST, &error))?;
-    let release = release();
-    machine.modules.image = Image::open(release.as_str())?;
-    let names = || wanted.names().chain(plan.modules.iter());
-    if machine.modules.image.is_none() {
-        return match names().next() {
-            Some(_) => Image::explain_absence(machine, release.as_str()),
-            None => Ok(()),
+impl Modules {
+    /// Finds the modules of the image, and loads those that it lists and those that `plan` adds.
+    #[inline(never)]
+    fn load_listed(&mut self, journal: &mut Journal, plan: &Plan<'_>) -> Result<(), Error> {
+        let mut buffer = Buffer::<LIST_MAX>::new();
+        let listed = match read_list(&mut buffer) {
+            Err(fault) if fault.errno == Errno::NOENT => &[],
+            result => result.at(Code::ModuleIndex)?,
         };
+        let wanted = Wanted::new(listed).map_err(|error| malformed(LIST, &error))?;
+        let release = release();
+        self.image = Image::open(release.as_str())?;
+        let mut names = wanted.names().chain(plan.modules.iter());
+        let Some(image) = &self.image else {
+            return match names.next() {
+                Some(_) => image::explain_absence(journal, release.as_str()),
+                None => Ok(()),
+            };
+        };
+        let mut loader = Loader {
+            indexes: image.check()?,
+            files: &mut self.files,
+            journal,
+            plan,
+        };
+        names.try_for_each(|name| loader.load(name, Reason::Listed))
     }
-    with_image(machine, |machine, image| {
-        let indexes = image.check()?;
-        names().try_for_each(|name| load(machine, &indexes, plan, name, Asked::ByName))
-    })
+
+    /// What loads further modules; `None` for an image without any.
+    fn loader<'a>(
+        &'a mut self,
+        journal: &'a mut Journal,
+        plan: &'a Plan<'a>,
+    ) -> Option<Loader<'a>> {
+        Some(Loader {
+            indexes: self.image.as_ref()?.indexes(),
+            files: &mut self.files,
+            journal,
+            plan,
+        })
+    }
+
+    /// The releases for which the image has modules, if the running one is not among them.
+    pub(super) fn only_of_others(&self) -> Option<Text<128>> {
+        let others = image::releases();
+        (self.image.is_none() && !others.is_empty()).then_some(others)
+    }
 }
 
 fn read_list(buffer: &mut Buffer<LIST_MAX>) -> Result<&[u8], Fault> {
@@ -130,19 +152,14 @@ fn read_list(buffer: &mut Buffer<LIST_MAX>) -> Result<&[u8], Fault> {
     fs::read_file(CWD, LIST, room)
 }
 
-/// The releases for which the image has modules, if the running one is not among them.
-pub(super) fn only_of_others(machine: &Machine) -> Option<Text<128>> {
-    let others = image::releases();
-    (machine.modules.image.is_none() && !others.is_empty()).then_some(others)
-}
-
-/// The files that were handed to the kernel, by the places of their paths in `modules.dep`, which is the image's.
+/// The files that were handed to the kernel, by the places of their paths in `modules.dep`, which
+/// is the image's.
 #[derive(Default)]
-struct Done {
+struct LoadedFiles {
     places: heapless::Vec<Range<usize>, FILES_MAX>,
 }
 
-impl Done {
+impl LoadedFiles {
     fn paths<'a>(&self, dep: Dep<'a>) -> impl Iterator<Item = &'a str> {
         self.places
             .iter()
@@ -156,7 +173,7 @@ impl Done {
 
     /// Adds a path that `dep` has given out; `false` if it is there already.
     fn add(&mut self, dep: Dep<'_>, path: &str) -> Result<bool, TooManyFiles> {
-        if self.paths(dep).any(|done| done == path) {
+        if self.paths(dep).any(|loaded| loaded == path) {
             return Ok(false);
         }
         let place = dep.place(path).unwrap_or_default();
@@ -167,57 +184,66 @@ impl Done {
     }
 }
 
-/// Lends out the image's modules beside the machine. Does nothing for an image without.
-fn with_image(
-    machine: &mut Machine,
-    work: impl FnOnce(&mut Machine, &Image) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let Some(image) = machine.modules.image.take() else {
-        return Ok(());
-    };
-    let result = work(machine, &image);
-    machine.modules.image = Some(image);
-    result
+/// Why a module is loaded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// The image's list or `berth.modules=` names it: if it cannot be loaded, the boot ends.
+    Listed,
+    /// A device or a filesystem needs it: if it cannot be loaded, the boot goes on.
+    Needed,
 }
 
-/// Loads the module or alias `name` with all that it needs.
-#[inline(never)]
-fn load(
-    machine: &mut Machine,
-    indexes: &Indexes<'_>,
-    plan: &Plan<'_>,
-    name: &str,
-    asked: Asked,
-) -> Result<(), Error> {
-    let too_many =
-        |error: &dyn fmt::Display| Error::new(Code::ModuleIndex, Op::LoadModule, name, error);
-    if machine.modules.done.has_module(indexes.dep, name) {
-        return Ok(());
-    }
-    let mut files = heapless::Vec::<&str, FILES_MAX>::new();
-    let outcome = indexes
-        .load_order(name, &mut files)
-        .map_err(|error| too_many(&error))?;
-    match outcome {
-        Outcome::Absent if asked == Asked::ByName => kmsg::info(
-            Stage::Modules,
-            format_args!("{name} is not among the modules of this image"),
-        ),
-        Outcome::BuiltIn if asked == Asked::ByName => {
-            kmsg::info(Stage::Modules, format_args!("{name} is built in"));
+/// Loads modules in the order that they need.
+struct Loader<'a> {
+    indexes: Indexes<'a>,
+    files: &'a mut LoadedFiles,
+    journal: &'a mut Journal,
+    plan: &'a Plan<'a>,
+}
+
+impl Loader<'_> {
+    /// Loads the module or alias `name` with all that it needs.
+    #[inline(never)]
+    fn load(&mut self, name: &str, reason: Reason) -> Result<(), Error> {
+        let too_many =
+            |error: &dyn fmt::Display| Error::new(Code::ModuleIndex, Op::LoadModule, name, error);
+        let indexes = self.indexes;
+        if self.files.has_module(indexes.dep, name) {
+            return Ok(());
         }
-        Outcome::Listed | Outcome::BuiltIn | Outcome::Absent => {}
-    }
-    let release = release();
-    let mark = kmsg::Mark::here();
-    for file in &files {
-        let added = machine.modules.done.add(indexes.dep, file);
-        if !added.map_err(|error| too_many(&error))? {
-            continue;
+        let mut files = heapless::Vec::<&str, FILES_MAX>::new();
+        let outcome = indexes
+            .load_order(name, &mut files)
+            .map_err(|error| too_many(&error))?;
+        match outcome {
+            Outcome::Absent if reason == Reason::Listed => kmsg::info(
+                Stage::Modules,
+                format_args!("{name} is not among the modules of this image"),
+            ),
+            Outcome::BuiltIn if reason == Reason::Listed => {
+                kmsg::info(Stage::Modules, format_args!("{name} is built in"));
+            }
+            Outcome::Listed | Outcome::BuiltIn | Outcome::Absent => {}
         }
-        load_one(plan, release.as_str(), file, &mark)?;
+        let release = release();
+        let mark = kmsg::Mark::here();
+        for file in &files {
+            let added = self.files.add(indexes.dep, file);
+            if !added.map_err(|error| too_many(&error))? {
+                continue;
+            }
+            load_one(self.plan, release.as_str(), file, &mark)?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Loads the module or alias `name` if that is possible.
+    #[inline(never)]
+    fn load_if_possible(&mut self, name: &str) {
+        if let Err(error) = self.load(name, Reason::Needed) {
+            self.journal.warn_of(&error);
+        }
+    }
 }
 
 /// Loads one file; `mark` is a place in the kernel's log before it.

@@ -1,22 +1,24 @@
 //! Modules that devices and filesystems ask for.
 //!
-//! A device names the drivers that could serve it by its *modalias*, which `modules.alias` has patterns for. The devices that
-//! are there already are looked up in sysfs (coldplug); those that come later, often because a driver was loaded for the bus
-//! they are on, say so by uevents (hotplug). A filesystem is asked for as `fs-<type>`.
+//! A device names the drivers that could serve it by its *modalias*, which `modules.alias` has
+//! patterns for. The devices that are there already are looked up in sysfs (coldplug); those that
+//! come later, often because a driver was loaded for the bus they are on, say so by uevents
+//! (hotplug). A filesystem is asked for as `fs-<type>`.
 //!
-//! What cannot be loaded is warned of, and the boot goes on: whether it was needed shows when the root does not come.
+//! What cannot be loaded is warned of, and the boot goes on: whether it was needed shows when the
+//! root does not come.
 
 use rustix::fs::CWD;
 
-use super::{Asked, Done, load, with_image};
-use crate::boot::Machine;
+use super::image::Image;
+use super::{LoadedFiles, Loader, Modules};
+use crate::boot::journal::Journal;
 use crate::error::Stage;
 use crate::parse::modules::Indexes;
 use crate::parse::uevent::{Action, Uevent};
 use crate::plan::Plan;
 use crate::sys::fs::{each_name, read_file};
 use crate::sys::kmsg;
-use crate::sys::netlink::{Received, UEVENT_MAX};
 use crate::sys::path::path;
 use crate::text::contains;
 
@@ -25,24 +27,31 @@ const BUSES: &str = "/sys/bus";
 /// The longest modalias: a page, as an attribute of sysfs has at most.
 const MODALIAS_MAX: usize = 4096;
 
-/// The character sets that vfat asks the kernel for by name, where neither the mount options nor a softdep of the image says
-/// which: a codepage for short names and a character set for long ones (CONFIG_FAT_DEFAULT_CODEPAGE and _IOCHARSET; these
-/// are the kernel's own default and those of distributions).
+/// The character sets that vfat asks the kernel for by name, where neither the mount options nor a
+/// softdep of the image says which: a codepage for short names and a character set for long ones
+/// (CONFIG_FAT_DEFAULT_CODEPAGE and _IOCHARSET; these are the kernel's own default and those of
+/// distributions).
 const VFAT_CHARACTER_SETS: &[&str] = &["nls_cp437", "nls_ascii", "nls_iso8859-1", "nls_utf8"];
 
-/// Loads the drivers of the devices that are there and have none; `false` if the image has no driver that is not loaded already, so
-/// that devices which come may be left alone too.
-pub(in crate::boot) fn coldplug(machine: &mut Machine, plan: &Plan<'_>) -> bool {
-    let mut has_drivers = false;
-    by_need(machine, |machine, indexes| {
-        has_drivers = has_drivers_to_load(indexes, &machine.modules.done);
-        if !has_drivers {
-            return;
+impl Modules {
+    /// Loads the drivers of the devices that are there and have none; `false` if the image has no
+    /// driver that is not loaded already, so that devices which come may be left alone too.
+    pub(in crate::boot) fn load_for_devices(
+        &mut self,
+        journal: &mut Journal,
+        plan: &Plan<'_>,
+    ) -> bool {
+        let Some(mut loader) = self.loader(journal, plan) else {
+            return false;
+        };
+        let indexes = loader.indexes;
+        if !has_drivers_to_load(&indexes, loader.files) {
+            return false;
         }
         // Devices of one bus follow each other, and for most buses the image has nothing.
         let mut bus = heapless::String::<16>::new();
         let mut has_bus = true;
-        each_driverless(|modalias, _| {
+        each_driverless(&mut |modalias, _| {
             let its = modalias.split(':').next().unwrap_or_default();
             if its != bus.as_str() {
                 has_bus = indexes.alias.has_bus(its);
@@ -50,24 +59,116 @@ pub(in crate::boot) fn coldplug(machine: &mut Machine, plan: &Plan<'_>) -> bool 
                 bus = heapless::String::try_from(its).unwrap_or_default();
             }
             if has_bus {
-                for_alias(machine, indexes, plan, modalias);
+                loader.load_for_alias(modalias);
             }
             true
         });
-    });
-    has_drivers
+        true
+    }
+
+    /// Loads the drivers of a device that has just come.
+    pub(in crate::boot) fn load_for_uevent(
+        &mut self,
+        journal: &mut Journal,
+        plan: &Plan<'_>,
+        uevent: &Uevent<'_>,
+    ) {
+        if uevent.action == Action::Add
+            && let Some(modalias) = uevent.properties.modalias
+            && let Some(mut loader) = self.loader(journal, plan)
+        {
+            loader.load_for_alias(modalias);
+        }
+    }
+
+    /// Loads the driver of a filesystem, and the character sets that it needs with these options of
+    /// a mount.
+    pub(in crate::boot) fn load_for_filesystem(
+        &mut self,
+        journal: &mut Journal,
+        plan: &Plan<'_>,
+        fstype: &str,
+        options: &str,
+    ) {
+        let Some(mut loader) = self.loader(journal, plan) else {
+            return;
+        };
+        let Ok(alias) = path(format_args!("fs-{fstype}")) else {
+            return;
+        };
+        loader.load_for_alias(&alias);
+        for option in options.split(',') {
+            let set = match option.split_once('=') {
+                Some(("iocharset" | "nls", set)) => path(format_args!("nls_{set}")),
+                Some(("codepage", page)) => path(format_args!("nls_cp{page}")),
+                _ => continue,
+            };
+            if let Ok(set) = set {
+                loader.load_if_possible(&set);
+            }
+        }
+        if fstype == "vfat" && loader.indexes.softdep.pre("vfat").next().is_none() {
+            for set in VFAT_CHARACTER_SETS {
+                loader.load_if_possible(set);
+            }
+        }
+    }
+
+    /// Loads a module that nothing but what was asked for on the command line needs, by its name or
+    /// an alias.
+    pub(in crate::boot) fn load_by_name(
+        &mut self,
+        journal: &mut Journal,
+        plan: &Plan<'_>,
+        name: &str,
+    ) {
+        if let Some(mut loader) = self.loader(journal, plan) {
+            loader.load_if_possible(name);
+        }
+    }
+
+    /// Calls `visit` with the modalias and the name of each device that could lead to a disk, has
+    /// no driver, and for which the image has no module, until it answers `false`.
+    pub(in crate::boot) fn each_unanswered(&self, visit: &mut dyn FnMut(&str, &str) -> bool) {
+        let image = self.image.as_ref();
+        let indexes = image.map(Image::indexes).unwrap_or_default();
+        each_driverless(&mut |modalias, device| {
+            let is_answered = indexes.alias.lookup(modalias).next().is_some();
+            is_answered || !may_lead_to_a_disk(modalias) || visit(modalias, device)
+        });
+    }
 }
 
-/// Whether the image has a module that devices may ask for and that is not loaded. An image that lists all its modules has
-/// none: then nothing need be looked for.
-fn has_drivers_to_load(indexes: &Indexes<'_>, done: &Done) -> bool {
-    let is_loaded =
-        |module: &str| done.has_module(indexes.dep, module) || indexes.dep.lookup(module).is_none();
+impl Loader<'_> {
+    /// Loads the modules that answer to `alias` and are not blacklisted.
+    #[inline(never)]
+    fn load_for_alias(&mut self, alias: &str) {
+        let indexes = self.indexes;
+        for module in indexes.alias.lookup(alias) {
+            if self.plan.is_blacklisted(module) {
+                kmsg::info(
+                    Stage::Modules,
+                    format_args!("{module} is blacklisted; {alias} asked for it"),
+                );
+                continue;
+            }
+            self.load_if_possible(module);
+        }
+    }
+}
+
+/// Whether the image has a module that devices may ask for and that is not loaded. An image that
+/// lists all its modules has none: then nothing need be looked for.
+fn has_drivers_to_load(indexes: &Indexes<'_>, files: &LoadedFiles) -> bool {
+    let is_loaded = |module: &str| {
+        files.has_module(indexes.dep, module) || indexes.dep.lookup(module).is_none()
+    };
     !indexes.alias.of_devices().all(is_loaded)
 }
 
 /// Calls `visit` with the modalias and the name of each device that has no driver, until it answers `false`.
-fn each_driverless(mut visit: impl FnMut(&str, &str) -> bool) {
+#[inline(never)]
+fn each_driverless(visit: &mut dyn FnMut(&str, &str) -> bool) {
     let mut goes_on = true;
     // A bus, or a device, that vanishes meanwhile asks for nothing.
     let _ = each_name(BUSES, |bus| {
@@ -94,129 +195,8 @@ fn each_driverless(mut visit: impl FnMut(&str, &str) -> bool) {
     });
 }
 
-/// Loads what the uevents that have come ask for, until none is left.
-pub(in crate::boot) fn settle(machine: &mut Machine, plan: &Plan<'_>) {
-    let mut buffer = [0; UEVENT_MAX];
-    while let Some(socket) = &machine.uevents {
-        match socket.next(&mut buffer) {
-            Received::Message(message) => {
-                if let Ok(uevent) = Uevent::parse(message) {
-                    for_uevent(machine, plan, &uevent);
-                }
-            }
-            Received::Overflow => {
-                coldplug(machine, plan);
-            }
-            Received::Nothing => return,
-        }
-    }
-}
-
-/// Loads the drivers of a device that has just come.
-pub(in crate::boot) fn for_uevent(machine: &mut Machine, plan: &Plan<'_>, uevent: &Uevent<'_>) {
-    if uevent.action == Action::Add
-        && let Some(modalias) = uevent.properties.modalias
-    {
-        by_need(machine, |machine, indexes| {
-            for_alias(machine, indexes, plan, modalias);
-        });
-    }
-}
-
-/// Loads the driver of a filesystem, and the character sets that it needs with these options of a mount.
-pub(in crate::boot) fn for_filesystem(
-    machine: &mut Machine,
-    plan: &Plan<'_>,
-    fstype: &str,
-    options: &str,
-) {
-    by_need(machine, |machine, indexes| {
-        let Ok(alias) = path(format_args!("fs-{fstype}")) else {
-            return;
-        };
-        for_alias(machine, indexes, plan, &alias);
-        for option in options.split(',') {
-            let set = match option.split_once('=') {
-                Some(("iocharset" | "nls", set)) => path(format_args!("nls_{set}")),
-                Some(("codepage", page)) => path(format_args!("nls_cp{page}")),
-                _ => continue,
-            };
-            if let Ok(set) = set {
-                warn(machine, |machine| {
-                    load(machine, indexes, plan, &set, Asked::ByNeed)
-                });
-            }
-        }
-        if fstype == "vfat" && indexes.softdep.pre("vfat").next().is_none() {
-            for set in VFAT_CHARACTER_SETS {
-                warn(machine, |machine| {
-                    load(machine, indexes, plan, set, Asked::ByNeed)
-                });
-            }
-        }
-    });
-}
-
-/// Loads a module that nothing but what was asked for on the command line needs, by its name or an alias.
-pub(in crate::boot) fn for_name(machine: &mut Machine, plan: &Plan<'_>, name: &str) {
-    by_need(machine, |machine, indexes| {
-        warn(machine, |machine| {
-            load(machine, indexes, plan, name, Asked::ByNeed)
-        });
-    });
-}
-
-/// Loads the modules that answer to `alias` and are not blacklisted.
-fn for_alias(machine: &mut Machine, indexes: &Indexes<'_>, plan: &Plan<'_>, alias: &str) {
-    for module in indexes.alias.lookup(alias) {
-        if plan.is_blacklisted(module) {
-            kmsg::info(
-                Stage::Modules,
-                format_args!("{module} is blacklisted; {alias} asked for it"),
-            );
-            continue;
-        }
-        warn(machine, |machine| {
-            load(machine, indexes, plan, module, Asked::ByNeed)
-        });
-    }
-}
-
-fn by_need(machine: &mut Machine, work: impl FnOnce(&mut Machine, &Indexes<'_>)) {
-    warn(machine, |machine| {
-        with_image(machine, |machine, image| {
-            work(machine, &image.indexes());
-            Ok(())
-        })
-    });
-}
-
-fn warn(machine: &mut Machine, work: impl FnOnce(&mut Machine) -> Result<(), crate::error::Error>) {
-    if let Err(error) = work(machine) {
-        machine.warn_of(&error);
-    }
-}
-
-/// Calls `visit` with the modalias and the name of each device that could lead to a disk, has no driver, and for which the
-/// image has no module, until it answers `false`.
-pub(in crate::boot) fn each_unanswered(
-    machine: &mut Machine,
-    mut visit: impl FnMut(&str, &str) -> bool,
-) {
-    let mut each = |indexes: &Indexes<'_>| {
-        each_driverless(|modalias, device| {
-            let is_answered = indexes.alias.lookup(modalias).next().is_some();
-            is_answered || !may_lead_to_a_disk(modalias) || visit(modalias, device)
-        });
-    };
-    if machine.modules.image.is_none() {
-        each(&Indexes::default());
-        return;
-    }
-    by_need(machine, |_, indexes| each(indexes));
-}
-
-/// Whether a device with this modalias is a disk, or what disks are attached to: by the classes of PCI and USB, and by the bus.
+/// Whether a device with this modalias is a disk, or what disks are attached to: by the classes of
+/// PCI and USB, and by the bus.
 fn may_lead_to_a_disk(modalias: &str) -> bool {
     const CLASSES: &[(&str, &str)] = &[
         // PCI code and ID assignment: mass storage; USB controllers; SD host controllers; virtio of any class.

@@ -21,7 +21,7 @@ const NEAR_MISSES: usize = 3;
 /// block device that is not empty.
 #[inline(never)]
 pub(super) fn list(report: &mut Report<'_>, code: Code) {
-    let asked = report.machine.asked.root;
+    let asked = report.machine.root_request.root;
     if let Some(wanted) = DeviceRef::parse(asked.as_str()).ok()
         && code == Code::RootNotFound
     {

@@ -12,7 +12,7 @@ use crate::sys::kmsg;
 
 /// Waits until `until`, or for ever, and says when the device of `root=` appears.
 pub(in crate::boot) fn watch(machine: &mut Machine, until: Option<Moment>) {
-    let asked = machine.asked;
+    let asked = machine.root_request;
     let Ok(wanted) = DeviceRef::parse(asked.root.as_str()) else {
         return;
     };

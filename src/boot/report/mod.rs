@@ -18,7 +18,7 @@ mod shares;
 use core::fmt;
 
 use super::Machine;
-use super::modules::{self, need::each_unanswered};
+use super::modules;
 use crate::error::{Code, Error, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::hint::of_machine;
@@ -46,17 +46,17 @@ struct Report<'m> {
 /// Reports `error`, which ends the boot with `action`.
 pub(super) fn report(machine: &mut Machine, error: &Error, action: &str) {
     kmsg::let_errors_through();
-    let stage = machine.stage_of(error);
+    let stage = machine.journal.stage_of(error);
     let mut report = Report {
         machine,
         stage,
         // One is the last line's.
         rows: ROWS - 1,
     };
-    report.machine.report(error);
+    report.machine.journal.failure(error);
     report.count(format_args!("{error}"));
     report.count(format_args!("  {}", of_machine(error)));
-    report.asked();
+    report.root_words();
     kernel::incomplete_initramfs(&mut report);
     contents::list(&mut report, error);
     if stage == Stage::Root {
@@ -78,8 +78,8 @@ pub(super) fn report(machine: &mut Machine, error: &Error, action: &str) {
 
 impl Report<'_> {
     /// What was asked for about the root, as it was understood.
-    fn asked(&mut self) {
-        let asked = self.machine.asked.line;
+    fn root_words(&mut self) {
+        let asked = self.machine.root_request.line;
         if !asked.is_empty() {
             self.line(format_args!("asked for: {asked}"));
         }
@@ -87,7 +87,7 @@ impl Report<'_> {
 
     /// An image whose modules are of other kernels only, where none of them was asked for by name.
     fn stale_image(&mut self) {
-        if let Some(others) = modules::only_of_others(self.machine) {
+        if let Some(others) = self.machine.modules.only_of_others() {
             let running = modules::release();
             self.line(format_args!(
                 "the kernel is {running}, the image has modules of {others}: build it for this kernel"
@@ -100,7 +100,8 @@ impl Report<'_> {
         const LINES: usize = 3;
         let mut told = 0_usize;
         let mut lines = heapless::Vec::<Text<SUBJECT_MAX>, LINES>::new();
-        each_unanswered(self.machine, |modalias, device| {
+        let modules = &self.machine.modules;
+        modules.each_unanswered(&mut |modalias, device| {
             told = told.saturating_add(1);
             // What does not fit is counted.
             let _ = lines.push(Text::new(format_args!("{device} ({modalias})")));
@@ -130,7 +131,7 @@ impl Report<'_> {
         self.rows = left;
         kmsg::error(self.stage, format_args!("  {text}"));
         let line = Text::<LINE_MAX>::new(text);
-        self.machine.events.emit(Event::Report {
+        self.machine.journal.events.emit(Event::Report {
             line: line.as_str(),
         });
         true

@@ -3,8 +3,6 @@
 
 use super::Machine;
 use super::device::Device;
-use super::search::next_device;
-use crate::boot::modules::need;
 use crate::cause::Cause;
 use crate::error::{At, Code, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::parse::device_order::device_order;
@@ -30,7 +28,7 @@ pub(super) fn gather(machine: &mut Machine, plan: &Plan<'_>, device: &Device) ->
     let Some((uuid, devices)) = device.spread.filter(|_| is_asked_for) else {
         return Ok(());
     };
-    need::for_filesystem(machine, plan, FSTYPE, "");
+    machine.load_for_filesystem(plan, FSTYPE, "");
     let deadline = plan.rootwait.limit().map(|limit| clock::now() + limit);
     let mut is_waiting = false;
     let there = loop {
@@ -46,7 +44,7 @@ pub(super) fn gather(machine: &mut Machine, plan: &Plan<'_>, device: &Device) ->
                 format_args!("waiting for the devices of {uuid}: {count} of {devices} are there"),
             );
         }
-        if !next_device(machine, plan, deadline)? {
+        if !machine.wait_for_device(plan, deadline)? {
             break there;
         }
     };
@@ -67,7 +65,7 @@ pub(super) fn gather(machine: &mut Machine, plan: &Plan<'_>, device: &Device) ->
     .because(Cause::MissingDevices);
     let flags = plan.rootflags.unwrap_or_default();
     if flags.split(',').any(|word| word == "degraded") {
-        machine.warn_of(&error);
+        machine.journal.warn_of(&error);
         return Ok(());
     }
     Err(error)

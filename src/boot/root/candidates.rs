@@ -4,8 +4,8 @@
 //! them, changes from boot to boot. One on which something else was recognised too is taken when there is no other. All
 //! devices of a filesystem that lies on several have its name, and are one.
 
-use super::Machine;
 use super::device::Device;
+use crate::boot::journal::Journal;
 use crate::error::{DETAIL_MAX, Stage};
 use crate::parse::device::DeviceRef;
 use crate::parse::device_order::device_order;
@@ -59,7 +59,7 @@ impl Candidates {
     }
 
     /// The one that is taken; that there are others is said.
-    pub(super) fn take(self, machine: &mut Machine, wanted: DeviceRef<'_>) -> Option<Device> {
+    pub(super) fn take(self, journal: &mut Journal, wanted: DeviceRef<'_>) -> Option<Device> {
         let first = self.first?;
         if self.count > 1 {
             let mut nodes = Text::<DETAIL_MAX>::EMPTY;
@@ -71,7 +71,7 @@ impl Candidates {
                 nodes.push(format_args!(" and {more} more"));
             }
             let node = &first.node;
-            machine.warn(
+            journal.warn(
                 Stage::Root,
                 format_args!("{wanted} is on {nodes}: {node} is taken"),
             );

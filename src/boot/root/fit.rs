@@ -73,7 +73,7 @@ pub(super) fn discard(machine: &mut Machine, plan: &Plan<'_>) {
             continue;
         }
         if let Err(fault) = mount::unmount_now(place.as_bytes()).during(Op::Unmount, place) {
-            machine.warn(Stage::Root, format_args!("{fault}"));
+            machine.journal.warn(Stage::Root, format_args!("{fault}"));
             // Nothing else can be done about it.
             let _ = mount::unmount_detach(place);
         }

@@ -125,7 +125,7 @@ impl<'m> Found<'m> {
     fn reject(&mut self, plan: &Plan<'_>, wanted: DeviceRef<'_>, error: Error) {
         self.first_failure.get_or_insert(error);
         if plan.roots().nth(1).is_some() {
-            self.machine.root_rejected(wanted, &error);
+            self.machine.journal.root_rejected(wanted, &error);
         }
     }
 
@@ -136,8 +136,8 @@ impl<'m> Found<'m> {
     /// [`Code::RootMount`], those of [`Found::wait`], and those of [`fit::check`].
     #[inline(never)]
     pub fn mount_root(mut self, plan: &Plan<'_>) -> Result<Rooted<'m>, Error> {
-        if let Some(shell) = Shell::for_break(self.machine, plan, BreakAt::MountRoot) {
-            shell.pause(self.machine, BreakAt::MountRoot);
+        if let Some(shell) = Shell::for_break(&mut self.machine.journal, plan, BreakAt::MountRoot) {
+            shell.pause(&mut self.machine.journal, BreakAt::MountRoot);
         }
         fs::make_directory(SYSROOT).at(Code::RootMount)?;
         if plan.overlay.is_some() {
@@ -163,7 +163,7 @@ impl<'m> Found<'m> {
                 }
             }
         }
-        self.machine.events.emit(Event::Root {
+        self.machine.journal.events.emit(Event::Root {
             device: "",
             fstype: "initramfs",
             ro: false,
@@ -171,7 +171,7 @@ impl<'m> Found<'m> {
             asked: "",
             overlay: "",
         });
-        self.machine.complete(
+        self.machine.journal.complete(
             Stage::Root,
             format_args!("no root=: staying on the initramfs"),
         );
@@ -200,7 +200,7 @@ impl<'m> Found<'m> {
         };
         let usr = plan.init.and_then(|_| usr::mount(machine, plan).err());
         if let Some(error) = &usr {
-            machine.warn_of(error);
+            machine.journal.warn_of(error);
         }
         if plan.roots().nth(1).is_some()
             && let Err(error) = fit::check(plan, usr)
@@ -224,7 +224,7 @@ impl<'m> Found<'m> {
         let access = if ro { "ro" } else { "rw" };
         let verified = plan.verity.is_some();
         let checked = if verified { ", verified" } else { "" };
-        self.machine.events.emit(Event::Root {
+        self.machine.journal.events.emit(Event::Root {
             device: node,
             fstype,
             ro: ro && overlay.is_empty(),
@@ -237,7 +237,7 @@ impl<'m> Found<'m> {
         } else {
             [", changes go to ", overlay]
         };
-        self.machine.complete(
+        self.machine.journal.complete(
             Stage::Root,
             format_args!("{node} is mounted, {fstype}, {access}{checked}{separator}{layer}"),
         );

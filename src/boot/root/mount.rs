@@ -22,7 +22,6 @@ use rustix::mount::MountAttrFlags;
 
 use super::device::Device;
 use super::{Machine, SYSROOT, btrfs, overlay};
-use crate::boot::modules::need;
 use crate::cause::{Cause, of_filesystem};
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
 use crate::parse::mount_options::RootOptions;
@@ -51,7 +50,7 @@ impl Device {
         match self.state {
             // Of two it is not known which is mounted.
             _ if self.also.is_some() => {}
-            State::Dirty => machine.warn(
+            State::Dirty => machine.journal.warn(
                 Stage::Root,
                 format_args!(
                     "{} was not unmounted cleanly: check it with fsck",
@@ -106,7 +105,7 @@ fn mount<'s>(
 ) -> Result<Mounted<'s>, Error> {
     let options = options(plan, source, fstype)?;
     let text = plan.rootflags.unwrap_or_default();
-    need::for_filesystem(machine, plan, fstype, text);
+    machine.load_for_filesystem(plan, fstype, text);
     let mark = kmsg::Mark::here();
     let read_only = wants_read_only(plan, &options);
     let made = make_or_mount(source, fstype, &options, read_only, at).or_else(|fault| {
@@ -114,7 +113,7 @@ fn mount<'s>(
         if read_only || !is_protected || plan.access.is_some() {
             return Err(fault);
         }
-        machine.warn(
+        machine.journal.warn(
             Stage::Root,
             format_args!("{source} cannot be written: it is mounted read-only"),
         );

@@ -15,7 +15,6 @@ use super::mount::{attach, make, refused};
 use super::search::Search;
 use super::{Machine, SYSROOT, btrfs};
 use crate::boot::UPPER_LAYER;
-use crate::boot::modules::need;
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX};
 use crate::parse::device::DeviceRef;
 use crate::parse::mount_options::RootOptions;
@@ -66,7 +65,7 @@ pub(super) fn mount(
     directory
         .and_then(|directory| make_layer(&directory))
         .at(Code::RootMount)?;
-    need::for_filesystem(machine, plan, "overlay", "");
+    machine.load_for_filesystem(plan, "overlay", "");
     let mark = kmsg::Mark::here();
     let [upper, work] = [
         format_args!("{UPPER}/berth/upper"),
@@ -92,7 +91,7 @@ fn on_device(
     };
     let fstype = device.fstype(format_args!(" for berth.overlay={wanted}"))?;
     btrfs::gather(machine, plan, &device)?;
-    need::for_filesystem(machine, plan, fstype, "");
+    machine.load_for_filesystem(plan, fstype, "");
     let mark = kmsg::Mark::here();
     let layer = make(&device.node, fstype, &RootOptions::NONE, false)
         .map_err(|fault| refused(fault, fstype, &mark))?;

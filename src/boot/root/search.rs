@@ -1,21 +1,20 @@
 //! Waiting for the root device.
 //!
-//! Disks are found by their drivers in their own time; some come seconds after the kernel, some are plugged in. The kernel
-//! announces each by a uevent once its node in devtmpfs exists. The uevent socket was opened before the first module was
-//! loaded, so looking first and then listening misses nothing, and nothing has to be polled. When the socket overflows,
-//! devices are looked up afresh.
+//! Disks are found by their drivers in their own time; some come seconds after the kernel, some are
+//! plugged in. The kernel announces each by a uevent once its node in devtmpfs exists. The uevent
+//! socket was opened before the first module was loaded, so looking first and then listening misses
+//! nothing, and nothing has to be polled. When the socket overflows, devices are looked up afresh.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::AsFd;
+use rustix::event::poll;
 use rustix::io::Errno;
 
 use super::Machine;
 use super::candidates::Candidates;
 use super::device::Device;
-use crate::boot::modules::need;
+use crate::boot::devices::Change;
 use crate::boot::report::devices::each_near_miss;
 use crate::cause::Cause;
-use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
+use crate::error::{At, Code, Error, Fault, Op, SUBJECT_MAX, Stage};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
 use crate::parse::near_miss::NearMiss;
@@ -26,7 +25,7 @@ use crate::sys::block::{self, Depth, WINDOW};
 use crate::sys::buffer::Buffer;
 use crate::sys::clock::{self, Moment};
 use crate::sys::kmsg;
-use crate::sys::netlink::{Received, UEVENT_MAX};
+use crate::sys::netlink::UEVENT_MAX;
 use crate::sys::path::{Path, path};
 use crate::text::Text;
 
@@ -101,14 +100,14 @@ impl<'p> Search<'p> {
         }
         let wanted = Text::<SUBJECT_MAX>::new(self.wanted);
         kmsg::info(Stage::Root, format_args!("waiting for root={wanted}"));
-        machine.events.emit(Event::Waiting {
+        machine.journal.events.emit(Event::Waiting {
             root: wanted.as_str(),
         });
         // A disk may come yet. Its name may also be misspelt, and the wait be long.
         if self.is_shared() {
             each_near_miss(&self.wanted, &mut |advice| match advice.near {
                 NearMiss::Spelling => kmsg::notice(Stage::Root, format_args!("{advice}")),
-                _ => machine.warn(Stage::Root, format_args!("{advice}")),
+                _ => machine.journal.warn(Stage::Root, format_args!("{advice}")),
             });
         }
         self.listen(machine, plan, deadline)
@@ -125,7 +124,7 @@ impl<'p> Search<'p> {
     ) -> Result<Option<Device>, Error> {
         match self.look_at_all(machine)? {
             Some(device) => Ok(Some(device)),
-            None => self.listen(machine, &Plan::unasked(), until),
+            None => self.listen(machine, &Plan::empty(), until),
         }
     }
 
@@ -136,8 +135,8 @@ impl<'p> Search<'p> {
         deadline: Option<Moment>,
     ) -> Result<Option<Device>, Error> {
         loop {
-            let time_is_up = !wait_for_uevent(machine, deadline)?;
-            if let Some(device) = self.take_uevents(machine, plan)? {
+            let time_is_up = !machine.wait_for_change(deadline)?;
+            if let Some(device) = self.follow_changes(machine, plan)? {
                 return Ok(Some(device));
             }
             if time_is_up {
@@ -146,76 +145,60 @@ impl<'p> Search<'p> {
         }
     }
 
-    /// Reads the uevents that have come, and looks at the devices they name.
-    fn take_uevents(
+    /// Looks at the devices that were announced, until one is the one wanted.
+    fn follow_changes(
         &mut self,
         machine: &mut Machine,
         plan: &Plan<'_>,
     ) -> Result<Option<Device>, Error> {
-        let mut buffer = [0; UEVENT_MAX];
-        loop {
-            let Some(socket) = &machine.uevents else {
-                return Ok(None);
-            };
-            let message = match socket.next(&mut buffer) {
-                Received::Message(message) => message,
-                Received::Overflow => {
+        let mut room = [0; UEVENT_MAX];
+        while let Some(change) = machine.next_change(plan, &mut room) {
+            let found = match change {
+                Change::Lost => {
                     kmsg::info(
                         Stage::Root,
                         format_args!("uevents were lost: looking at all devices"),
                     );
-                    machine.open_event_device();
-                    need::coldplug(machine, plan);
-                    if let Some(device) = self.look_at_all(machine)? {
-                        return Ok(Some(device));
-                    }
-                    continue;
+                    self.look_at_all(machine)?
                 }
-                Received::Nothing => return Ok(None),
+                Change::Device(uevent) => match self.look_at_announced(machine, &uevent) {
+                    // Which device is announced first is a matter of luck.
+                    Some(device) if self.is_shared() => {
+                        machine.settle(plan);
+                        self.look_at_all(machine)?.or(Some(device))
+                    }
+                    found => found,
+                },
             };
-            let Ok(uevent) = Uevent::parse(message) else {
-                continue;
-            };
-            need::for_uevent(machine, plan, &uevent);
-            if uevent.subsystem == "virtio-ports" {
-                machine.events.reader_may_have_come();
-                machine.open_event_device();
+            if found.is_some() {
+                return Ok(found);
             }
-            let appeared = matches!(uevent.action, Action::Add | Action::Change);
-            if uevent.subsystem != "block" || !appeared {
-                continue;
-            }
-            let device = uevent.properties.devname.and_then(block::Device::named);
-            // It may be gone again.
-            let Some(device) = device else { continue };
-            if !machine.has_devtmpfs {
-                block::make_node(&device.name, device.number);
-            }
-            let Some(device) = self.look_at(&device) else {
-                continue;
-            };
-            if !self.is_shared() {
-                return Ok(Some(device));
-            }
-            // Which device is announced first is a matter of luck.
-            need::settle(machine, plan);
-            let first = self.look_at_all(machine)?;
-            return Ok(first.or(Some(device)));
         }
+        Ok(None)
+    }
+
+    /// The device that has come, if it is the one wanted.
+    fn look_at_announced(&mut self, machine: &Machine, uevent: &Uevent<'_>) -> Option<Device> {
+        let has_come = matches!(uevent.action, Action::Add | Action::Change);
+        if uevent.subsystem != "block" || !has_come {
+            return None;
+        }
+        // It may be gone again.
+        let device = uevent.properties.devname.and_then(block::Device::named)?;
+        machine.devices.make_node(&device);
+        self.look_at(&device)
     }
 
     /// Looks at what is there. A name that is on the device itself may be on several, as that of a copy is.
     fn look_at_all(&mut self, machine: &mut Machine) -> Result<Option<Device>, Error> {
         if let DeviceRef::Path(node) = self.wanted
-            && machine.has_devtmpfs
+            && machine.devices.has_devtmpfs
         {
             return Ok(self.look_at_path(node));
         }
         let mut candidates = Candidates::default();
         block::each_device(|device| {
-            if !machine.has_devtmpfs {
-                block::make_node(&device.name, device.number);
-            }
+            machine.devices.make_node(device);
             if let Some(found) = self.look_at(device) {
                 candidates.add(found);
             }
@@ -230,7 +213,7 @@ impl<'p> Search<'p> {
             }
         })
         .at(Code::RootNotFound)?;
-        Ok(candidates.take(machine, self.wanted))
+        Ok(candidates.take(&mut machine.journal, self.wanted))
     }
 
     /// Whether several devices can have what is asked for.
@@ -334,47 +317,6 @@ impl<'p> Search<'p> {
             format_args!("no such block device after {seconds} s"),
         )
     }
-}
-
-/// Sleeps until a uevent, or room in the event device, is there; `false` if `deadline` came first.
-fn wait_for_uevent(machine: &mut Machine, deadline: Option<Moment>) -> Result<bool, Error> {
-    let timeout: Option<Timespec> = deadline.map(Moment::from_now);
-    let Some(uevents) = &machine.uevents else {
-        return Ok(false);
-    };
-    let uevents = uevents.as_fd();
-    let ready = match machine.events.device_to_watch() {
-        Some(device) => poll(
-            &mut [
-                PollFd::new(&uevents, PollFlags::IN),
-                PollFd::new(&device, PollFlags::OUT),
-            ],
-            timeout.as_ref(),
-        ),
-        None => poll(
-            &mut [PollFd::new(&uevents, PollFlags::IN)],
-            timeout.as_ref(),
-        ),
-    };
-    machine.events.flush();
-    match ready {
-        Ok(0) => Ok(false),
-        Ok(_) | Err(Errno::INTR) => Ok(true),
-        Err(errno) => Err(errno).during(Op::Wait, "uevents").at(Code::EventLoop),
-    }
-}
-
-/// Sleeps until a device may have come; `false` when `deadline` has.
-pub(super) fn next_device(
-    machine: &mut Machine,
-    plan: &Plan<'_>,
-    deadline: Option<Moment>,
-) -> Result<bool, Error> {
-    let has_come = wait_for_uevent(machine, deadline)?;
-    need::settle(machine, plan);
-    machine.events.reader_may_have_come();
-    machine.open_event_device();
-    Ok(has_come)
 }
 
 /// Sleeps until then.

@@ -8,9 +8,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::mount::{Mounted, attach, options, place, refused, wants_read_only};
-use super::search::next_device;
 use crate::boot::Machine;
-use crate::boot::modules::need;
 use crate::error::{Code, Error, Fault, Op, SUBJECT_MAX};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
@@ -77,7 +75,7 @@ pub(super) fn find(
     };
     let options = options(plan, tag, kind.fstype)?;
     let deadline = plan.rootwait.limit().map(|limit| clock::now() + limit);
-    need::for_filesystem(machine, plan, kind.fstype, "");
+    machine.load_for_filesystem(plan, kind.fstype, "");
     let mut has_said_so = false;
     loop {
         let mark = kmsg::Mark::here();
@@ -92,12 +90,12 @@ pub(super) fn find(
             return Err(refused(fault, kind.fstype, &mark));
         }
         if !has_said_so {
-            machine.events.emit(Event::Waiting {
+            machine.journal.events.emit(Event::Waiting {
                 root: Text::<SUBJECT_MAX>::new(wanted).as_str(),
             });
             has_said_so = true;
         }
-        if !next_device(machine, plan, deadline)? {
+        if !machine.wait_for_device(plan, deadline)? {
             return Err(never_came(plan, wanted, &fault, &mark));
         }
     }

@@ -66,7 +66,7 @@ pub(super) fn mount(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error>
     let mut search = Search::new(source)?;
     let Some(device) = search.run(machine, &plan, deadline)? else {
         // The report compares with what was asked for last.
-        machine.asked.root = Text::<SUBJECT_MAX>::new(source);
+        machine.root_request.root = Text::<SUBJECT_MAX>::new(source);
         return Err(search.gave_up(&plan, "/usr"));
     };
     let mounted = device.mount(machine, &plan, PLACE)?;

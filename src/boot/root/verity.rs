@@ -12,7 +12,6 @@ use super::Machine;
 use super::device::Device;
 use super::mount::{self, Mounted};
 use super::search::Search;
-use crate::boot::modules::need;
 use crate::cause::Cause;
 use crate::error::{At, Code, During, Error, Op};
 use crate::parse::verity::tree::HashTree;
@@ -59,7 +58,7 @@ fn open(
     device: &Device,
     asked: &Verity<'_>,
 ) -> Result<(u32, u32), Error> {
-    need::for_name(machine, plan, "dm_verity");
+    machine.load_by_name(plan, "dm_verity");
     let found;
     let (node, offset) = match asked.tree {
         Tree::Offset(offset) => (&device.node, offset),
@@ -78,7 +77,7 @@ fn open(
     let tree = HashTree::parse(&superblock)
         .map_err(|reason| refused(format_args!("{reason} at byte {offset} of {node}"), device))?;
     let algorithm = path(format_args!("crypto-{}", tree.algorithm));
-    need::for_name(machine, plan, algorithm.as_deref().unwrap_or_default());
+    machine.load_by_name(plan, algorithm.as_deref().unwrap_or_default());
     let mark = kmsg::Mark::here();
     verity::create(NAME, &device.node, &tree, &place, asked.root_hash).map_err(|mut fault| {
         let words = mark.first_complaint(b"device-mapper: table");

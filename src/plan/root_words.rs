@@ -6,17 +6,17 @@ use super::{Access, Plan, RootWait};
 use crate::text::Escaped;
 
 /// The words about the root, in the grammar of the command line, with what holds by default.
-pub struct Asked<'p, 'a>(&'p Plan<'a>);
+pub struct RootWords<'p, 'a>(&'p Plan<'a>);
 
 impl<'a> Plan<'a> {
     /// What was asked for about the root. Displays as nothing where nothing was.
     #[must_use]
-    pub fn asked(&self) -> Asked<'_, 'a> {
-        Asked(self)
+    pub fn root_words(&self) -> RootWords<'_, 'a> {
+        RootWords(self)
     }
 }
 
-impl fmt::Display for Asked<'_, '_> {
+impl fmt::Display for RootWords<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.0;
         let Some(root) = plan.root else { return Ok(()) };
@@ -65,7 +65,7 @@ mod tests {
             br#"root=LABEL="my disk" ro rootfstype=ext4,vfat rootwait=3 quiet init=/sbin/init"#;
         let plan = Plan::new(b"rootflags=noatime", line).unwrap();
         assert_eq!(
-            plan.asked().to_string(),
+            plan.root_words().to_string(),
             "root=LABEL=my disk rootfstype=ext4,vfat rootflags=noatime ro rootwait=3 init=/sbin/init"
         );
     }
@@ -74,9 +74,9 @@ mod tests {
     fn defaults_are_shown_too() {
         let plan = Plan::new(b"", b"root=8:1 berth.root_fallback=8:2").unwrap();
         assert_eq!(
-            plan.asked().to_string(),
+            plan.root_words().to_string(),
             "root=8:1 rootwait=10 berth.root_fallback=8:2"
         );
-        assert_eq!(Plan::unasked().asked().to_string(), "");
+        assert_eq!(Plan::empty().root_words().to_string(), "");
     }
 }

@@ -1,4 +1,4 @@
-//! Runs of the program that starts and ends containers ([`crate::boot`], "engine").
+//! Runs of `berth`, the program that starts containers and clears them away.
 
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};

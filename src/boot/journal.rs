@@ -1,0 +1,249 @@
+//! The journal: what the kernel's log, and the event stream beside it, are told about the machine.
+//!
+//! It also keeps the time that each stage of the boot took.
+
+use core::time::Duration;
+
+use rustix::fs::{Mode, OFlags, open};
+
+use super::devices::{Change, Devices};
+use crate::error::{Error, SUBJECT_MAX, Stage};
+use crate::events::{Event, Events};
+use crate::hint::of_machine;
+use crate::parse::device::DeviceRef;
+use crate::sys::clock::{self, Moment};
+use crate::sys::path::Path;
+use crate::sys::process::Status;
+use crate::sys::{kmsg, virtio_port};
+use crate::text::Text;
+
+/// The name of the virtio port that carries events, unless `berth.events=` names a device.
+const EVENT_PORT: &str = "org.berth.events";
+
+/// The subsystem of virtio ports, in uevents.
+const PORTS: &str = "virtio-ports";
+
+/// Where events, messages and times go.
+pub(crate) struct Journal {
+    /// The event stream.
+    pub(crate) events: Events,
+    /// The device of `berth.events=`.
+    pub(super) event_device: Option<Path>,
+    started: Moment,
+    stage_started: Moment,
+    times: heapless::Vec<(Stage, u64), 8>,
+}
+
+impl Journal {
+    /// An empty one. The clock of the first stage starts.
+    pub(super) fn new() -> Self {
+        let now = clock::now();
+        Self {
+            events: Events::new(),
+            event_device: None,
+            started: now,
+            stage_started: now,
+            times: heapless::Vec::new(),
+        }
+    }
+
+    /// Opens the event device if it is there by now and is not open yet.
+    pub(super) fn open_event_device(&mut self, devices: &Devices) {
+        if self.events.device().is_some() {
+            return;
+        }
+        let Some(path) = self
+            .event_device
+            .clone()
+            .or_else(|| virtio_port::find(EVENT_PORT))
+        else {
+            return;
+        };
+        if !devices.has_devtmpfs {
+            virtio_port::make_node(&path);
+        }
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        // A port that was only just announced may not be ready; the next uevent brings us here
+        // again.
+        if let Ok(device) = open(path.as_str(), flags, Mode::empty()) {
+            self.events.attach(device);
+        }
+    }
+
+    /// Opens the event device, and writes to its reader again, if `change` may have brought them.
+    #[inline(never)]
+    pub(crate) fn note_change(&mut self, devices: &Devices, change: &Change<'_>) {
+        let may_be_port = match change {
+            Change::Device(uevent) => uevent.subsystem == PORTS,
+            Change::Lost => true,
+        };
+        if may_be_port {
+            self.events.reader_may_have_come();
+            self.open_event_device(devices);
+        }
+    }
+
+    /// Starts the clock of a stage that does not follow at once on the one before.
+    pub(crate) fn begin_stage(&mut self) {
+        self.stage_started = clock::now();
+    }
+
+    /// Notes that `stage` is done, says so with `what` it did, and starts the clock of the next.
+    pub(crate) fn complete(&mut self, stage: Stage, what: core::fmt::Arguments<'_>) {
+        let now = clock::now();
+        let us = now - self.stage_started;
+        self.stage_started = now;
+        // There are fewer stages than places.
+        let _ = self.times.push((stage, us));
+        kmsg::notice(stage, format_args!("{what} ({} ms)", Millis(us)));
+        self.events.emit(Event::Stage {
+            stage: stage.name(),
+            us,
+        });
+    }
+
+    /// Says that something is not as it should be, and that the machine goes on.
+    pub(crate) fn warn(&mut self, stage: Stage, text: core::fmt::Arguments<'_>) {
+        kmsg::warning(stage, text);
+        let text = Text::<{ 2 * SUBJECT_MAX }>::new(text);
+        self.events.emit(Event::Warning {
+            stage: stage.name(),
+            text: text.as_str(),
+        });
+    }
+
+    /// [`Self::warn`], for an error that does not end the boot.
+    pub(crate) fn warn_of(&mut self, error: &Error) {
+        self.warn(self.stage_of(error), format_args!("{error}"));
+    }
+
+    /// Says what could not be done, and what to do about it.
+    pub(crate) fn failure(&mut self, error: &Error) {
+        let stage = self.stage_of(error);
+        kmsg::error(stage, format_args!("{error}"));
+        kmsg::error(stage, format_args!("  {}", of_machine(error)));
+        self.events.emit(Event::Failure {
+            code: Text::<8>::new(error.code).as_str(),
+            stage: stage.name(),
+            text: Text::<{ 3 * SUBJECT_MAX }>::new(error).as_str(),
+        });
+    }
+
+    /// Says that a candidate for the root is not it, and why.
+    pub(super) fn root_rejected(&mut self, wanted: DeviceRef<'_>, error: &Error) {
+        kmsg::warning(
+            self.stage_of(error),
+            format_args!("root={wanted} is given up: {error}"),
+        );
+        self.events.emit(Event::Rejected {
+            root: Text::<SUBJECT_MAX>::new(wanted).as_str(),
+            code: Text::<8>::new(error.code).as_str(),
+            text: Text::<{ 3 * SUBJECT_MAX }>::new(error).as_str(),
+        });
+    }
+
+    /// Says that the program of the container `id` runs.
+    pub(crate) fn container_started(&mut self, id: &str, pid: i32) {
+        kmsg::info(
+            Stage::Containers,
+            format_args!("{id} started, process {pid}"),
+        );
+        self.events.emit(Event::Started {
+            id,
+            state: "started",
+            pid,
+        });
+    }
+
+    /// Says that the container `id` has ended.
+    pub(crate) fn container_exited(&mut self, id: &str, status: Status, oom: bool) {
+        let (code, signal) = match status {
+            Status::Exited(code) => (Some(code), None),
+            Status::Killed(signal) => (None, Some(signal)),
+        };
+        let memory = if oom { ", out of memory" } else { "" };
+        kmsg::notice(Stage::Containers, format_args!("{id} {status}{memory}"));
+        self.events.emit(Event::Exited {
+            id,
+            state: "exited",
+            code,
+            signal,
+            oom,
+        });
+    }
+
+    /// Says that the container `id` is restarted, for the `count`th time, after this delay.
+    pub(crate) fn container_restarts(&mut self, id: &str, count: u32, delay: Duration) {
+        // At most a minute.
+        let us = delay.as_micros() as u64;
+        let after = Millis(us);
+        kmsg::notice(
+            Stage::Containers,
+            format_args!("{id} is started again in {after} ms, restart {count}"),
+        );
+        self.events.emit(Event::Restarting {
+            id,
+            state: "restarting",
+            count,
+            us,
+        });
+    }
+
+    /// Says that the container `id` could not be started, and why.
+    pub(crate) fn container_failed(&mut self, id: &str, error: &Error) {
+        self.failure(error);
+        self.events.emit(Event::Failed {
+            id,
+            state: "failed",
+            failure: Text::<8>::new(error.code).as_str(),
+            text: Text::<{ 3 * SUBJECT_MAX }>::new(error).as_str(),
+        });
+    }
+
+    /// The stage that the machine is in.
+    fn stage(&self) -> Stage {
+        match self.times.last() {
+            None => Stage::Early,
+            Some((Stage::Early, _)) => Stage::Modules,
+            Some((Stage::Modules, _)) => Stage::Root,
+            Some((Stage::Root, _)) => Stage::Switch,
+            Some(_) => Stage::Containers,
+        }
+    }
+
+    /// The stage that an error is of.
+    pub(super) fn stage_of(&self, error: &Error) -> Stage {
+        error.code.stage().unwrap_or(self.stage())
+    }
+
+    /// The time that each completed stage took, in microseconds.
+    pub(crate) fn times(&self) -> &[(Stage, u64)] {
+        &self.times
+    }
+
+    /// Microseconds since the program was started.
+    pub(crate) fn elapsed(&self) -> u64 {
+        clock::now() - self.started
+    }
+}
+
+/// Microseconds shown as milliseconds with one decimal.
+pub(crate) struct Millis(pub(crate) u64);
+
+impl core::fmt::Display for Millis {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(formatter, "{}.{}", self.0 / 1000, self.0 % 1000 / 100)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Millis;
+
+    #[test]
+    fn times_are_shown_in_milliseconds() {
+        assert_eq!(Millis(5120).to_string(), "5.1");
+        assert_eq!(Millis(99).to_string(), "0.0");
+        assert_eq!(Millis(1_234_567).to_string(), "1234.5");
+    }
+}
