@@ -12,7 +12,7 @@ use super::root::pause_until;
 use super::shell::Shell;
 use super::{Machine, unmount};
 use crate::error::{Code, Error, Stage};
-use crate::events::{Event, OWN_FAILURE};
+use crate::events::{EndAction, Event, OWN_FAILURE};
 use crate::hint::of_machine;
 use crate::plan::{OnFailure, Plan};
 use crate::sys::clock::{self, Moment};
@@ -42,7 +42,7 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
     }
     machine.journal.events.emit(Event::End {
         status: OWN_FAILURE,
-        action: action.name(),
+        action: EndAction::OnFailure(action),
     });
     deliver(machine);
     rustix::fs::sync();

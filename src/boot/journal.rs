@@ -96,10 +96,7 @@ impl Journal {
         // There are fewer stages than places.
         let _ = self.times.push((stage, us));
         kmsg::notice(stage, format_args!("{what} ({} ms)", Millis(us)));
-        self.events.emit(Event::Stage {
-            stage: stage.name(),
-            us,
-        });
+        self.events.emit(Event::Stage { stage, us });
     }
 
     /// Says that something is not as it should be, and that the machine goes on.
@@ -107,7 +104,7 @@ impl Journal {
         kmsg::warning(stage, text);
         let text = Text::<{ 2 * SUBJECT_MAX }>::new(text);
         self.events.emit(Event::Warning {
-            stage: stage.name(),
+            stage,
             text: text.as_str(),
         });
     }
@@ -122,11 +119,7 @@ impl Journal {
         let stage = self.stage_of(error);
         kmsg::error(stage, format_args!("{error}"));
         kmsg::error(stage, format_args!("  {}", of_machine(error)));
-        self.events.emit(Event::Failure {
-            code: Text::<8>::new(error.code).as_str(),
-            stage: stage.name(),
-            text: Text::<{ 3 * SUBJECT_MAX }>::new(error).as_str(),
-        });
+        self.events.emit(Event::Failure { stage, error });
     }
 
     /// Says that a candidate for the root is not it, and why.
@@ -136,9 +129,8 @@ impl Journal {
             format_args!("root={wanted} is given up: {error}"),
         );
         self.events.emit(Event::Rejected {
-            root: Text::<SUBJECT_MAX>::new(wanted).as_str(),
-            code: Text::<8>::new(error.code).as_str(),
-            text: Text::<{ 3 * SUBJECT_MAX }>::new(error).as_str(),
+            root: wanted,
+            error,
         });
     }
 
@@ -148,28 +140,14 @@ impl Journal {
             Stage::Containers,
             format_args!("{id} started, process {pid}"),
         );
-        self.events.emit(Event::Started {
-            id,
-            state: "started",
-            pid,
-        });
+        self.events.emit(Event::Started { id, pid });
     }
 
     /// Says that the container `id` has ended.
     pub(crate) fn container_exited(&mut self, id: &str, status: Status, oom: bool) {
-        let (code, signal) = match status {
-            Status::Exited(code) => (Some(code), None),
-            Status::Killed(signal) => (None, Some(signal)),
-        };
         let memory = if oom { ", out of memory" } else { "" };
         kmsg::notice(Stage::Containers, format_args!("{id} {status}{memory}"));
-        self.events.emit(Event::Exited {
-            id,
-            state: "exited",
-            code,
-            signal,
-            oom,
-        });
+        self.events.emit(Event::Exited { id, status, oom });
     }
 
     /// Says that the container `id` is restarted, for the `count`th time, after this delay.
@@ -181,23 +159,13 @@ impl Journal {
             Stage::Containers,
             format_args!("{id} is started again in {after} ms, restart {count}"),
         );
-        self.events.emit(Event::Restarting {
-            id,
-            state: "restarting",
-            count,
-            us,
-        });
+        self.events.emit(Event::Restarting { id, count, us });
     }
 
     /// Says that the container `id` could not be started, and why.
     pub(crate) fn container_failed(&mut self, id: &str, error: &Error) {
         self.failure(error);
-        self.events.emit(Event::Failed {
-            id,
-            state: "failed",
-            failure: Text::<8>::new(error.code).as_str(),
-            text: Text::<{ 3 * SUBJECT_MAX }>::new(error).as_str(),
-        });
+        self.events.emit(Event::Failed { id, error });
     }
 
     /// The stage that the machine is in.

@@ -51,7 +51,7 @@ impl Shell {
             Stage::Early,
             format_args!("berth.break={at}: `exit` goes on with the boot"),
         );
-        journal.events.emit(Event::Break { before: at.name() });
+        journal.events.emit(Event::Break { before: at });
         self.run();
     }
 

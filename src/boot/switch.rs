@@ -29,7 +29,7 @@ use super::root::{Rooted, SYSROOT};
 use super::shell::Shell;
 use super::{Machine, berth, handover};
 use crate::error::{At, Code, During, Error, Fault, Op, SUBJECT_MAX, Stage};
-use crate::events::Event;
+use crate::events::{Event, SwitchMethod};
 use crate::parse::choice::BreakAt;
 use crate::plan::Plan;
 use crate::sys::fs;
@@ -85,20 +85,20 @@ impl<'m> Switched<'m> {
             machine.modules = Modules::default();
             let method = exchange().at(Code::Switch)?;
             let removed = old_root.map_or(0, |old_root| empty(&mut machine.journal, old_root));
-            if method == Method::Pivot {
+            if method == SwitchMethod::Pivot {
                 mount::unmount_detach(".").at(Code::Switch)?;
                 mount::enter("/").at(Code::Switch)?;
             }
             (method, removed)
         } else {
             bind_over_itself().at(Code::Switch)?;
-            (Method::Bind, 0)
+            (SwitchMethod::Bind, 0)
         };
         mount::set_propagation_recursive("/", Propagation::Shared).at(Code::Switch)?;
-        machine.journal.events.emit(Event::Switch {
-            method: method.name(),
-            removed,
-        });
+        machine
+            .journal
+            .events
+            .emit(Event::Switch { method, removed });
         machine.journal.complete(
             Stage::Switch,
             format_args!(
@@ -136,24 +136,6 @@ impl<'m> Switched<'m> {
                 Err(successor.take_over(&mut self.machine.journal, plan, started_with))
             }
             None => Ok(self),
-        }
-    }
-}
-
-/// How the root was exchanged.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Method {
-    Pivot,
-    Move,
-    Bind,
-}
-
-impl Method {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Pivot => "pivot_root",
-            Self::Move => "move",
-            Self::Bind => "bind",
         }
     }
 }
@@ -229,7 +211,7 @@ fn initramfs() -> Option<OwnedFd> {
     (magic == RAMFS_MAGIC || magic == TMPFS_MAGIC).then_some(root)
 }
 
-fn exchange() -> Result<Method, Fault> {
+fn exchange() -> Result<SwitchMethod, Fault> {
     mount::set_propagation_recursive("/", Propagation::Private)?;
     for mount in MOVED {
         let target = path(format_args!("{SYSROOT}{mount}")).during(Op::MoveMount, mount)?;
@@ -237,13 +219,13 @@ fn exchange() -> Result<Method, Fault> {
     }
     mount::enter(SYSROOT)?;
     match mount::pivot_root_here() {
-        Ok(()) => return Ok(Method::Pivot),
+        Ok(()) => return Ok(SwitchMethod::Pivot),
         Err(Errno::INVAL) => {}
         Err(errno) => return Err(errno).during(Op::PivotRoot, SYSROOT),
     }
     mount::mount_move(".", "/")?;
     mount::chroot_here(SYSROOT)?;
-    Ok(Method::Move)
+    Ok(SwitchMethod::Move)
 }
 
 /// Frees the memory of the initramfs. What cannot be removed costs memory, not the boot.

@@ -2,26 +2,31 @@
 
 use core::fmt;
 
+use crate::error::{Error, SUBJECT_MAX, Stage};
+use crate::parse::choice::{BreakAt, OnFailure};
+use crate::parse::device::DeviceRef;
 use crate::sys::clock::Moment;
-use crate::text::Json;
+use crate::sys::process::{End, Status};
+use crate::text::{Json, Text};
 
 /// The status of a failure of berth's own, in [`Event::End`].
 pub const OWN_FAILURE: u8 = 125;
 
-/// Something that happened. The variants are the objects of the stream; see `docs/events.md` for their fields.
+/// Something that happened. The variants are the objects of the stream; see `docs/events.md` for
+/// their fields.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// A stage of the boot was completed.
     Stage {
-        /// Its name.
-        stage: &'a str,
+        /// Which.
+        stage: Stage,
         /// How long it took, in microseconds.
         us: u64,
     },
     /// The root device is not there yet, and is waited for.
     Waiting {
         /// The device, as `root=` names it.
-        root: &'a str,
+        root: DeviceRef<'a>,
     },
     /// The root filesystem was mounted.
     Root {
@@ -33,29 +38,29 @@ pub enum Event<'a> {
         ro: bool,
         /// Whether each block is held against a hash tree (`berth.verity=`).
         verified: bool,
-        /// The name by which it was asked for: that of `root=` or of `berth.root_fallback=`. Empty for the initramfs.
-        asked: &'a str,
+        /// The name by which it was asked for: that of `root=` or of `berth.root_fallback=`. None
+        /// for the initramfs.
+        asked: Option<DeviceRef<'a>>,
         /// What the writable layer above it is on: a device, or `tmpfs`. Empty without one.
         overlay: &'a str,
     },
-    /// A candidate for the root cannot be it; the next one of `berth.root_fallback=` is tried, if there is one.
+    /// A candidate for the root cannot be it; the next one of `berth.root_fallback=` is tried, if
+    /// there is one.
     Rejected {
         /// The candidate, as it was asked for.
-        root: &'a str,
-        /// The code of the failure.
-        code: &'a str,
-        /// The failure in one line.
-        text: &'a str,
+        root: DeviceRef<'a>,
+        /// Why.
+        error: &'a Error,
     },
     /// The boot has stopped for a shell, as `berth.break=` asks.
     Break {
         /// The stage before which it stopped.
-        before: &'a str,
+        before: BreakAt,
     },
     /// `/` is the new root.
     Switch {
-        /// `pivot_root`, `move` (MS_MOVE and chroot) or `bind` (the initramfs stays the root).
-        method: &'a str,
+        /// How it became that.
+        method: SwitchMethod,
         /// Files and directories of the initramfs that were removed.
         removed: usize,
     },
@@ -63,8 +68,6 @@ pub enum Event<'a> {
     Started {
         /// The container.
         id: &'a str,
-        /// `started`.
-        state: &'a str,
         /// The PID of its first process, as PID 1 sees it.
         pid: i32,
     },
@@ -72,47 +75,38 @@ pub enum Event<'a> {
     Exited {
         /// The container.
         id: &'a str,
-        /// `exited`.
-        state: &'a str,
-        /// The status, if the process ended by itself.
-        code: Option<u8>,
-        /// The signal, if one ended it.
-        signal: Option<u8>,
+        /// How the process ended.
+        status: Status,
         /// Whether the kernel killed a process of it for want of memory.
         oom: bool,
     },
-    /// A container that has ended is started again, after a rest.
+    /// A container that has ended is restarted, after a delay.
     Restarting {
         /// The container.
         id: &'a str,
-        /// `restarting`.
-        state: &'a str,
         /// How often it was started again, this time counted.
         count: u32,
-        /// How long it rests before, in microseconds.
+        /// The delay, in microseconds.
         us: u64,
     },
     /// A container could not be started.
     Failed {
         /// The container.
         id: &'a str,
-        /// `failed`.
-        state: &'a str,
-        /// The code of the failure; `code` is the status of a container that ran.
-        failure: &'a str,
-        /// The failure in one line.
-        text: &'a str,
+        /// Why.
+        error: &'a Error,
     },
     /// A container wrote a line.
     Output {
         /// The container.
         id: &'a str,
-        /// `stdout` or `stderr`.
-        stream: &'a str,
+        /// Where to.
+        stream: Stream,
         /// The line; a longer one comes in pieces.
         line: &'a str,
     },
-    /// Lines of output that the reader of the stream was too slow for; events, if it read nothing for long.
+    /// Lines of output that the reader of the stream was too slow for; events, if it read nothing
+    /// for long.
     Dropped {
         /// How many.
         lines: u64,
@@ -120,18 +114,16 @@ pub enum Event<'a> {
     /// Something is not as it should be; the boot goes on.
     Warning {
         /// The stage.
-        stage: &'a str,
+        stage: Stage,
         /// What it is.
         text: &'a str,
     },
     /// The boot, or what was asked of it, failed.
     Failure {
-        /// The stable code.
-        code: &'a str,
         /// The stage.
-        stage: &'a str,
-        /// The failure in one line.
-        text: &'a str,
+        stage: Stage,
+        /// Why.
+        error: &'a Error,
     },
     /// A line of the report that follows a failure of the boot.
     Report {
@@ -140,21 +132,84 @@ pub enum Event<'a> {
     },
     /// The last event: the machine ends.
     End {
-        /// 0 if all containers ended well; else the status of the first that did not; 125 for a failure of the boot.
+        /// 0 if all containers ended well; else the status of the first that did not; 125 for a
+        /// failure of the boot.
         status: u8,
         /// How the machine ends.
-        action: &'a str,
+        action: EndAction,
     },
+}
+
+/// How the root was exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwitchMethod {
+    /// By pivot_root(2).
+    Pivot,
+    /// By moving the new root over the old one (MS_MOVE, and chroot(2)).
+    Move,
+    /// Not: the initramfs stays the root, bound over itself.
+    Bind,
+}
+
+impl SwitchMethod {
+    /// The name in the log and in the event stream.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pivot => "pivot_root",
+            Self::Move => "move",
+            Self::Bind => "bind",
+        }
+    }
+}
+
+/// The two streams of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// How the machine ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndAction {
+    /// In order.
+    Orderly(End),
+    /// After a failure of the boot, as `berth.on_failure=` says.
+    OnFailure(OnFailure),
+}
+
+impl EndAction {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Orderly(End::PowerOff) => OnFailure::PowerOff.name(),
+            Self::Orderly(End::Reboot) => OnFailure::Reboot.name(),
+            Self::Orderly(End::Halt) => OnFailure::Halt.name(),
+            Self::OnFailure(action) => action.name(),
+        }
+    }
 }
 
 /// As members of an object.
 impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut event = Members { f, result: Ok(()) };
         match *self {
-            Self::Stage { stage, us } => {
-                write!(f, r#""event":"stage","stage":{},"us":{us}"#, Json(stage))
-            }
-            Self::Waiting { root } => write!(f, r#""event":"waiting","root":{}"#, Json(root)),
+            Self::Stage { stage, us } => event
+                .begin("stage")
+                .text("stage", stage.name())
+                .number("us", us),
+            Self::Waiting { root } => event.begin("waiting").device("root", root),
             Self::Root {
                 device,
                 fstype,
@@ -163,109 +218,128 @@ impl fmt::Display for Event<'_> {
                 asked,
                 overlay,
             } => {
-                let [device, fstype, asked, overlay] = [device, fstype, asked, overlay].map(Json);
-                write!(
-                    f,
-                    r#""event":"root","device":{device},"fstype":{fstype},"ro":{ro},"verified":{verified},"asked":{asked},"overlay":{overlay}"#
-                )
+                event
+                    .begin("root")
+                    .text("device", device)
+                    .text("fstype", fstype)
+                    .flag("ro", ro)
+                    .flag("verified", verified);
+                match asked {
+                    Some(asked) => event.device("asked", asked),
+                    None => event.text("asked", ""),
+                };
+                event.text("overlay", overlay)
             }
-            Self::Rejected { root, code, text } => {
-                let [root, code, text] = [root, code, text].map(Json);
-                write!(
-                    f,
-                    r#""event":"rejected","root":{root},"code":{code},"text":{text}"#
-                )
+            Self::Rejected { root, error } => event
+                .begin("rejected")
+                .device("root", root)
+                .error("code", error),
+            Self::Break { before } => event.begin("break").text("before", before.name()),
+            Self::Switch { method, removed } => event
+                .begin("switch")
+                .text("method", method.name())
+                .number("removed", removed as u64),
+            Self::Started { id, pid } => event
+                .container(id, "started")
+                .number("pid", pid.unsigned_abs().into()),
+            Self::Exited { id, status, oom } => {
+                event.container(id, "exited");
+                match status {
+                    Status::Exited(code) => event.number("code", code.into()).null("signal"),
+                    Status::Killed(signal) => event.null("code").number("signal", signal.into()),
+                };
+                event.flag("oom", oom)
             }
-            Self::Break { before } => write!(f, r#""event":"break","before":{}"#, Json(before)),
-            Self::Switch { method, removed } => {
-                let method = Json(method);
-                write!(
-                    f,
-                    r#""event":"switch","method":{method},"removed":{removed}"#
-                )
-            }
-            Self::Started { id, state, pid } => {
-                let [id, state] = [id, state].map(Json);
-                write!(
-                    f,
-                    r#""event":"container","id":{id},"state":{state},"pid":{pid}"#
-                )
-            }
-            Self::Exited {
-                id,
-                state,
-                code,
-                signal,
-                oom,
-            } => {
-                let [id, state] = [id, state].map(Json);
-                let [code, signal] = [code, signal].map(OrNull);
-                write!(
-                    f,
-                    r#""event":"container","id":{id},"state":{state},"code":{code},"signal":{signal},"oom":{oom}"#
-                )
-            }
-            Self::Restarting {
-                id,
-                state,
-                count,
-                us,
-            } => {
-                let [id, state] = [id, state].map(Json);
-                write!(
-                    f,
-                    r#""event":"container","id":{id},"state":{state},"count":{count},"us":{us}"#
-                )
-            }
-            Self::Failed {
-                id,
-                state,
-                failure,
-                text,
-            } => {
-                let [id, state, failure, text] = [id, state, failure, text].map(Json);
-                write!(
-                    f,
-                    r#""event":"container","id":{id},"state":{state},"failure":{failure},"text":{text}"#
-                )
-            }
-            Self::Output { id, stream, line } => {
-                let [id, stream, line] = [id, stream, line].map(Json);
-                write!(
-                    f,
-                    r#""event":"output","id":{id},"stream":{stream},"line":{line}"#
-                )
-            }
-            Self::Dropped { lines } => write!(f, r#""event":"dropped","lines":{lines}"#),
-            Self::Warning { stage, text } => {
-                let [stage, text] = [stage, text].map(Json);
-                write!(f, r#""event":"warning","stage":{stage},"text":{text}"#)
-            }
-            Self::Failure { code, stage, text } => {
-                let [code, stage, text] = [code, stage, text].map(Json);
-                write!(
-                    f,
-                    r#""event":"failure","code":{code},"stage":{stage},"text":{text}"#
-                )
-            }
-            Self::Report { line } => write!(f, r#""event":"report","line":{}"#, Json(line)),
-            Self::End { status, action } => {
-                let action = Json(action);
-                write!(f, r#""event":"end","status":{status},"action":{action}"#)
-            }
-        }
+            Self::Restarting { id, count, us } => event
+                .container(id, "restarting")
+                .number("count", count.into())
+                .number("us", us),
+            Self::Failed { id, error } => event.container(id, "failed").error("failure", error),
+            Self::Output { id, stream, line } => event
+                .begin("output")
+                .text("id", id)
+                .text("stream", stream.name())
+                .text("line", line),
+            Self::Dropped { lines } => event.begin("dropped").number("lines", lines),
+            Self::Warning { stage, text } => event
+                .begin("warning")
+                .text("stage", stage.name())
+                .text("text", text),
+            Self::Failure { stage, error } => event
+                .begin("failure")
+                .text("code", Text::<8>::new(error.code).as_str())
+                .text("stage", stage.name())
+                .text("text", text_of(error).as_str()),
+            Self::Report { line } => event.begin("report").text("line", line),
+            Self::End { status, action } => event
+                .begin("end")
+                .number("status", status.into())
+                .text("action", action.name()),
+        };
+        event.result
     }
 }
 
-/// A number that may not be there.
-struct OrNull(Option<u8>);
+/// An error in one line.
+fn text_of(error: &Error) -> Text<{ 3 * SUBJECT_MAX }> {
+    Text::new(error)
+}
 
-impl fmt::Display for OrNull {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(number) => write!(f, "{number}"),
-            None => f.write_str("null"),
-        }
+/// The members of an object, one after the other.
+struct Members<'m, 'f> {
+    f: &'m mut fmt::Formatter<'f>,
+    result: fmt::Result,
+}
+
+impl Members<'_, '_> {
+    /// Every event says first which it is.
+    fn begin(&mut self, event: &str) -> &mut Self {
+        self.result = write!(self.f, "\"event\":{}", Json(event));
+        self
+    }
+
+    #[inline(never)]
+    fn member(&mut self, name: &str, value: fmt::Arguments<'_>) -> &mut Self {
+        self.result = self
+            .result
+            .and_then(|()| write!(self.f, ",\"{name}\":{value}"));
+        self
+    }
+
+    #[inline(never)]
+    fn text(&mut self, name: &str, text: &str) -> &mut Self {
+        self.member(name, format_args!("{}", Json(text)))
+    }
+
+    #[inline(never)]
+    fn number(&mut self, name: &str, number: u64) -> &mut Self {
+        self.member(name, format_args!("{number}"))
+    }
+
+    fn flag(&mut self, name: &str, is_set: bool) -> &mut Self {
+        self.member(name, format_args!("{is_set}"))
+    }
+
+    fn null(&mut self, name: &str) -> &mut Self {
+        self.member(name, format_args!("null"))
+    }
+
+    #[inline(never)]
+    fn device(&mut self, name: &str, device: DeviceRef<'_>) -> &mut Self {
+        self.text(name, Text::<SUBJECT_MAX>::new(device).as_str())
+    }
+
+    /// What a container has come to.
+    #[inline(never)]
+    fn container(&mut self, id: &str, state: &str) -> &mut Self {
+        self.begin("container").text("id", id).text("state", state)
+    }
+
+    /// The code of an error, as the member of this name, and its text.
+    #[inline(never)]
+    fn error(&mut self, code: &str, error: &Error) -> &mut Self {
+        self.text(code, Text::<8>::new(error.code).as_str())
+            .text("text", text_of(error).as_str())
     }
 }
 
@@ -277,6 +351,7 @@ pub(super) fn write_line(line: &mut dyn fmt::Write, event: Event<'_>, at: Moment
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Code, Op};
     use crate::parse::json::{self, Node};
 
     fn line(event: Event<'_>) -> String {
@@ -289,7 +364,7 @@ mod tests {
     fn a_stage_is_a_line_of_json() {
         assert_eq!(
             line(Event::Stage {
-                stage: "root",
+                stage: Stage::Root,
                 us: 5120
             }),
             "{\"t\":812345,\"event\":\"stage\",\"stage\":\"root\",\"us\":5120}\n"
@@ -300,9 +375,7 @@ mod tests {
     fn a_container_that_exited_has_a_code_or_a_signal() {
         let event = Event::Exited {
             id: "web",
-            state: "exited",
-            code: Some(0),
-            signal: None,
+            status: Status::Exited(0),
             oom: false,
         };
         assert_eq!(
@@ -313,56 +386,128 @@ mod tests {
     }
 
     #[test]
+    fn members_have_the_order_that_readers_have_seen() {
+        let root = DeviceRef::Label("x");
+        let error = &Error::new(Code::RootMount, Op::Mount, "/dev/vda", "no");
+        for (event, expected) in [
+            (
+                Event::Root {
+                    device: "/dev/vda",
+                    fstype: "ext4",
+                    ro: true,
+                    verified: false,
+                    asked: Some(root),
+                    overlay: "tmpfs",
+                },
+                r#""event":"root","device":"/dev/vda","fstype":"ext4","ro":true,"verified":false,"asked":"LABEL=x","overlay":"tmpfs""#,
+            ),
+            (
+                Event::Root {
+                    device: "",
+                    fstype: "initramfs",
+                    ro: false,
+                    verified: false,
+                    asked: None,
+                    overlay: "",
+                },
+                r#""event":"root","device":"","fstype":"initramfs","ro":false,"verified":false,"asked":"","overlay":"""#,
+            ),
+            (
+                Event::Rejected { root, error },
+                r#""event":"rejected","root":"LABEL=x","code":"B024","text":"mount /dev/vda: no  [B024]""#,
+            ),
+            (
+                Event::Failure {
+                    stage: Stage::Root,
+                    error,
+                },
+                r#""event":"failure","code":"B024","stage":"root","text":"mount /dev/vda: no  [B024]""#,
+            ),
+            (
+                Event::Failed { id: "web", error },
+                r#""event":"container","id":"web","state":"failed","failure":"B024","text":"mount /dev/vda: no  [B024]""#,
+            ),
+            (
+                Event::Started { id: "web", pid: 81 },
+                r#""event":"container","id":"web","state":"started","pid":81"#,
+            ),
+            (
+                Event::Exited {
+                    id: "web",
+                    status: Status::Killed(9),
+                    oom: true,
+                },
+                r#""event":"container","id":"web","state":"exited","code":null,"signal":9,"oom":true"#,
+            ),
+            (
+                Event::Restarting {
+                    id: "web",
+                    count: 2,
+                    us: 200_000,
+                },
+                r#""event":"container","id":"web","state":"restarting","count":2,"us":200000"#,
+            ),
+            (
+                Event::Switch {
+                    method: SwitchMethod::Pivot,
+                    removed: 43,
+                },
+                r#""event":"switch","method":"pivot_root","removed":43"#,
+            ),
+            (
+                Event::End {
+                    status: 125,
+                    action: EndAction::OnFailure(OnFailure::Shell),
+                },
+                r#""event":"end","status":125,"action":"shell""#,
+            ),
+        ] {
+            assert_eq!(event.to_string(), expected);
+        }
+    }
+
+    #[test]
     fn every_event_is_one_object_and_says_which_it_is() {
         let text = "a\\\"\n\u{e9}";
+        let root = DeviceRef::Label(text);
+        let stage = Stage::Root;
+        let error = &Error::new(Code::RootMount, Op::Mount, text, text);
         for (event, name, members) in [
-            (Event::Stage { stage: text, us: 1 }, "stage", 4),
-            (Event::Waiting { root: text }, "waiting", 3),
+            (Event::Stage { stage, us: 1 }, "stage", 4),
+            (Event::Waiting { root }, "waiting", 3),
             (
                 Event::Root {
                     device: text,
                     fstype: text,
                     ro: true,
                     verified: false,
-                    asked: text,
+                    asked: Some(root),
                     overlay: text,
                 },
                 "root",
                 8,
             ),
+            (Event::Rejected { root, error }, "rejected", 5),
             (
-                Event::Rejected {
-                    root: text,
-                    code: text,
-                    text,
+                Event::Break {
+                    before: BreakAt::Containers,
                 },
-                "rejected",
-                5,
+                "break",
+                3,
             ),
-            (Event::Break { before: text }, "break", 3),
             (
                 Event::Switch {
-                    method: text,
+                    method: SwitchMethod::Move,
                     removed: 1,
                 },
                 "switch",
                 4,
             ),
-            (
-                Event::Started {
-                    id: text,
-                    state: text,
-                    pid: 1,
-                },
-                "container",
-                5,
-            ),
+            (Event::Started { id: text, pid: 1 }, "container", 5),
             (
                 Event::Exited {
                     id: text,
-                    state: text,
-                    code: None,
-                    signal: Some(9),
+                    status: Status::Killed(9),
                     oom: true,
                 },
                 "container",
@@ -371,48 +516,30 @@ mod tests {
             (
                 Event::Restarting {
                     id: text,
-                    state: text,
                     count: 1,
                     us: 100_000,
                 },
                 "container",
                 6,
             ),
-            (
-                Event::Failed {
-                    id: text,
-                    state: text,
-                    failure: text,
-                    text,
-                },
-                "container",
-                6,
-            ),
+            (Event::Failed { id: text, error }, "container", 6),
             (
                 Event::Output {
                     id: text,
-                    stream: text,
+                    stream: Stream::Stdout,
                     line: text,
                 },
                 "output",
                 5,
             ),
             (Event::Dropped { lines: 1 }, "dropped", 3),
-            (Event::Warning { stage: text, text }, "warning", 4),
-            (
-                Event::Failure {
-                    code: text,
-                    stage: text,
-                    text,
-                },
-                "failure",
-                5,
-            ),
+            (Event::Warning { stage, text }, "warning", 4),
+            (Event::Failure { stage, error }, "failure", 5),
             (Event::Report { line: text }, "report", 3),
             (
                 Event::End {
                     status: 0,
-                    action: text,
+                    action: EndAction::Orderly(End::Halt),
                 },
                 "end",
                 4,
@@ -428,11 +555,11 @@ mod tests {
                 panic!("{line}")
             };
             assert!(said.is(name), "{line}");
-            let told = documented(name);
+            let row = documented(name);
             let has = |field: &&&str| line.contains(&format!("\"{field}\":"));
             let fields: Vec<_> = FIELDS.iter().filter(has).collect();
             for field in &fields {
-                assert!(told.contains(&format!("`{field}`")), "{name}: {field}");
+                assert!(row.contains(&format!("`{field}`")), "{name}: {field}");
             }
             // Besides `t` and `event`.
             assert_eq!(fields.len() + 2, members, "{line}");
@@ -462,7 +589,7 @@ mod tests {
     fn output_is_escaped() {
         let event = Event::Output {
             id: "a",
-            stream: "stdout",
+            stream: Stream::Stdout,
             line: "tab\t quote\" bell\u{7}",
         };
         assert!(

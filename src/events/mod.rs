@@ -19,7 +19,7 @@ use rustix::io::{Errno, write};
 
 use crate::sys::clock;
 use event::write_line;
-pub use event::{Event, OWN_FAILURE};
+pub use event::{EndAction, Event, OWN_FAILURE, Stream, SwitchMethod};
 pub use queue::Queue;
 
 /// The longest line, in bytes: a container's line of output with every byte escaped is shorter.
@@ -87,7 +87,7 @@ impl Events {
     }
 
     /// Adds a line of a container's output, or counts it as dropped if the reader does not keep up.
-    pub fn output(&mut self, id: &str, stream: &str, line: &str) {
+    pub fn output(&mut self, id: &str, stream: Stream, line: &str) {
         self.note_dropped();
         if self.dropped > 0 || !self.enqueue(Event::Output { id, stream, line }, RESERVED) {
             self.dropped = self.dropped.saturating_add(1);
@@ -149,17 +149,19 @@ fn is_writable_later(device: &OwnedFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Stage;
+    use crate::sys::process::End;
 
     #[test]
     fn events_wait_for_a_device_and_keep_their_order() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         let mut events = Events::new();
         events.emit(Event::Stage {
-            stage: "early",
+            stage: Stage::Early,
             us: 1,
         });
         events.emit(Event::Stage {
-            stage: "modules",
+            stage: Stage::Modules,
             us: 2,
         });
         assert!(events.is_pending());
@@ -177,7 +179,6 @@ mod tests {
         for count in 0..10_000 {
             events.emit(Event::Restarting {
                 id: "restless",
-                state: "restarting",
                 count,
                 us: 60_000_000,
             });
@@ -186,7 +187,7 @@ mod tests {
         let before = events.queue.len();
         events.emit(Event::End {
             status: 0,
-            action: "poweroff",
+            action: EndAction::Orderly(End::PowerOff),
         });
         assert!(events.queue.len() > before);
     }
@@ -196,13 +197,13 @@ mod tests {
         let mut events = Events::new();
         let line = "x".repeat(200);
         for _ in 0..1000 {
-            events.output("noisy", "stdout", &line);
+            events.output("noisy", Stream::Stdout, &line);
         }
         assert!(events.dropped > 0);
         let before = events.queue.len();
         events.emit(Event::End {
             status: 0,
-            action: "poweroff",
+            action: EndAction::Orderly(End::PowerOff),
         });
         assert!(events.queue.len() > before);
     }

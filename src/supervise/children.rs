@@ -12,6 +12,7 @@ use super::berth::{self, Output, Run};
 use super::lines::Lines;
 use crate::container::{BUNDLES_MAX, Group, Id};
 use crate::error::{Code, Error, Fault, Op};
+use crate::events;
 use crate::parse::answer::{GO, Policy};
 use crate::parse::config::OnExit;
 use crate::sys::clock::{self, Moment};
@@ -33,7 +34,7 @@ const SETTING_UP: Duration = Duration::from_secs(15 * 60);
 pub(super) const READ: usize = 512;
 
 /// The names of a container's two streams.
-const STREAMS: [&str; 2] = ["stdout", "stderr"];
+const STREAMS: [events::Stream; 2] = [events::Stream::Stdout, events::Stream::Stderr];
 
 /// Numbers below are taken by what is no container's.
 const FIRST_NUMBER: u64 = 16;
@@ -525,7 +526,7 @@ impl Children {
         &mut self,
         epoll: &Epoll,
         source: Source,
-        mut line: impl FnMut(&str, &[u8]),
+        mut line: impl FnMut(events::Stream, &[u8]),
     ) {
         let Source::Output(_, number) = source else {
             return;
@@ -545,19 +546,23 @@ impl Children {
                 stream
                     .lines
                     .take(buffer.get(..len).unwrap_or_default(), |text| {
-                        line(name, text)
+                        line(*name, text)
                     });
             }
             _ => {
                 epoll.remove(pipe);
                 stream.pipe = None;
-                stream.lines.finish(|text| line(name, text));
+                stream.lines.finish(|text| line(*name, text));
             }
         }
     }
 
     /// Reads what is left in the pipes of the container at `index`, up to what a pipe can hold.
-    pub(super) fn finish_lines(&mut self, index: usize, mut line: impl FnMut(&str, &[u8])) {
+    pub(super) fn finish_lines(
+        &mut self,
+        index: usize,
+        mut line: impl FnMut(events::Stream, &[u8]),
+    ) {
         /// The kernel's default capacity of a pipe (pipe(7)), in reads.
         const READS: usize = 64 * 1024 / READ;
         let Some(Some(running)) = self.places.get_mut(index) else {

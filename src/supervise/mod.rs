@@ -27,6 +27,7 @@ use crate::boot::unmount::KILL_TIMEOUT;
 use crate::boot::{Journal, Machine, Switched};
 use crate::container::{Groups, Id};
 use crate::error::{At, Code, Error, Stage};
+use crate::events::Stream;
 use crate::parse::config::OnExit;
 use crate::plan::Plan;
 use crate::sys::clock::{self, Moment};
@@ -388,7 +389,7 @@ struct Printer {
 }
 
 impl Printer {
-    fn print(&self, output: &mut Output, journal: &mut Journal, stream: &str, line: &[u8]) {
+    fn print(&self, output: &mut Output, journal: &mut Journal, stream: Stream, line: &[u8]) {
         output.line(&self.id, line, self.is_raw);
         let text = Text::<1024>::from_bytes(line);
         journal.events.output(&self.id, stream, text.as_str());

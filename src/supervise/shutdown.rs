@@ -2,7 +2,7 @@
 
 use crate::boot::{Machine, failure, unmount};
 use crate::error::Stage;
-use crate::events::Event;
+use crate::events::{EndAction, Event};
 use crate::sys::process::End;
 use crate::sys::signal::Signals;
 
@@ -17,16 +17,8 @@ pub(super) fn end(machine: &mut Machine, signals: &Signals, end: End, status: u8
     );
     machine.journal.events.emit(Event::End {
         status,
-        action: name(end),
+        action: EndAction::Orderly(end),
     });
     failure::deliver(machine);
     failure::end(end)
-}
-
-const fn name(end: End) -> &'static str {
-    match end {
-        End::PowerOff => "poweroff",
-        End::Reboot => "reboot",
-        End::Halt => "halt",
-    }
 }

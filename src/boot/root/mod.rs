@@ -168,7 +168,7 @@ impl<'m> Found<'m> {
             fstype: "initramfs",
             ro: false,
             verified: false,
-            asked: "",
+            asked: None,
             overlay: "",
         });
         self.machine.journal.complete(
@@ -229,7 +229,7 @@ impl<'m> Found<'m> {
             fstype,
             ro: ro && overlay.is_empty(),
             verified,
-            asked: Text::<SUBJECT_MAX>::new(wanted).as_str(),
+            asked: Some(wanted),
             overlay,
         });
         let [separator, layer] = if overlay.is_empty() {

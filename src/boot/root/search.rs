@@ -14,7 +14,7 @@ use super::device::Device;
 use crate::boot::devices::Change;
 use crate::boot::report::devices::each_near_miss;
 use crate::cause::Cause;
-use crate::error::{At, Code, Error, Fault, Op, SUBJECT_MAX, Stage};
+use crate::error::{At, Code, Error, Fault, Op, Stage};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
 use crate::parse::near_miss::NearMiss;
@@ -27,7 +27,6 @@ use crate::sys::clock::{self, Moment};
 use crate::sys::kmsg;
 use crate::sys::netlink::UEVENT_MAX;
 use crate::sys::path::{Path, path};
-use crate::text::Text;
 
 /// The search for one device.
 pub(in crate::boot) struct Search<'p> {
@@ -98,11 +97,9 @@ impl<'p> Search<'p> {
         if let Some(device) = self.look_at_all(machine)? {
             return Ok(Some(device));
         }
-        let wanted = Text::<SUBJECT_MAX>::new(self.wanted);
-        kmsg::info(Stage::Root, format_args!("waiting for root={wanted}"));
-        machine.journal.events.emit(Event::Waiting {
-            root: wanted.as_str(),
-        });
+        let root = self.wanted;
+        kmsg::info(Stage::Root, format_args!("waiting for root={root}"));
+        machine.journal.events.emit(Event::Waiting { root });
         // A disk may come yet. Its name may also be misspelt, and the wait be long.
         if self.is_shared() {
             each_near_miss(&self.wanted, &mut |advice| match advice.near {

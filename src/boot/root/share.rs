@@ -9,7 +9,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::mount::{Mounted, attach, options, place, refused, wants_read_only};
 use crate::boot::Machine;
-use crate::error::{Code, Error, Fault, Op, SUBJECT_MAX};
+use crate::error::{Code, Error, Fault, Op};
 use crate::events::Event;
 use crate::parse::device::DeviceRef;
 use crate::parse::mount_options::RootOptions;
@@ -17,7 +17,6 @@ use crate::plan::Plan;
 use crate::sys::clock;
 use crate::sys::kmsg;
 use crate::sys::mount::{Detached, attributes_to_set, filesystem_flags};
-use crate::text::Text;
 
 /// A kind of share.
 struct Kind {
@@ -90,9 +89,8 @@ pub(super) fn find(
             return Err(refused(fault, kind.fstype, &mark));
         }
         if !has_said_so {
-            machine.journal.events.emit(Event::Waiting {
-                root: Text::<SUBJECT_MAX>::new(wanted).as_str(),
-            });
+            let root = wanted;
+            machine.journal.events.emit(Event::Waiting { root });
             has_said_so = true;
         }
         if !machine.wait_for_device(plan, deadline)? {
