@@ -5,6 +5,8 @@
 pub struct Stat {
     /// The process has ended; it is there only to be collected, or not even that (states `Z`, `X`, `x`).
     pub has_ended: bool,
+    /// The number of the process whose child it is; 0 for the first of the kernel's.
+    pub parent: i32,
     /// When it started, in clock ticks since the kernel did. A number is not given out twice within one tick.
     pub start: u64,
 }
@@ -18,9 +20,14 @@ impl Stat {
         let rest = core::str::from_utf8(text.get(end.checked_add(2)?..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
         let has_ended = matches!(fields.next()?, "Z" | "X" | "x");
+        let parent = fields.next()?.parse().ok()?;
         // The third field was the first here, and the 22nd is wanted.
-        let start = fields.nth(18)?.parse().ok()?;
-        Some(Self { has_ended, start })
+        let start = fields.nth(17)?.parse().ok()?;
+        Some(Self {
+            has_ended,
+            parent,
+            start,
+        })
     }
 }
 
@@ -34,7 +41,7 @@ mod tests {
     #[test]
     fn a_name_may_hold_anything() {
         let stat = Stat::parse(LINE.as_bytes()).unwrap();
-        assert_eq!((stat.has_ended, stat.start), (false, 3315));
+        assert_eq!((stat.has_ended, stat.parent, stat.start), (false, 1, 3315));
     }
 
     #[test]

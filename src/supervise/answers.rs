@@ -1,62 +1,72 @@
-//! What the program that starts and ends containers answers.
+//! What the runs of `berth` that start containers and clear them away answer.
+//!
+//! `berth` has read what strangers wrote, so it may answer anything. An answer that is wrong costs
+//! the start that it is about.
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::Supervisor;
-use super::children::Kept;
+use super::slots::{GroupOutcome, ProcessOutcome};
 use super::start::lacks_something;
 use crate::error::{Code, During, Op, Stage};
 use crate::parse::answer::{ANSWER_MAX, Answer};
 use crate::sys::buffer::Buffer;
 use crate::sys::{clock, kmsg};
 
-/// So many answers are taken at once. Others get their turn in between.
+/// So many answers are read at once. Others get their turn in between.
 pub(super) const AT_ONCE: usize = 16;
 
 /// So many of those that a process has left behind: more than a socket holds.
 pub(super) const LEFT: usize = 4096;
 
-/// What is said of answers that make no sense.
-const NONSENSE: &str = "has answered what cannot be understood";
+/// What is wrong with an answer.
+#[derive(Clone, Copy)]
+struct Wrong(&'static str);
+
+/// It cannot be read, or it was not its turn.
+const NONSENSE: Wrong = Wrong("has answered what cannot be understood");
+
+/// It names a process, but not one that it has made.
+const FOREIGN: Wrong = Wrong("has named a process that it has not made");
 
 impl Supervisor<'_, '_> {
-    /// Takes what has been answered of the container at `index`, so many answers at most.
+    /// Reads what has been answered of the container at `index`, so many answers at most.
     #[inline(never)]
-    pub(super) fn take_answers(&mut self, index: usize, most: usize) {
+    pub(super) fn read_answers(&mut self, index: usize, most: usize) {
         let mut buffer = Buffer::<ANSWER_MAX>::new();
         let Ok(room) = buffer.bytes_mut() else {
             // It comes again with the next turn.
             return;
         };
         for _ in 0..most {
-            let (len, descriptor) = match self.children.next_answer(index, room) {
+            let (len, descriptor) = match self.slots.next_answer(index, room) {
                 None => return,
                 Some(Ok(packet)) => packet,
-                Some(Err(_)) => return self.has_failed(index, NONSENSE),
+                Some(Err(_)) => return self.has_failed(index, NONSENSE.0),
             };
             if len == 0 {
-                return self.children.answers_ended(&self.epoll, index);
+                return self.slots.close_answers(&self.epoll, index);
             }
             let packet = room.get(..len).unwrap_or_default();
-            let is_understood = match (Answer::parse(packet), descriptor) {
-                (Some(Answer::Group), Some(group)) => self.take_group(index, group),
-                (Some(answer), None) => self.take_answer(index, &answer),
-                _ => false,
+            let accepted = match (Answer::parse(packet), descriptor) {
+                (Some(Answer::Group), Some(group)) => self.set_group(index, group),
+                (Some(answer), None) => self.accept(index, &answer),
+                _ => Err(NONSENSE),
             };
-            if !is_understood {
-                return self.has_failed(index, NONSENSE);
+            if let Err(Wrong(why)) = accepted {
+                return self.has_failed(index, why);
             }
         }
     }
 
-    /// Keeps the control group. False for what is none.
-    fn take_group(&mut self, index: usize, group: OwnedFd) -> bool {
-        let other = match self.children.keep_group(index, group) {
-            Kept::Yes => return true,
-            Kept::Nonsense => return false,
-            Kept::IsOf(other) => other,
+    /// Keeps the control group of the container at `index`, if no other container has it.
+    fn set_group(&mut self, index: usize, group: OwnedFd) -> Result<(), Wrong> {
+        let other = match self.slots.set_group(index, group) {
+            GroupOutcome::Accepted => return Ok(()),
+            GroupOutcome::Unexpected => return Err(NONSENSE),
+            GroupOutcome::InUse(other) => other,
         };
         let id = self.jobs.id(index);
         let fault = Err::<(), _>(Errno::BUSY).during(
@@ -64,56 +74,54 @@ impl Supervisor<'_, '_> {
             format_args!("the control group of {id}, which {other} has"),
         );
         if let Err(fault) = fault
-            && self.children.give_up(&self.epoll, index)
+            && self.slots.give_up(&self.epoll, index)
         {
             let error = fault.at(Code::ContainerSetup);
             self.could_not_start(index, &error, true);
         }
-        true
+        Ok(())
     }
 
-    /// Does what follows from an answer. False for one that makes no sense now.
-    fn take_answer(&mut self, index: usize, answer: &Answer<'_>) -> bool {
+    /// Does what follows from an answer.
+    fn accept(&mut self, index: usize, answer: &Answer<'_>) -> Result<(), Wrong> {
         match answer {
             Answer::Policy(policy) => {
-                let is_kept = self.children.keep_policy(index, policy);
-                if is_kept {
-                    self.agree(index, policy);
+                if !self.slots.set_policy(index, policy) {
+                    return Err(NONSENSE);
                 }
-                is_kept
+                self.follow_policy(index, policy);
             }
-            Answer::Warning(text) => {
-                self.machine
+            Answer::Warning(text) => self
+                .machine
+                .journal
+                .warn(Stage::Containers, format_args!("{text}")),
+            Answer::Notice(text) => kmsg::notice(Stage::Containers, format_args!("{text}")),
+            Answer::Group => return Err(NONSENSE),
+            Answer::Process(pid) => self.set_first_process(index, *pid, false)?,
+            Answer::Started(pid) => {
+                self.set_first_process(index, *pid, true)?;
+                self.started += usize::from(self.jobs.set_running(index, clock::now()));
+                let id = self.jobs.id(index);
+                self.machine.journal.container_started(&id, *pid);
+            }
+            Answer::Failed(error) => match self.slots.set_failed(index) {
+                true => self.could_not_start(index, error, lacks_something(error)),
+                false => self
+                    .machine
                     .journal
-                    .warn(Stage::Containers, format_args!("{text}"));
-                true
-            }
-            Answer::Notice(text) => {
-                kmsg::notice(Stage::Containers, format_args!("{text}"));
-                true
-            }
-            Answer::Group => false,
-            Answer::Process(pid) | Answer::Started(pid) => {
-                let runs = matches!(answer, Answer::Started(_));
-                let first = Pid::from_raw(*pid);
-                let is_kept = first.is_some_and(|pid| self.children.keep_first(index, pid, runs));
-                if is_kept && runs {
-                    self.started += usize::from(self.jobs.runs(index, clock::now()));
-                    let id = self.jobs.id(index);
-                    self.machine.journal.container_started(&id, *pid);
-                }
-                is_kept
-            }
-            Answer::Failed(error) => {
-                match self.children.has_failed(index) {
-                    true => self.could_not_start(index, error, lacks_something(error)),
-                    false => self
-                        .machine
-                        .journal
-                        .warn(Stage::Containers, format_args!("{error}")),
-                }
-                true
-            }
+                    .warn(Stage::Containers, format_args!("{error}")),
+            },
+        }
+        Ok(())
+    }
+
+    /// Keeps which process is the first of the container at `index`.
+    fn set_first_process(&mut self, index: usize, pid: i32, runs: bool) -> Result<(), Wrong> {
+        let pid = Pid::from_raw(pid).ok_or(NONSENSE)?;
+        match self.slots.set_first_process(index, pid, runs) {
+            ProcessOutcome::Accepted => Ok(()),
+            ProcessOutcome::Foreign => Err(FOREIGN),
+            ProcessOutcome::Unexpected => Err(NONSENSE),
         }
     }
 }

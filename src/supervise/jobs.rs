@@ -92,7 +92,7 @@ impl Jobs {
     /// # Errors
     /// The name that none has.
     pub(super) fn wait_for<'l>(&mut self, index: usize, ids: List<'l>) -> Result<bool, &'l str> {
-        if self.has_been_read(index) {
+        if self.set_read(index) {
             return Ok(false);
         }
         let find = |id: &'l str| self.0.iter().position(|job| job.id == id).ok_or(id);
@@ -104,7 +104,7 @@ impl Jobs {
     }
 
     /// What the container waits for at first is known now; whether it was before.
-    fn has_been_read(&mut self, index: usize) -> bool {
+    fn set_read(&mut self, index: usize) -> bool {
         let job = self.0.get_mut(index);
         job.is_none_or(|job| core::mem::replace(&mut job.is_read, true))
     }
@@ -115,40 +115,40 @@ impl Jobs {
     }
 
     /// It is being set up.
-    pub(super) fn starts(&mut self, index: usize) {
+    pub(super) fn set_starting(&mut self, index: usize) {
         self.set(index, State::Starting);
     }
 
     /// What the bundle of the container at `index` says of restarts.
-    pub(super) fn obey(&mut self, index: usize, restart: Restart) {
+    pub(super) fn set_restart(&mut self, index: usize, restart: Restart) {
         if let Some(job) = self.0.get_mut(index) {
             job.restart = restart;
         }
     }
 
     /// Its program runs. Whether for the first time.
-    pub(super) fn runs(&mut self, index: usize, now: Moment) -> bool {
+    pub(super) fn set_running(&mut self, index: usize, now: Moment) -> bool {
         self.set(index, State::Running(now));
         let had_run = |job: &mut Job| core::mem::replace(&mut job.has_run, true);
         !self.0.get_mut(index).is_some_and(had_run)
     }
 
     /// It could not be started, and nobody tries again.
-    pub(super) fn failed(&mut self, index: usize) {
-        self.has_been_read(index);
+    pub(super) fn set_failed(&mut self, index: usize) {
+        self.set_read(index);
         self.set(index, State::Over);
     }
 
     /// Its program has ended, or could not be started for want of something, which counts as [`crate::events::OWN_FAILURE`]. If it shall be
     /// started again: for which time, and how long it rests before.
-    pub(super) fn ended(
+    pub(super) fn set_ended(
         &mut self,
         index: usize,
         status: Status,
         phase: Phase,
         now: Moment,
     ) -> Option<(u32, Duration)> {
-        self.has_been_read(index);
+        self.set_read(index);
         let job = self.0.get_mut(index)?;
         let ran = match job.state {
             State::Running(since) => Duration::from_micros(now - since),
@@ -174,7 +174,7 @@ impl Jobs {
     }
 
     /// Those that wait for themselves by way of others.
-    pub(super) fn circles(&self) -> Set {
+    pub(super) fn cycles(&self) -> Set {
         let is_on_one = |index: &usize| self.reached_from(*index).has(*index);
         self.indices().filter(is_on_one).collect()
     }
@@ -195,7 +195,7 @@ impl Jobs {
 
     /// From a container on a circle back to it, by the shortest way: `a, b, a`.
     #[inline(never)]
-    pub(super) fn way_back(&self, start: usize) -> Text<SUBJECT_MAX> {
+    pub(super) fn cycle_through(&self, start: usize) -> Text<SUBJECT_MAX> {
         let mut way = Text::new(self.id(start));
         let mut here = start;
         for _ in self.indices() {
@@ -234,7 +234,7 @@ impl Jobs {
     /// last run.
     pub(super) fn due(&self, now: Moment, is_free: impl Fn(usize) -> bool) -> Option<usize> {
         let is_unknown = |job: &Job| matches!(job.state, State::Waiting(_) | State::Starting);
-        let unknown = self.where_(is_unknown);
+        let unknown = self.matching(is_unknown);
         let is_due = |index: &usize| match self.0.get(*index).map(|job| job.state) {
             Some(State::Waiting(others)) => others.and(&unknown).is_empty(),
             Some(State::Resting(until, _)) => until <= now && is_free(*index),
@@ -259,18 +259,18 @@ impl Jobs {
     /// Whether any has not been started yet, for whom it waits.
     pub(super) fn are_waiting(&self) -> bool {
         !self
-            .where_(|job| matches!(job.state, State::Waiting(_)))
+            .matching(|job| matches!(job.state, State::Waiting(_)))
             .is_empty()
     }
 
     /// Whether any will be started, now or later.
     pub(super) fn are_pending(&self) -> bool {
         !self
-            .where_(|job| matches!(job.state, State::Waiting(_) | State::Resting(..)))
+            .matching(|job| matches!(job.state, State::Waiting(_) | State::Resting(..)))
             .is_empty()
     }
 
-    fn where_(&self, is_it: impl Fn(&Job) -> bool) -> Set {
+    fn matching(&self, is_it: impl Fn(&Job) -> bool) -> Set {
         let found = self.0.iter().enumerate().filter(|(_, job)| is_it(job));
         found.map(|(index, _)| index).collect()
     }
@@ -324,14 +324,14 @@ mod tests {
     fn one_is_started_when_it_is_known_of_the_others_whether_they_run() {
         let mut jobs = waiting(&["bc", "", ""]);
         assert_eq!(due(&jobs), Some(1));
-        jobs.starts(1);
+        jobs.set_starting(1);
         assert_eq!(due(&jobs), Some(2));
-        jobs.failed(2);
+        jobs.set_failed(2);
         assert_eq!(due(&jobs), None);
         assert!(jobs.are_waiting() && jobs.are_pending());
-        assert!(jobs.runs(1, NOW));
+        assert!(jobs.set_running(1, NOW));
         assert_eq!(due(&jobs), Some(0));
-        jobs.starts(0);
+        jobs.set_starting(0);
         assert!(!jobs.are_waiting() && !jobs.are_pending());
         assert_eq!(due(&jobs), None);
     }
@@ -359,9 +359,9 @@ mod tests {
         ] {
             let jobs = waiting(waits);
             let found: Vec<_> = jobs
-                .circles()
+                .cycles()
                 .iter()
-                .map(|index| (index, jobs.way_back(index)))
+                .map(|index| (index, jobs.cycle_through(index)))
                 .collect();
             let found: Vec<_> = found
                 .iter()
@@ -375,19 +375,19 @@ mod tests {
     fn who_waits_for_a_circle_is_started_when_it_was_refused() {
         let mut jobs = waiting(&["b", "c", "b"]);
         assert_eq!(due(&jobs), None);
-        let circles = jobs.circles();
-        circles.iter().for_each(|index| jobs.failed(index));
+        let cycles = jobs.cycles();
+        cycles.iter().for_each(|index| jobs.set_failed(index));
         assert_eq!(due(&jobs), Some(0));
     }
 
     #[test]
     fn one_that_rests_is_started_when_that_is_over_and_nothing_is_left_of_it() {
         let mut jobs = jobs(&["a"]);
-        jobs.starts(0);
-        assert!(jobs.runs(0, NOW));
-        jobs.obey(0, Restart::Always);
+        jobs.set_starting(0);
+        assert!(jobs.set_running(0, NOW));
+        jobs.set_restart(0, Restart::Always);
         let bad = Status::Exited(1);
-        let rest = jobs.ended(0, bad, Phase::Running, NOW);
+        let rest = jobs.set_ended(0, bad, Phase::Running, NOW);
         assert_eq!(rest, Some((1, Duration::from_millis(100))));
         let until = Moment(100_000);
         assert_eq!(jobs.deadline(|_| true), Some(until));
@@ -396,9 +396,9 @@ mod tests {
         assert_eq!(jobs.due(until, |_| false), None);
         assert_eq!(jobs.due(until, |_| true), Some(0));
         assert!(jobs.are_pending() && !jobs.are_waiting());
-        jobs.starts(0);
-        assert!(!jobs.runs(0, until));
-        let rest = jobs.ended(0, bad, Phase::Running, Moment(20_000_000));
+        jobs.set_starting(0);
+        assert!(!jobs.set_running(0, until));
+        let rest = jobs.set_ended(0, bad, Phase::Running, Moment(20_000_000));
         assert_eq!(rest, Some((2, Duration::from_millis(100))));
 
         let mut statuses = Vec::new();
@@ -417,17 +417,17 @@ mod tests {
         ] {
             let mut jobs = jobs(&["a"]);
             if let Some(restart) = policy {
-                jobs.obey(0, restart);
+                jobs.set_restart(0, restart);
             }
-            let mut lack = || jobs.ended(0, starved, Phase::Running, NOW);
+            let mut lack = || jobs.set_ended(0, starved, Phase::Running, NOW);
             let counts = core::iter::from_fn(|| lack().map(|(count, _)| count));
             assert_eq!(counts.count(), expected, "{policy:?}");
             assert!(!jobs.are_pending());
         }
         let mut jobs = jobs(&["a"]);
-        jobs.obey(0, Restart::Always);
-        assert!(jobs.ended(0, starved, Phase::Running, NOW).is_some());
+        jobs.set_restart(0, Restart::Always);
+        assert!(jobs.set_ended(0, starved, Phase::Running, NOW).is_some());
         // It counts among those that were started all the same, and once.
-        assert!(jobs.runs(0, NOW) && !jobs.runs(0, NOW));
+        assert!(jobs.set_running(0, NOW) && !jobs.set_running(0, NOW));
     }
 }

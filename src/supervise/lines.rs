@@ -14,21 +14,21 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Takes `bytes` and calls `line` with each line that they complete, without its end.
-    pub(super) fn take(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8])) {
+    pub(super) fn push(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (head, tail) = bytes.split_at(end);
-            self.keep(head, &mut line);
+            self.keep(head, line);
             // A terminal's programs end lines in CR LF.
             let whole = self.pending();
             line(whole.strip_suffix(b"\r").unwrap_or(whole));
             self.len = 0;
             bytes = tail.get(1..).unwrap_or_default();
         }
-        self.keep(bytes, &mut line);
+        self.keep(bytes, line);
     }
 
     /// Calls `line` with what is left of a last line that had no end.
-    pub(super) fn finish(&mut self, mut line: impl FnMut(&[u8])) {
+    pub(super) fn finish(&mut self, line: &mut dyn FnMut(&[u8])) {
         if self.len > 0 {
             line(self.pending());
             self.len = 0;
@@ -39,7 +39,8 @@ impl Lines {
         self.pending.bytes().get(..self.len).unwrap_or_default()
     }
 
-    fn keep(&mut self, mut bytes: &[u8], line: &mut impl FnMut(&[u8])) {
+    #[inline(never)]
+    fn keep(&mut self, mut bytes: &[u8], line: &mut dyn FnMut(&[u8])) {
         while !bytes.is_empty() {
             if self.len == LINE_MAX {
                 line(self.pending());
@@ -69,11 +70,11 @@ mod tests {
         let mut lines = Lines::default();
         let mut seen = Vec::new();
         for chunk in chunks {
-            lines.take(chunk, |line| {
+            lines.push(chunk, &mut |line| {
                 seen.push(String::from_utf8_lossy(line).into_owned());
             });
         }
-        lines.finish(|line| seen.push(String::from_utf8_lossy(line).into_owned()));
+        lines.finish(&mut |line| seen.push(String::from_utf8_lossy(line).into_owned()));
         seen
     }
 

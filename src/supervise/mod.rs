@@ -8,15 +8,16 @@
 mod answers;
 mod berth;
 mod boot_times;
-mod children;
+mod console;
 mod jobs;
 mod lines;
-mod output;
 pub mod policy;
 mod restart;
 mod set;
 mod shutdown;
+mod slots;
 mod start;
+mod token;
 
 use core::convert::Infallible;
 use core::time::Duration;
@@ -39,19 +40,14 @@ use crate::sys::signal::{self, Signals};
 use crate::sys::stack;
 use crate::text::Text;
 use answers::{AT_ONCE, LEFT};
-use children::{Children, Part, Source};
+use console::Console;
 use jobs::Jobs;
-use output::Output;
 use policy::{Action, EndStatus, Input, Phase};
+use slots::{Role, Slots};
+use token::Token;
 
 /// How long containers have to end before they are killed, unless `berth.stop-timeout` says otherwise.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What the descriptors that are no container's are watched under.
-const SIGNALS: u64 = 0;
-const UEVENTS: u64 = 1;
-const EVENT_DEVICE: u64 = 2;
-const CONSOLE: u64 = 3;
 
 /// Starts the containers and supervises them until the machine ends.
 ///
@@ -73,15 +69,15 @@ struct Supervisor<'m, 'p> {
     epoll: Epoll,
     signals: Signals,
     jobs: Jobs,
-    children: Children,
-    output: Output,
+    slots: Slots,
+    console: Console,
     phase: Phase,
     deadline: Option<Moment>,
     status: EndStatus,
     /// How many programs were started.
     started: usize,
     /// It is known of all containers what they wait for.
-    has_refused_circles: bool,
+    has_refused_cycles: bool,
     /// The stage is complete.
     is_settled: bool,
     watches_console: bool,
@@ -95,11 +91,11 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         let signals = Signals::open(wanted).at(Code::EventLoop)?;
         let epoll = Epoll::new().at(Code::EventLoop)?;
         epoll
-            .add(&signals.0, SIGNALS, Interest::IN)
+            .add(&signals.0, Token::Signals.encode(), Interest::IN)
             .at(Code::EventLoop)?;
         if let Some(uevents) = machine.devices.socket() {
             epoll
-                .add(uevents, UEVENTS, Interest::IN)
+                .add(uevents, Token::Uevents.encode(), Interest::IN)
                 .at(Code::EventLoop)?;
         }
         process::take_ctrl_alt_del();
@@ -115,13 +111,13 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             epoll,
             signals,
             jobs: Jobs::new(core::iter::empty()),
-            children: Children::new(),
-            output: Output::new(),
+            slots: Slots::new(),
+            console: Console::new(),
             phase: Phase::Running,
             deadline: None,
             status: EndStatus::default(),
             started: 0,
-            has_refused_circles: false,
+            has_refused_cycles: false,
             is_settled: false,
             watches_console: false,
             watches_event_device: false,
@@ -129,7 +125,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     }
 
     fn end_if_idle(&mut self) {
-        if self.children.is_empty() && !self.jobs.are_pending() {
+        if self.slots.are_idle() && !self.jobs.are_pending() {
             self.decide(Input::NothingLeft);
         }
     }
@@ -137,7 +133,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     /// The stage is complete when of every container it is known whether its program runs. What is to be said about it
     /// comes after that, so that it holds up none of them.
     fn settle(&mut self) {
-        if self.is_settled || self.children.are_being_set_up() || self.jobs.are_waiting() {
+        if self.is_settled || self.slots.are_starting() || self.jobs.are_waiting() {
             return;
         }
         self.is_settled = true;
@@ -155,9 +151,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     #[inline(never)]
     fn turn(&mut self) {
         self.watch_for_room();
-        let rested = self.jobs.deadline(|index| self.children.is_free(index));
-        let late = self.children.deadline();
-        let deadline = [self.deadline, self.output.deadline(), rested, late]
+        let rested = self.jobs.deadline(|index| self.slots.is_free(index));
+        let late = self.slots.deadline();
+        let deadline = [self.deadline, self.console.deadline(), rested, late]
             .into_iter()
             .flatten()
             .min();
@@ -170,23 +166,20 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             }
         };
         for (number, _) in &ready {
-            match *number {
-                SIGNALS => self.take_signals(),
-                UEVENTS => self.take_uevents(),
-                EVENT_DEVICE => self.machine.journal.events.flush(),
-                CONSOLE => self.output.flush(),
-                number => self.take_child(Source::from_number(number)),
+            // What is watched was given a token.
+            if let Some(token) = Token::decode(*number) {
+                self.serve(token);
             }
         }
         self.give_up_late();
         self.start_due();
         self.settle();
         if self
-            .output
+            .console
             .deadline()
             .is_some_and(|deadline| clock::now() >= deadline)
         {
-            self.output.flush();
+            self.console.flush();
         }
         if self
             .deadline
@@ -197,16 +190,35 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         }
     }
 
+    /// Does what there is to do for a descriptor that is ready.
+    fn serve(&mut self, token: Token) {
+        match token {
+            Token::Signals => self.read_signals(),
+            Token::Uevents => self.read_uevents(),
+            Token::EventDevice => self.machine.journal.events.flush(),
+            Token::Console => self.console.flush(),
+            Token::Answers(index) => self.read_answers(index, AT_ONCE),
+            Token::Output(index, stream) => {
+                let printer = self.slots.printer(index);
+                let (console, journal) = (&mut self.console, &mut self.machine.journal);
+                self.slots
+                    .read_output(&self.epoll, index, stream, &mut |stream, line| {
+                        printer.print(console, journal, stream, line);
+                    });
+            }
+        }
+    }
+
     /// Watches console and event device while something waits for them, and containers' output while there is room for it.
     fn watch_for_room(&mut self) {
-        self.output.flush();
-        let console = self.output.console().filter(|_| self.output.is_pending());
+        self.console.flush();
+        let console = self.console.console().filter(|_| self.console.is_pending());
         watch(
             &self.epoll,
             &mut self.watches_console,
-            self.output.console(),
+            self.console.console(),
             console.is_some(),
-            CONSOLE,
+            Token::Console,
         );
         let wanted = self.machine.journal.events.device_to_watch().is_some();
         let device = self.machine.journal.events.device();
@@ -215,12 +227,13 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             &mut self.watches_event_device,
             device,
             wanted,
-            EVENT_DEVICE,
+            Token::EventDevice,
         );
-        self.children.listen(&self.epoll, self.output.has_room());
+        self.slots
+            .read_output_if(&self.epoll, self.console.has_room());
     }
 
-    fn take_signals(&mut self) {
+    fn read_signals(&mut self) {
         while let Some(number) = self.signals.next() {
             match number {
                 signal::CHLD => self.reap(),
@@ -239,7 +252,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.decide(Input::EndRequested(end));
     }
 
-    fn take_uevents(&mut self) {
+    fn read_uevents(&mut self) {
         let mut room = [0; UEVENT_MAX];
         let Machine {
             journal, devices, ..
@@ -249,49 +262,36 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         }
     }
 
-    fn take_child(&mut self, source: Source) {
-        match source {
-            Source::Answers(index) => self.take_answers(index, AT_ONCE),
-            Source::Output(index, _) => {
-                let printer = self.children.printer(index);
-                self.children
-                    .read_output(&self.epoll, source, |stream, line| {
-                        printer.print(&mut self.output, &mut self.machine.journal, stream, line);
-                    });
-            }
-        }
-    }
-
     fn reap(&mut self) {
         let mut shall_end = false;
         while let Some(pid) = process::ended() {
-            let found = self.children.find(pid).or_else(|| {
+            let found = self.slots.find(pid).or_else(|| {
                 // It may have been made by now, and nobody has listened.
                 self.jobs
                     .indices()
-                    .for_each(|index| self.take_answers(index, LEFT));
-                self.children.find(pid)
+                    .for_each(|index| self.read_answers(index, LEFT));
+                self.slots.find(pid)
             });
             if let Some((index, _)) = found {
                 // Its last words, or what is said of it.
-                self.take_answers(index, LEFT);
+                self.read_answers(index, LEFT);
             }
             let Some(status) = process::reap(pid) else {
                 break;
             };
-            let Some((index, part)) = found else {
+            let Some((index, role)) = found else {
                 continue;
             };
-            match part {
-                Part::First => shall_end |= self.container_ended(index, status),
-                Part::Starter => {
-                    if let Some(error) = self.children.starter_ended(&self.epoll, index, status) {
+            match role {
+                Role::First => shall_end |= self.container_ended(index, status),
+                Role::Starter => {
+                    if let Some(error) = self.slots.starter_ended(&self.epoll, index, status) {
                         // The kernel kills so for want of memory.
                         let is_starved = status == Status::Killed(signal::KILL as u8);
                         self.could_not_start(index, &error, is_starved);
                     }
                 }
-                Part::Ender => self.children.ender_ended(&self.epoll, index),
+                Role::Cleaner => self.slots.cleaner_ended(&self.epoll, index),
             }
             self.clear(index);
         }
@@ -305,9 +305,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
 
     /// Has what is left of the container at `index` cleared away, once it is over.
     fn clear(&mut self, index: usize) {
-        self.drain(index);
+        self.finish_output(index);
         let program = self.machine.berth.as_ref();
-        if let Err(fault) = self.children.clear(&self.epoll, index, program) {
+        if let Err(fault) = self.slots.clear(&self.epoll, index, program) {
             self.machine
                 .journal
                 .warn(Stage::Containers, format_args!("{fault}"));
@@ -316,18 +316,18 @@ impl<'m, 'p> Supervisor<'m, 'p> {
 
     /// The first process of the container at `index` has ended. Whether the machine shall end with it.
     fn container_ended(&mut self, index: usize, status: Status) -> bool {
-        self.drain(index);
+        self.finish_output(index);
         // Its last words come before what is said about its end, on the console too.
-        self.output.flush();
-        let id = self.children.id(index);
-        let Some(ended) = self.children.end(&self.epoll, index) else {
+        self.console.flush();
+        let id = self.slots.id(index);
+        let Some(ended) = self.slots.end(&self.epoll, index) else {
             return false;
         };
         self.machine
             .journal
             .container_exited(&id, status, ended.out_of_memory);
         let phase = self.phase;
-        let again = self.jobs.ended(index, status, phase, clock::now());
+        let again = self.jobs.set_ended(index, status, phase, clock::now());
         match again {
             // What counts is how it ends in the end.
             Some((count, rest)) => self.machine.journal.container_restarts(&id, count, rest),
@@ -336,11 +336,12 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         again.is_none() && ended.on_exit == OnExit::Shutdown
     }
 
-    /// Takes what an ended container has left in its pipes: its last words come before its end.
-    fn drain(&mut self, index: usize) {
-        let printer = self.children.printer(index);
-        self.children.finish_lines(index, |stream, line| {
-            printer.print(&mut self.output, &mut self.machine.journal, stream, line);
+    /// Reads what an ended container has left in its pipes: its last words come before its end.
+    fn finish_output(&mut self, index: usize) {
+        let printer = self.slots.printer(index);
+        let (console, journal) = (&mut self.console, &mut self.machine.journal);
+        self.slots.finish_output(index, &mut |stream, line| {
+            printer.print(console, journal, stream, line);
         });
     }
 
@@ -358,11 +359,11 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 let status = &mut self.status;
                 self.jobs
                     .abandon(|ended| status.note(ended, Phase::Running));
-                self.children.give_up_waiting(&self.epoll);
-                self.children.ask_all();
-                let timeout = self.children.longest_stop_timeout(STOP_TIMEOUT);
+                self.slots.give_up_waiting(&self.epoll);
+                self.slots.ask_all();
+                let timeout = self.slots.longest_stop_timeout(STOP_TIMEOUT);
                 self.deadline = Some(clock::now() + timeout);
-                if self.children.is_empty() {
+                if self.slots.are_idle() {
                     self.decide(Input::NothingLeft);
                 }
             }
@@ -371,11 +372,11 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                     Stage::Shutdown,
                     format_args!("the containers that did not end in time are killed"),
                 );
-                self.children.kill_all();
+                self.slots.kill_all();
                 self.deadline = Some(clock::now() + KILL_TIMEOUT);
             }
             Action::EndMachine(end) => {
-                self.output.finish();
+                self.console.finish();
                 shutdown::end(self.machine, &self.signals, end, self.status.value())
             }
         }
@@ -389,8 +390,8 @@ struct Printer {
 }
 
 impl Printer {
-    fn print(&self, output: &mut Output, journal: &mut Journal, stream: Stream, line: &[u8]) {
-        output.line(&self.id, line, self.is_raw);
+    fn print(&self, console: &mut Console, journal: &mut Journal, stream: Stream, line: &[u8]) {
+        console.line(&self.id, line, self.is_raw);
         let text = Text::<1024>::from_bytes(line);
         journal.events.output(&self.id, stream, text.as_str());
     }
@@ -402,7 +403,7 @@ fn watch(
     watched: &mut bool,
     descriptor: Option<impl AsFd>,
     wanted: bool,
-    number: u64,
+    token: Token,
 ) {
     if *watched == wanted {
         return;
@@ -413,7 +414,7 @@ fn watch(
     };
     if wanted {
         // A descriptor that cannot be watched (a regular file as event device) is written at the next turn.
-        *watched = epoll.add(descriptor, number, Interest::OUT).is_ok();
+        *watched = epoll.add(descriptor, token.encode(), Interest::OUT).is_ok();
     } else {
         epoll.remove(descriptor);
         *watched = false;

@@ -55,7 +55,7 @@ impl Supervisor<'_, '_> {
     #[inline(never)]
     fn start(&mut self, index: usize) {
         let id = self.jobs.id(index);
-        self.jobs.starts(index);
+        self.jobs.set_starting(index);
         let bundle = path(format_args!("{}/{id}", self.plan.containers));
         let run = bundle.during(Op::Open, &id).and_then(|bundle| {
             let program = self.machine.berth.as_ref();
@@ -65,7 +65,7 @@ impl Supervisor<'_, '_> {
         let added = run
             .map_err(|fault| fault.at(Code::ContainerSetup))
             .and_then(|run| {
-                let added = self.children.add(&self.epoll, index, &id, run);
+                let added = self.slots.add(&self.epoll, index, &id, run);
                 added.at(Code::EventLoop)
             });
         if let Err(error) = added {
@@ -74,11 +74,11 @@ impl Supervisor<'_, '_> {
     }
 
     /// The bundle of the container at `index` asks for this. The first time, it may have to wait for others.
-    pub(super) fn agree(&mut self, index: usize, policy: &Policy<'_>) {
-        self.jobs.obey(index, policy.restart);
+    pub(super) fn follow_policy(&mut self, index: usize, policy: &Policy<'_>) {
+        self.jobs.set_restart(index, policy.restart);
         match self.jobs.wait_for(index, policy.after) {
             Ok(true) => {}
-            Ok(false) => self.children.go(index),
+            Ok(false) => self.slots.go(index),
             Err(name) => {
                 let id = self.jobs.id(index);
                 let error = Error::new(
@@ -87,17 +87,17 @@ impl Supervisor<'_, '_> {
                     format_args!("{}/{id}/config.json", self.plan.containers),
                     format_args!("berth.after: there is no container {name}"),
                 );
-                self.children.give_up(&self.epoll, index);
+                self.slots.give_up(&self.epoll, index);
                 self.could_not_start(index, &error, false);
             }
         }
-        self.refuse_circles();
+        self.refuse_cycles();
     }
 
     /// Gives up what has taken too long, and tries again what could not be done before.
     pub(super) fn give_up_late(&mut self) {
         let now = clock::now();
-        while let Some((index, is_over)) = self.children.late(now) {
+        while let Some((index, is_over)) = self.slots.late(now) {
             match is_over {
                 true => self.clear(index),
                 false => self.has_failed(index, "has not answered for too long"),
@@ -114,10 +114,10 @@ impl Supervisor<'_, '_> {
             format_args!("the start of {id}"),
             format_args!("berth, which starts it, {why}"),
         );
-        if self.children.give_up(&self.epoll, index) {
+        if self.slots.give_up(&self.epoll, index) {
             self.could_not_start(index, &error, false);
         } else {
-            self.children.answers_ended(&self.epoll, index);
+            self.slots.close_answers(&self.epoll, index);
             self.machine
                 .journal
                 .warn(Stage::Containers, format_args!("{error}"));
@@ -126,28 +126,31 @@ impl Supervisor<'_, '_> {
 
     /// Refuses containers that would wait for themselves, once it is known of all what they wait for.
     #[inline(never)]
-    fn refuse_circles(&mut self) {
-        if self.has_refused_circles || !self.jobs.are_all_read() {
+    fn refuse_cycles(&mut self) {
+        if self.has_refused_cycles || !self.jobs.are_all_read() {
             return;
         }
-        self.has_refused_circles = true;
-        let circles = self.jobs.circles();
+        self.has_refused_cycles = true;
+        let cycles = self.jobs.cycles();
         let plan = self.plan;
-        for index in circles.iter() {
+        for index in cycles.iter() {
             let id = self.jobs.id(index);
             let error = Error::new(
                 Code::BundleConfig,
                 Op::Parse,
                 format_args!("{}/{id}/config.json", plan.containers),
-                format_args!("berth.after forms a cycle: {}", self.jobs.way_back(index)),
+                format_args!(
+                    "berth.after forms a cycle: {}",
+                    self.jobs.cycle_through(index)
+                ),
             );
             self.machine.journal.container_failed(&id, &error);
             self.status.note_failure();
         }
-        for index in circles.iter() {
+        for index in cycles.iter() {
             // Only now: until then they are on each other's way.
-            self.jobs.failed(index);
-            self.children.give_up(&self.epoll, index);
+            self.jobs.set_failed(index);
+            self.slots.give_up(&self.epoll, index);
         }
     }
 
@@ -156,12 +159,12 @@ impl Supervisor<'_, '_> {
         let mut has_tried = false;
         while let Some(index) = self
             .jobs
-            .due(clock::now(), |index| self.children.is_free(index))
+            .due(clock::now(), |index| self.slots.is_free(index))
         {
-            match self.children.is_waiting(index) {
+            match self.slots.is_waiting(index) {
                 true => {
-                    self.jobs.starts(index);
-                    self.children.go(index);
+                    self.jobs.set_starting(index);
+                    self.slots.go(index);
                 }
                 false => self.start(index),
             }
@@ -180,7 +183,7 @@ impl Supervisor<'_, '_> {
         let starved = Status::Exited(OWN_FAILURE);
         let (phase, now) = (self.phase, clock::now());
         let again = match is_starved {
-            true => self.jobs.ended(index, starved, phase, now),
+            true => self.jobs.set_ended(index, starved, phase, now),
             false => None,
         };
         if let Some((count, rest)) = again {
@@ -190,10 +193,10 @@ impl Supervisor<'_, '_> {
             self.machine.journal.container_restarts(&id, count, rest);
             return;
         }
-        self.jobs.failed(index);
+        self.jobs.set_failed(index);
         self.status.note_failure();
         self.machine.journal.container_failed(&id, error);
-        self.refuse_circles();
+        self.refuse_cycles();
     }
 }
 

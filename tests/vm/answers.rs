@@ -26,7 +26,7 @@ pub(crate) const CASES: &[Case] = cases![
 pub(crate) const PROVOKED: &[&str] = &["B056", "B057"];
 
 /// The ways to be broken, by the container's name, and what is said of them.
-const WAYS: [(&str, &str); 15] = [
+const WAYS: [(&str, &str); 22] = [
     ("silent", "ended with status 3"),
     ("crashes", "was ended by signal 11"),
     ("hangs", "has not answered for too long"),
@@ -37,6 +37,13 @@ const WAYS: [(&str, &str); 15] = [
     ("policy-twice", NONSENSE),
     ("dies-after-go", "was ended by signal 11"),
     ("starts-pid-1", NONSENSE),
+    ("names-kernel-thread", FOREIGN),
+    ("names-itself", FOREIGN),
+    ("names-nobody", FOREIGN),
+    ("names-other", FOREIGN),
+    ("names-other-early", FOREIGN),
+    ("names-two", FOREIGN),
+    ("names-orphan", FOREIGN),
     ("group-of-root", NONSENSE),
     ("group-without-descriptor", NONSENSE),
     ("warning-with-descriptor", NONSENSE),
@@ -45,6 +52,8 @@ const WAYS: [(&str, &str); 15] = [
 ];
 
 const NONSENSE: &str = "has answered what cannot be understood";
+
+const FOREIGN: &str = "has named a process that it has not made";
 
 /// After so many milliseconds. An emulated machine takes about a hundred for a start.
 const KILLED_AFTER: [u32; 10] = [1, 5, 10, 20, 30, 45, 60, 90, 130, 200];

@@ -1,10 +1,11 @@
 //! In the place of `berth`, which starts containers for PID 1: it does wrong what the container's name says.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -20,8 +21,11 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 /// Where the real one is.
 const REAL: &str = "/bin/berth";
 
-/// This one is there, another hangs, and what the third leaves behind is remembered nowhere.
-const SPARED: [&str; 3] = ["good-observer", "hangs", "dies-with-group"];
+/// A container that is well, and runs until the others have ended.
+const OBSERVER: &str = "good-observer";
+
+/// This one is there, another hangs, and what the others leave behind is remembered nowhere.
+const SPARED: [&str; 4] = [OBSERVER, "hangs", "dies-with-group", "names-orphan"];
 
 /// Does for the container what its name says.
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
@@ -95,20 +99,24 @@ impl Broken {
         Ok(())
     }
 
-    /// Says what a bundle without annotations asks for.
-    fn policy(&self) -> Result<()> {
+    /// Says what a bundle without annotations asks for, or one that waits for others.
+    fn policy(&self, after: List<'_>) -> Result<()> {
         self.say(&Answer::Policy(Policy {
             restart: Restart::No,
             on_exit: OnExit::Continue,
             stop_timeout: None,
             raw_output: false,
-            after: List::default(),
+            after,
         }))
     }
 
     /// The same, and waits until it is to go on.
     fn agree(&self) -> Result<()> {
-        self.policy()?;
+        self.agree_after(List::default())
+    }
+
+    fn agree_after(&self, after: List<'_>) -> Result<()> {
+        self.policy(after)?;
         let mut word = [0; 16];
         let (len, _) = recv(&self.0, &mut word[..], RecvFlags::empty())?;
         anyhow::ensure!(word.get(..len) == Some(GO), "not to go on");
@@ -125,10 +133,10 @@ impl Broken {
             "nonsense" => self.send(b"\xff\xff")?,
             "long" => self.send(&[1; 2 * ANSWER_MAX])?,
             "early" => self.say(&Answer::Started(77))?,
-            "policy-only" => self.policy()?,
+            "policy-only" => self.policy(List::default())?,
             "policy-twice" => {
                 self.agree()?;
-                self.policy()?;
+                self.policy(List::default())?;
             }
             "dies-after-go" => {
                 self.agree()?;
@@ -137,6 +145,40 @@ impl Broken {
             "starts-pid-1" => {
                 self.agree()?;
                 self.send(&[&[5][..], &1_i32.to_ne_bytes()].concat())?;
+            }
+            "names-kernel-thread" => {
+                self.agree()?;
+                self.say(&Answer::Started(2))?;
+            }
+            "names-itself" => {
+                self.agree()?;
+                self.say(&Answer::Started(std::process::id().cast_signed()))?;
+            }
+            "names-nobody" => {
+                self.agree()?;
+                let mut child = Command::new("/proc/self/exe").args(["exit", "0"]).spawn()?;
+                child.wait()?;
+                self.say(&Answer::Started(child.id().cast_signed()))?;
+            }
+            "names-other" => {
+                self.agree_after(observer()?)?;
+                self.say(&Answer::Started(process_in(OBSERVER)?))?;
+            }
+            "names-other-early" => {
+                self.agree_after(observer()?)?;
+                self.say(&Answer::Process(process_in(OBSERVER)?))?;
+            }
+            "names-two" => {
+                self.agree()?;
+                self.say(&Answer::Process(child()?))?;
+                self.say(&Answer::Started(child()?))?;
+            }
+            "names-orphan" => {
+                self.agree()?;
+                let group = "/sys/fs/cgroup/berth/names-orphan";
+                fs::create_dir_all(group)?;
+                self.send_with(&Answer::Group, File::open(group)?.as_fd())?;
+                self.say(&Answer::Started(orphan()?))?;
             }
             "group-of-root" => {
                 self.agree()?;
@@ -168,6 +210,52 @@ impl Broken {
         let _ = recv(&self.0, &mut [0; 16][..], RecvFlags::empty());
         Ok(ExitCode::from(3))
     }
+}
+
+/// The container that is well, as `berth.after` has it.
+fn observer() -> Result<List<'static>> {
+    List::parse(OBSERVER, |_| true).context("no list")
+}
+
+/// A process of a container's, by its control group.
+fn process_in(container: &str) -> Result<i32> {
+    let group = format!("0::/berth/{container}\n");
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let is_in = fs::read_to_string(entry.path().join("cgroup")).is_ok_and(|own| own == group);
+        if let (true, Some(name)) = (is_in, entry.file_name().to_str()) {
+            return Ok(name.parse()?);
+        }
+    }
+    anyhow::bail!("{container} has no process")
+}
+
+/// A child that stays for a while.
+fn child() -> Result<i32> {
+    let child = Command::new("/proc/self/exe").arg("stay").spawn()?;
+    Ok(child.id().cast_signed())
+}
+
+/// A process that this one has not made itself, and that is PID 1's by now.
+fn orphan() -> Result<i32> {
+    let mut parent = Command::new("/proc/self/exe")
+        .arg("make-orphan")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut text = String::new();
+    let stdout = parent.stdout.take().context("no output")?;
+    BufReader::new(stdout).read_line(&mut text)?;
+    parent.wait()?;
+    Ok(text.trim().parse()?)
+}
+
+/// Leaves a process behind, and says its number.
+pub(crate) fn make_orphan() -> Result<()> {
+    let child = Command::new("/proc/self/exe")
+        .arg("stay")
+        .stdout(Stdio::null())
+        .spawn()?;
+    println!("{}", child.id());
+    Ok(())
 }
 
 fn crash() -> ! {

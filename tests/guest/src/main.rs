@@ -58,6 +58,7 @@ fn main() -> ExitCode {
 fn run(words: &[&str]) -> Result<ExitCode> {
     match words {
         ["kill-after", victim, seconds] => broken::kill_after(victim, seconds)?,
+        ["make-orphan"] => broken::make_orphan()?,
         ["nothing-left", places @ ..] => broken::wait_until_nothing_is_left(places)?,
         ["operate", id] => operate::run(id)?,
         ["say", text @ ..] => println!("{}", text.join(" ")),

@@ -10,8 +10,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, write};
 
-use super::children::READ;
 use super::lines::LINE_MAX;
+use super::slots::READ;
 use crate::container::ID_MAX;
 use crate::events::Queue;
 use crate::sys::clock::{self, Moment};
@@ -34,8 +34,8 @@ const SEPARATOR: &[u8] = b": ";
 /// How long a console may take nothing before lines are dropped.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The console as containers' output sees it.
-pub(super) struct Output {
+/// The console, and the lines that wait for it.
+pub(super) struct Console {
     console: Option<OwnedFd>,
     queue: Queue<QUEUE>,
     /// Since when the console has taken nothing.
@@ -44,7 +44,7 @@ pub(super) struct Output {
     dropped: u64,
 }
 
-impl Output {
+impl Console {
     /// Output to the console, if there is one that works.
     pub(super) fn new() -> Self {
         Self {
@@ -170,7 +170,7 @@ impl Output {
     }
 }
 
-impl Default for Output {
+impl Default for Console {
     fn default() -> Self {
         Self::new()
     }
