@@ -8,6 +8,7 @@ use super::{Call, Subcommand, Told};
 use crate::parse::config::capabilities::{self, NAMES};
 use crate::parse::config::memory_policy;
 use crate::parse::config::seccomp::{ACTIONS, FLAGS, OPERATORS, Words};
+use crate::parse::config::table::is_acted_on;
 use crate::parse::config::{HookKind, Kind, SPECIFICATION};
 use crate::parse::mount_options::{self, Meaning, WORDS};
 use crate::parse::seccomp::ARCHITECTURE_NAME;
@@ -40,9 +41,13 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         env!("CARGO_PKG_VERSION"),
         "\"},\"potentiallyUnsafeConfigAnnotations\":[\"berth.\",\"org.systemd.property.\"]",
         ",\"linux\":{\"cgroup\":{\"v1\":false,\"v2\":true,\"systemd\":true,\"systemdUser\":true,\"rdma\":true}",
-        ",\"apparmor\":{\"enabled\":true},\"selinux\":{\"enabled\":true},\"intelRdt\":{\"enabled\":true,\"schemata\":true,\"monitoring\":true}",
-        ",\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true},\"memoryPolicy\":{",
+        ",\"mountExtensions\":{\"idmap\":{\"enabled\":true}}",
     ));
+    for (name, field, more) in OF_FIELDS {
+        let is_enabled = is_acted_on(field);
+        let _ = write!(output, ",\"{name}\":{{\"enabled\":{is_enabled}{more}}}");
+    }
+    let _ = output.write_str(",\"memoryPolicy\":{");
     let [of_modes, of_flags] = memory_policy::PREFIXES;
     let modes = &mut memory_policy::MODES.into_iter();
     items(&mut output, "modes", of_modes, modes);
@@ -72,6 +77,18 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     let _ = output.write_str("}}}\n");
     output.finish(call).map(|()| 0)
 }
+
+/// What is enabled because a field is acted on: its name here, the field, and what else is said of it.
+const OF_FIELDS: [(&str, &str, &str); 4] = [
+    ("apparmor", "process.apparmorProfile", ""),
+    ("selinux", "process.selinuxLabel", ""),
+    (
+        "intelRdt",
+        "linux.intelRdt",
+        ",\"schemata\":true,\"monitoring\":true",
+    ),
+    ("netDevices", "linux.netDevices", ""),
+];
 
 const SECCOMP: [(&str, Words); 4] = [
     ("actions", ACTIONS),

@@ -18,6 +18,7 @@ use crate::parse::config::{Config, Kind};
 use crate::sys::namespace;
 use crate::sys::path::path;
 use crate::sys::rtnetlink::Route;
+use crate::text::find;
 
 /// What a new container asks for.
 pub(super) fn of(config: &Config<'_>) -> Option<Outside> {
@@ -88,8 +89,12 @@ fn move_all(devices: &NetDevices<'_>, pid: Pid) -> Result<(), Fault> {
 
 /// The name that a device will have that is to be called `name`: `%d` stands for the first number that makes one which is free.
 fn free_name(there: &Route, name: &str) -> Result<Name, Errno> {
-    let (before, behind) = name.split_once("%d").unwrap_or((name, ""));
-    let is_pattern = before.len() < name.len();
+    let place = find(name.as_bytes(), b"%d");
+    let is_pattern = place.is_some();
+    let (before, rest) = name
+        .split_at_checked(place.unwrap_or(name.len()))
+        .unwrap_or_default();
+    let behind = rest.get(2..).unwrap_or_default();
     for number in 0u32.. {
         let mut name = Name::new();
         let written = match is_pattern {

@@ -10,6 +10,8 @@ use std::{env, fs};
 use crate::command::SUBCOMMANDS;
 use crate::error::{Code, Error, Op};
 use crate::hint::hint;
+use crate::parse::config::table::{Becomes, FIELDS, Inside, Row};
+use crate::parse::json::{self, Node};
 use crate::plan::KEYS;
 
 const BEGIN: &str = "<!-- table: ";
@@ -19,11 +21,12 @@ const END: &str = "<!-- end -->";
 type Make = fn(&str) -> String;
 
 /// The tables, and the document that each one is in.
-const TABLES: [(&str, &str, Make); 4] = [
+const TABLES: [(&str, &str, Make); 5] = [
     ("commands", "docs/development.md", commands),
     ("keys", "docs/command-line.md", keys),
     ("subcommands", "docs/command.md", subcommands),
     ("codes", "docs/failure-codes.md", codes),
+    ("fields", "docs/bundles.md", fields),
 ];
 
 fn workspace(file: &str) -> PathBuf {
@@ -127,6 +130,97 @@ fn codes(_: &str) -> String {
         ]
     });
     table(["code", "what happened", "what to do"], rows)
+}
+
+/// Where the object is that has these fields, from the document on.
+fn place(row: &Row, inside: &Inside) -> String {
+    match inside.object {
+        "" => row.path.to_owned(),
+        items if items.starts_with('[') => format!("{}{items}", row.path),
+        object => format!("{}.{object}", row.path),
+    }
+}
+
+fn fields(_: &str) -> String {
+    let seed = text(&workspace(EVERY_FIELD));
+    let document = json::check(seed.as_bytes()).unwrap();
+    let kind = |path| match document.at(path).map(|value| value.node()) {
+        Some(Node::Array(_)) => "a list",
+        Some(Node::Object(_)) => "an object",
+        Some(Node::Number(_)) => "a number",
+        _ => "",
+    };
+    let done = |becomes| {
+        let done = match becomes {
+            Becomes::Acted => "acted on",
+            Becomes::Warned => "ignored, with a warning",
+            Becomes::Refused => "refused",
+        };
+        done.to_owned()
+    };
+    let path = |path: &str| format!("`{path}`");
+    let rows = FIELDS.iter().flat_map(|row| {
+        let takes = Some(row.takes()).filter(|takes| !takes.is_empty());
+        let takes = takes.unwrap_or_else(|| kind(row.path)).to_owned();
+        let mut rows = vec![[path(row.path), takes, done(row.becomes())]];
+        for inside in row.inside {
+            let refused = row
+                .inside
+                .iter()
+                .filter(|other| other.object == inside.object && other.becomes != inside.becomes);
+            let refused: Vec<_> = refused.flat_map(|other| other.members).collect();
+            let is_other = inside.becomes == Becomes::Refused;
+            let names = inside
+                .members
+                .iter()
+                .filter(|name| is_other || !refused.contains(name));
+            let names: Vec<_> = names.map(|name| path(name)).collect();
+            let names = match inside.members {
+                ["*"] => "members of any name".to_owned(),
+                _ => names.join(", "),
+            };
+            match &mut rows[..] {
+                [[_, takes, _]] if inside.object.is_empty() && !is_other => {
+                    *takes += &format!(" with {names}")
+                }
+                _ => rows.push([path(&place(row, inside)), names, done(inside.becomes)]),
+            }
+        }
+        rows
+    });
+    table(["field", "value", "what becomes of it"], rows)
+}
+
+/// A document that has each field: what the fuzz target of configurations begins with.
+const EVERY_FIELD: &str = "tests/fuzz/seeds/config/every-field";
+/// The names in that document, as libFuzzer takes them.
+const DICTIONARY: &str = "tests/fuzz/dictionaries/config";
+
+fn dictionary() -> String {
+    let rows = FIELDS.iter().flat_map(|row| {
+        let members = row.inside.iter().flat_map(|inside| inside.members);
+        // The names of annotations have points in them.
+        let (whole, paths): (Vec<_>, Vec<_>) = members.partition(|name| name.starts_with("berth."));
+        let paths = paths.into_iter().chain([&row.path]);
+        whole
+            .into_iter()
+            .copied()
+            .chain(paths.flat_map(|path| path.split('.')))
+    });
+    let mut names: Vec<_> = rows.filter(|name| *name != "*").collect();
+    names.sort_unstable();
+    names.dedup();
+    let lines = names.iter().map(|name| format!("\"\\\"{name}\\\"\"\n"));
+    lines.collect()
+}
+
+#[test]
+fn tables_for_fuzzing_are_those_of_the_code() {
+    let path = workspace(DICTIONARY);
+    if env::var_os("BERTH_WRITE_DOCS").is_some() {
+        fs::write(&path, dictionary()).unwrap();
+    }
+    assert_eq!(text(&path), dictionary(), "`make docs` puts it right");
 }
 
 /// A table of Markdown.

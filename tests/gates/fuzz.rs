@@ -78,8 +78,13 @@ fn start(package: &Path, target_dir: &Path, program: &Path, duration: Duration) 
     for dir in [&corpus, &artifacts] {
         fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     }
+    let dictionary = package.join("dictionaries").join(name);
+    let dictionary = dictionary
+        .exists()
+        .then(|| format!("-dict={}", dictionary.display()));
     Command::new(program)
         .arg(format!("-max_total_time={}", duration.as_secs()))
+        .args(dictionary)
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .args([corpus, package.join("seeds").join(name)])
         .stdin(Stdio::null())

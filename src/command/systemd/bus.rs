@@ -20,7 +20,7 @@ use crate::parse::dbus::{BUS, Kind, SYSTEMD};
 use crate::sys::buffer::Buffer;
 use crate::sys::clock::{self, Moment};
 use crate::sys::socket::connect_within;
-use crate::text::Text;
+use crate::text::{Escaped, Text};
 
 /// How long all of a conversation may take: as long as D-Bus gives one call.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -167,7 +167,10 @@ impl Bus {
                 match byte {
                     [b'\n'] => break,
                     [byte] if line.as_str().len() < 80 => {
-                        line.push(format_args!("{}", char::from(byte).escape_default()));
+                        line.push(format_args!(
+                            "{}",
+                            Escaped(char::from(byte).encode_utf8(&mut [0; 4]))
+                        ));
                     }
                     _ => return Err(no_bus()),
                 }
@@ -341,7 +344,7 @@ impl Bus {
             self.removed = Some(Removed {
                 job: Job::try_from(job).ok()?,
                 is_done: result == "done",
-                result: Text::new(result.escape_default()),
+                result: Text::new(Escaped(result)),
             });
         }
         Some(())

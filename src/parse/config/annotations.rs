@@ -262,6 +262,21 @@ const KEYS: &[Key] = &[
     },
 ];
 
+/// Their names.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "it is made when it is compiled"
+)]
+pub(super) const NAMES: &[&str] = &{
+    let mut names = [""; KEYS.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = KEYS[i].name;
+        i += 1;
+    }
+    names
+};
+
 impl Default for Annotations<'_> {
     fn default() -> Self {
         Self::NONE

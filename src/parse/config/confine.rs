@@ -8,6 +8,7 @@ use super::namespaces::Namespaces;
 use super::reader::{Reader, Refused, Use, integer};
 use super::sysctl;
 use crate::parse::json::{Items, Node, Text, Value};
+use crate::text::split_last;
 
 /// Bytes that a path in one of these lists may have.
 pub const MAX_PATH: usize = 511;
@@ -199,7 +200,10 @@ fn listed(text: Text<'_>) -> Option<ListedPath> {
     for part in written.as_bytes().split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}
-            b".." => path.truncate(path.rfind('/').unwrap_or(0)),
+            b".." => {
+                let parent = split_last(&path, b'/').map_or(0, |(parent, _)| parent.len());
+                path.truncate(parent);
+            }
             part => {
                 path.push('/').ok()?;
                 path.push_str(core::str::from_utf8(part).ok()?).ok()?;

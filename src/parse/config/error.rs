@@ -129,6 +129,28 @@ pub enum ConfigError<'a> {
 }
 
 impl<'a> ConfigError<'a> {
+    /// The field that it is about. `None`: it is about the whole file, or about an annotation's key.
+    #[must_use]
+    pub fn field(&self) -> Option<Field> {
+        match *self {
+            Self::Missing(field)
+            | Self::Control(field)
+            | Self::Unsupported(field)
+            | Self::Type { field, .. }
+            | Self::TooMany { field, .. }
+            | Self::Bad { field, .. }
+            | Self::Wrong { field, .. }
+            | Self::Impossible { field, .. }
+            | Self::Needs { field, .. }
+            | Self::UnsupportedValue { field, .. }
+            | Self::Refused { field, .. } => Some(field),
+            Self::TooLarge { .. }
+            | Self::Json(_)
+            | Self::ScratchFull
+            | Self::UnknownAnnotation { .. } => None,
+        }
+    }
+
     pub(super) fn bad(field: impl Into<Field>, value: &'a str, accepts: &'static str) -> Self {
         Self::Bad {
             field: field.into(),

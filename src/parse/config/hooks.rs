@@ -72,7 +72,7 @@ pub(super) const MOMENTS: [&str; 6] = [
 ];
 
 /// What a hook has.
-const MEMBERS: [&str; 4] = ["path", "args", "env", "timeout"];
+pub(super) const MEMBERS: [&str; 4] = ["path", "args", "env", "timeout"];
 
 /// All hooks. They stay in the text, and are read there again.
 #[derive(Clone, Copy, Debug, Default)]

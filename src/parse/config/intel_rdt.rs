@@ -18,7 +18,7 @@ pub(super) const MEMBERS: [&str; 5] = [
 
 /// What is asked of resctrl. It stays in the text, and is read there again.
 #[derive(Clone, Copy, Debug)]
-pub struct IntelRdt<'a>(pub(super) Value<'a>);
+pub struct IntelRdt<'a>(Value<'a>);
 
 impl<'a> IntelRdt<'a> {
     /// `closID`: a name without `/`, or `/` for the group of all others. `None`: the container's own, by its id.
@@ -50,9 +50,10 @@ impl<'a> IntelRdt<'a> {
     }
 
     /// Sees that it is what the specification says.
-    pub(super) fn check(&self, reader: &Reader<'a>) -> Result<(), Refused> {
+    #[inline(never)]
+    pub(super) fn read(reader: &Reader<'a>, rdt: Value<'a>) -> Result<Self, Refused> {
         const SCHEMATA: &str = "linux.intelRdt.schemata[]";
-        let rdt = reader.object(self.0, FIELD)?;
+        reader.object(rdt, FIELD)?;
         let [group, cache, memory, schemata, is_monitored] = rdt.members(&MEMBERS);
         for (value, field) in [
             (group, CLOS_ID),
@@ -72,7 +73,7 @@ impl<'a> IntelRdt<'a> {
             reader.text_for(line, Field::item(SCHEMATA, index), Use::Argument)?;
         }
         match is_monitored.map(|value| value.node()) {
-            None | Some(Node::Bool(_)) => Ok(()),
+            None | Some(Node::Bool(_)) => Ok(Self(rdt)),
             Some(_) => Err(reader.not("linux.intelRdt.enableMonitoring", "true or false")),
         }
     }

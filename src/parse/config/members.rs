@@ -15,6 +15,15 @@ pub(super) enum Takes {
 }
 
 impl Takes {
+    /// What it may be, as words.
+    pub(super) const fn accepts(&self) -> &'static str {
+        match *self {
+            Self::Number(_, accepts) | Self::Signed(_, _, accepts) | Self::Word(_, _, accepts) => {
+                accepts
+            }
+        }
+    }
+
     #[inline(never)]
     pub(super) fn read<'a>(
         &self,

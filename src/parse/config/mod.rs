@@ -140,24 +140,8 @@ impl<'a> Config<'a> {
     ///
     /// # Errors
     /// The first thing that is wrong, by its place in the text or by its field.
-    pub fn parse(
-        file: &'a [u8],
-        scratch: &'a mut [u8],
-        places: &'a mut [MountPlace<'a>],
-    ) -> Result<Self, ConfigError<'a>> {
-        let config = Self::parse_basic(file, scratch, places)?;
-        let reader = Reader::default();
-        let checked = config.net_devices.check(&reader, &config.namespaces);
-        let rdt = config.intel_rdt.as_ref();
-        let checked = checked.and_then(|()| rdt.map_or(Ok(()), |rdt| rdt.check(&reader)));
-        match checked {
-            Ok(()) => Ok(config),
-            Err(refused) => Err(reader.error(refused)),
-        }
-    }
-
     #[inline(never)]
-    fn parse_basic(
+    pub fn parse(
         file: &'a [u8],
         scratch: &'a mut [u8],
         places: &'a mut [MountPlace<'a>],
@@ -189,7 +173,7 @@ impl<'a> Config<'a> {
             uid_map: None,
             gid_map: None,
             time_offsets: [None; CLOCKS.len()],
-            net_devices: NetDevices(None),
+            net_devices: NetDevices::NONE,
             intel_rdt: None,
             hooks: Hooks::NONE,
             rootfs_propagation: None,

@@ -12,12 +12,18 @@ pub const NAME_MAX: usize = 15;
 pub type Name = heapless::String<NAME_MAX>;
 
 pub(super) const FIELD: &str = "linux.netDevices";
+const NAME: &str = "name";
+/// What a device has.
+pub(super) const MEMBERS: [&str; 1] = [NAME];
 
 /// All of them. They stay in the text, and are read there again.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NetDevices<'a>(pub(super) Option<Value<'a>>);
+pub struct NetDevices<'a>(Option<Value<'a>>);
 
 impl<'a> NetDevices<'a> {
+    /// None.
+    pub(super) const NONE: Self = Self(None);
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -37,7 +43,7 @@ impl<'a> NetDevices<'a> {
         // Each was read before.
         members.into_iter().flatten().filter_map(|(key, value)| {
             let outside = name(key)?;
-            let inside = match value.member("name").map(|value| value.node()) {
+            let inside = match value.member(NAME).map(|value| value.node()) {
                 Some(Node::String(text)) if !text.is("") => name(text)?,
                 _ => outside.clone(),
             };
@@ -46,20 +52,21 @@ impl<'a> NetDevices<'a> {
     }
 
     /// Sees that it is what the specification says, beside these namespaces.
-    pub(super) fn check(
-        &self,
+    #[inline(never)]
+    pub(super) fn read(
         reader: &Reader<'a>,
+        devices: Value<'a>,
         namespaces: &Namespaces<'_>,
-    ) -> Result<(), Refused> {
+    ) -> Result<Self, Refused> {
         const ITEM: &str = "linux.netDevices[]";
-        let Some(devices) = self.0 else { return Ok(()) };
+        let read = Self(Some(devices));
         let Node::Object(members) = reader.object(devices, FIELD)?.node() else {
-            return Ok(());
+            return Ok(read);
         };
         for (index, (key, value)) in members.enumerate() {
             let field = Field::item(ITEM, index);
             let mut names = [Some(key), None];
-            if let Some(value) = reader.object(value, field)?.member("name") {
+            if let Some(value) = reader.object(value, field)?.member(NAME) {
                 let text = reader.text_for(value, field, Use::Name)?;
                 names = [Some(key), Some(text).filter(|text| !text.is(""))];
             }
@@ -69,10 +76,10 @@ impl<'a> NetDevices<'a> {
                 return Err(reader.bad(field, wrong.written(), accepts));
             }
         }
-        if !self.is_empty() && !namespaces.has(Kind::Network) {
+        if !read.is_empty() && !namespaces.has(Kind::Network) {
             return Err(reader.needs(FIELD, "a namespace of type network in linux.namespaces"));
         }
-        Ok(())
+        Ok(read)
     }
 }
 

@@ -146,8 +146,8 @@ pub(super) const MEMBERS: [&str; 7] = [
     "listenerMetadata",
 ];
 /// What an item of `syscalls` has, and one of its `args`.
-const OF_RULE: [&str; 4] = ["names", "action", "errnoRet", "args"];
-const OF_COMPARISON: [&str; 4] = ["op", "index", "value", "valueTwo"];
+pub(super) const OF_RULE: [&str; 4] = ["names", "action", "errnoRet", "args"];
+pub(super) const OF_COMPARISON: [&str; 4] = ["op", "index", "value", "valueTwo"];
 /// What is warned of where it has others than this machine's.
 pub(super) const ARCHITECTURES: &str = "linux.seccomp.architectures besides this machine's";
 

@@ -20,6 +20,8 @@ pub const CLOCKS: [&str; 2] = ["monotonic", "boottime"];
 pub type TimeOffsets = [Option<Offset>; CLOCKS.len()];
 
 const FIELD: &str = "linux.timeOffsets";
+/// What an offset has.
+pub(super) const MEMBERS: [&str; 2] = ["secs", "nanosecs"];
 
 #[inline(never)]
 pub(super) fn read<'a>(
@@ -40,12 +42,13 @@ pub(super) fn read<'a>(
     for (clock, value) in members {
         let place = CLOCKS.iter().position(|name| clock.is(name));
         let place = place.and_then(|place| offsets.get_mut(place));
-        let number = |name: &str, range| match value.member(name) {
+        let number = |value: Option<Value<'_>>, range| match value {
             None => Some(0),
             Some(value) => integer(value, range),
         };
-        let seconds = number("secs", i64::MIN..=i64::MAX).ok_or_else(refused)?;
-        let nanoseconds = number("nanosecs", 0..=999_999_999).ok_or_else(refused)?;
+        let [seconds, nanoseconds] = value.members(&MEMBERS);
+        let seconds = number(seconds, i64::MIN..=i64::MAX).ok_or_else(refused)?;
+        let nanoseconds = number(nanoseconds, 0..=999_999_999).ok_or_else(refused)?;
         *place.ok_or_else(refused)? = Some(Offset {
             seconds,
             nanoseconds: nanoseconds as u32,

@@ -7,7 +7,7 @@ use super::{Line, Missing, Pass, Setting, convert};
 use crate::parse::config::error::{ConfigError, Field};
 use crate::parse::json::{self, Value};
 
-const LEAF_WEIGHT: &str = "control groups of version 2 have nothing like leafWeight";
+const NO_LEAF_WEIGHT: &str = "control groups of version 2 have nothing like leafWeight";
 const LIMIT: &str = "linux.resources.memory.limit";
 const SWAP: &str = "linux.resources.memory.swap";
 const IDLE: &str = "linux.resources.cpu.idle";
@@ -20,6 +20,14 @@ const HUGE_PAGES: &str = "linux.resources.hugepageLimits[]";
 const LESS_THAN_MEMORY: &str = "it holds memory and swap together, and is less than memory.limit";
 const PAGE_SIZE: &str = "pageSize takes a number with KB, MB or GB";
 const LONG: &str = "it takes at most 256 bytes";
+
+/// What an item of `blockIO.weightDevice` has, one of the `blockIO.throttle…Device` lists, one of `hugepageLimits`, and a member
+/// of `rdma`.
+pub(in crate::parse::config) const OF_WEIGHT: [&str; 4] = ["major", "minor", "weight", LEAF_WEIGHT];
+pub(in crate::parse::config) const LEAF_WEIGHT: &str = "leafWeight";
+pub(in crate::parse::config) const OF_THROTTLE: [&str; 3] = ["major", "minor", "rate"];
+pub(in crate::parse::config) const OF_HUGE_PAGES: [&str; 2] = ["pageSize", "limit"];
+pub(in crate::parse::config) const OF_RDMA: [&str; 2] = ["hcaHandles", "hcaObjects"];
 
 /// Lists of limits for one block device each, and the key in `io.max`.
 const THROTTLES: [(&str, &str); 4] = [
@@ -123,21 +131,24 @@ impl<'a> Pass<'a, '_> {
         }
         for (index, item) in self.list(WEIGHTS)?.enumerate() {
             let field = Field::item(WEIGHTS, index);
-            let device = self.block_device(item, field)?;
-            let leaf = item.member("leafWeight");
+            self.object(item, field)?;
+            let [major, minor, weight, leaf] = item.members(&OF_WEIGHT);
+            let device = self.block_device([major, minor], field)?;
             if leaf.is_some_and(|leaf| !leaf.is_empty()) {
-                return self.fail(ConfigError::impossible(field, LEAF_WEIGHT));
+                return self.fail(ConfigError::impossible(field, NO_LEAF_WEIGHT));
             }
-            if let Some(value) = item.member("weight").filter(|value| !value.is_empty()) {
+            if let Some(value) = weight.filter(|value| !value.is_empty()) {
                 self.put_weight(field, &device, value)?;
             }
         }
         for (path, key) in THROTTLES {
             for (index, item) in self.list(path)?.enumerate() {
                 let field = Field::item(path, index);
-                let device = self.block_device(item, field)?;
+                self.object(item, field)?;
+                let [major, minor, rate] = item.members(&OF_THROTTLE);
+                let device = self.block_device([major, minor], field)?;
                 // In version 1, 0 takes a limit away; in version 2 it is an error.
-                let rate = match self.member(item, field, "rate")? {
+                let rate = match self.needed(rate, field, "rate")? {
                     0 => u64::MAX,
                     rate => rate,
                 };
@@ -158,14 +169,15 @@ impl<'a> Pass<'a, '_> {
         for (index, item) in self.list(HUGE_PAGES)?.enumerate() {
             let field = Field::item(HUGE_PAGES, index);
             self.object(item, field)?;
-            let size = match item.member("pageSize") {
+            let [size, limit] = item.members(&OF_HUGE_PAGES);
+            let size = match size {
                 Some(value) => self.text(value, field)?,
                 None => return self.wrong(field, PAGE_SIZE),
             };
             let Some(size) = string(size).filter(|size| is_page_size(size)) else {
                 return self.wrong(field, PAGE_SIZE);
             };
-            let limit = self.member(item, field, "limit")?;
+            let limit = self.needed(limit, field, "limit")?;
             for (kind, missing) in [(".rsvd", Missing::Fine), ("", Missing::Refuse)] {
                 let mut file = Line::new();
                 // 30 bytes at most.
@@ -185,8 +197,9 @@ impl<'a> Pass<'a, '_> {
             };
             // Two numbers more fit: a device's name has 64 bytes at most (IB_DEVICE_NAME_MAX).
             let mut line = name;
-            for (member, key) in [("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object")] {
-                if let Some(value) = value.member(member) {
+            let members = value.members(&OF_RDMA).into_iter();
+            for (member, key) in members.zip(["hca_handle", "hca_object"]) {
+                if let Some(value) = member {
                     let number = self.whole(value, field, u32::MAX.into())?;
                     let _ = write!(line, " {key}={number}");
                 }
@@ -302,10 +315,14 @@ impl<'a> Pass<'a, '_> {
     }
 
     /// `8:16 `, as it stands before what is said of a device.
-    fn block_device(&mut self, item: Value<'a>, field: Field) -> Option<Line> {
-        self.object(item, field)?;
-        let [major, minor] = [("major", MAJOR_MAX), ("minor", MINOR_MAX)].map(|(name, max)| {
-            let number = self.member(item, field, name)?;
+    fn block_device(
+        &mut self,
+        [major, minor]: [Option<Value<'a>>; 2],
+        field: Field,
+    ) -> Option<Line> {
+        let numbers = [(major, "major", MAJOR_MAX), (minor, "minor", MINOR_MAX)];
+        let [major, minor] = numbers.map(|(value, name, max)| {
+            let number = self.needed(value, field, name)?;
             match number > max {
                 true => self.wrong(field, "no device has such numbers"),
                 false => Some(number),

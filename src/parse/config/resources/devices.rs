@@ -10,7 +10,8 @@ pub(super) const MAJOR_MAX: u64 = 0xfff;
 pub(super) const MINOR_MAX: u64 = 0xf_ffff;
 
 /// What a rule has.
-const MEMBERS: [&str; 5] = ["allow", "type", "major", "minor", "access"];
+pub(in crate::parse::config) const MEMBERS: [&str; 5] =
+    ["allow", "type", "major", "minor", "access"];
 
 impl<'a> Pass<'a, '_> {
     pub(super) fn devices(&mut self, see: &mut dyn FnMut(&Rule)) -> Option<()> {

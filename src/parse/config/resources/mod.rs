@@ -120,6 +120,9 @@ pub(super) const PATHS: [&str; 35] = [
     "devices",
 ];
 
+pub(super) use controllers::{LEAF_WEIGHT, OF_HUGE_PAGES, OF_RDMA, OF_THROTTLE, OF_WEIGHT};
+pub(super) use devices::MEMBERS as OF_DEVICE_RULE;
+
 static TREE: [Branch; PATHS.len() + 1] = json::tree(&PATHS);
 
 /// What must be objects, if they are there.
@@ -143,6 +146,24 @@ const ONLY_VERSION_1: [&str; 7] = [
     "linux.resources.network.classID",
     "linux.resources.network.priorities",
 ];
+
+/// The same, as [`PATHS`] have them.
+pub(super) const OF_VERSION_1: [&str; 7] = within_section(&ONLY_VERSION_1);
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "it is made when it is compiled"
+)]
+const fn within_section<const N: usize>(paths: &[&'static str; N]) -> [&'static str; N] {
+    let mut within = [""; N];
+    let mut i = 0;
+    while i < N {
+        (_, within[i]) = paths[i].split_at(SECTION.len());
+        i += 1;
+    }
+    within
+}
 
 /// Of this one 0 is a value.
 const SWAPPINESS: &str = "linux.resources.memory.swappiness";

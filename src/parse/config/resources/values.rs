@@ -59,13 +59,13 @@ impl<'a> Pass<'a, '_> {
     }
 
     /// A number that has to be there.
-    pub(super) fn member(
+    pub(super) fn needed(
         &mut self,
-        item: Value<'a>,
+        value: Option<Value<'a>>,
         field: Field,
         name: &'static str,
     ) -> Option<u64> {
-        match item.member(name) {
+        match value {
             Some(value) => self.whole(value, field, u64::MAX),
             None => self.fail(ConfigError::Needs { field, needs: name }),
         }

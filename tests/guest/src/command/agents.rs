@@ -624,7 +624,7 @@ fn check_tells_whether_an_agent_is_asked(lab: &Lab) -> Result<()> {
     })?;
     let told = lab.ok(&["check", "b"])?;
     for name in ["listenerPath", "listenerMetadata"] {
-        let line = format!("ignored  linux.seccomp.{name}: not a field for this machine\n");
+        let line = format!("ignored  linux.seccomp.{name}: no rule asks an agent\n");
         ensure!(told.contains(&line), "{line:?} is not in {told}");
     }
     bundle(lab, &["say"], &["mkdir"], |config| {
