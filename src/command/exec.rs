@@ -5,12 +5,10 @@
 
 use rustix::fd::AsFd;
 use rustix::fs::CWD;
-use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::attend::{attend, listen};
 use super::descriptors::{PRESERVE_FDS, preserved};
-use super::document::{self, Changes, Wanted, Writer};
 use super::launch::{
     self, ConfigText, LAST_BREATH, Then, adopt_orphans, await_start, number_of, streams, write_pid,
 };
@@ -20,8 +18,8 @@ use super::{Call, DETACH, Subcommand, Tell, Told, group, outside};
 use crate::container::{Place, Request, Status, refusal, setup_error, start};
 use crate::error::{Code, During, Op};
 use crate::parse::arguments::{MAX_OPTIONS, Opt};
-use crate::parse::config::{Config, MAX_SIZE};
-use crate::parse::json;
+use crate::parse::config::capabilities::Set;
+use crate::parse::config::{Config, MAX_SIZE, ProcessChanges};
 use crate::sys::buffer::Buffer;
 use crate::sys::{fs, namespace, process, signal};
 use crate::text::Quoted;
@@ -148,18 +146,40 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         };
         return Err(call.wrong_status(Op::Exec, id, status, known));
     };
-    let mut of_container = Buffer::new();
-    let of_container = directory
-        .config(&mut of_container)
-        .tell(call, Code::State)?;
     let mut text = ConfigText::default();
-    let len = compose(call, of_container, &mut text.file)?;
+    let len = directory
+        .config(&mut text.file)
+        .tell(call, Code::State)?
+        .len();
     let (file, scratch, places) = text
         .parts(len)
         .during(Op::Parse, id)
         .tell(call, Code::State)?;
+    // The configuration refers to them.
+    let (mut process, mut process_scratch) = (Document::new(), Buffer::<MAX_SIZE>::new());
+    let [env, capabilities, groups] =
+        [&ENV, &CAPABILITY, &GROUPS].map(|option| call.given.values(option).collect::<List<'_>>());
+    let groups = ids(call, &groups)?;
     let mut config =
         Config::parse(file, scratch, places).map_err(|error| call.fail(&refusal(id, &error)))?;
+    match call.given.value(&PROCESS) {
+        Some(path) => {
+            let read = fs::open_file(CWD, path)
+                .and_then(|file| process.fill_from(&file).during(Op::Read, path))
+                .and_then(|file| {
+                    let scratch = process_scratch.bytes_mut();
+                    Ok((file, scratch.during(Op::Parse, path)?))
+                });
+            let (file, scratch) = read.tell(call, Code::BundleConfig)?;
+            let replaced = config.replace_process(file, scratch);
+            replaced.map_err(|error| call.fail(&refusal(path, &error)))?;
+        }
+        None => {
+            let changes = changes(call, [&env, &capabilities], &groups)?;
+            let changed = config.change_process(&changes);
+            changed.map_err(|error| call.fail(&refusal(id, &error)))?;
+        }
+    }
     config.is_of_user = !namespace::is_machines_root();
 
     let then = match call.given.has(&DETACH) {
@@ -228,50 +248,32 @@ fn collect(pid: Option<Pid>) {
     let _ = pid.map(|pid| process::wait_no_longer_than(pid, Some(LAST_BREATH)));
 }
 
-/// Writes the configuration of the process into `text`; its length.
-fn compose(
-    call: &Call<'_>,
-    of_container: &[u8],
-    text: &mut Buffer<{ MAX_SIZE + 1 }>,
-) -> Result<usize, Told> {
-    let container = json::check(of_container)
-        .map_err(|error| call.found(Code::State, Op::Parse, &"config.json", &error))?;
-    let mut of_file = Buffer::<{ MAX_SIZE + 1 }>::new();
-    let [env, caps, groups] =
-        [&ENV, &CAPABILITY, &GROUPS].map(|option| call.given.values(option).collect::<List<'_>>());
-    let wanted = match call.given.value(&PROCESS) {
-        Some(path) => {
-            let read = fs::open_file(CWD, path)
-                .and_then(|file| of_file.fill_from(&file).during(Op::Read, path));
-            let read = read.tell(call, Code::BundleConfig)?;
-            let process = json::check(read)
-                .map_err(|error| call.found(Code::BundleConfig, Op::Parse, &path, &error))?;
-            Wanted::Whole(process)
-        }
-        None => Wanted::Changed(changes(call, [&env, &caps, &groups])?),
-    };
-    let mut writer = Writer {
-        bytes: text
-            .bytes_mut()
-            .during(Op::Parse, "the process")
-            .tell(call, Code::State)?,
-        len: 0,
-    };
-    document::write(&mut writer, container, &wanted)
-        .map_err(|_| Errno::FBIG)
-        .during(Op::Parse, "the process")
-        .tell(call, Code::BundleConfig)?;
-    Ok(writer.len)
-}
+/// Room for what `--process` names.
+type Document = Buffer<{ MAX_SIZE + 1 }>;
 
 /// The values of an option that may be given more than once.
 type List<'c> = heapless::Vec<&'c str, MAX_OPTIONS>;
 
-/// What the command line says; with the values of `--env`, `--cap` and `--additional-gids`.
+/// The values of `--additional-gids`.
+fn ids(call: &Call<'_>, groups: &[&str]) -> Result<heapless::Vec<u32, MAX_OPTIONS>, Told> {
+    let ids = groups.iter().map(|text| {
+        let id = text.parse::<u32>().ok();
+        id.ok_or_else(|| {
+            call.usage(format_args!(
+                "--additional-gids is GID, not {}",
+                Quoted(text)
+            ))
+        })
+    });
+    ids.collect()
+}
+
+/// What the command line says; with the values of `--env` and `--cap`, and of `--additional-gids`.
 fn changes<'c>(
     call: &'c Call<'_>,
-    [env, capabilities, groups]: [&'c [&'c str]; 3],
-) -> Result<Changes<'c>, Told> {
+    [env, names]: [&'c [&'c str]; 2],
+    groups: &'c [u32],
+) -> Result<ProcessChanges<'c>, Told> {
     let args = call.given.operands.get(1..).unwrap_or_default();
     if args.is_empty() {
         return Err(call.usage("there is no program to run, and no --process"));
@@ -284,22 +286,25 @@ fn changes<'c>(
             ))
         })
     });
-    let is_id = |text: &&&str| text.parse::<u32>().is_err();
-    if let Some(text) = groups.iter().find(is_id) {
-        return Err(call.usage(format_args!(
-            "--additional-gids is GID, not {}",
-            Quoted(text)
-        )));
+    let mut capabilities = Set::NONE;
+    for name in names {
+        let set = Set::of_name(name).ok_or_else(|| {
+            call.usage(format_args!(
+                "--cap is the name of a capability, not {}",
+                Quoted(name)
+            ))
+        })?;
+        capabilities = capabilities.union(set);
     }
-    Ok(Changes {
+    Ok(ProcessChanges {
         args,
         env,
-        capabilities,
-        groups,
-        apparmor: call.given.value(&APPARMOR),
-        label: call.given.value(&LABEL),
         cwd: call.given.value(&DIRECTORY),
         user: user.transpose()?,
+        groups,
+        capabilities,
+        apparmor_profile: call.given.value(&APPARMOR),
+        selinux_label: call.given.value(&LABEL),
         no_new_privileges: call.given.has(&NO_NEW_PRIVILEGES),
         terminal: call.given.has(&TTY),
         console_size: relay::size(),

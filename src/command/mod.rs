@@ -36,7 +36,6 @@ mod check;
 mod create;
 mod delete;
 mod descriptors;
-mod document;
 mod events;
 mod exec;
 mod features;

@@ -263,10 +263,7 @@ const KEYS: &[Key] = &[
 ];
 
 /// Their names.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "it is made when it is compiled"
-)]
+#[expect(clippy::indexing_slicing, reason = "it is made when it is compiled")]
 pub(super) const NAMES: &[&str] = &{
     let mut names = [""; KEYS.len()];
     let mut i = 0;

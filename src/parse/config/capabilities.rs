@@ -101,6 +101,29 @@ const PATHS: [&str; 5] = [
 pub struct Set(u64);
 
 impl Set {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
+    /// The one with this name, in any case, with or without [`PREFIX`].
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let start = name.get(..PREFIX.len());
+        let has_prefix = start.is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+        let name = match has_prefix {
+            true => name.get(PREFIX.len()..)?,
+            false => name,
+        };
+        let is_it = |known: &&str| known.eq_ignore_ascii_case(name);
+        let number = NAMES.iter().position(is_it)?;
+        Some(Self(1 << number))
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Bit `n` is the capability number `n`.
     #[must_use]
     pub const fn bits(self) -> u64 {
@@ -192,6 +215,13 @@ impl<'a> Capabilities<'a> {
                 "berth.root-switch pivot: else it leads back to the host's root",
             )),
         }
+    }
+
+    /// Has more that a program may have and has, and no more that others inherit from it.
+    pub(super) const fn add(&mut self, more: Set) {
+        self.bounding = self.bounding.union(more);
+        self.permitted = self.permitted.union(more);
+        self.effective = self.effective.union(more);
     }
 
     /// Says what is not given.

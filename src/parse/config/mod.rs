@@ -16,6 +16,7 @@ pub mod cgroups_path;
 pub mod confine;
 mod device_access;
 pub mod error;
+mod exec_process;
 pub mod hooks;
 pub mod id;
 pub mod id_map;
@@ -44,6 +45,7 @@ pub use cgroups_path::CgroupsPath;
 pub use confine::{Confinement, Device, NodeKind};
 pub use device_access::DeviceAccess;
 pub use error::{ConfigError, Field};
+pub use exec_process::ProcessChanges;
 pub use hooks::{Hook, HookKind, Hooks};
 pub use id::{IdError, container_id};
 pub use id_map::{IdMap, IdRange};
@@ -198,12 +200,7 @@ impl<'a> Config<'a> {
     ) -> Result<(), Refused> {
         reader.object(document, "config.json")?;
         found.store(reader, self)?;
-        if !self.annotations.privileged {
-            self.process.capabilities.get_or_insert_default();
-        }
-        if let Some(capabilities) = &self.process.capabilities {
-            capabilities.check(reader, self.annotations.root_switch)?;
-        }
+        self.check_capabilities(reader)?;
         self.namespaces
             .check_mounts(reader, found, &self.annotations)?;
         check_id_maps(reader, self)?;
@@ -212,6 +209,19 @@ impl<'a> Config<'a> {
             let _ = self.warnings.push(seccomp::ARCHITECTURES);
         }
         Ok(())
+    }
+}
+
+impl<'a> Config<'a> {
+    /// Without the field there are none, unless the container is `berth.privileged`; and none leads back to the host.
+    fn check_capabilities(&mut self, reader: &Reader<'a>) -> Result<(), Refused> {
+        if !self.annotations.privileged {
+            self.process.capabilities.get_or_insert_default();
+        }
+        match &self.process.capabilities {
+            Some(sets) => sets.check(reader, self.annotations.root_switch),
+            None => Ok(()),
+        }
     }
 }
 

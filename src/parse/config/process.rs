@@ -53,6 +53,7 @@ pub struct Process<'a> {
 }
 
 pub(super) const ARGS: &str = "process.args";
+pub(super) const ENV_ITEM: &str = "process.env[]";
 pub(super) const CONSOLE_SIZE: &str = "process.consoleSize";
 /// What a size of a console is.
 pub(super) const SIZES: [&str; 2] = ["height", "width"];
@@ -92,11 +93,10 @@ pub(super) fn args<'a>(reader: &Reader<'a>, list: Value<'a>) -> Result<Strings<'
 }
 
 pub(super) fn env<'a>(reader: &Reader<'a>, list: Value<'a>) -> Result<Strings<'a>, Refused> {
-    const ITEM: &str = "process.env[]";
-    let env = Strings::read(reader, list, ITEM, MAX_STRINGS)?;
+    let env = Strings::read(reader, list, ENV_ITEM, MAX_STRINGS)?;
     for (index, variable) in env.iter().enumerate() {
         if !is_variable(variable) {
-            let field = Field::item(ITEM, index);
+            let field = Field::item(ENV_ITEM, index);
             return Err(reader.bad(field, variable.written(), "NAME=value"));
         }
     }

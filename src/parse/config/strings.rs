@@ -1,4 +1,4 @@
-//! Lists of strings that are for a program. They may be long, so they stay where they are: in the document.
+//! Lists of strings that are for a program. They may be long, so they stay where they are: in the document, or on the command line.
 
 use super::error::Field;
 use super::reader::{Reader, Refused, Use};
@@ -6,11 +6,28 @@ use crate::parse::json::{Items, Node, Text, Value};
 
 /// The strings of a list, none of which has a NUL in it.
 #[derive(Clone, Copy, Debug)]
-pub struct Strings<'a>(Option<Value<'a>>);
+pub struct Strings<'a> {
+    list: Option<Value<'a>>,
+    /// What comes behind those of the list.
+    more: &'a [&'a str],
+}
 
 impl<'a> Strings<'a> {
     /// None.
-    pub(super) const NONE: Self = Self(None);
+    pub(super) const NONE: Self = Self {
+        list: None,
+        more: &[],
+    };
+
+    /// Those that are not from a document.
+    pub(super) const fn of(strings: &'a [&'a str]) -> Self {
+        Self::NONE.with(strings)
+    }
+
+    /// Those of the document, and these behind them.
+    pub(super) const fn with(self, more: &'a [&'a str]) -> Self {
+        Self { more, ..self }
+    }
 
     /// The list of at most `limit` items; `path` ends in `[]` for them.
     #[inline(never)]
@@ -30,17 +47,22 @@ impl<'a> Strings<'a> {
                 return Err(reader.control(field));
             }
         }
-        Ok(Self(Some(list)))
+        Ok(Self {
+            list: Some(list),
+            more: &[],
+        })
     }
 
     /// The strings, in order.
     pub fn iter(&self) -> impl Iterator<Item = Text<'a>> + use<'a> {
-        let items = match self.0.map(|list| list.node()) {
+        let items = match self.list.map(|list| list.node()) {
             Some(Node::Array(items)) => Some(items),
             _ => None,
         };
         // All were looked at, and are strings.
         let strings = items.into_iter().flat_map(Items::strings);
-        strings.flatten()
+        strings
+            .flatten()
+            .chain(self.more.iter().map(|text| Text::of(text)))
     }
 }

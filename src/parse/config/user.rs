@@ -31,12 +31,16 @@ pub struct User<'a> {
 
 /// Groups besides the first; at most [`MAX_GROUPS`]. They stay in the document.
 #[derive(Clone, Copy, Debug)]
-pub struct Groups<'a>(Option<Value<'a>>);
+pub struct Groups<'a> {
+    list: Option<Value<'a>>,
+    /// What comes behind those of the list.
+    more: &'a [u32],
+}
 
 impl Groups<'_> {
     /// Their numbers, in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        let items = match self.0.map(|list| list.node()) {
+        let items = match self.list.map(|list| list.node()) {
             Some(Node::Array(items)) => Some(items),
             _ => None,
         };
@@ -48,6 +52,7 @@ impl Groups<'_> {
                 // There are none: all were looked at.
                 _ => None,
             })
+            .chain(self.more.iter().copied())
     }
 }
 
@@ -56,12 +61,49 @@ impl User<'_> {
     pub(super) const ROOT: Self = Self {
         uid: 0,
         gid: 0,
-        groups: Groups(None),
+        groups: Groups::NONE,
         umask: UMASK,
     };
 }
 
+impl<'a> User<'a> {
+    /// Becomes another user, who has none of the additional groups, or gets more groups.
+    pub(super) fn change(
+        &mut self,
+        reader: &Reader<'a>,
+        user: Option<(u32, Option<u32>)>,
+        groups: &'a [u32],
+    ) -> Result<(), Refused> {
+        if let Some((uid, gid)) = user {
+            self.uid = uid;
+            self.gid = gid.unwrap_or(self.gid);
+            self.groups = Groups::NONE;
+        }
+        let before = self.groups.iter().count();
+        if before.saturating_add(groups.len()) > MAX_GROUPS {
+            return Err(reader.too_many(GROUPS, MAX_GROUPS));
+        }
+        self.groups.more = groups;
+        let more = groups.iter().zip(before..);
+        let more = more.map(|(id, index)| (Field::item(GROUPS, index), *id));
+        let own = [
+            ("process.user.uid".into(), self.uid),
+            ("process.user.gid".into(), self.gid),
+        ];
+        match own.into_iter().chain(more).find(|(_, id)| *id == u32::MAX) {
+            Some((field, _)) => Err(reader.wrong(field, "it takes 0 to 4294967294")),
+            None => Ok(()),
+        }
+    }
+}
+
 impl<'a> Groups<'a> {
+    /// None.
+    const NONE: Self = Self {
+        list: None,
+        more: &[],
+    };
+
     pub(super) fn read(reader: &Reader<'a>, list: Value<'a>) -> Result<Self, Refused> {
         for (index, item) in reader.items(list, GROUPS.into())?.enumerate() {
             if index >= MAX_GROUPS {
@@ -69,6 +111,9 @@ impl<'a> Groups<'a> {
             }
             ID.read(reader, item, Field::item(GROUPS, index))?;
         }
-        Ok(Self(Some(list)))
+        Ok(Self {
+            list: Some(list),
+            more: &[],
+        })
     }
 }

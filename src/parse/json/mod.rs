@@ -114,6 +114,13 @@ impl<'a> Value<'a> {
         members.0.cursor.at
     }
 
+    /// What the paths of a tree lead to that go on from the name `from`, which this value is what it leads to.
+    pub fn find_from(&self, tree: &[Branch], from: &str, found: &mut [Option<Value<'a>>]) {
+        if let Some(branch) = paths::branch(tree, paths::ROOT, Text::of(from)) {
+            self.find_within(tree, branch, found);
+        }
+    }
+
     /// What the paths of a tree lead to ([`tree`]), each in its place, in one pass.
     pub fn find(&self, tree: &[Branch], found: &mut [Option<Value<'a>>]) {
         self.find_within(tree, paths::ROOT, found);

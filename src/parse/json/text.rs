@@ -21,6 +21,12 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// Text that is not from a document: it is meant as it is.
+    #[must_use]
+    pub const fn of(text: &'a str) -> Self {
+        Self::lexed(text, false)
+    }
+
     #[cfg(test)]
     fn new(written: &'a str) -> Self {
         Self::lexed(written, written.contains('\\'))
