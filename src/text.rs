@@ -5,7 +5,7 @@
 //! pipe without owning anything. What does not fit is cut on a character boundary and ends in `…`: this is for reading
 //! only. Data that decides anything is refused when it is too long, never cut.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 
 const ELLIPSIS: &str = "…";
 
@@ -43,13 +43,10 @@ impl<const N: usize> Text<N> {
 
     /// Appends formatted text, as far as it fits.
     pub fn push(&mut self, arguments: fmt::Arguments<'_>) {
-        let mut room = Room {
-            bytes: &mut self.bytes,
-            len: self.len.into(),
-        };
+        let mut room = CutWriter(BoundedWriter::new(&mut self.bytes, self.len.into()));
         // The error means that the text is full, which is what this type is for.
-        let _ = fmt::Write::write_fmt(&mut room, arguments);
-        self.len = room.len as u16;
+        let _ = room.write_fmt(arguments);
+        self.len = room.0.len as u16;
     }
 
     /// The text.
@@ -68,45 +65,59 @@ fn valid(bytes: &[u8], len: usize) -> &str {
     core::str::from_utf8(bytes.get(..len).unwrap_or_default()).unwrap_or_default()
 }
 
-/// A [`Text`] of any size, while it is written to.
-struct Room<'t> {
-    bytes: &'t mut [u8],
+/// Bytes that text is written into. A piece that does not fit is an error, and none of it is written.
+pub struct BoundedWriter<'b> {
+    bytes: &'b mut [u8],
     len: usize,
 }
 
-impl Room<'_> {
-    fn append(&mut self, text: &str) -> bool {
-        let end = self.len.saturating_add(text.len());
-        let Some(free) = self.bytes.get_mut(self.len..end) else {
-            return false;
-        };
-        free.copy_from_slice(text.as_bytes());
-        self.len = end;
-        true
+impl<'b> BoundedWriter<'b> {
+    /// Writes into `bytes`, behind the first `len` of them.
+    pub const fn new(bytes: &'b mut [u8], len: usize) -> Self {
+        Self { bytes, len }
     }
 
-    fn cut(&mut self, text: &str) {
-        let room = self.bytes.len().saturating_sub(ELLIPSIS.len());
-        match room.checked_sub(self.len) {
-            Some(left) => {
-                self.append(
-                    text.get(..text.floor_char_boundary(left))
-                        .unwrap_or_default(),
-                );
-            }
-            None => self.len = valid(self.bytes, self.len).floor_char_boundary(room),
-        }
-        self.append(ELLIPSIS);
+    /// What is written, with what was there before.
+    pub fn written(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
-impl fmt::Write for Room<'_> {
+impl fmt::Write for BoundedWriter<'_> {
+    #[inline(never)]
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.append(text) {
+        let end = self.len.saturating_add(text.len());
+        let free = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
+        free.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+/// A [`Text`] of any size, while it is written to.
+struct CutWriter<'t>(BoundedWriter<'t>);
+
+impl CutWriter<'_> {
+    fn cut(&mut self, text: &str) -> fmt::Result {
+        let room = self.0.bytes.len().saturating_sub(ELLIPSIS.len());
+        match room.checked_sub(self.0.len) {
+            Some(left) => {
+                let fitting = text.get(..text.floor_char_boundary(left));
+                self.0.write_str(fitting.unwrap_or_default())?;
+            }
+            None => self.0.len = valid(self.0.bytes, self.0.len).floor_char_boundary(room),
+        }
+        self.0.write_str(ELLIPSIS)
+    }
+}
+
+impl fmt::Write for CutWriter<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.write_str(text).is_ok() {
             return Ok(());
         }
-        if !valid(self.bytes, self.len).ends_with(ELLIPSIS) {
-            self.cut(text);
+        if !valid(self.0.bytes, self.0.len).ends_with(ELLIPSIS) {
+            self.cut(text)?;
         }
         Err(fmt::Error)
     }

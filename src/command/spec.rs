@@ -6,7 +6,6 @@ use core::fmt::{self, Write as _};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{getegid, geteuid};
 
-use super::document::Writer;
 use super::launch::BUNDLE;
 use super::output::write_all;
 use super::{Call, Subcommand, Tell, Told};
@@ -32,19 +31,14 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     run,
 };
 
-/// Room for it, in bytes.
-const ROOM: usize = 4096;
+/// Room for it.
+type Document = heapless::String<4096>;
 
 fn run(call: &Call<'_>) -> Result<u8, Told> {
     let users = [geteuid().as_raw(), getegid().as_raw()];
     let users = Some(users).filter(|_| call.given.has(&ROOTLESS));
-    let mut bytes = [0; ROOM];
-    let mut text = Writer {
-        bytes: &mut bytes,
-        len: 0,
-    };
+    let mut text = Document::new();
     let written = write(&mut text, users);
-    let len = text.len;
     let bundle = call.given.value(&BUNDLE).unwrap_or(".");
     let file = path(format_args!("{bundle}/config.json"))
         .during(Op::Create, bundle)
@@ -54,7 +48,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     openat(CWD, file.as_str(), flags, Mode::from_raw_mode(0o644))
         .and_then(|opened| {
             written.map_err(|_| rustix::io::Errno::FBIG)?;
-            write_all(opened, bytes.get(..len).unwrap_or_default())
+            write_all(opened, text.as_bytes())
         })
         .during(Op::Create, &file)
         .tell(call, Code::Output)?;
@@ -62,7 +56,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
 }
 
 /// Writes the document; `users` are the user and the group outside that root in the container is.
-fn write(out: &mut Writer<'_>, users: Option<[u32; 2]>) -> fmt::Result {
+fn write(out: &mut Document, users: Option<[u32; 2]>) -> fmt::Result {
     const CAPABILITIES: &str = r#"["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]"#;
     write!(
         out,
@@ -141,16 +135,11 @@ mod tests {
     #[test]
     fn what_is_written_asks_for_nothing_that_is_refused_or_ignored() {
         for users in [None, Some([u32::MAX - 1; 2])] {
-            let mut bytes = [0; ROOM];
-            let mut text = Writer {
-                bytes: &mut bytes,
-                len: 0,
-            };
+            let mut text = Document::new();
             write(&mut text, users).unwrap();
-            let len = text.len;
-            let mut scratch = [0; ROOM];
+            let mut scratch = [0; 4096];
             let mut places = [const { MountPlace::uninit() }; MOUNT_PLACES];
-            let config = Config::parse(&bytes[..len], &mut scratch, &mut places).unwrap();
+            let config = Config::parse(text.as_bytes(), &mut scratch, &mut places).unwrap();
             assert!(config.warnings.is_empty(), "{:?}", config.warnings);
         }
     }

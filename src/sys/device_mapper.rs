@@ -12,6 +12,7 @@ use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 
 use crate::cause::Cause;
 use crate::error::{At, During, Fault, Op};
+use crate::text::BoundedWriter;
 
 const CONTROL: &str = "/dev/mapper/control";
 
@@ -197,8 +198,8 @@ impl Request {
     /// Writes a text of less than `room` bytes, which a NUL follows.
     fn text(&mut self, at: usize, room: usize, text: &dyn fmt::Display) -> Result<(), Errno> {
         let place = self.0.get_mut(at..at + room - 1);
-        let mut place = Room(place.unwrap_or_default());
-        write!(place, "{text}").map_err(|_| Errno::NAMETOOLONG)
+        let mut writer = BoundedWriter::new(place.unwrap_or_default(), 0);
+        write!(writer, "{text}").map_err(|_| Errno::NAMETOOLONG)
     }
 
     fn send(&mut self, control: &OwnedFd, command: Command) -> Result<(), Errno> {
@@ -216,20 +217,6 @@ impl Request {
         let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
         let device = u64::from_ne_bytes(bytes.unwrap_or_default());
         (rustix::fs::major(device), rustix::fs::minor(device))
-    }
-}
-
-/// The rest of a place for text.
-struct Room<'r>(&'r mut [u8]);
-
-impl fmt::Write for Room<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let (taken, rest) = core::mem::take(&mut self.0)
-            .split_at_mut_checked(text.len())
-            .ok_or(fmt::Error)?;
-        taken.copy_from_slice(text.as_bytes());
-        self.0 = rest;
-        Ok(())
     }
 }
 

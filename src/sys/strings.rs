@@ -1,7 +1,7 @@
 //! Lists of C strings for execve(2), without an allocator.
 
 use core::ffi::{CStr, c_char};
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::mem::size_of;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::buffer::Buffer;
 use super::raw::StringList;
+use crate::text::BoundedWriter;
 
 /// The variables that this program was started with.
 static INHERITED: AtomicPtr<*const c_char> = AtomicPtr::new(ptr::null_mut());
@@ -83,19 +84,15 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         if self.count >= COUNT {
             return Err(Errno::TOOBIG);
         }
-        let bytes = self.bytes.bytes_mut()?;
-        let start = bytes.get(self.len..).unwrap_or_default().as_ptr();
-        let mut end = End {
-            bytes,
-            len: self.len,
-            has_nul: false,
-        };
-        fmt::Write::write_fmt(&mut end, text).map_err(|_| Errno::TOOBIG)?;
-        if end.has_nul {
+        let mut writer = BoundedWriter::new(self.bytes.bytes_mut()?, self.len);
+        writer.write_fmt(text).map_err(|_| Errno::TOOBIG)?;
+        let string = writer.written().get(self.len..).unwrap_or_default();
+        if string.contains(&0) {
             return Err(Errno::INVAL);
         }
-        fmt::Write::write_char(&mut end, '\0').map_err(|_| Errno::TOOBIG)?;
-        self.len = end.len;
+        let start = string.as_ptr();
+        writer.write_str("\0").map_err(|_| Errno::TOOBIG)?;
+        self.len = writer.written().len();
         self.put(self.count, start.cast())?;
         self.count += 1;
         Ok(())
@@ -164,24 +161,6 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         // SAFETY: `count` pointers are to C strings in `self.bytes`, whose mapping stays where it is and which is borrowed
         // meanwhile. Those behind are null, and there is one at least: `COUNT` is less than there are places.
         user(unsafe { StringList::new(list) })
-    }
-}
-
-/// The end of the strings so far, where the next one is written.
-struct End<'b> {
-    bytes: &'b mut [u8],
-    len: usize,
-    has_nul: bool,
-}
-
-impl fmt::Write for End<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.len + text.len();
-        let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.len = end;
-        self.has_nul |= text.as_bytes().contains(&0);
-        Ok(())
     }
 }
 
