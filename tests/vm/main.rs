@@ -65,12 +65,13 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use berth_qemu::kernel::Series;
 use berth_tests::Lab;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A test: its name, whether it runs in the matrix and without it, and what it does.
+#[derive(Clone, Copy)]
 pub(crate) struct Case {
     name: &'static str,
     in_matrix: bool,
@@ -176,6 +177,37 @@ const ALL: &[&[Case]] = &[
     volumes::CASES,
 ];
 
+/// Those that take longest, in this order. They are the first: one that is begun last keeps a core
+/// waiting for the other.
+const LONGEST: [&str; 7] = [
+    "vm::side_by_side::podman_does_the_same_with_berth_as_root_and_as_a_user",
+    "vm::command::every_case_of_the_command_is_fine",
+    "vm::robust::damaged_filesystems_are_given_up_for_the_next",
+    "vm::side_by_side::docker_does_the_same_with_berth",
+    "vm::answers::broken_answers_cost_the_start_that_they_are_about",
+    "vm::hostile::flood_of_megabytes_arrives_whole_or_is_counted",
+    "vm::many::every_bundle_that_pid_1_takes_leaves_nothing_behind",
+];
+
+/// All cases in the order in which they are begun: the longest; then the first one of each module,
+/// the second of each, and so on. Neighbours in a module often share a boot, and would wait for it
+/// on both cores.
+fn in_order() -> Result<Vec<Case>> {
+    let rounds = ALL.iter().map(|cases| cases.len()).max().unwrap_or(0);
+    let round = |round: usize| {
+        ALL.iter()
+            .filter_map(move |cases| cases.get(round).copied())
+    };
+    let mut all: Vec<Case> = (0..rounds).flat_map(round).collect();
+    for name in LONGEST {
+        let is_there = all.iter().any(|case| case.name == name);
+        ensure!(is_there, "there is no test {name}");
+    }
+    let rank = |case: &Case| LONGEST.iter().position(|name| *name == case.name);
+    all.sort_by_key(|case| rank(case).unwrap_or(LONGEST.len()));
+    Ok(all)
+}
+
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     // Two machines at a time: an emulated one keeps a core busy.
@@ -185,9 +217,10 @@ fn main() -> Result<ExitCode> {
         Some(list) => list.split(',').map(series).collect::<Result<Vec<_>>>()?,
         None => vec![Series::of_machine()],
     };
+    let all = in_order()?;
     let trials = series
         .into_iter()
-        .flat_map(|series| trials(series, matrix.is_some()))
+        .flat_map(|series| trials(&all, series, matrix.is_some()))
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     print_slowest();
@@ -214,10 +247,10 @@ fn series(name: &str) -> Result<Series> {
         .with_context(|| format!("BERTH_TEST_KERNELS: there is no kernel {name}"))
 }
 
-fn trials(series: Series, matrix_only: bool) -> Vec<Trial> {
+fn trials(all: &[Case], series: Series, matrix_only: bool) -> Vec<Trial> {
     // The kernel is fetched once, by the first test that needs it.
     let lab: Arc<OnceLock<Result<Lab, String>>> = Arc::default();
-    let chosen = ALL.iter().copied().flatten().filter(|case| {
+    let chosen = all.iter().copied().filter(|case| {
         if matrix_only {
             case.in_matrix
         } else {
