@@ -29,17 +29,38 @@ pub fn debian() -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// The static busybox of that release, for a machine of that architecture.
+///
+/// # Errors
+/// What cannot be fetched.
+pub fn busybox(arch: Arch) -> Result<PathBuf> {
+    let name = format!("busybox-{}", arch.debian());
+    let dir = target_dir().join("rootfs").join(&name);
+    whole::directory(&dir, |unpacked| {
+        archive(&name, arch)?.unpack(&["busybox-static".to_owned()], unpacked)
+    })?;
+    let merged = dir.join("usr/bin/busybox");
+    Ok(if merged.is_file() {
+        merged
+    } else {
+        dir.join("bin/busybox")
+    })
+}
+
 fn unpack(root: &Path) -> Result<()> {
+    install(&archive("rootfs", Arch::X86_64)?, &PACKAGES, root)
+}
+
+/// The packages of the release, with their lists below that name.
+fn archive(lists: &str, arch: Arch) -> Result<Archive> {
     let codename = codename()?;
     let security = format!("{codename}-security");
-    let archive = Archive::open(
-        &target_dir().join("apt/rootfs"),
+    Archive::open(
+        &target_dir().join("apt").join(lists),
         &Mirror::of_machine(&codename)?,
         &[codename.as_str(), &security],
-        Arch::X86_64,
-    )?;
-    install(&archive, &PACKAGES, root)?;
-    Ok(())
+        arch,
+    )
 }
 
 /// Unpacks these packages and what they depend on, in an empty directory.

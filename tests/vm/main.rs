@@ -3,6 +3,7 @@
 //! `BERTH_TEST_KERNELS=6.1,6.12,7` runs those marked for the matrix on these kernels; without it, all run on the default
 //! one. A kernel that cannot be fetched fails all its tests.
 
+mod aarch64;
 mod advice;
 mod answers;
 mod archive;
@@ -118,6 +119,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 const ALL: &[&[Case]] = &[
+    aarch64::CASES,
     advice::CASES,
     answers::CASES,
     archive::CASES,
