@@ -20,6 +20,7 @@ mod demo;
 mod reading;
 mod repeat;
 mod table;
+mod trace;
 
 use std::fs;
 

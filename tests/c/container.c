@@ -1,6 +1,6 @@
 /*
  * The floor that the start of a container is measured against: the system calls that isolate the program of
- * /containers/start/rootfs as its config.json asks, by hand, and nothing else. It runs as init=, so that the mounts around
+ * /rootfs as its config.json asks, by hand, and nothing else. It runs as init=, so that the mounts around
  * it are those that berth leaves, and passes on what the program prints.
  */
 #define _GNU_SOURCE
@@ -15,7 +15,7 @@
 #include "mounts.h"
 #include "script.h" /* static const char SCRIPT[], what the program is told to do */
 
-#define ROOTFS "/containers/start/rootfs"
+#define ROOTFS "/rootfs"
 #define GROUP "/sys/fs/cgroup/berth"
 
 static const char *const PTS[] = {"ptmxmode", "0666", "mode", "0620", NULL};

@@ -21,11 +21,11 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    /// Of one that is no command.
-    pub(super) fn only(clone: u64) -> Self {
+    /// Of PID 1, which is no command: `whole` begins with its decision.
+    pub(super) fn of_pid_1(clone: u64, whole: u64) -> Self {
         Self {
             clone: clone as f64,
-            whole: None,
+            whole: Some(whole as f64),
             calls: None,
             memory: None,
         }

@@ -31,6 +31,7 @@ use serde_json::{Value, json};
 
 use crate::c;
 use crate::container::{self, BUSYBOX};
+use crate::trace::Trace;
 use bundle::{PROGRAM, ROOTFS, VOLUMES, inside, outside, text};
 use commands::{OTHERS, runs};
 use figures::{Figures, table};
@@ -72,8 +73,12 @@ pub(crate) fn measure(kernel: &Kernel, init: &Path) -> Result<String> {
     for (case, _) in bundles {
         let name = format!("bench/compare-{case}");
         let words = format!("{} berth.containers=/engine/{case}", container::WORDS);
-        let clone = container::clone_to_program(&boot(&name, kernel, &image, &words)?)?;
-        figures.insert(format!("berth as PID 1 {case}"), Figures::only(clone));
+        let trace = Trace::of(&boot(&name, kernel, &image, &words)?)?;
+        let [clone, whole] = [trace.clone_to_program()?, trace.decision_to_program()?];
+        figures.insert(
+            format!("berth as PID 1 {case}"),
+            Figures::of_pid_1(clone, whole),
+        );
     }
     let words = "init=/bin/guest -- compare";
     let outcome = boot("bench/compare", kernel, &image, words)?;
