@@ -1,4 +1,5 @@
-//! Link arguments for the programs only: in `.cargo/config.toml` they would reach the test programs too.
+//! Link arguments for the programs only: in `.cargo/config.toml` they would reach the test programs
+//! too.
 
 use std::env;
 
@@ -13,7 +14,8 @@ const HOW: &str = "`cargo pid1` builds init and `cargo berth` builds berth";
 
 fn main() {
     println!("cargo::rerun-if-env-changed=BERTH_FLAGS");
-    // For another architecture the linker is called directly: it is one for all, a C compiler is not.
+    // For another architecture the linker is called directly: it is one for all, a C compiler is
+    // not.
     let is_native = env::var("HOST") == env::var("TARGET");
     if is_native {
         DRIVER.iter().for_each(|argument| link(argument));

@@ -1,10 +1,12 @@
 //! Why something failed, as a value.
 //!
-//! An error number and a message are for people. What is decided by a reason, above all what to do about it ([`crate::hint`]), is
-//! decided by a [`Cause`]: it is set where the failure is made, by who knows the reason. Where only the kernel knows it, its own
-//! words are read once, when they are quoted ([`of_filesystem`], [`of_module`]).
+//! An error number and a message are for people. What is decided by a reason, above all what to do
+//! about it ([`crate::hint`]), is decided by a [`Cause`]: it is set where the failure is made, by
+//! who knows the reason. Where only the kernel knows it, its own words are read once, when they are
+//! quoted ([`of_filesystem`], [`of_module`]).
 //!
-//! No other text has a say: ids, paths, labels and options are whatever their authors want them to be.
+//! No other text has a say: ids, paths, labels and options are whatever their authors want them to
+//! be.
 
 mod words;
 
@@ -135,7 +137,8 @@ causes! {
 }
 
 impl Cause {
-    /// The cause of a mount that failed as `fstype`, where the kernel's words say nothing that is known.
+    /// The cause of a mount that failed as `fstype`, where the kernel's words say nothing that is
+    /// known.
     #[must_use]
     pub fn of_type(fstype: &str) -> Self {
         match fstype {

@@ -1,8 +1,8 @@
 //! The names of error numbers, for messages.
 //!
 //! `ENOENT` tells a reader and a search engine more than `2` does. The numbers are those of
-//! `include/uapi/asm-generic/errno{-base,}.h`, which x86_64 and aarch64 share; what booting and mounting never meets
-//! (the errors of STREAMS, of X.25 and their like) is shown by number.
+//! `include/uapi/asm-generic/errno{-base,}.h`, which x86_64 and aarch64 share; what booting and
+//! mounting never meets (the errors of STREAMS, of X.25 and their like) is shown by number.
 
 use core::fmt;
 
@@ -21,7 +21,8 @@ impl fmt::Display for Name {
     }
 }
 
-/// The line of an error in a text that has one for each number: a table of texts would be twice as large.
+/// The line of an error in a text that has one for each number: a table of texts would be twice as
+/// large.
 #[inline(never)]
 fn line_of(lines: &'static str, errno: Errno) -> Option<&'static str> {
     let number = usize::try_from(errno.raw_os_error()).ok()?;
@@ -30,8 +31,9 @@ fn line_of(lines: &'static str, errno: Errno) -> Option<&'static str> {
     core::str::from_utf8(line).ok()
 }
 
-/// Whether what was asked for is right, and only lacks something that may be there later: processes, memory, room, descriptors,
-/// or a device, a group or a file that somebody else uses. `ECHILD` is a helper that was killed, mostly for want of memory.
+/// Whether what was asked for is right, and only lacks something that may be there later:
+/// processes, memory, room, descriptors, or a device, a group or a file that somebody else uses.
+/// `ECHILD` is a helper that was killed, mostly for want of memory.
 pub const fn is_shortage(errno: Errno) -> bool {
     matches!(
         errno,
@@ -64,8 +66,8 @@ const NAMES: &str = concat!(
     "\nEKEYREVOKED\nEKEYREJECTED\n\n\n\nEHWPOISON",
 );
 
-/// What the C library says for an error number (strerror(3)), in lower case as Go has it: engines and test suites look for these
-/// words. None for an error that has no [`Name`] either.
+/// What the C library says for an error number (strerror(3)), in lower case as Go has it: engines
+/// and test suites look for these words. None for an error that has no [`Name`] either.
 pub fn words(errno: Errno) -> Option<&'static str> {
     line_of(WORDS, errno)
 }

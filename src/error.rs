@@ -1,8 +1,9 @@
 //! What can go wrong, as one kind of value.
 //!
-//! A failure gathers its facts on the way up. The system call gives an *errno*; the layer that made the call adds the
-//! *operation* and its *subject* and makes a [`Fault`]; the stage that wanted it done adds a stable [`Code`], from which the
-//! stage follows, and makes an [`Error`]. The result reads
+//! A failure gathers its facts on the way up. The system call gives an *errno*; the layer that made
+//! the call adds the *operation* and its *subject* and makes a [`Fault`]; the stage that wanted it
+//! done adds a stable [`Code`], from which the stage follows, and makes an [`Error`]. The result
+//! reads
 //!
 //! ```text
 //! root: mount /dev/sdb1 as vfat: EINVAL: FAT-fs (sdb1): IO charset ascii not found  [B024]
@@ -10,8 +11,9 @@
 //!
 //! and is followed by a hint from [`crate::hint`]. All three types are `Copy` and own nothing.
 //!
-//! What the kernel said stands in a field of its own, and a reason that is known has a [`Cause`]. The hint follows from code,
-//! cause and error number: never from text, in which anybody may have written anything.
+//! What the kernel said stands in a field of its own, and a reason that is known has a [`Cause`].
+//! The hint follows from code, cause and error number: never from text, in which anybody may have
+//! written anything.
 
 use core::fmt;
 
@@ -165,7 +167,8 @@ vocabulary! {
     }
 }
 
-/// A system call that failed: the operation, its subject, the error number; and what the kernel said besides.
+/// A system call that failed: the operation, its subject, the error number; and what the kernel
+/// said besides.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fault {
     /// What was tried.
@@ -181,7 +184,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Out of line and for any subject: the way of failure is taken once, and stands in many places.
+    /// Out of line and for any subject: the way of failure is taken once, and stands in many
+    /// places.
     #[cold]
     #[inline(never)]
     pub fn new(op: Op, subject: &dyn fmt::Display, errno: Errno) -> Self {
@@ -201,7 +205,8 @@ impl Fault {
         self
     }
 
-    /// Adds what the kernel said, and the reason that is in it: `cause`, unless there is one already.
+    /// Adds what the kernel said, and the reason that is in it: `cause`, unless there is one
+    /// already.
     #[cold]
     #[inline(never)]
     pub fn quote(&mut self, words: &str, cause: Cause) {
@@ -388,10 +393,12 @@ impl fmt::Display for Error {
     }
 }
 
-/// Declares the codes, so that the enum, the numbers and the table in `docs/failure-codes.md` cannot disagree.
+/// Declares the codes, so that the enum, the numbers and the table in `docs/failure-codes.md`
+/// cannot disagree.
 macro_rules! codes {
     ($($number:literal $variant:ident $meaning:literal,)*) => {
-        /// The stable name of a kind of failure: `B` and three digits. Numbers are never used again.
+        /// The stable name of a kind of failure: `B` and three digits. Numbers are never used
+        /// again.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u16)]
         pub enum Code { $(#[doc = $meaning] $variant = $number,)* }
@@ -457,11 +464,13 @@ codes! {
 }
 
 impl Code {
-    /// The stage that fails with it. None for what can fail in any: then it is the one that the machine is in.
+    /// The stage that fails with it. None for what can fail in any: then it is the one that the
+    /// machine is in.
     pub const fn stage(self) -> Option<Stage> {
         Some(match self {
-            // What is waited on is made by several stages; `root=` may have a form that only its own stage finds to be none;
-            // bundles are missed where a candidate for the root is looked at, and where they are to be started.
+            // What is waited on is made by several stages; `root=` may have a form that only its
+            // own stage finds to be none; bundles are missed where a candidate for the root is
+            // looked at, and where they are to be started.
             Self::Unsupported | Self::Panic | Self::EventLoop | Self::NoContainers => return None,
             Self::CommandLine
             | Self::UnknownKey

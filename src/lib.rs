@@ -1,8 +1,8 @@
 //! berth: PID 1 for booting into an isolated root.
 //!
-//! Packed into an initramfs as `/init`, it brings the machine up, finds and mounts the root device, moves onto it, and
-//! from then on starts, isolates, supervises and finally stops containers. The same library is used by the programs and by
-//! their tests on the host.
+//! Packed into an initramfs as `/init`, it brings the machine up, finds and mounts the root device,
+//! moves onto it, and from then on starts, isolates, supervises and finally stops containers. The
+//! same library is used by the programs and by their tests on the host.
 //!
 //! # The way through the code
 //!
@@ -15,13 +15,15 @@
 //!  any Err ─► one report on kmsg, every console and the event stream ─► berth.on_failure=
 //! ```
 //!
-//! Data goes one way: text, plan, effects. [`plan::Plan`] is everything that was asked for; no later stage reads the
-//! command line. [`boot`] is a chain of types in which each stage consumes the proof that the last one returned, so that a
-//! wrong order does not compile. [`supervise`] is a loop around a table of decisions. [`container`] is the engine of `berth`: bundles
-//! in, isolated processes out.
+//! Data goes one way: text, plan, effects. [`plan::Plan`] is everything that was asked for; no
+//! later stage reads the command line. [`boot`] is a chain of types in which each stage consumes
+//! the proof that the last one returned, so that a wrong order does not compile. [`supervise`] is a
+//! loop around a table of decisions. [`container`] is the engine of `berth`: bundles in, isolated
+//! processes out.
 //!
-//! Two programs are made of it: `/init`, which is PID 1, and `berth`, the [`command`], which makes containers. PID 1 reads nothing that
-//! strangers wrote: it executes `berth` for each start and each end of a container, and hears its [answers](parse::answer).
+//! Two programs are made of it: `/init`, which is PID 1, and `berth`, the [`command`], which makes
+//! containers. PID 1 reads nothing that strangers wrote: it executes `berth` for each start and
+//! each end of a container, and hears its [answers](parse::answer).
 //!
 //! # Layers
 //!
@@ -36,17 +38,18 @@
 //!
 //! # What PID 1 never does
 //!
-//! *Panic, or return*: the end of PID 1 is a kernel panic. Lints forbid what could panic on input; the panic handler is for
-//! defects. *Allocate*: there is no allocator. Buffers are bounded, and given back when they are done with; what does not fit is
-//! refused by name.
-//! *Poll*: it sleeps until there is something to do. *Wait for others*: a slow console, an event stream without a reader, a
-//! container that does not read or does not end hold up nobody else.
+//! *Panic, or return*: the end of PID 1 is a kernel panic. Lints forbid what could panic on input;
+//! the panic handler is for defects. *Allocate*: there is no allocator. Buffers are bounded, and
+//! given back when they are done with; what does not fit is refused by name. *Poll*: it sleeps
+//! until there is something to do. *Wait for others*: a slow console, an event stream without a
+//! reader, a container that does not read or does not end hold up nobody else.
 //!
 //! # Out of line
 //!
-//! A step that is called once would become a part of its caller, and all steps of the boot one function with one stack frame of
-//! tens of KiB, in which every move of a path or an error is spelled out word by word. So steps that hold such values are
-//! `#[inline(never)]`: 12 KiB of code less. Elsewhere the compiler judges.
+//! A step that is called once would become a part of its caller, and all steps of the boot one
+//! function with one stack frame of tens of KiB, in which every move of a path or an error is
+//! spelled out word by word. So steps that hold such values are `#[inline(never)]`: 12 KiB of code
+//! less. Elsewhere the compiler judges.
 
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(

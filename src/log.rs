@@ -1,15 +1,17 @@
 //! The vocabulary of the log: levels, and how a record reads.
 //!
-//! A record is one line, `berth: <stage>: <text>`, written with its level in front as `/dev/kmsg` wants it
-//! (Documentation/ABI/testing/dev-kmsg). The kernel then shows it on every console whose log level lets it through, and
-//! keeps it for `dmesg`. The writing itself is in [`crate::sys::kmsg`].
+//! A record is one line, `berth: <stage>: <text>`, written with its level in front as `/dev/kmsg`
+//! wants it (Documentation/ABI/testing/dev-kmsg). The kernel then shows it on every console whose
+//! log level lets it through, and keeps it for `dmesg`. The writing itself is in
+//! [`crate::sys::kmsg`].
 
 use core::fmt;
 
 use crate::error::Stage;
 use crate::text::{Shown, Text};
 
-/// The largest record: the kernel refuses a write of more than LOG_LINE_MAX (1024 bytes less the prefix it adds).
+/// The largest record: the kernel refuses a write of more than LOG_LINE_MAX (1024 bytes less the
+/// prefix it adds).
 pub const RECORD_MAX: usize = 976;
 
 /// How much a record matters: the numbers of syslog(2).
@@ -29,8 +31,10 @@ pub enum Level {
 /// How long the level at the beginning of a record is.
 pub const LEVEL_LEN: usize = "<5>".len();
 
-/// One record for `/dev/kmsg`, complete but for the write. What others wrote in `text` cannot end it, or do anything to a console. It ends in a newline: without one the kernel waits for a
-/// continuation, and shows the record only when the next one comes (kernel/printk/printk.c, `LOG_NEWLINE`).
+/// One record for `/dev/kmsg`, complete but for the write. What others wrote in `text` cannot end
+/// it, or do anything to a console. It ends in a newline: without one the kernel waits for a
+/// continuation, and shows the record only when the next one comes (kernel/printk/printk.c,
+/// `LOG_NEWLINE`).
 pub fn record(level: Level, stage: Stage, text: fmt::Arguments<'_>) -> Text<RECORD_MAX> {
     let mut line = Text::<{ RECORD_MAX - 1 }>::EMPTY;
     let text = Shown(text);

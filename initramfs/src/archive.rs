@@ -1,9 +1,10 @@
 //! Reading and writing the archive: newc cpio, as the kernel's `init/initramfs.c` unpacks it.
 //!
-//! The kernel accepts a sequence of archives. Each is plain or compressed, NUL bytes may stand between them, and a later
-//! entry replaces an earlier one of the same path; that is how an early microcode segment is put in front of an image.
-//! [`read`] does the same. It is stricter in one thing: an archive without its trailer is an error here, since a truncated
-//! download looks just so.
+//! The kernel accepts a sequence of archives. Each is plain or compressed, NUL bytes may stand
+//! between them, and a later entry replaces an earlier one of the same path; that is how an early
+//! microcode segment is put in front of an image. [`read`] does the same. It is stricter in one
+//! thing: an archive without its trailer is an error here, since a truncated download looks just
+//! so.
 
 use std::collections::BTreeMap;
 
@@ -94,10 +95,12 @@ impl Entry {
     }
 }
 
-/// The files of an archive by path, without a leading `/`, sorted: a directory comes before what it contains.
+/// The files of an archive by path, without a leading `/`, sorted: a directory comes before what it
+/// contains.
 pub type Entries = BTreeMap<String, Entry>;
 
-/// Writes one uncompressed archive. All times are `mtime`, in seconds since 1970; inode numbers count from 1.
+/// Writes one uncompressed archive. All times are `mtime`, in seconds since 1970; inode numbers
+/// count from 1.
 ///
 /// # Errors
 /// A file of 4 GiB or more: newc cannot say its size.
@@ -127,8 +130,8 @@ pub fn write(entries: &Entries, mtime: u32) -> Result<Vec<u8>> {
 /// Reads an image: any number of archives, each plain, gzip, zstd, xz or LZ4 legacy.
 ///
 /// # Errors
-/// One line with the offset of the segment that could not be read: not an archive, damaged, cut off, or compressed in a way
-/// that is not supported here (bzip2, lzma, lzo).
+/// One line with the offset of the segment that could not be read: not an archive, damaged, cut
+/// off, or compressed in a way that is not supported here (bzip2, lzma, lzo).
 pub fn read(image: &[u8]) -> Result<Entries> {
     ensure!(!image.is_empty(), "the image is empty");
     let mut entries = Entries::new();
@@ -178,7 +181,8 @@ fn skip_padding(bytes: &[u8]) -> &[u8] {
 
 /// Reads up to and including a trailer; gives what follows it.
 fn read_one<'a>(mut rest: &'a [u8], entries: &mut Entries) -> Result<&'a [u8]> {
-    // Of files with several links only one carries the data, with GNU cpio the last (device and inode tell which belong together).
+    // Of files with several links only one carries the data, with GNU cpio the last (device and
+    // inode tell which belong together).
     let mut links: BTreeMap<(u32, u32, u32), Vec<String>> = BTreeMap::new();
     loop {
         let reader = newc::Reader::new(rest).context("cut off, or not a cpio header")?;

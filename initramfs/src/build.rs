@@ -1,7 +1,7 @@
 //! Building an image from its [`Spec`].
 //!
-//! Files are collected first, each with a note of where it came from, and written at the end: so what the image holds does not depend on
-//! the order in which it was asked for.
+//! Files are collected first, each with a note of where it came from, and written at the end: so
+//! what the image holds does not depend on the order in which it was asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -37,8 +37,9 @@ impl Spec {
     /// Builds the image.
     ///
     /// # Errors
-    /// A file that cannot be read, two sources for one path, a name that is no module, modules of another release than their directory,
-    /// a path to [`Spec::omit`] that is not there, and what the kernel's configuration, if known, says it cannot unpack or load.
+    /// A file that cannot be read, two sources for one path, a name that is no module, modules of
+    /// another release than their directory, a path to [`Spec::omit`] that is not there, and what
+    /// the kernel's configuration, if known, says it cannot unpack or load.
     pub fn build(&self, compression: Compression) -> Result<Image> {
         let mut contents = Contents::default();
         let mut notes = Vec::new();

@@ -1,8 +1,9 @@
 //! Compression formats, as the kernel reads and writes them.
 //!
-//! Images are written as gzip, zstd or LZ4 and read back by their magic number; modules may be gzip, xz or zstd. LZ4 is the
-//! *legacy* frame (`lz4 -l`): the kernel's `lib/decompress_unlz4.c` knows no other. It has no end mark and no checksum:
-//! magic, then blocks of a length and that many bytes, each at most 8 MiB when decompressed.
+//! Images are written as gzip, zstd or LZ4 and read back by their magic number; modules may be
+//! gzip, xz or zstd. LZ4 is the *legacy* frame (`lz4 -l`): the kernel's `lib/decompress_unlz4.c`
+//! knows no other. It has no end mark and no checksum: magic, then blocks of a length and that many
+//! bytes, each at most 8 MiB when decompressed.
 //!
 //! Levels are fixed and one thread is used, so the same input gives the same bytes.
 
@@ -29,14 +30,16 @@ const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const XZ_MAGIC: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 const LZ4_MAGIC: &[u8] = &[0x02, 0x21, 0x4c, 0x18];
 const LZ4_BLOCK: usize = 8 << 20;
-/// Longest compressed block: LZ4 expands incompressible data by 1/255 and 16 bytes. A longer "length" is not a length.
+/// Longest compressed block: LZ4 expands incompressible data by 1/255 and 16 bytes. A longer
+/// "length" is not a length.
 const LZ4_BLOCK_BOUND: usize = LZ4_BLOCK + LZ4_BLOCK / 255 + 16;
 
 /// Above 15 the last few per cent cost more time than a boot from the image saves.
 const ZSTD_LEVEL: i32 = 15;
 
 impl Compression {
-    /// What the name of the output file asks for: `.gz`, `.zst` or `.lz4`, and [`Compression::None`] for any other.
+    /// What the name of the output file asks for: `.gz`, `.zst` or `.lz4`, and
+    /// [`Compression::None`] for any other.
     #[must_use]
     pub fn of_suffix(path: &Path) -> Self {
         match path.extension().and_then(|suffix| suffix.to_str()) {

@@ -1,8 +1,9 @@
 //! The image while it is being put together: what goes where, and who put it there.
 //!
-//! Two sources that want the same path are an error that names both, since which of them wins would depend on order. Parent
-//! directories appear by themselves. Modes are reduced to what the image needs, 0755 for what is executable and 0644 for what is
-//! not, so that the umask of the source tree does not show.
+//! Two sources that want the same path are an error that names both, since which of them wins would
+//! depend on order. Parent directories appear by themselves. Modes are reduced to what the image
+//! needs, 0755 for what is executable and 0644 for what is not, so that the umask of the source
+//! tree does not show.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -92,8 +93,9 @@ impl Contents {
         self.0.len() != before
     }
 
-    /// Adds a file, or a directory with all that is in it. A symbolic link named by `src` itself is followed; those inside a
-    /// directory are kept as links. A `dst` that ends in `/` is the directory to put a file in.
+    /// Adds a file, or a directory with all that is in it. A symbolic link named by `src` itself is
+    /// followed; those inside a directory are kept as links. A `dst` that ends in `/` is the
+    /// directory to put a file in.
     pub(crate) fn add(&mut self, src: &Path, dst: &Path) -> Result<()> {
         let meta = fs::metadata(src).with_context(|| format!("add {}", src.display()))?;
         let mut path = image_path(dst)?;

@@ -1,8 +1,10 @@
-//! What depmod(8) does, for trees it never ran on: a distribution's kernel package that was unpacked, not installed.
+//! What depmod(8) does, for trees it never ran on: a distribution's kernel package that was
+//! unpacked, not installed.
 //!
-//! Every module names its direct dependencies in `.modinfo`, so no symbol needs to be resolved. `modules.dep` then lists for each
-//! module *all* that it needs, such that loading the list from right to left and then the module itself never meets an unknown
-//! symbol. kmod promises no more about the order, and neither does this; lines are sorted by path.
+//! Every module names its direct dependencies in `.modinfo`, so no symbol needs to be resolved.
+//! `modules.dep` then lists for each module *all* that it needs, such that loading the list from
+//! right to left and then the module itself never meets an unknown symbol. kmod promises no more
+//! about the order, and neither does this; lines are sorted by path.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,11 +18,12 @@ use crate::modinfo::{Modinfo, name_of};
 /// Name and text of each index, `modules.dep` last: where it is, the others are.
 pub(crate) type Indexes = [(&'static str, String); 3];
 
-/// Reads all modules below `dir`, the directory `lib/modules/<release>` of a tree, and writes `modules.dep`, `modules.alias` and
-/// `modules.softdep` there.
+/// Reads all modules below `dir`, the directory `lib/modules/<release>` of a tree, and writes
+/// `modules.dep`, `modules.alias` and `modules.softdep` there.
 ///
 /// # Errors
-/// A module that cannot be read, or a directory that cannot be written. An existing `modules.dep` is replaced only when all went well.
+/// A module that cannot be read, or a directory that cannot be written. An existing `modules.dep`
+/// is replaced only when all went well.
 pub fn write(dir: &Path) -> Result<()> {
     for (name, text) in generate(dir)? {
         let partial = dir.join(format!("{name}.partial"));
@@ -75,7 +78,8 @@ pub(crate) fn generate(dir: &Path) -> Result<Indexes> {
     ])
 }
 
-/// Appends `name` behind all that it needs. What no file provides is built in or missing: no matter for an index.
+/// Appends `name` behind all that it needs. What no file provides is built in or missing: no matter
+/// for an index.
 fn load_order<'a>(
     name: &str,
     modules: &'a BTreeMap<String, (String, Modinfo)>,
@@ -93,7 +97,8 @@ fn load_order<'a>(
     order.push(name);
 }
 
-/// Paths of all module files below `dir`, sorted. Symbolic links to directories, such as `build`, are not followed.
+/// Paths of all module files below `dir`, sorted. Symbolic links to directories, such as `build`,
+/// are not followed.
 pub(crate) fn module_files(dir: &Path) -> Result<Vec<String>> {
     fn walk(dir: &Path, prefix: &str, found: &mut Vec<String>) -> Result<()> {
         let listing =

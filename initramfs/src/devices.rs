@@ -1,6 +1,8 @@
-//! Which modules a machine's devices and filesystems may need: by class, or of the machine that this runs on.
+//! Which modules a machine's devices and filesystems may need: by class, or of the machine that
+//! this runs on.
 //!
-//! These go into the image without being listed in `/etc/berth/modules`: PID 1 loads what a device or a filesystem asks for.
+//! These go into the image without being listed in `/etc/berth/modules`: PID 1 loads what a device
+//! or a filesystem asks for.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -119,7 +121,8 @@ const DRIVERS: &[&str] = &[
     "xen",
 ];
 
-/// The modules that the devices of the machine with this `/sys` ask for, as far as they lead to disks.
+/// The modules that the devices of the machine with this `/sys` ask for, as far as they lead to
+/// disks.
 pub(crate) fn of_machine(index: &Index, sys: &Path) -> BTreeSet<String> {
     let mut aliases = BTreeSet::new();
     collect(&sys.join("devices"), &mut aliases);
@@ -133,7 +136,8 @@ pub(crate) fn of_machine(index: &Index, sys: &Path) -> BTreeSet<String> {
     found.filter(leads_to_disks).collect()
 }
 
-/// The types of the filesystems on block devices that are mounted, of the machine with this `/proc`.
+/// The types of the filesystems on block devices that are mounted, of the machine with this
+/// `/proc`.
 pub(crate) fn mounted_types(proc: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(proc.join("self/mounts")).unwrap_or_default();
     let mounts = text.lines().filter_map(|line| {

@@ -1,5 +1,6 @@
-//! kmod's text indexes of one kernel release: `modules.dep`, `modules.alias`, `modules.softdep`, `modules.builtin` (modules.dep(5)),
-//! and `modules.builtin.modinfo`, the `.modinfo` of what is built in.
+//! kmod's text indexes of one kernel release: `modules.dep`, `modules.alias`, `modules.softdep`,
+//! `modules.builtin` (modules.dep(5)), and `modules.builtin.modinfo`, the `.modinfo` of what is
+//! built in.
 //!
 //! Names are kept as the kernel has them, with `_` for `-`.
 
@@ -26,7 +27,8 @@ pub(crate) struct Index {
     aliases: Vec<(String, String)>,
     /// The text after the module's name, one for each line.
     softdeps: BTreeMap<String, Vec<String>>,
-    /// `None`: the release has no `modules.builtin`, so a name that is nowhere may still be built in.
+    /// `None`: the release has no `modules.builtin`, so a name that is nowhere may still be built
+    /// in.
     pub(crate) builtin: Option<BTreeSet<String>>,
     builtin_aliases: Vec<String>,
 }
@@ -41,10 +43,12 @@ pub(crate) enum Found {
 }
 
 impl Index {
-    /// Parses the indexes that `file` gives by name, such as `modules.dep`; it gives `None` for one that is absent.
+    /// Parses the indexes that `file` gives by name, such as `modules.dep`; it gives `None` for one
+    /// that is absent.
     ///
     /// # Errors
-    /// A line that is not of the format, with the file's name and the line's number, and what `file` fails with.
+    /// A line that is not of the format, with the file's name and the line's number, and what
+    /// `file` fails with.
     pub(crate) fn read(file: &mut dyn FnMut(&str) -> Result<Option<Vec<u8>>>) -> Result<Self> {
         let mut text = |name: &str| -> Result<Option<String>> {
             let Some(bytes) = file(name)? else {
@@ -139,7 +143,8 @@ impl Index {
         }
     }
 
-    /// Looks a name up in modprobe's order: module, alias of a module, built in, alias of a built-in.
+    /// Looks a name up in modprobe's order: module, alias of a module, built in, alias of a
+    /// built-in.
     pub(crate) fn find(&self, name: &str) -> Found {
         let name = normal(name);
         if self.modules.contains_key(&name) {
@@ -172,7 +177,8 @@ impl Index {
         Found::Nowhere
     }
 
-    /// The names that a module's softdeps ask for, before it and after it; many stand for nothing on a given kernel.
+    /// The names that a module's softdeps ask for, before it and after it; many stand for nothing
+    /// on a given kernel.
     pub(crate) fn softdeps(&self, name: &str) -> Vec<&str> {
         let mut wanted = Vec::new();
         for text in self.softdeps.get(name).into_iter().flatten() {
@@ -189,7 +195,8 @@ impl Index {
         wanted
     }
 
-    /// The indexes as text for an image that has only the modules in `stored`, which gives the path of each there.
+    /// The indexes as text for an image that has only the modules in `stored`, which gives the path
+    /// of each there.
     pub(crate) fn trimmed(&self, stored: &BTreeMap<String, String>) -> [(&'static str, String); 3] {
         let mut dep = String::new();
         for (name, path) in stored {

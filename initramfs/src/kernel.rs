@@ -1,4 +1,5 @@
-//! What can be told about a kernel from its files: the release in an image, the options in a configuration.
+//! What can be told about a kernel from its files: the release in an image, the options in a
+//! configuration.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +16,8 @@ mod bzimage {
     pub(super) const VERSION_BASE: usize = 0x200;
 }
 
-/// The release (`uname -r`) of a kernel image: an x86 bzImage, or an uncompressed image of any machine (arm64 `Image`, `vmlinux`).
+/// The release (`uname -r`) of a kernel image: an x86 bzImage, or an uncompressed image of any
+/// machine (arm64 `Image`, `vmlinux`).
 ///
 /// # Errors
 /// The file cannot be read, or says no release, as a compressed arm64 image does not.

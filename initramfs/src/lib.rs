@@ -1,9 +1,9 @@
 //! The initramfs: build it, list it, verify it.
 //!
-//! An initramfs is a *newc* cpio archive, or several one behind the other, each compressed or not, which the kernel
-//! unpacks into the first root before it starts `/init`
-//! (kernel: `Documentation/driver-api/early-userspace/buffer-format.rst`). berth needs little in it: itself, the
-//! modules between the kernel and the root device, and two small text files.
+//! An initramfs is a *newc* cpio archive, or several one behind the other, each compressed or not,
+//! which the kernel unpacks into the first root before it starts `/init` (kernel:
+//! `Documentation/driver-api/early-userspace/buffer-format.rst`). berth needs little in it: itself,
+//! the modules between the kernel and the root device, and two small text files.
 //!
 //! ```text
 //! /init                          berth
@@ -16,9 +16,10 @@
 //!
 //! # Build
 //!
-//! [`ModuleTree::open`] finds the modules of one kernel release, in a running system's `/lib/modules` as well as in a
-//! package that was unpacked and never installed (it then has no `modules.dep`; [`depmod`] makes one). A [`Spec`] says
-//! what goes in and [`Spec::build`] gives the [`Image`].
+//! [`ModuleTree::open`] finds the modules of one kernel release, in a running system's
+//! `/lib/modules` as well as in a package that was unpacked and never installed (it then has no
+//! `modules.dep`; [`depmod`] makes one). A [`Spec`] says what goes in and [`Spec::build`] gives the
+//! [`Image`].
 //!
 //! ```no_run
 //! use berth_initramfs::{Compression, ModuleTree, Spec};
@@ -36,16 +37,19 @@
 //! ```
 //!
 //! Modules that are to be loaded always are named with [`Spec::load`]. With [`Spec::for_devices`],
-//! [`Spec::for_filesystems`] and [`Spec::from_running_system`] they are in the image for whatever asks for them.
+//! [`Spec::for_filesystems`] and [`Spec::from_running_system`] they are in the image for whatever
+//! asks for them.
 //!
-//! The same inputs give the same bytes, whatever the source directory, umask, user, locale or order of its entries:
-//! paths are sorted, owners are root, modes are 0755 or 0644, times are one fixed number, inode numbers count up.
+//! The same inputs give the same bytes, whatever the source directory, umask, user, locale or order
+//! of its entries: paths are sorted, owners are root, modes are 0755 or 0644, times are one fixed
+//! number, inode numbers count up.
 //!
 //! # Verify
 //!
-//! [`verify`] reads an image the way the kernel would, ours or one packed by hand, and names what would fail at
-//! boot: modules of another release, modules whose files are missing, a vfat without its character sets, an `/init` that
-//! cannot run. What it cannot see is hardware: whether the modules suffice to reach the root device is for a boot to show.
+//! [`verify`] reads an image the way the kernel would, ours or one packed by hand, and names what
+//! would fail at boot: modules of another release, modules whose files are missing, a vfat without
+//! its character sets, an `/init` that cannot run. What it cannot see is hardware: whether the
+//! modules suffice to reach the root device is for a boot to show.
 
 pub mod archive;
 mod build;

@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use crate::archive::{self, BLOCK, CHARACTER, DIRECTORY, Entry, SYMLINK, TYPE_MASK};
 
-/// One line for each file, as `cpio -tv` has it without the times (they are all one): mode, owner, group, size or device number, path.
-/// The files in `/etc/berth` follow with their content.
+/// One line for each file, as `cpio -tv` has it without the times (they are all one): mode, owner,
+/// group, size or device number, path. The files in `/etc/berth` follow with their content.
 ///
 /// # Errors
 /// The image cannot be read; see [`archive::read`].

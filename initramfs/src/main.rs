@@ -1,4 +1,5 @@
-//! `berth-initramfs`: build, list and verify the initramfs on the command line. See the library for what it does.
+//! `berth-initramfs`: build, list and verify the initramfs on the command line. See the library for
+//! what it does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,13 +44,15 @@ struct Build {
     /// The program that becomes /init.
     #[arg(long, value_name = "FILE")]
     init: PathBuf,
-    /// The program that PID 1 starts containers with [default: the file `berth` beside that of --init].
+    /// The program that PID 1 starts containers with [default: the file `berth` beside that of
+    /// --init].
     #[arg(long, value_name = "FILE")]
     berth: Option<PathBuf>,
     /// Leave that program out: the image is for `init=`, or the root has it in /usr/lib/berth.
     #[arg(long, conflicts_with = "berth")]
     no_containers: bool,
-    /// Where the kernel's modules are: a root with lib/modules, the directory of the releases, or that of the release.
+    /// Where the kernel's modules are: a root with lib/modules, the directory of the releases, or
+    /// that of the release.
     #[arg(long, value_name = "DIR")]
     modules_dir: Option<PathBuf>,
     /// Which kernel's modules; may be left out if there is one only.
@@ -73,7 +76,8 @@ struct Build {
         requires = "modules_dir"
     )]
     for_devices: Vec<DeviceClass>,
-    /// The drivers of these types of filesystems, and what they need, for a root that has one of them.
+    /// The drivers of these types of filesystems, and what they need, for a root that has one of
+    /// them.
     #[arg(
         long,
         value_name = "TYPE",

@@ -1,8 +1,9 @@
 //! What a module says about itself: the `.modinfo` section of its ELF file.
 //!
-//! It is a sequence of `key=value` strings that end in NUL (kernel: `include/linux/moduleparam.h`, `__MODULE_INFO`). `depends` lists
-//! direct dependencies by name; `alias` and `softdep` may occur many times; the first word of `vermagic` is the release of the kernel
-//! that the module was built for.
+//! It is a sequence of `key=value` strings that end in NUL (kernel: `include/linux/moduleparam.h`,
+//! `__MODULE_INFO`). `depends` lists direct dependencies by name; `alias` and `softdep` may occur
+//! many times; the first word of `vermagic` is the release of the kernel that the module was built
+//! for.
 
 use anyhow::{Context, Result};
 use object::elf::{FileHeader64, Machine};
@@ -59,7 +60,8 @@ pub(crate) fn normal(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// The module's name for a path such as `kernel/fs/nls/nls_iso8859-1.ko.xz`; `None` if this is no module file.
+/// The module's name for a path such as `kernel/fs/nls/nls_iso8859-1.ko.xz`; `None` if this is no
+/// module file.
 pub(crate) fn name_of(path: &str) -> Option<String> {
     let file = path.rsplit('/').next().unwrap_or(path);
     let (stem, suffix) = file.split_once(".ko")?;

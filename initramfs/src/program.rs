@@ -1,5 +1,5 @@
-//! The programs of an image: the kernel executes `/init` before there is any library or interpreter, and `/init` executes berth when
-//! there is none any more.
+//! The programs of an image: the kernel executes `/init` before there is any library or
+//! interpreter, and `/init` executes berth when there is none any more.
 
 use object::Endianness;
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, Machine, PT_INTERP};
@@ -10,7 +10,8 @@ use crate::archive::Entry;
 /// Where PID 1 looks for what it starts containers with.
 pub(crate) const BERTH: &str = "usr/lib/berth/berth";
 
-/// What keeps the program at `path` from running on a kernel of this machine; of berth's machines, if it is not known.
+/// What keeps the program at `path` from running on a kernel of this machine; of berth's machines,
+/// if it is not known.
 pub(crate) fn defect_of(path: &str, program: &Entry, machine: Option<Machine>) -> Option<String> {
     if !program.is_file() {
         return Some(format!("/{path} is not a regular file"));

@@ -5,7 +5,8 @@ use std::fmt;
 
 use crate::Compression;
 
-/// Notes and sizes of a built image. [`fmt::Display`] prints the table; the notes are for the caller to show.
+/// Notes and sizes of a built image. [`fmt::Display`] prints the table; the notes are for the
+/// caller to show.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// What was decided without being asked: modules that are built in, added or left out.

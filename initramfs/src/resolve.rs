@@ -1,8 +1,9 @@
 //! From the names that were asked for to the modules that go in.
 //!
-//! The closure is that of modprobe(8): a name or alias, what `modules.dep` lists for it, and what the softdeps of each of these ask for.
-//! On top come [`COMPANIONS`]: modules that no index names, because the code that needs them asks for them by name at run time, and in an
-//! initramfs there is no modprobe for the kernel to call.
+//! The closure is that of modprobe(8): a name or alias, what `modules.dep` lists for it, and what
+//! the softdeps of each of these ask for. On top come [`COMPANIONS`]: modules that no index names,
+//! because the code that needs them asks for them by name at run time, and in an initramfs there is
+//! no modprobe for the kernel to call.
 
 use std::collections::BTreeSet;
 
@@ -22,9 +23,11 @@ pub(crate) struct Companion {
     pub(crate) any: &'static [&'static str],
 }
 
-/// Filesystems that call `load_nls()` when mounted and fail without it. Others (exfat, isofs, udf, ntfs3) do without by default.
+/// Filesystems that call `load_nls()` when mounted and fail without it. Others (exfat, isofs, udf,
+/// ntfs3) do without by default.
 pub(crate) const COMPANIONS: &[Companion] = &[
-    // Codepage for the short names, character set for the long ones: fs/fat/inode.c, CONFIG_FAT_DEFAULT_{CODEPAGE,IOCHARSET}.
+    // Codepage for the short names, character set for the long ones: fs/fat/inode.c,
+    // CONFIG_FAT_DEFAULT_{CODEPAGE,IOCHARSET}.
     Companion {
         of: "vfat",
         all: &["nls_cp437"],
@@ -50,7 +53,8 @@ pub(crate) struct Resolution {
     pub(crate) load: Vec<String>,
     /// All modules to store.
     pub(crate) closure: BTreeSet<String>,
-    /// Modules that are to be loaded before another one, which no index names: its softdeps in the image.
+    /// Modules that are to be loaded before another one, which no index names: its softdeps in the
+    /// image.
     pub(crate) before: Vec<(&'static str, Vec<String>)>,
     /// Lines for the user: built in, added, not found.
     pub(crate) notes: Vec<String>,
@@ -59,8 +63,8 @@ pub(crate) struct Resolution {
 /// Resolves `names`, module names or aliases.
 ///
 /// # Errors
-/// Names that are neither a module nor built in, all of them in one message with what they look like. Where the tree does not say
-/// what is built in, such a name is a note instead.
+/// Names that are neither a module nor built in, all of them in one message with what they look
+/// like. Where the tree does not say what is built in, such a name is a note instead.
 pub(crate) fn resolve(
     index: &Index,
     names: &[String],
@@ -142,8 +146,8 @@ impl Resolution {
         }
     }
 
-    /// Stores all that may be asked for, and has those loaded that are by default: before the module where it is loaded by
-    /// need, by name where it is listed.
+    /// Stores all that may be asked for, and has those loaded that are by default: before the
+    /// module where it is loaded by need, by name where it is listed.
     fn add_companions(
         &mut self,
         index: &Index,
@@ -193,7 +197,8 @@ impl Resolution {
 }
 
 impl Companion {
-    /// The names of those that are asked for without mount options, where the kernel's configuration tells.
+    /// The names of those that are asked for without mount options, where the kernel's
+    /// configuration tells.
     fn defaults(&self, config: Option<&Config>) -> Option<Vec<String>> {
         let config = config.filter(|_| self.of == "vfat")?;
         let codepage = config.value("CONFIG_FAT_DEFAULT_CODEPAGE")?;

@@ -1,7 +1,7 @@
 //! `/root.cpio`: what PID 1 fills the memory of `root=tmpfs` with.
 //!
-//! Unlike the rest of an image, which is reduced to what booting needs, this is somebody's root filesystem: modes, owners and
-//! links stay as they are.
+//! Unlike the rest of an image, which is reduced to what booting needs, this is somebody's root
+//! filesystem: modes, owners and links stay as they are.
 
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +17,8 @@ use crate::compression;
 /// Where it is in the image.
 pub(crate) const PATH: &str = "root.cpio";
 
-/// Makes it of a directory, with all times `mtime`, or takes a newc archive, plain or compressed, as it is.
+/// Makes it of a directory, with all times `mtime`, or takes a newc archive, plain or compressed,
+/// as it is.
 pub(crate) fn make(src: &Path, mtime: u32) -> Result<Vec<u8>> {
     let make = || {
         if fs::metadata(src)?.is_dir() {

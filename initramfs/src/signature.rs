@@ -1,7 +1,8 @@
 //! Signatures of modules: appended behind the ELF file, checked by the kernel when it loads one.
 //!
-//! The check is the greater part of the time that loading takes. A kernel that does not insist on signatures loads a module
-//! without one too, and marks itself as tainted (Documentation/admin-guide/module-signing.rst).
+//! The check is the greater part of the time that loading takes. A kernel that does not insist on
+//! signatures loads a module without one too, and marks itself as tainted
+//! (Documentation/admin-guide/module-signing.rst).
 
 use std::ops::Range;
 

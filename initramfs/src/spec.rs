@@ -26,7 +26,8 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// An image with `init` as `/init` and the mount points, without modules, and without what starts containers.
+    /// An image with `init` as `/init` and the mount points, without modules, and without what
+    /// starts containers.
     #[must_use]
     pub fn new(init: impl Into<PathBuf>) -> Self {
         Self {
@@ -49,7 +50,8 @@ impl Spec {
         }
     }
 
-    /// The program that PID 1 starts containers with, `/usr/lib/berth/berth`. An image that hands over with `init=` needs none.
+    /// The program that PID 1 starts containers with, `/usr/lib/berth/berth`. An image that hands
+    /// over with `init=` needs none.
     #[must_use]
     pub fn berth(mut self, program: impl Into<PathBuf>) -> Self {
         self.berth = Some(program.into());
@@ -63,58 +65,65 @@ impl Spec {
         self
     }
 
-    /// Modules to load at boot, by name or alias: they go into `/etc/berth/modules` in this order, and into the image with all they need.
+    /// Modules to load at boot, by name or alias: they go into `/etc/berth/modules` in this order,
+    /// and into the image with all they need.
     #[must_use]
     pub fn load<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.names.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Modules to have in the image, by name or alias, with all they need: PID 1 loads them when a device asks for them.
+    /// Modules to have in the image, by name or alias, with all they need: PID 1 loads them when a
+    /// device asks for them.
     #[must_use]
     pub fn include<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
         self.include.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// The drivers of these classes of devices, as far as the kernel has them, as [`Spec::include`].
+    /// The drivers of these classes of devices, as far as the kernel has them, as
+    /// [`Spec::include`].
     #[must_use]
     pub fn for_devices(mut self, classes: impl IntoIterator<Item = DeviceClass>) -> Self {
         self.classes.extend(classes);
         self
     }
 
-    /// The drivers of these types of filesystems, with what they need to be mounted, as [`Spec::include`].
+    /// The drivers of these types of filesystems, with what they need to be mounted, as
+    /// [`Spec::include`].
     #[must_use]
     pub fn for_filesystems<S: Into<String>>(mut self, types: impl IntoIterator<Item = S>) -> Self {
         self.filesystems.extend(types.into_iter().map(Into::into));
         self
     }
 
-    /// The drivers of the disks of the machine that this runs on, and of the filesystems that are mounted from them.
+    /// The drivers of the disks of the machine that this runs on, and of the filesystems that are
+    /// mounted from them.
     #[must_use]
     pub fn from_running_system(mut self) -> Self {
         self.for_this_machine = true;
         self
     }
 
-    /// Stores modules without their signatures, whose check takes most of the time of loading them. The kernel marks itself as
-    /// tainted then; for one that insists on signatures the build is refused.
+    /// Stores modules without their signatures, whose check takes most of the time of loading them.
+    /// The kernel marks itself as tainted then; for one that insists on signatures the build is
+    /// refused.
     #[must_use]
     pub fn strip_signatures(mut self, strip: bool) -> Self {
         self.strip_signatures = strip;
         self
     }
 
-    /// Adds a file or a whole directory of the build machine. A `dst` that ends in `/` is the directory to put a file in.
+    /// Adds a file or a whole directory of the build machine. A `dst` that ends in `/` is the
+    /// directory to put a file in.
     #[must_use]
     pub fn add(mut self, src: impl Into<PathBuf>, dst: impl Into<PathBuf>) -> Self {
         self.add.push((src.into(), dst.into()));
         self
     }
 
-    /// What `root=tmpfs` is filled with, `/root.cpio`: a directory, or a newc archive, plain or compressed. Modes, owners and links
-    /// stay as they are.
+    /// What `root=tmpfs` is filled with, `/root.cpio`: a directory, or a newc archive, plain or
+    /// compressed. Modes, owners and links stay as they are.
     #[must_use]
     pub fn root_archive(mut self, src: impl Into<PathBuf>) -> Self {
         self.root_archive = Some(src.into());
@@ -128,7 +137,8 @@ impl Spec {
         self
     }
 
-    /// Stores module files compressed as they are. Plain ones, the default, load on any kernel and make a smaller compressed image.
+    /// Stores module files compressed as they are. Plain ones, the default, load on any kernel and
+    /// make a smaller compressed image.
     #[must_use]
     pub fn keep_compressed(mut self, keep: bool) -> Self {
         self.keep_compressed = keep;
@@ -142,8 +152,9 @@ impl Spec {
         self
     }
 
-    /// Puts a file with these permission bits (such as `0o644`) at `dst`, in place of whatever is there. This happens last and is not
-    /// checked: with [`Spec::omit`] it makes the broken images that tests need.
+    /// Puts a file with these permission bits (such as `0o644`) at `dst`, in place of whatever is
+    /// there. This happens last and is not checked: with [`Spec::omit`] it makes the broken images
+    /// that tests need.
     #[must_use]
     pub fn replace(mut self, dst: impl Into<PathBuf>, data: impl Into<Vec<u8>>, mode: u32) -> Self {
         self.replace.push((dst.into(), data.into(), mode));

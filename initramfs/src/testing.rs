@@ -1,4 +1,5 @@
-//! Small kernel modules and module trees for the tests of this crate: real ELF files with a real `.modinfo`.
+//! Small kernel modules and module trees for the tests of this crate: real ELF files with a real
+//! `.modinfo`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -91,7 +92,8 @@ pub(crate) fn executable(machine: Machine, interpreted: bool) -> Vec<u8> {
     bytes
 }
 
-/// Writes a package's tree for [`RELEASE`] under `root`, as it looks before depmod has run; gives the release's directory.
+/// Writes a package's tree for [`RELEASE`] under `root`, as it looks before depmod has run; gives
+/// the release's directory.
 pub(crate) fn write_tree(
     root: &Path,
     modules: &[(&str, Module)],

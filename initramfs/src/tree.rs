@@ -10,7 +10,8 @@ use crate::depmod;
 use crate::index::Index;
 use crate::kernel::Config;
 
-/// The modules of one kernel release: where they are, how they depend on each other, how the kernel was configured.
+/// The modules of one kernel release: where they are, how they depend on each other, how the kernel
+/// was configured.
 #[derive(Clone, Debug)]
 pub struct ModuleTree {
     pub(crate) dir: PathBuf,
@@ -20,16 +21,17 @@ pub struct ModuleTree {
 }
 
 impl ModuleTree {
-    /// Finds the modules of `release`, or of the only release there is, and reads their indexes. `dir` is a root that has
-    /// `lib/modules` or `usr/lib/modules`, the directory of all releases, or the one of the release itself.
+    /// Finds the modules of `release`, or of the only release there is, and reads their indexes.
+    /// `dir` is a root that has `lib/modules` or `usr/lib/modules`, the directory of all releases,
+    /// or the one of the release itself.
     ///
-    /// Without a `modules.dep` all modules are read to make one, in memory; [`depmod::write`] keeps it for the next time.
-    /// The kernel's configuration is read if it is where distributions put it, `boot/config-<release>` of the same root
-    /// or `config` beside the modules.
+    /// Without a `modules.dep` all modules are read to make one, in memory; [`depmod::write`] keeps
+    /// it for the next time. The kernel's configuration is read if it is where distributions put
+    /// it, `boot/config-<release>` of the same root or `config` beside the modules.
     ///
     /// # Errors
-    /// No release, or not the wanted one, or more than one and none wanted; an index that cannot be read. The message names what was
-    /// looked for and what was found.
+    /// No release, or not the wanted one, or more than one and none wanted; an index that cannot be
+    /// read. The message names what was looked for and what was found.
     pub fn open(dir: &Path, release: Option<&str>) -> Result<Self> {
         let (dir, release) = locate(dir, release)?;
         let index =

@@ -15,8 +15,8 @@ use crate::root_archive;
 /// More missing files than this are only counted.
 const MISSING_LIMIT: usize = 10;
 
-/// The defects of an image, one line each; none if it can boot as far as can be seen from here. `release` is that of the kernel it is
-/// for, if known.
+/// The defects of an image, one line each; none if it can boot as far as can be seen from here.
+/// `release` is that of the kernel it is for, if known.
 #[must_use]
 pub fn verify(image: &[u8], release: Option<&str>) -> Vec<String> {
     let entries = match archive::read(image) {

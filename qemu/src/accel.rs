@@ -1,11 +1,13 @@
 //! KVM where it works, TCG elsewhere.
 //!
-//! `/dev/kvm` that can be opened proves little: under nested virtualization it may run a boot sector and then hang a
-//! kernel at its first instructions, silently and for ever. So the proof is what will be asked of it: a kernel that comes
-//! up, finds no root, panics and reboots, which takes about a second. One that takes longer than five is taken
-//! for hung, and TCG is used, which always works.
+//! `/dev/kvm` that can be opened proves little: under nested virtualization it may run a boot
+//! sector and then hang a kernel at its first instructions, silently and for ever. So the proof is
+//! what will be asked of it: a kernel that comes up, finds no root, panics and reboots, which takes
+//! about a second. One that takes longer than five is taken for hung, and TCG is used, which always
+//! works.
 //!
-//! The answer is kept in `target/accel`, for as long as the host is up. `BERTH_ACCEL=kvm|tcg` decides without asking.
+//! The answer is kept in `target/accel`, for as long as the host is up. `BERTH_ACCEL=kvm|tcg`
+//! decides without asking.
 
 use std::env;
 use std::fs::{self, File};
@@ -64,7 +66,8 @@ pub fn best(arch: Arch, kernel: &Path) -> Result<Accel> {
     Ok(*BEST.get_or_init(|| accel))
 }
 
-/// The answer in `target/accel`, or a new one. The first line is the host's boot, the second the answer.
+/// The answer in `target/accel`, or a new one. The first line is the host's boot, the second the
+/// answer.
 fn remembered(arch: Arch, kernel: &Path) -> Result<Accel> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("read the boot id")?;
     let boot = boot.trim();

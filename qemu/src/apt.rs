@@ -1,11 +1,13 @@
-//! A private apt: packages fetched and unpacked without root, from the mirror that the machine is set up with.
+//! A private apt: packages fetched and unpacked without root, from the mirror that the machine is
+//! set up with.
 //!
-//! The real apt does the work, with a configuration of its own (`APT_CONFIG`) that puts lists, cache and sources
-//! into one directory. So signatures are checked by apt with the machine's keys, and proxies and mirrors are those
-//! of the machine: its `Acquire::` settings are taken over, the rest (pins, hooks, the installed system) is not.
+//! The real apt does the work, with a configuration of its own (`APT_CONFIG`) that puts lists,
+//! cache and sources into one directory. So signatures are checked by apt with the machine's keys,
+//! and proxies and mirrors are those of the machine: its `Acquire::` settings are taken over, the
+//! rest (pins, hooks, the installed system) is not.
 //!
-//! What the machine's sources are is asked of apt too, which reads every format they can be written in.
-//! See apt.conf(5), sources.list(5) and apt-get(8), `--print-uris`.
+//! What the machine's sources are is asked of apt too, which reads every format they can be written
+//! in. See apt.conf(5), sources.list(5) and apt-get(8), `--print-uris`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,7 +19,8 @@ use anyhow::{Context, Result, ensure};
 use crate::arch::Arch;
 use crate::program::{command, run};
 
-/// The keys of Debian's archives, where the distribution keeps them apart from those trusted for all sources.
+/// The keys of Debian's archives, where the distribution keeps them apart from those trusted for
+/// all sources.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Where a suite lives.
@@ -43,8 +46,8 @@ impl Mirror {
     }
 
     /// Picks the mirror from the output of `apt-get update --print-uris`: lines that begin with
-    /// `'<mirror>/dists/<suite>/main/binary-…'`. Another vendor may call its suite like the release too, but has
-    /// no `<release>-updates`.
+    /// `'<mirror>/dists/<suite>/main/binary-…'`. Another vendor may call its suite like the release
+    /// too, but has no `<release>-updates`.
     fn among(uris: &str, codename: &str) -> Option<Self> {
         let sources: Vec<(&str, &str)> = uris
             .lines()
@@ -69,8 +72,8 @@ impl Mirror {
         })
     }
 
-    /// One line of sources.list(5) for each suite. A security suite is left out where the machine has no source
-    /// for any.
+    /// One line of sources.list(5) for each suite. A security suite is left out where the machine
+    /// has no source for any.
     fn sources_list(&self, suites: &[&str]) -> String {
         let signed_by = match Path::new(KEYRING).exists() {
             true => format!("[signed-by={KEYRING}] "),
@@ -96,7 +99,8 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// Fetches the package lists of the suites into `dir`, which is made. The lists' signatures are checked.
+    /// Fetches the package lists of the suites into `dir`, which is made. The lists' signatures are
+    /// checked.
     pub(crate) fn open(dir: &Path, mirror: &Mirror, suites: &[&str], arch: Arch) -> Result<Self> {
         for private in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(dir.join(private))
@@ -117,12 +121,14 @@ impl Archive {
         Ok(archive)
     }
 
-    /// These packages and all that they depend on, to any depth, each once. A package that the suites lack is an error.
+    /// These packages and all that they depend on, to any depth, each once. A package that the
+    /// suites lack is an error.
     pub(crate) fn closure(&self, packages: &[&str]) -> Result<Vec<String>> {
         let mut depends = self.apt("apt-cache");
         depends.args(["depends", "--recurse", "--important"]);
         let tree = run(depends.args(packages))?;
-        // The packages begin a line; their relations are indented, and names of virtual packages are in brackets.
+        // The packages begin a line; their relations are indented, and names of virtual packages
+        // are in brackets.
         let names = tree
             .lines()
             .filter(|line| line.starts_with(|c: char| c.is_ascii_alphanumeric()));
@@ -132,8 +138,8 @@ impl Archive {
         Ok(names)
     }
 
-    /// These packages and what apt would install with them on an empty system: of alternatives one, and nothing that is only
-    /// recommended. A package that cannot be installed is an error.
+    /// These packages and what apt would install with them on an empty system: of alternatives one,
+    /// and nothing that is only recommended. A package that cannot be installed is an error.
     pub(crate) fn installation(&self, packages: &[&str]) -> Result<Vec<String>> {
         let mut install = self.apt("apt-get");
         install.args(["install", "--simulate", "--no-install-recommends"]);
@@ -183,12 +189,13 @@ impl Archive {
     }
 }
 
-/// The machine's settings for fetching: proxies, retries, certificates. `apt-config dump` prints them in the
-/// syntax that apt.conf(5) reads.
+/// The machine's settings for fetching: proxies, retries, certificates. `apt-config dump` prints
+/// them in the syntax that apt.conf(5) reads.
 fn machine_settings() -> Result<String> {
     let all = run(command("apt-config").arg("dump")).context("the machine's apt configuration")?;
     let fetching = all.lines().filter(|line| {
-        // Index targets are what `apt-get update` fetches besides the packages: catalogues for desktops.
+        // Index targets are what `apt-get update` fetches besides the packages: catalogues for
+        // desktops.
         line.starts_with("Acquire::") && !line.starts_with("Acquire::IndexTargets")
     });
     Ok(fetching.collect::<Vec<_>>().join("\n"))

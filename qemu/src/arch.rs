@@ -49,8 +49,9 @@ impl Arch {
 
     /// The processor for TCG. KVM takes the host's.
     ///
-    /// On x86_64 without `cmpxchg16b`: QEMU 7.2's single-processor TCG corrupts the flags there, and Linux 6.12, whose
-    /// allocator lives on that instruction, then panics in nine boots out of ten. Kernels do without where it is missing.
+    /// On x86_64 without `cmpxchg16b`: QEMU 7.2's single-processor TCG corrupts the flags there,
+    /// and Linux 6.12, whose allocator lives on that instruction, then panics in nine boots out of
+    /// ten. Kernels do without where it is missing.
     pub(crate) fn tcg_cpu(self) -> &'static str {
         match self {
             Self::X86_64 => "qemu64,-cx16",
@@ -68,9 +69,10 @@ impl Arch {
 
     /// Words for the kernel of an emulated machine.
     ///
-    /// The x86 kernel counts ticks of the timer in a busy loop at its start and panics when too few come ("IO-APIC + timer doesn't
-    /// work"), as happens where the host has no time for the emulator's timer thread. The kernel's tests of its own ciphers are a fifth
-    /// of an emulated boot.
+    /// The x86 kernel counts ticks of the timer in a busy loop at its start and panics when too few
+    /// come ("IO-APIC + timer doesn't work"), as happens where the host has no time for the
+    /// emulator's timer thread. The kernel's tests of its own ciphers are a fifth of an emulated
+    /// boot.
     pub(crate) fn tcg_words(self) -> &'static str {
         match self {
             Self::X86_64 => "no_timer_check cryptomgr.notests",

@@ -1,11 +1,12 @@
 //! berth for another architecture than this machine's.
 //!
-//! berth is `no_std`, but even `core` has to come from somewhere. Where rustup has added the target, its own is used.
-//! Elsewhere Debian's second compiler is, the one that browsers are built with: it is new, and its library is packaged for
-//! every architecture. It is fetched and unpacked like a kernel, into `target/cross/`, and never installed.
+//! berth is `no_std`, but even `core` has to come from somewhere. Where rustup has added the
+//! target, its own is used. Elsewhere Debian's second compiler is, the one that browsers are built
+//! with: it is new, and its library is packaged for every architecture. It is fetched and unpacked
+//! like a kernel, into `target/cross/`, and never installed.
 //!
-//! No C compiler for the other architecture is needed: `rust-lld`, which comes with the compiler that is in use here, links
-//! for all of them.
+//! No C compiler for the other architecture is needed: `rust-lld`, which comes with the compiler
+//! that is in use here, links for all of them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,8 @@ use crate::whole;
 /// The linker is called without a C compiler before it.
 const LINKED_DIRECTLY: &str = "-Clinker-flavor=ld.lld";
 
-/// Atomic operations are instructions: Debian's library would call functions for them that want a C library.
+/// Atomic operations are instructions: Debian's library would call functions for them that want a C
+/// library.
 const NO_CALLS_FOR_ATOMICS: &str = "-Ctarget-feature=-outline-atomics";
 
 /// A compiler that has a library for the target, and a linker.
@@ -144,8 +146,9 @@ fn unpack(arch: Arch, dir: &Path) -> Result<()> {
     target.unpack(&["libstd-rust-web-dev".to_owned()], dir)
 }
 
-/// The packages of the compiler itself: it, the library for what runs at build time, and the shared libraries that it is
-/// linked with, but not the C library, which the machine has, nor a C compiler.
+/// The packages of the compiler itself: it, the library for what runs at build time, and the shared
+/// libraries that it is linked with, but not the C library, which the machine has, nor a C
+/// compiler.
 fn compiler(archive: &Archive) -> Result<Vec<String>> {
     let of_compiler = archive.closure(&["rustc-web"])?;
     let shared = of_compiler

@@ -1,11 +1,13 @@
 //! The machine that `make run` boots.
 //!
-//! Two SCSI disks: `sda` is empty, `sdb` has an MBR and one vfat partition with three bundles below `/containers`. `hello`
-//! prints a few lines and ends, `clock` runs until it is stopped, and `shell` has the console; when it exits the machine
-//! shuts down. What they run is the host's static busybox; their configurations are in `qemu/demo/`.
+//! Two SCSI disks: `sda` is empty, `sdb` has an MBR and one vfat partition with three bundles below
+//! `/containers`. `hello` prints a few lines and ends, `clock` runs until it is stopped, and
+//! `shell` has the console; when it exits the machine shuts down. What they run is the host's
+//! static busybox; their configurations are in `qemu/demo/`.
 //!
-//! vfat has no links and no modes, so a rootfs is busybox itself and empty directories to mount on. The shell links busybox'
-//! applets into a tmpfs before it does anything else; the other two make do with what a shell can by itself.
+//! vfat has no links and no modes, so a rootfs is busybox itself and empty directories to mount on.
+//! The shell links busybox' applets into a tmpfs before it does anything else; the other two make
+//! do with what a shell can by itself.
 
 use std::path::{Path, PathBuf};
 

@@ -1,12 +1,12 @@
 //! Kernels to boot: fetched, unpacked, never installed.
 //!
-//! Debian's *cloud* kernels are small, boot anywhere QEMU does, and exist in several series side by side, so they
-//! are the matrix: [`Series`]. A kernel is fetched once and kept in `target/kernels/<series>/` with the layout of its
-//! packages and a module index, which packages do not carry (it is made where a kernel is installed). Remove the
-//! directory to get a newer one.
+//! Debian's *cloud* kernels are small, boot anywhere QEMU does, and exist in several series side by
+//! side, so they are the matrix: [`Series`]. A kernel is fetched once and kept in
+//! `target/kernels/<series>/` with the layout of its packages and a module index, which packages do
+//! not carry (it is made where a kernel is installed). Remove the directory to get a newer one.
 //!
-//! `BERTH_KERNEL=` names another kernel than the default: a series (`6.12`), or an image, which takes
-//! `BERTH_MODULES=` with the directory of its modules.
+//! `BERTH_KERNEL=` names another kernel than the default: a series (`6.12`), or an image, which
+//! takes `BERTH_MODULES=` with the directory of its modules.
 
 use std::env;
 use std::fs;
@@ -88,7 +88,8 @@ impl Series {
         }
     }
 
-    /// The suites that may have it. Those of one entry are used together; the first entry that has it counts.
+    /// The suites that may have it. Those of one entry are used together; the first entry that has
+    /// it counts.
     fn suites(self) -> &'static [&'static [&'static str]] {
         match self {
             Self::V6_1 => &[&["bookworm", "bookworm-security"]],
@@ -97,7 +98,8 @@ impl Series {
         }
     }
 
-    /// The cloud kernel of this series, fetched if it is not there yet. What cannot be fetched is an error.
+    /// The cloud kernel of this series, fetched if it is not there yet. What cannot be fetched is
+    /// an error.
     pub fn get(self, arch: Arch) -> Result<Kernel> {
         self.get_flavour(arch, Flavour::Cloud)
     }
@@ -177,8 +179,9 @@ pub fn default(arch: Arch) -> Result<Kernel> {
 
 /// Fetches the packages that hold the kernel and unpacks them in `dir`.
 ///
-/// `linux-image-cloud-<arch>` depends on the package of the current release. That may hold everything, or be
-/// split in turn (image, modules, base), so what counts is every package of that release in the closure.
+/// `linux-image-cloud-<arch>` depends on the package of the current release. That may hold
+/// everything, or be split in turn (image, modules, base), so what counts is every package of that
+/// release in the closure.
 fn unpack(archive: &Archive, flavour: &str, name: &str, dir: &Path) -> Result<()> {
     let closure = archive.closure(&[&format!("linux-image{flavour}")])?;
     let wanted = of_one_release(&closure, flavour)?;
@@ -194,8 +197,8 @@ fn make_empty(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))
 }
 
-/// Of a closure, the packages that belong to the image's release: `linux-image-6.1.0-1-cloud-amd64` and whatever else
-/// ends with that release. An unsigned twin has the same files.
+/// Of a closure, the packages that belong to the image's release: `linux-image-6.1.0-1-cloud-amd64`
+/// and whatever else ends with that release. An unsigned twin has the same files.
 fn of_one_release(closure: &[String], flavour: &str) -> Result<Vec<String>> {
     let release = closure
         .iter()
@@ -211,7 +214,8 @@ fn of_one_release(closure: &[String], flavour: &str) -> Result<Vec<String>> {
     Ok(packages)
 }
 
-/// The kernel in a directory of unpacked packages, in either layout: the image in `/boot`, or beside its modules.
+/// The kernel in a directory of unpacked packages, in either layout: the image in `/boot`, or
+/// beside its modules.
 fn found_in(name: String, dir: &Path) -> Result<Kernel> {
     let libs = ["usr/lib/modules", "lib/modules"].map(|lib| dir.join(lib));
     let lib = libs.iter().find(|lib| lib.is_dir()).with_context(|| {

@@ -2,17 +2,22 @@
 //!
 //! The parts stand in the order in which they are used:
 //!
-//! * [`setup`] finds the programs that the rest relies on, and installs the packages that are missing.
+//! * [`setup`] finds the programs that the rest relies on, and installs the packages that are
+//!   missing.
 //! * [`kernel`] gets a distribution's kernel package, unpacked and never installed.
-//! * [`disk`] makes disk images from [`tree`]s of files: no root, no loop devices, fixed identifiers.
+//! * [`disk`] makes disk images from [`tree`]s of files: no root, no loop devices, fixed
+//!   identifiers.
 //! * [`accel`] decides between KVM and TCG, and trusts KVM only after a guest has run in it.
-//! * [`vm`] boots a machine, follows its console, its events and its hypervisor, and says how it ended.
+//! * [`vm`] boots a machine, follows its console, its events and its hypervisor, and says how it
+//!   ended.
 //! * [`demo`] is the machine that `make run` boots.
 //! * [`mod@cross`] builds berth for another architecture.
 //! * [`packages`] gets programs that others wrote, for guests in which berth stands beside them.
-//! * [`system`] makes a disk with a whole Debian that boots to systemd, for those that need one around them.
+//! * [`system`] makes a disk with a whole Debian that boots to systemd, for those that need one
+//!   around them.
 //!
-//! All that is made stays below `target/`: kernels in `target/kernels/`, logs in `target/vm/<machine>/`.
+//! All that is made stays below `target/`: kernels in `target/kernels/`, logs in
+//! `target/vm/<machine>/`.
 //!
 //! A test of a whole boot is a few lines:
 //!

@@ -1,4 +1,5 @@
-//! `berth-qemu`: sets up the host, gets kernels, and boots the demo on the terminal. The work is the library's.
+//! `berth-qemu`: sets up the host, gets kernels, and boots the demo on the terminal. The work is
+//! the library's.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Programs of a distribution that go into guests: fetched, unpacked, never installed.
 //!
-//! They are those of one release of Debian, whatever this machine runs, so that figures about them can be compared. Like a kernel
-//! they are fetched once, into `target/packages/`.
+//! They are those of one release of Debian, whatever this machine runs, so that figures about them
+//! can be compared. Like a kernel they are fetched once, into `target/packages/`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -36,7 +36,8 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// Gets these packages and all that they depend on, for x86_64. `name` is that of the directory.
+    /// Gets these packages and all that they depend on, for x86_64. `name` is that of the
+    /// directory.
     ///
     /// # Errors
     /// What cannot be fetched.
@@ -64,8 +65,8 @@ impl Packages {
         path
     }
 
-    /// The shared libraries that a program is linked with, and the dynamic linker, as paths below the root. They are found by
-    /// that linker itself, which this machine can run.
+    /// The shared libraries that a program is linked with, and the dynamic linker, as paths below
+    /// the root. They are found by that linker itself, which this machine can run.
     ///
     /// # Errors
     /// A library that is in none of the packages.

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// The workspace's `target/`. Fixed when the crate is built, so that a test and `berth-qemu` share one cache
-/// whatever directory they are started in.
+/// The workspace's `target/`. Fixed when the crate is built, so that a test and `berth-qemu` share
+/// one cache whatever directory they are started in.
 pub fn target_dir() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).join("target")

@@ -27,7 +27,8 @@ pub(crate) fn command(program: &str) -> Command {
     command
 }
 
-/// Runs the command to its end and returns what it printed. The error is the program's own last words.
+/// Runs the command to its end and returns what it printed. The error is the program's own last
+/// words.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = match command.output() {

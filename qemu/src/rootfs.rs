@@ -1,4 +1,5 @@
-//! A root filesystem of Debian's: some of its packages, unpacked as they are. Nothing is installed and no script of theirs is run.
+//! A root filesystem of Debian's: some of its packages, unpacked as they are. Nothing is installed
+//! and no script of theirs is run.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

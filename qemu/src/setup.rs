@@ -1,8 +1,9 @@
 //! What the host needs: which programs, from which packages, and how they get there.
 //!
-//! Nothing is asked of a package database: a program that is there is good enough, wherever it came from. What is
-//! missing is said before it is installed, and where it cannot be installed (no apt, not root) the packages and the
-//! command are named. With all in place it takes no time and says nothing.
+//! Nothing is asked of a package database: a program that is there is good enough, wherever it came
+//! from. What is missing is said before it is installed, and where it cannot be installed (no apt,
+//! not root) the packages and the command are named. With all in place it takes no time and says
+//! nothing.
 
 use std::io::IsTerminal;
 use std::path::Path;

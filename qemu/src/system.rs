@@ -1,11 +1,12 @@
 //! A whole Debian 13 with systemd as its init, on a disk: some packages and what they depend on.
 //!
-//! No script of the packages is run. What those of a real installation would do, and these packages need, is done here: accounts,
-//! PAM, the links of alternatives, a machine id. It boots without udev, a network, or a login, and when it is up, its last service
-//! runs `/tests/start` of the second disk.
+//! No script of the packages is run. What those of a real installation would do, and these packages
+//! need, is done here: accounts, PAM, the links of alternatives, a machine id. It boots without
+//! udev, a network, or a login, and when it is up, its last service runs `/tests/start` of the
+//! second disk.
 //!
-//! The disk is made once for each kernel, whose modules are on it, and for each list of packages, and kept in `target/systems/`. Remove
-//! it to get newer packages.
+//! The disk is made once for each kernel, whose modules are on it, and for each list of packages,
+//! and kept in `target/systems/`. Remove it to get newer packages.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -82,8 +83,8 @@ const PAM: [(&str, &str); 5] = [
 
 const SESSION: &str = "session required pam_permit.so\nsession optional pam_systemd.so\n";
 
-/// Units that nothing here needs, each of which takes an emulated machine its time: nobody logs in, the linker finds all libraries where it
-/// looks first, and there is neither a screen nor a TPM.
+/// Units that nothing here needs, each of which takes an emulated machine its time: nobody logs in,
+/// the linker finds all libraries where it looks first, and there is neither a screen nor a TPM.
 const MASKED: [&str; 14] = [
     "dev-hugepages.mount",
     "getty.target",
@@ -250,7 +251,8 @@ fn accounts(root: &Path) -> Result<()> {
     chown(&home, Some(USER.1), Some(USER.1)).context("give the user a home")
 }
 
-/// The kernel's modules, with the index that the system's own kmod reads; made by that kmod, with the libraries beside it.
+/// The kernel's modules, with the index that the system's own kmod reads; made by that kmod, with
+/// the libraries beside it.
 fn add_modules(root: &Path, kernel: &Kernel) -> Result<()> {
     let modules = root.join("usr/lib/modules");
     fs::create_dir_all(&modules)?;

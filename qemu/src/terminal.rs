@@ -1,8 +1,9 @@
 //! The user's terminal as the console of a machine.
 //!
-//! A terminal is put into raw mode, so that Ctrl-C goes to the guest like any other key; Ctrl-A is the way out, as in
-//! QEMU's own console. Input that is not a terminal (`echo exit | make run`) is held back until the guest asks for it,
-//! because a serial port has no room for what nobody reads, and its end is passed on as Ctrl-D.
+//! A terminal is put into raw mode, so that Ctrl-C goes to the guest like any other key; Ctrl-A is
+//! the way out, as in QEMU's own console. Input that is not a terminal (`echo exit | make run`) is
+//! held back until the guest asks for it, because a serial port has no room for what nobody reads,
+//! and its end is passed on as Ctrl-D.
 
 use std::io::{self, IsTerminal, Read};
 use std::sync::Arc;
@@ -52,7 +53,8 @@ impl Drop for RawMode {
     }
 }
 
-/// Passes stdin to the machine's console in a thread of its own. Input that is no terminal waits for `prompt`.
+/// Passes stdin to the machine's console in a thread of its own. Input that is no terminal waits
+/// for `prompt`.
 pub fn pass_input(vm: Arc<Vm>, prompt: &'static str) {
     thread::spawn(move || {
         let is_terminal = io::stdin().is_terminal();
@@ -89,7 +91,8 @@ struct Escape {
 }
 
 impl Escape {
-    /// What is to be passed on, and whether the user wants to leave: Ctrl-A x. Ctrl-A twice is Ctrl-A.
+    /// What is to be passed on, and whether the user wants to leave: Ctrl-A x. Ctrl-A twice is
+    /// Ctrl-A.
     fn pass(&mut self, input: &[u8]) -> (Vec<u8>, bool) {
         let mut passed = Vec::new();
         for &byte in input {

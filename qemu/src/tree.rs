@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 
-/// A tree of files: in memory, copied from the host, or both. Later entries replace earlier ones of the same path, and
-/// parent directories come by themselves.
+/// A tree of files: in memory, copied from the host, or both. Later entries replace earlier ones of
+/// the same path, and parent directories come by themselves.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     entries: Vec<(PathBuf, Entry)>,
@@ -77,8 +77,8 @@ impl Tree {
         self
     }
 
-    /// Makes the tree in an existing, empty directory of the host. All times are the same, so that the same tree gives
-    /// the same file system.
+    /// Makes the tree in an existing, empty directory of the host. All times are the same, so that
+    /// the same tree gives the same file system.
     ///
     /// # Errors
     /// A path that leads out of the directory, a file that cannot be copied or written.

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Has `fill` fill the directory, if it is not there yet. It is filled under another name beside, and renamed when it is complete.
-/// Several programs may ask at once; the first fills it, the others wait for its lock.
+/// Has `fill` fill the directory, if it is not there yet. It is filled under another name beside,
+/// and renamed when it is complete. Several programs may ask at once; the first fills it, the
+/// others wait for its lock.
 ///
 /// # Errors
 /// Those of `fill`; what it left behind is removed.
@@ -14,7 +15,8 @@ pub fn directory(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<(
     directory_of(dir, None, fill)
 }
 
-/// The same with a description, which is kept in there: what was filled by another description is filled anew.
+/// The same with a description, which is kept in there: what was filled by another description is
+/// filled anew.
 ///
 /// # Errors
 /// Those of `fill`.

@@ -1,4 +1,5 @@
-//! The harness itself, against a guest that does exactly what each test tells it: a shell script as `/init`.
+//! The harness itself, against a guest that does exactly what each test tells it: a shell script as
+//! `/init`.
 
 use std::io::{BufRead, BufReader};
 use std::time::Duration;

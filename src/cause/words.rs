@@ -1,9 +1,10 @@
 //! What the kernel's own words about a mount or a module say: those of Linux 6.1 to 7.
 //!
-//! The kernel quotes what others wrote: options and their values, names of devices. So only that part of a message is looked at
-//! which the kernel alone has written. A message begins with who speaks and of which device, `EXT4-fs (vda1): `, and that is
-//! skipped; quoted text ends it; and where a name follows without quotes, as in `IO charset NAME not found`, the row that fits
-//! first in the message is the one that counts.
+//! The kernel quotes what others wrote: options and their values, names of devices. So only that
+//! part of a message is looked at which the kernel alone has written. A message begins with who
+//! speaks and of which device, `EXT4-fs (vda1): `, and that is skipped; quoted text ends it; and
+//! where a name follows without quotes, as in `IO charset NAME not found`, the row that fits first
+//! in the message is the one that counts.
 
 use super::Cause;
 use crate::text::find;
@@ -145,8 +146,8 @@ const ROWS: &[(Speaker, &str, Cause)] = &[
     (Speaker::Xfs, "Log inconsistent", Cause::LogDamaged),
 ];
 
-/// The part of a message that the kernel alone has written: from behind who speaks to where a quotation begins. An apostrophe that
-/// follows a letter, as in `isn't`, begins none.
+/// The part of a message that the kernel alone has written: from behind who speaks to where a
+/// quotation begins. An apostrophe that follows a letter, as in `isn't`, begins none.
 fn own(words: &str) -> &[u8] {
     let mut text = words.as_bytes();
     for quote in [&b"\""[..], b"`", b" '"] {
@@ -157,7 +158,8 @@ fn own(words: &str) -> &[u8] {
     text.get(start..).unwrap_or_default()
 }
 
-/// What the kernel's words about a filesystem of the type `fstype` say; it may be empty where it is not known.
+/// What the kernel's words about a filesystem of the type `fstype` say; it may be empty where it is
+/// not known.
 #[inline(never)]
 #[must_use]
 pub fn of_filesystem(fstype: &str, words: &str) -> Cause {
@@ -177,8 +179,9 @@ pub fn of_filesystem(fstype: &str, words: &str) -> Cause {
     first.1
 }
 
-/// What the kernel's words about a module say, which begin with its name, and that has no spaces in it. With CONFIG_MODVERSIONS the
-/// kernel does not compare releases but the symbols that the module uses (kernel/module/version.c).
+/// What the kernel's words about a module say, which begin with its name, and that has no spaces in
+/// it. With CONFIG_MODVERSIONS the kernel does not compare releases but the symbols that the module
+/// uses (kernel/module/version.c).
 #[must_use]
 pub fn of_module(words: &str) -> Cause {
     const OF_ANOTHER: [&str; 2] = ["version magic '", "disagrees about version of symbol "];

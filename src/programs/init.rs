@@ -1,4 +1,5 @@
-//! `/init`: PID 1. What each step does, and why in this order, is told in the library: `berth::boot`, `berth::supervise`.
+//! `/init`: PID 1. What each step does, and why in this order, is told in the library:
+//! `berth::boot`, `berth::supervise`.
 
 #![no_std]
 #![no_main]
@@ -33,7 +34,8 @@ fn boot(
     let mut text = CommandLine::new();
     let mut early = pid1.mount_early(machine)?;
     let plan = early.read_plan(&mut text)?;
-    // A panic is a defect, and there is none to be had: the test of what becomes of one builds the program with this.
+    // A panic is a defect, and there is none to be had: the test of what becomes of one builds the
+    // program with this.
     #[expect(unexpected_cfgs, reason = "set by the test alone")]
     if cfg!(provoke_panic) {
         panic!("provoked");

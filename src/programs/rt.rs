@@ -1,4 +1,5 @@
-//! What a C library would do before `main`: the entry point, the memory functions, the panic handler.
+//! What a C library would do before `main`: the entry point, the memory functions, the panic
+//! handler.
 //!
 //! All that differs between architectures outside [`berth::sys::arch`] is in this file.
 
@@ -11,8 +12,8 @@ use berth::sys::process::{Arguments, Environment};
 use berth::sys::raw::StringList;
 use berth::sys::strings::keep_inherited;
 
-/// Where the kernel starts the program: the stack pointer points at argc, argv, a null pointer, envp, a null pointer, the
-/// auxiliary vector (System V ABI, "Process Initialization").
+/// Where the kernel starts the program: the stack pointer points at argc, argv, a null pointer,
+/// envp, a null pointer, the auxiliary vector (System V ABI, "Process Initialization").
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
@@ -78,8 +79,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
-// The compiler calls these five for copies, fills and comparisons (core, "linking requirements"). They are written with
-// instructions that it cannot turn back into calls.
+// The compiler calls these five for copies, fills and comparisons (core, "linking requirements").
+// They are written with instructions that it cannot turn back into calls.
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
@@ -91,7 +92,8 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
     if to.addr().wrapping_sub(from.addr()) >= len {
-        // SAFETY: the caller's promise: both hold `len` bytes; what is overwritten was copied before.
+        // SAFETY: the caller's promise: both hold `len` bytes; what is overwritten was copied
+        // before.
         unsafe { copy_forward(to, from, len) };
     } else {
         // SAFETY: likewise, from the other end.
@@ -116,7 +118,8 @@ unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, len: usize) -> i3
 
     let mut at = 0;
     while at + size_of::<Word>() <= len {
-        // SAFETY: the caller's promise: both hold `len` bytes. Volatile, so that the loop is not taken for a memcmp.
+        // SAFETY: the caller's promise: both hold `len` bytes. Volatile, so that the loop is not
+        // taken for a memcmp.
         let (Word(a), Word(b)) = unsafe {
             let words = (left.add(at).cast::<Word>(), right.add(at).cast::<Word>());
             (words.0.read_volatile(), words.1.read_volatile())
@@ -146,7 +149,8 @@ unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, len: usize) -> i32 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(text: *const c_char) -> usize {
     let mut len = 0;
-    // SAFETY: the caller's promise: a NUL ends it. Volatile, so that the loop is not taken for a strlen.
+    // SAFETY: the caller's promise: a NUL ends it. Volatile, so that the loop is not taken for a
+    // strlen.
     while unsafe { text.add(len).read_volatile() } != 0 {
         len += 1;
     }

@@ -1,7 +1,9 @@
-//! The start of a container, from clone(2) to its program: berth beside the same system calls by hand, in C.
+//! The start of a container, from clone(2) to its program: berth beside the same system calls by
+//! hand, in C.
 //!
-//! The kernel's own trace events tell both moments, `sched_process_fork` and `sched_process_exec`, by the clock that counts
-//! instructions. The container's program prints them. It stands in the initramfs: a disk answers by the host's time.
+//! The kernel's own trace events tell both moments, `sched_process_fork` and `sched_process_exec`,
+//! by the clock that counts instructions. The container's program prints them. It stands in the
+//! initramfs: a disk answers by the host's time.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -89,7 +91,8 @@ fn image(init: &Path, by_hand: &Path) -> Result<Image> {
     bundle(spec, "start", SCRIPT, "").build(Compression::None)
 }
 
-/// An initramfs with so many bundles of the same kind, and one that prints what was recorded of them.
+/// An initramfs with so many bundles of the same kind, and one that prints what was recorded of
+/// them.
 fn crowd(init: &Path, count: usize) -> Result<Image> {
     let ids: Vec<String> = (0..count).map(|number| format!("c{number:03}")).collect();
     let spec = ids

@@ -1,7 +1,7 @@
 //! The stages of a boot with a container, and PID 1 as that container sees it.
 //!
-//! The container shares the host's PID namespace, so that `/proc/1` is berth. It looks, sleeps for [`IDLE`], and looks
-//! again: what PID 1 was woken up for in between shows as context switches.
+//! The container shares the host's PID namespace, so that `/proc/1` is berth. It looks, sleeps for
+//! [`IDLE`], and looks again: what PID 1 was woken up for in between shows as context switches.
 
 use std::path::Path;
 

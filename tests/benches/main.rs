@@ -1,13 +1,15 @@
 //! What berth costs, counted: `make bench`.
 //!
-//! The clock of a counted machine advances by one ns with each guest instruction (QEMU's `-icount shift=0`), so that times
-//! in it are numbers of instructions, and repeat. The wall's clock is looked at nowhere.
+//! The clock of a counted machine advances by one ns with each guest instruction (QEMU's `-icount
+//! shift=0`), so that times in it are numbers of instructions, and repeat. The wall's clock is
+//! looked at nowhere.
 //!
-//! * [`boot`]: from the kernel's start of `/init` to the first act of the next init, beside `tests/c/init.c`, which makes
-//!   the needed system calls and nothing else.
+//! * [`boot`]: from the kernel's start of `/init` to the first act of the next init, beside
+//!   `tests/c/init.c`, which makes the needed system calls and nothing else.
 //! * [`container`]: the start of a container, beside `tests/c/container.c`, likewise.
 //! * [`compare`]: commands that start a container, berth among them, and `tests/c/compare.c`.
-//! * [`reading`]: a `config.json`, beside `serde_json`. This one is counted by valgrind, without a machine.
+//! * [`reading`]: a `config.json`, beside `serde_json`. This one is counted by valgrind, without a
+//!   machine.
 //! * [`demo`]: the stages of a boot, and what PID 1 holds when it is idle.
 //!
 //! The figures go to `target/bench.md`, as the tables that `docs/figures.md` shows.

@@ -1,7 +1,8 @@
 //! The reading of a `config.json`, beside `serde_json` making a tree of the same bytes.
 //!
-//! Both are in one program, `tests/guest/src/bin/reading.rs`, and its instructions are counted by valgrind. To read a file ten times
-//! more costs ten times what it costs to read it once, whatever else the program does.
+//! Both are in one program, `tests/guest/src/bin/reading.rs`, and its instructions are counted by
+//! valgrind. To read a file ten times more costs ten times what it costs to read it once, whatever
+//! else the program does.
 
 use std::fs;
 use std::path::{Path, PathBuf};

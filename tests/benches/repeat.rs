@@ -8,11 +8,12 @@ const RUNS: usize = 5;
 /// How far the figures of a boot may be apart, as a part of the least.
 pub(crate) const OF_A_BOOT: f64 = 0.01;
 
-/// Those of a container's start: it is short, and one of the kernel's own threads that wakes up in it, or does not, is a percent.
+/// Those of a container's start: it is short, and one of the kernel's own threads that wakes up in
+/// it, or does not, is a percent.
 pub(crate) const OF_A_CONTAINER: f64 = 0.02;
 
-/// Measures several times and returns the least: a host that is busy with other things can only add. Most of the figures
-/// must be close to it: not more than `spread` above.
+/// Measures several times and returns the least: a host that is busy with other things can only
+/// add. Most of the figures must be close to it: not more than `spread` above.
 pub(crate) fn least(
     name: &str,
     spread: f64,

@@ -1,4 +1,5 @@
-//! Forks and executions as the kernel's trace events tell them: `sched_process_fork` and `sched_process_exec`.
+//! Forks and executions as the kernel's trace events tell them: `sched_process_fork` and
+//! `sched_process_exec`.
 //!
 //! A container that has tracefs prints them; their clock counts instructions, a thousand a µs.
 

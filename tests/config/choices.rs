@@ -1,5 +1,6 @@
-//! Decisions that are taken from bytes. A run of tests draws the bytes, and makes them fewer and smaller when it has found
-//! something: zero is the plainest decision, and so is having no byte left.
+//! Decisions that are taken from bytes. A run of tests draws the bytes, and makes them fewer and
+//! smaller when it has found something: zero is the plainest decision, and so is having no byte
+//! left.
 
 use serde_json::{Map, Value, json};
 

@@ -1,10 +1,11 @@
 //! What berth and the crate differ in on purpose.
 
-/// A pointer (RFC 6901) into [`MINIMAL`], the value that is put there or nothing if it is taken away, and why berth refuses that.
+/// A pointer (RFC 6901) into [`MINIMAL`], the value that is put there or nothing if it is taken
+/// away, and why berth refuses that.
 type Refused = (&'static str, &'static str, &'static str);
 
-/// What the crate takes and berth refuses: what the specification forbids and the crate does not look at, what has no meaning on
-/// this system, what berth cannot do.
+/// What the crate takes and berth refuses: what the specification forbids and the crate does not
+/// look at, what has no meaning on this system, what berth cannot do.
 pub(crate) const REFUSED: &[Refused] = &[
     (
         "/ociVersion",
@@ -262,7 +263,8 @@ pub(crate) const REFUSED: &[Refused] = &[
     ),
 ];
 
-/// What berth takes and the crate refuses: the crate is stricter than the specification, or older, or spells a word otherwise.
+/// What berth takes and the crate refuses: the crate is stricter than the specification, or older,
+/// or spells a word otherwise.
 pub(crate) const TAKEN: &[(&str, &str)] = &[
     ("/process/user", ""),
     (
@@ -289,7 +291,8 @@ pub(crate) const TAKEN: &[(&str, &str)] = &[
     ),
 ];
 
-/// Configurations of other tools that are refused. crun makes up a map of users where it is given none, from who calls it.
+/// Configurations of other tools that are refused. crun makes up a map of users where it is given
+/// none, from who calls it.
 pub(crate) const REFUSED_OF_OTHER_TOOLS: [(&str, &str); 1] = [(
     "crun-spec-rootless",
     "linux.uidMappings needs at least one range, for the namespace of type user",

@@ -1,4 +1,5 @@
-//! Configurations that berth takes: every field of the specification for Linux, with any value that it may have.
+//! Configurations that berth takes: every field of the specification for Linux, with any value that
+//! it may have.
 
 use serde_json::{Value, json};
 

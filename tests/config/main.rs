@@ -1,8 +1,10 @@
-//! berth's reader of `config.json` held against another one: `serde_json` with the crate `oci-spec`.
+//! berth's reader of `config.json` held against another one: `serde_json` with the crate
+//! `oci-spec`.
 //!
-//! Both read the same text, and what each says of it is put into the same terms ([`ours`], [`theirs`]), so that a difference
-//! is a field with two values. Three kinds of text are read: configurations made up from the specification ([`generate`]),
-//! the same with a mistake in them, and those that other tools write (`real/`, made by `real/make.sh`).
+//! Both read the same text, and what each says of it is put into the same terms ([`ours`],
+//! [`theirs`]), so that a difference is a field with two values. Three kinds of text are read:
+//! configurations made up from the specification ([`generate`]), the same with a mistake in them,
+//! and those that other tools write (`real/`, made by `real/make.sh`).
 //!
 //! Where the two differ on purpose is in the tables of [`differences`].
 

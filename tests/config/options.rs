@@ -1,5 +1,5 @@
-//! The words of a mount's options, as config.md ("Linux mount options") and mount(8) explain them; with the numbers of
-//! include/uapi/linux/mount.h.
+//! The words of a mount's options, as config.md ("Linux mount options") and mount(8) explain them;
+//! with the numbers of include/uapi/linux/mount.h.
 
 const RDONLY: u32 = 1;
 const NOSUID: u32 = 2;

@@ -1,4 +1,5 @@
-//! `linux.resources` as lines for the files of a control group of version 2, in the order in which they have to be written.
+//! `linux.resources` as lines for the files of a control group of version 2, in the order in which
+//! they have to be written.
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 use serde_json::{Value, json};
@@ -40,7 +41,8 @@ pub(crate) fn resources(resources: Option<&LinuxResources>) -> Value {
     in_order(lines)
 }
 
-/// Lines for files in their order. What the members of maps ask for comes last, and a map has no order.
+/// Lines for files in their order. What the members of maps ask for comes last, and a map has no
+/// order.
 pub(crate) fn in_order(mut lines: Vec<(String, String)>) -> Value {
     lines.sort_by_key(|(file, line)| match file.as_str() {
         "rdma.max" => Some((file.clone(), line.clone())),

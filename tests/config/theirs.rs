@@ -1,4 +1,5 @@
-//! What the crate `oci-spec` says that a configuration says, put into the terms that berth has: those of the kernel.
+//! What the crate `oci-spec` says that a configuration says, put into the terms that berth has:
+//! those of the kernel.
 
 use std::collections::BTreeSet;
 
@@ -289,7 +290,8 @@ fn id_map(ranges: Option<&[LinuxIdMapping]>) -> Value {
 fn mount(mount: &Mount) -> Value {
     let options = options::read(mount.options().as_deref().unwrap_or_default());
     let users = id_map(mount.uid_mappings().as_deref());
-    // A filesystem that is made in the container's user namespace has the ids of that; none here is a control group's.
+    // A filesystem that is made in the container's user namespace has the ids of that; none here is
+    // a control group's.
     let is_bind = options.flags[0] & options::BIND != 0;
     let is_mapped = !users.is_null() || is_bind && options.map_ids.is_some();
     json!({

@@ -1,5 +1,6 @@
-//! Container engines with berth, beside their usual runtimes, with all commands of the table `commands`: the same outputs and
-//! statuses, in a whole Debian. A name chooses engines; the kernel is Debian 13's.
+//! Container engines with berth, beside their usual runtimes, with all commands of the table
+//! `commands`: the same outputs and statuses, in a whole Debian. A name chooses engines; the kernel
+//! is Debian 13's.
 
 use std::process::ExitCode;
 

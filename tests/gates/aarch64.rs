@@ -1,4 +1,5 @@
-//! The programs for aarch64: built where a standard library for it is to be had, and booted in an emulated machine.
+//! The programs for aarch64: built where a standard library for it is to be had, and booted in an
+//! emulated machine.
 
 use std::fs;
 use std::path::Path;
@@ -33,8 +34,9 @@ pub(crate) fn check(workspace: &Path) -> Result<()> {
     boot(&init).context("aarch64 was NOT seen to boot")
 }
 
-/// From the kernel onto a vfat disk, and through a container that cannot be executed, to power-off: the rootfs is for
-/// another machine, so the report is the kernel's refusal, which comes after all of the container's set-up.
+/// From the kernel onto a vfat disk, and through a container that cannot be executed, to power-off:
+/// the rootfs is for another machine, so the report is the kernel's refusal, which comes after all
+/// of the container's set-up.
 fn boot(init: &Path) -> Result<()> {
     let kernel = Series::of_machine().get(Arch::Aarch64)?;
     let image = Spec::new(init)

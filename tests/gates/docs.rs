@@ -1,7 +1,9 @@
-//! Tables in the README and in `docs/` are made from the code: a test of the library compares them, `make docs` writes them.
+//! Tables in the README and in `docs/` are made from the code: a test of the library compares them,
+//! `make docs` writes them.
 //!
-//! `<!-- table: keys -->` begins a table in a document and `<!-- end -->` ends it. Links between the documents have to lead
-//! somewhere, and the commands that the documents show have to be in the Makefile.
+//! `<!-- table: keys -->` begins a table in a document and `<!-- end -->` ends it. Links between
+//! the documents have to lead somewhere, and the commands that the documents show have to be in the
+//! Makefile.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -250,7 +252,8 @@ fn tables_are_those_of_the_code() {
     }
 }
 
-/// What a document quotes, between backquotes or as a line of its own, and which begins with `make `.
+/// What a document quotes, between backquotes or as a line of its own, and which begins with `make
+/// `.
 fn made(document: &str) -> impl Iterator<Item = &str> {
     let lines = document.lines().map(str::trim_start);
     let quoted = document

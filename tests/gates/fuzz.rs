@@ -1,7 +1,7 @@
 //! The fuzz targets, each for a while.
 //!
-//! They begin with the seeds that are kept with them and what earlier runs found below `target/fuzz/`. No wall time is
-//! asserted: the time only says when to stop.
+//! They begin with the seeds that are kept with them and what earlier runs found below
+//! `target/fuzz/`. No wall time is asserted: the time only says when to stop.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,8 @@ fn start(package: &Path, target_dir: &Path, program: &Path, duration: Duration) 
         .with_context(|| format!("start {}", program.display()))
 }
 
-/// libFuzzer ends with 0 when the time is up, and explains on standard error whatever else it found.
+/// libFuzzer ends with 0 when the time is up, and explains on standard error whatever else it
+/// found.
 fn finish(name: &str, child: Child) -> Result<()> {
     let output = child
         .wait_with_output()

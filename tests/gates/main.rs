@@ -1,10 +1,12 @@
-//! What every change is held to, beyond what the compiler, rustfmt and clippy check. `make lint` runs all of them.
+//! What every change is held to, beyond what the compiler, rustfmt and clippy check. `make lint`
+//! runs all of them.
 //!
-//! A gate prints one line when it holds and names every place where it does not. A gate that cannot be checked on this
-//! machine has failed: only what was seen to hold counts.
+//! A gate prints one line when it holds and names every place where it does not. A gate that cannot
+//! be checked on this machine has failed: only what was seen to hold counts.
 
 mod aarch64;
 mod binary;
+mod comments;
 mod flags;
 mod fuzz;
 mod layers;
@@ -32,6 +34,8 @@ enum Gate {
         /// The programs
         files: Vec<PathBuf>,
     },
+    /// Lines of comments are not too long
+    Comments,
     /// Both programs are built with the same flags, and a build without them says so
     Flags,
     /// Sizes of files, and of the parts of those that are programs
@@ -64,6 +68,7 @@ fn run(gate: Gate) -> Result<()> {
     match gate {
         Gate::Layers => layers::check(&workspace.join("src")),
         Gate::Binary { files } => files.iter().try_for_each(|file| binary::check(file)),
+        Gate::Comments => comments::check(&workspace),
         Gate::Flags => flags::check(&workspace),
         Gate::Size { files } => files.iter().try_for_each(|file| binary::sizes(file)),
         Gate::Fuzz { seconds } => fuzz::run_all(&workspace, Duration::from_secs(seconds)),

@@ -1,7 +1,8 @@
-//! berth as a command, on this machine: the cases that the guest program has, each a test here. `vm::command` runs the same in
-//! a virtual machine, where all of them are possible.
+//! berth as a command, on this machine: the cases that the guest program has, each a test here.
+//! `vm::command` runs the same in a virtual machine, where all of them are possible.
 //!
-//! It takes root, to make namespaces. A case that this machine cannot run is not passed over: it is named, with what is missing.
+//! It takes root, to make namespaces. A case that this machine cannot run is not passed over: it is
+//! named, with what is missing.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -82,7 +83,8 @@ fn features_are_what_others_read() -> Result<(), Failed> {
     }
 }
 
-/// As the first process of a container, which may have all rights and a root in memory, it is no machine's.
+/// As the first process of a container, which may have all rights and a root in memory, it is no
+/// machine's.
 fn init_in_a_container() -> Result<(), Failed> {
     let bundle = berth_qemu::target_dir().join("native/init-in-a-container");
     let rootfs = bundle.join("rootfs");

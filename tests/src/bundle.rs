@@ -11,8 +11,9 @@ const DIRECTORIES: [&str; 7] = ["bin", "dev", "mnt", "proc", "sys", "tmp", "etc"
 
 /// An OCI bundle whose rootfs holds the guest program as `/bin/guest`.
 ///
-/// Unless it is changed, it has new mount, PID, UTS and IPC namespaces, its own `/proc` and `/dev`, and is `berth.privileged`: what
-/// the guest program looks at and tries takes rights. [`Bundle::confined`] leaves what a container is by default.
+/// Unless it is changed, it has new mount, PID, UTS and IPC namespaces, its own `/proc` and `/dev`,
+/// and is `berth.privileged`: what the guest program looks at and tries takes rights.
+/// [`Bundle::confined`] leaves what a container is by default.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     id: String,

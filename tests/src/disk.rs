@@ -16,7 +16,8 @@ pub const EXT4_UUID: Uuid = Uuid::from_u128(0xb0a70000_0000_4000_8000_0000000000
 /// The label of all of them.
 pub const LABEL: &str = "BERTH";
 
-/// The directories that are mounted on when the machine moves onto its root: a read-only root must have them.
+/// The directories that are mounted on when the machine moves onto its root: a read-only root must
+/// have them.
 const MOUNT_POINTS: [&str; 4] = ["dev", "proc", "run", "sys"];
 
 /// The files of a root filesystem with these bundles.

@@ -1,4 +1,5 @@
-//! The commands that container engines are tried with, and what their outputs are compared as: `tests/engines/commands`.
+//! The commands that container engines are tried with, and what their outputs are compared as:
+//! `tests/engines/commands`.
 
 use std::fmt::Write as _;
 
@@ -74,7 +75,8 @@ pub(crate) struct Said {
     pub(crate) engine: String,
     /// The runtime.
     pub(crate) runtime: String,
-    /// The number of the row, from 1; 0 is the import of the image, and what precedes it is `start`.
+    /// The number of the row, from 1; 0 is the import of the image, and what precedes it is
+    /// `start`.
     pub(crate) row: String,
     /// The exit status, and the output without what differs from run to run.
     pub(crate) text: String,
@@ -138,7 +140,8 @@ fn usual(output: &str) -> String {
     text
 }
 
-/// A table of the rows whose outcomes differ, with the reasons that are known. All that was said is of one engine.
+/// A table of the rows whose outcomes differ, with the reasons that are known. All that was said is
+/// of one engine.
 ///
 /// # Errors
 /// A row differs without a reason, or one of the runtimes has not run it; with the table.

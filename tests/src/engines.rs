@@ -6,7 +6,8 @@ use berth_qemu::tree::Tree;
 
 const PACKAGES: [&str; 2] = ["podman", "containerd"];
 
-/// Podman with what it asks about networks and what watches its containers; containerd, with what does that, and with its own command.
+/// Podman with what it asks about networks and what watches its containers; containerd, with what
+/// does that, and with its own command.
 const PROGRAMS: [&str; 6] = [
     "usr/bin/podman",
     "usr/lib/podman/netavark",

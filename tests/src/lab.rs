@@ -23,8 +23,8 @@ pub const MODULES: [&str; 6] = [
 /// What is on the command line of every machine: a failure ends it at once.
 const WORDS: &str = "loglevel=5 berth.on_failure=poweroff";
 
-/// How long a machine may run, and how long it may be silent. Emulated machines on a loaded host are slow; what is tested
-/// has deadlines of its own.
+/// How long a machine may run, and how long it may be silent. Emulated machines on a loaded host
+/// are slow; what is tested has deadlines of its own.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A kernel and the programs that are tested on it.

@@ -1,6 +1,8 @@
-//! What the VM tests share: a [`Lab`] with a kernel and the programs under test, and [`Bundle`]s to put on disks.
+//! What the VM tests share: a [`Lab`] with a kernel and the programs under test, and [`Bundle`]s to
+//! put on disks.
 //!
-//! A test is a function that takes a [`Lab`], boots one machine, looks at its events, and asks how it ended:
+//! A test is a function that takes a [`Lab`], boots one machine, looks at its events, and asks how
+//! it ended:
 //!
 //! ```no_run
 //! # use berth_tests::{Bundle, Lab, disk};

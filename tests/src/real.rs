@@ -1,4 +1,5 @@
-//! Bundles as people make them: with root filesystems and configurations of standard tools, and nothing changed.
+//! Bundles as people make them: with root filesystems and configurations of standard tools, and
+//! nothing changed.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -16,7 +17,8 @@ pub struct Real {
     pub answers: [&'static str; 4],
 }
 
-/// Debian's packages with the configuration of `runc spec`; busybox with that of `crun spec`; and an image, unpacked by `umoci`.
+/// Debian's packages with the configuration of `runc spec`; busybox with that of `crun spec`; and
+/// an image, unpacked by `umoci`.
 pub const REAL: [Real; 3] = [
     Real {
         name: "debian",
@@ -32,7 +34,8 @@ pub const REAL: [Real; 3] = [
     },
 ];
 
-/// What a shell in each of them is asked: who it is, where, whether it can change the root, whether it has its devices.
+/// What a shell in each of them is asked: who it is, where, whether it can change the root, whether
+/// it has its devices.
 pub const QUESTIONS: &str = "id -u; uname -n; mkdir /made 2>/dev/null && rmdir /made && echo open || echo sealed; \
     test -c /dev/null && test -d /proc/self && test -w /dev/pts/ptmx && test -d /dev/shm && echo devices";
 

@@ -159,7 +159,8 @@ impl<'o> Seen<'o> {
         Ok(())
     }
 
-    /// Holds it to having failed before its program was started, with this code, and with these words in the text.
+    /// Holds it to having failed before its program was started, with this code, and with these
+    /// words in the text.
     ///
     /// # Errors
     /// It did not, or it did otherwise.

@@ -6,7 +6,8 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use berth_qemu::packages::{LIBRARIES, Packages};
 
-/// What the kernel gives labels to before there are files, by the order of their numbers (security/selinux/include/initial_sid_to_string.h).
+/// What the kernel gives labels to before there are files, by the order of their numbers
+/// (security/selinux/include/initial_sid_to_string.h).
 const INITIAL: [&str; 27] = [
     "kernel",
     "security",
@@ -37,7 +38,8 @@ const INITIAL: [&str; 27] = [
     "devnull",
 ];
 
-/// What it does not name is allowed. Processes are `u:r:all_t`, and `u:r:box_t` may not read files that are `u:r:secret_t`.
+/// What it does not name is allowed. Processes are `u:r:all_t`, and `u:r:box_t` may not read files
+/// that are `u:r:secret_t`.
 const RULES: &str = "
 class process { transition dyntransition setexec setkeycreate }
 class file { read }

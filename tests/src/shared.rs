@@ -10,7 +10,8 @@ use crate::Lab;
 
 type Once = Arc<OnceLock<Result<Arc<Outcome>, String>>>;
 
-/// A machine that is booted once on each kernel, by the first test that asks for its outcome; others wait for that.
+/// A machine that is booted once on each kernel, by the first test that asks for its outcome;
+/// others wait for that.
 pub struct Shared {
     boot: fn(&Lab) -> Result<Outcome>,
     outcomes: Mutex<BTreeMap<String, Once>>,

@@ -1,4 +1,5 @@
-//! Container engines in a whole Debian, with one runtime and with another: each runs the same commands twice.
+//! Container engines in a whole Debian, with one runtime and with another: each runs the same
+//! commands twice.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};
@@ -46,8 +47,9 @@ const PORT: &str = "org.berth.tests";
 /// How long a command of the guest may take: it is emulated, on a machine that may be busy.
 const LIMIT: u32 = 120;
 
-/// A kernel that an emulated processor leads astray says so at once, and does not go on in its ruins. An emulated one gives nothing away by
-/// speculation, and is slower where it guards against that.
+/// A kernel that an emulated processor leads astray says so at once, and does not go on in its
+/// ruins. An emulated one gives nothing away by speculation, and is slower where it guards against
+/// that.
 const WORDS: &str =
     "root=/dev/vda init=/sbin/init systemd.show_status=0 oops=panic mitigations=off";
 
@@ -62,7 +64,8 @@ const OOPSES: [&str; 4] = [
     "general protection fault",
 ];
 
-/// What is in the report where the kernel changed its own code, or met the breakpoint that it puts there meanwhile.
+/// What is in the report where the kernel changed its own code, or met the breakpoint that it puts
+/// there meanwhile.
 const PATCHING: [&str; 5] = [
     "int3",
     "text_poke",
@@ -121,8 +124,9 @@ const fn engine(name: &'static str, letter: char, usual: &'static str) -> Engine
     }
 }
 
-/// Has engines run their commands, all or the telling ones, one after the other in one machine, on Debian 13's kernel, by their usual
-/// runtime and by berth, and compares what came of them. The table of the differences that are known is printed.
+/// Has engines run their commands, all or the telling ones, one after the other in one machine, on
+/// Debian 13's kernel, by their usual runtime and by berth, and compares what came of them. The
+/// table of the differences that are known is printed.
 ///
 /// # Errors
 /// A difference without a reason; a guest that does not come up.
@@ -173,8 +177,9 @@ fn run_again(lab: &Lab, engines: &[Engine], is_all: bool) -> Result<Vec<Said>> {
     run(lab, engines, is_all)
 }
 
-/// Whether the kernel gave up while it changed code of its own, or ran into such code: QEMU's translator may run what was there before.
-/// On a real processor no program can do that to a kernel. Any other oops is a failure.
+/// Whether the kernel gave up while it changed code of its own, or ran into such code: QEMU's
+/// translator may run what was there before. On a real processor no program can do that to a
+/// kernel. Any other oops is a failure.
 fn is_emulators(failure: &Failure) -> bool {
     let VmFailure::KernelPanic(_) = failure.why else {
         return false;

@@ -27,7 +27,8 @@ const DIRECTORIES: [&str; 8] = ["dev", "etc", "proc", "root", "run", "sys", "tmp
 const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nmessagebus:x:100:100::/:/bin/false\nuser:x:1000:1000::/tmp:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nmessagebus:x:100:\nuser:x:1000:\n";
 
-/// Units without the hundred others of a distribution: the bus, the manager of user 1000, and the script.
+/// Units without the hundred others of a distribution: the bus, the manager of user 1000, and the
+/// script.
 const UNITS: [(&str, &str); 5] = [
     (
         "default.target",
@@ -55,8 +56,8 @@ const UNITS: [(&str, &str); 5] = [
     ),
 ];
 
-/// Adds all of it to the root, with this script, which is run when the bus is there: what it prints is seen as the output of `init`, and
-/// its end is the machine's.
+/// Adds all of it to the root, with this script, which is run when the bus is there: what it prints
+/// is seen as the output of `init`, and its end is the machine's.
 ///
 /// # Errors
 /// What cannot be fetched.

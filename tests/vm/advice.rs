@@ -1,4 +1,5 @@
-//! What is advised when the kernel refuses a root, or did not unpack the image whole: what fits its words.
+//! What is advised when the kernel refuses a root, or did not unpack the image whole: what fits its
+//! words.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! `berth`, which starts and ends containers for PID 1, in all the ways in which it can be broken: it costs the one start, and PID 1 goes
-//! on.
+//! `berth`, which starts and ends containers for PID 1, in all the ways in which it can be broken:
+//! it costs the one start, and PID 1 goes on.
 
 use std::time::Duration;
 

@@ -22,7 +22,8 @@ fn bundles() -> [Bundle; 2] {
 }
 
 fn vfat_on_the_second_scsi_disk(lab: &Lab) -> Result<()> {
-    // Newer kernels probe disks side by side, and either may become sdb (see the design's kernel facts).
+    // Newer kernels probe disks side by side, and either may become sdb (see the design's kernel
+    // facts).
     let root = if lab.kernel.name == "6.1" {
         "root=/dev/sdb1"
     } else {

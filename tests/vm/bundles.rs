@@ -1,5 +1,5 @@
-//! Bundles that standard tools have made, started by PID 1: as they are, and asked what they see. `command` runs the same by the
-//! command, and `tests/native` on this machine.
+//! Bundles that standard tools have made, started by PID 1: as they are, and asked what they see.
+//! `command` runs the same by the command, and `tests/native` on this machine.
 
 use anyhow::{Result, ensure};
 use berth_qemu::disk::Fs;

@@ -1,5 +1,5 @@
-//! berth as a command, on a machine that it has booted itself: its next PID 1 runs the cases that `tests/native` runs natively.
-//! All of them are possible here, and none may be missing.
+//! berth as a command, on a machine that it has booted itself: its next PID 1 runs the cases that
+//! `tests/native` runs natively. All of them are possible here, and none may be missing.
 
 use std::process::Command;
 use std::time::Duration;

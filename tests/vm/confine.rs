@@ -1,5 +1,5 @@
-//! What of its own tree a container cannot see or change, the nodes it is given, the parameters of its namespaces; and the refusal
-//! of what reaches further. One boot.
+//! What of its own tree a container cannot see or change, the nodes it is given, the parameters of
+//! its namespaces; and the refusal of what reaches further. One boot.
 
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::Fs;

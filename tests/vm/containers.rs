@@ -1,5 +1,5 @@
-//! What a bundle can ask for, and whether the container then has it: the program, its namespaces, its output. Many containers
-//! in one boot.
+//! What a bundle can ask for, and whether the container then has it: the program, its namespaces,
+//! its output. Many containers in one boot.
 
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::Fs;

@@ -1,4 +1,5 @@
-//! What a container may do of which nothing is said, and what a word more gives it: capabilities, devices, masks. One boot.
+//! What a container may do of which nothing is said, and what a word more gives it: capabilities,
+//! devices, masks. One boot.
 
 use anyhow::{Result, ensure};
 use berth_qemu::disk::Fs;
@@ -15,7 +16,8 @@ pub(crate) const CASES: &[Case] = cases![
 
 static BOOT: Shared = Shared::new(boot);
 
-/// The container that makes a node of `/dev/kmsg`, in the rootfs that all have; and the program on the host.
+/// The container that makes a node of `/dev/kmsg`, in the rootfs that all have; and the program on
+/// the host.
 const MAKER: &str = "maker";
 const ROOTFS: &str = "/containers/maker/rootfs";
 const GUEST: &str = "/containers/maker/rootfs/bin/guest";

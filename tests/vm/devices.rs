@@ -19,7 +19,8 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere disk_that_is_gone_when_it_is_looked_at_is_passed_over,
 ];
 
-/// Boots without disks, plugs the root in when the machine is known to wait for it, and sees a container run from it.
+/// Boots without disks, plugs the root in when the machine is known to wait for it, and sees a
+/// container run from it.
 fn plug_late(
     lab: &Lab,
     name: &str,
@@ -148,7 +149,8 @@ fn time(events: &[Event], is_it: impl Fn(&Event) -> bool) -> Result<u64> {
         .context("an event is missing")
 }
 
-/// A machine that waits for its root, where the guest program does that to PID 1 when a first disk comes, which is empty.
+/// A machine that waits for its root, where the guest program does that to PID 1 when a first disk
+/// comes, which is empty.
 fn held(lab: &Lab, name: &str, what: &str) -> Result<Vm> {
     let spec =
         lab.spec()?

@@ -1,4 +1,5 @@
-//! Roots that are not one filesystem on one device: two that are recognised at once, and one that lies on several.
+//! Roots that are not one filesystem on one device: two that are recognised at once, and one that
+//! lies on several.
 
 use std::process::Command;
 
@@ -57,7 +58,8 @@ fn reported(outcome: &Outcome, expected: &str) -> Result<()> {
 }
 
 fn of_two_filesystems_neither_is_guessed(lab: &Lab) -> Result<()> {
-    // The header of a LUKS volume is left before what was made a btrfs without its tool's knowledge.
+    // The header of a LUKS volume is left before what was made a btrfs without its tool's
+    // knowledge.
     let btrfs = array("single", 1)?;
     let mut bytes = std::fs::read(btrfs.path().join("0"))?;
     bytes[..8].copy_from_slice(b"LUKS\xba\xbe\0\x01");
@@ -112,7 +114,8 @@ fn filesystem_that_is_named_is_mounted_beside_another(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The devices of an empty btrfs with that profile, as files in a directory that are named by their numbers.
+/// The devices of an empty btrfs with that profile, as files in a directory that are named by their
+/// numbers.
 fn array(profile: &str, devices: usize) -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
     let files: Vec<_> = (0..devices)

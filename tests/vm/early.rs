@@ -48,8 +48,8 @@ fn what_is_mounted_already_stays(lab: &Lab) -> Result<()> {
     Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
 }
 
-/// No kernel of the matrix is built without devtmpfs, so the program asks for a filesystem that none has: it is the same
-/// answer, ENODEV, to the same call.
+/// No kernel of the matrix is built without devtmpfs, so the program asks for a filesystem that
+/// none has: it is the same answer, ENODEV, to the same call.
 fn kernel_without_devtmpfs_gets_nodes_of_disks_and_of_the_event_port(lab: &Lab) -> Result<()> {
     let mut init = std::fs::read(&lab.init)?;
     let name = b"devtmpfs";

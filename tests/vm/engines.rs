@@ -1,5 +1,6 @@
-//! Container engines that have berth as their runtime: Debian's podman and containerd, in a container of PID 1's that is in the
-//! host's PID namespace, so that PID 1 inherits what they leave behind. Outside of the matrix `side_by_side` runs the engines.
+//! Container engines that have berth as their runtime: Debian's podman and containerd, in a
+//! container of PID 1's that is in the host's PID namespace, so that PID 1 inherits what they leave
+//! behind. Outside of the matrix `side_by_side` runs the engines.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The known ways out of a container, tried again from inside: one boot with a container for each, and one in which a renaming
-//! process meets the set-up of many others.
+//! The known ways out of a container, tried again from inside: one boot with a container for each,
+//! and one in which a renaming process meets the set-up of many others.
 
 use anyhow::{Context, Result, bail, ensure};
 use berth_qemu::disk::Fs;
@@ -39,7 +39,8 @@ fn masked(id: &str) -> Bundle {
     )
 }
 
-/// A container whose image has a link out of it in place of `/dev`, where there are nodes and links to be made.
+/// A container whose image has a link out of it in place of `/dev`, where there are nodes and links
+/// to be made.
 fn dev_link(id: &str) -> Bundle {
     Bundle::new(id)
         .set(
@@ -245,8 +246,8 @@ fn console_of_an_image_leads_nowhere(lab: &Lab) -> Result<()> {
     Seen::new(&outcome, "console-image").exited(0)
 }
 
-/// What is made in `/dev` was made where the image's link leads on the host, and what lay there as `ptmx` was removed (crun:
-/// CVE-2026-47766, runc: CVE-2026-41579).
+/// What is made in `/dev` was made where the image's link leads on the host, and what lay there as
+/// `ptmx` was removed (crun: CVE-2026-47766, runc: CVE-2026-41579).
 fn dev_that_is_a_link_leads_nothing_out(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     for id in ["dev-link", "dev-link-up"] {
@@ -280,8 +281,9 @@ fn machine_outlives_all_attempts(lab: &Lab) -> Result<()> {
     outcome.assert(Ended::PowerOff, 125).map_err(Into::into)
 }
 
-/// A mount destination that is, from one moment to the next, a symbolic link to a directory of the host (CVE-2021-30465), or in
-/// which files are to be made (CVE-2024-45310). Whether a container starts is a matter of luck; where its files are made is not.
+/// A mount destination that is, from one moment to the next, a symbolic link to a directory of the
+/// host (CVE-2021-30465), or in which files are to be made (CVE-2024-45310). Whether a container
+/// starts is a matter of luck; where its files are made is not.
 fn renamed_destinations_lead_nothing_out(lab: &Lab) -> Result<()> {
     const VICTIMS: usize = 40;
     const MOUNTS: usize = 40;

@@ -94,7 +94,8 @@ fn built(spec: Spec) -> Result<Vec<u8>> {
     Ok(spec.build(Compression::None)?.bytes)
 }
 
-/// An image that loads vfat after the way to the event port, so that what is wrong with vfat is reported there.
+/// An image that loads vfat after the way to the event port, so that what is wrong with vfat is
+/// reported there.
 fn with_vfat(lab: &Lab) -> Result<Spec> {
     Ok(lab.spec()?.load(EVENTS).load(["vfat"]))
 }
@@ -111,8 +112,9 @@ fn ext4(tree: Tree) -> Result<berth_qemu::disk::DiskImage> {
     disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree))
 }
 
-/// vfat as if it were built for another kernel: Debian's compare the checksums of symbols (CONFIG_MODVERSIONS), so one is
-/// changed. The signature is made void first; a module with a false one would be refused for that.
+/// vfat as if it were built for another kernel: Debian's compare the checksums of symbols
+/// (CONFIG_MODVERSIONS), so one is changed. The signature is made void first; a module with a false
+/// one would be refused for that.
 fn of_another_release(lab: &Lab) -> Result<Vec<u8>> {
     let entries = berth_initramfs::archive::read(&built(with_vfat(lab)?)?)?;
     let entry = entries
@@ -243,7 +245,8 @@ fn filesystem_that_is_in_use_is_named_at_the_end(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The port's driver is a module of Linux 6.1, and a bad command line comes before modules are loaded.
+/// The port's driver is a module of Linux 6.1, and a bad command line comes before modules are
+/// loaded.
 fn report_reaches_the_event_stream_when_the_command_line_is_bad(lab: &Lab) -> Result<()> {
     let name = "report_reaches_the_event_stream_when_the_command_line_is_bad";
     provoke(
@@ -258,7 +261,8 @@ fn report_reaches_the_event_stream_when_the_command_line_is_bad(lab: &Lab) -> Re
 }
 
 fn every_code_is_provoked(_: &Lab) -> Result<()> {
-    // The library cannot be used here: its dependencies would be built with std, and so would PID 1's.
+    // The library cannot be used here: its dependencies would be built with std, and so would PID
+    // 1's.
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/error.rs");
     let source = fs::read_to_string(&source).context("read src/error.rs")?;
     let table = source

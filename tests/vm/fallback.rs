@@ -57,12 +57,13 @@ fn fallback_is_taken_when_the_root_does_not_come(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A superblock whose checksum is right and whose group descriptors are not: recognised, and refused by the kernel.
+/// A superblock whose checksum is right and whose group descriptors are not: recognised, and
+/// refused by the kernel.
 fn broken_ext4() -> Result<berth_qemu::disk::DiskImage> {
     let image = disk::of(Fs::ext4("BROKEN", Uuid::from_u128(9), disk::files([])?))?;
     let mut bytes = std::fs::read(&image)?;
-    // The partition begins at 1 MiB; with blocks of 1 KiB the group descriptors lie in the third block, with larger ones in
-    // the second.
+    // The partition begins at 1 MiB; with blocks of 1 KiB the group descriptors lie in the third
+    // block, with larger ones in the second.
     let superblock = (1 << 20) + 1024;
     let log_block_size = u32::from_le_bytes(bytes[superblock + 0x18..][..4].try_into()?);
     let block_size = 1024_usize << log_block_size;
@@ -129,8 +130,8 @@ fn boot_without_any_root_fails_as_its_first_candidate_did(lab: &Lab) -> Result<(
     Ok(())
 }
 
-/// Slots without anything, without a bundle, with something in the place of a mount point, with files that a power cut left empty,
-/// and with a name that no container can have.
+/// Slots without anything, without a bundle, with something in the place of a mount point, with
+/// files that a power cut left empty, and with a name that no container can have.
 fn root_that_lacks_what_it_needs_is_given_up_for_the_next(lab: &Lab) -> Result<()> {
     let slot = |label: &str, tree: Tree| disk::of(Fs::ext4(label, Uuid::new_v4(), tree));
     let blocked = Tree::new().symlink("proc", "/sys");
@@ -162,7 +163,8 @@ fn root_that_lacks_what_it_needs_is_given_up_for_the_next(lab: &Lab) -> Result<(
     Ok(())
 }
 
-/// Beside that, the program is on a filesystem of its own on the second slot, which its fstab names.
+/// Beside that, the program is on a filesystem of its own on the second slot, which its fstab
+/// names.
 fn root_without_the_program_of_init_is_given_up_for_the_next(lab: &Lab) -> Result<()> {
     let mount_points = || disk::files([]);
     let empty = Fs::ext4("A", Uuid::new_v4(), mount_points()?.directory("usr"));

@@ -114,7 +114,8 @@ fn next_init_may_be_a_script_and_gets_arguments_environment_and_a_clean_process(
     Ok(())
 }
 
-/// A part of a btrfs: mkfs.btrfs makes none, so that it is the whole here, which holds the program as `bin/guest`.
+/// A part of a btrfs: mkfs.btrfs makes none, so that it is the whole here, which holds the program
+/// as `bin/guest`.
 fn usr_may_be_a_part_of_the_roots_own_filesystem(lab: &Lab) -> Result<()> {
     let uuid = disk::EXT4_UUID;
     let fstab = format!("UUID={uuid} / btrfs defaults 0 0\nUUID={uuid} /usr btrfs subvol=/ 0 0\n");
@@ -208,7 +209,8 @@ fn bad_programs() -> Result<DiskImage> {
     disk.build()
 }
 
-/// Each is on a root of its own, which is given up for the next, until there is none; that is the end of the boot.
+/// Each is on a root of its own, which is given up for the next, until there is none; that is the
+/// end of the boot.
 fn bad_init_is_refused_before_anything_was_destroyed(lab: &Lab) -> Result<()> {
     let first = BAD.first().context("the table is empty")?;
     let labels: Vec<_> = (1..BAD.len())

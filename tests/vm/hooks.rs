@@ -1,5 +1,5 @@
-//! Hooks: each runs at its moment and in its place; those that fail; and that PID 1 waits for none. One boot with all of them, and
-//! a short one in which the machine is to end while one hangs.
+//! Hooks: each runs at its moment and in its place; those that fail; and that PID 1 waits for none.
+//! One boot with all of them, and a short one in which the machine is to end while one hangs.
 
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::Fs;

@@ -55,7 +55,8 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     let root = disk::of(Fs::vfat(disk::LABEL, disk::VFAT_SERIAL, disk::files(bundles)?).mib(256))?;
     let vm = lab
         .machine("hostile")?
-        // 12,000 processes beside two floods take their time on an emulated machine; a hang is told by silence.
+        // 12,000 processes beside two floods take their time on an emulated machine; a hang is told
+        // by silence.
         .deadline(Duration::from_secs(600))
         .append("root=/dev/vda1")
         .blk(&root)
@@ -132,7 +133,8 @@ fn flood_and_those_who_ignore_term_are_killed_at_the_end(lab: &Lab) -> Result<()
     Ok(())
 }
 
-/// Far more than pipes and queues hold. What the reader of the events was too slow for is at least counted.
+/// Far more than pipes and queues hold. What the reader of the events was too slow for is at least
+/// counted.
 fn flood_of_megabytes_arrives_whole_or_is_counted(lab: &Lab) -> Result<()> {
     const BYTES: usize = 1 << 20;
     let size = BYTES.to_string();
@@ -189,7 +191,8 @@ fn stopped_console_stops_nobody(lab: &Lab) -> Result<()> {
     Ok(outcome.assert(Ended::PowerOff, 0)?)
 }
 
-/// What PID 1 and the host hold beside one container that looks at them, when `others` have come and gone.
+/// What PID 1 and the host hold beside one container that looks at them, when `others` have come
+/// and gone.
 fn audit(lab: &Lab, others: usize) -> Result<Vec<String>> {
     let auditor = Bundle::new("auditor")
         .set("/hostname", Value::Null)
@@ -203,7 +206,8 @@ fn audit(lab: &Lab, others: usize) -> Result<Vec<String>> {
         .enumerate()
         .fold(disk::files([auditor])?, |tree: Tree, (number, id)| {
             let bundle = Bundle::new(id).set("/root/path", json!(rootfs));
-            // A third with orphans that only PID 1 can reap, a third with processes that outlive their first one.
+            // A third with orphans that only PID 1 can reap, a third with processes that outlive
+            // their first one.
             let bundle = match number % 3 {
                 0 => bundle
                     .set("/hostname", Value::Null)

@@ -59,7 +59,8 @@ fn lz4_image_boots(lab: &Lab) -> Result<()> {
     boots(lab, "lz4_image_boots", Compression::Lz4, false)
 }
 
-/// Linux 6.12 and later, as Debian ships them, have their modules as `.ko.xz` and decompress them themselves.
+/// Linux 6.12 and later, as Debian ships them, have their modules as `.ko.xz` and decompress them
+/// themselves.
 fn modules_that_stay_compressed_are_loaded(lab: &Lab) -> Result<()> {
     let image = lab
         .spec()?
@@ -81,8 +82,8 @@ fn modules_that_stay_compressed_are_loaded(lab: &Lab) -> Result<()> {
     )
 }
 
-/// The file of a module as `make modules_install` leaves it with each CONFIG_MODULE_COMPRESS_*; the kernel's decoder of xz knows
-/// no checksum but CRC32.
+/// The file of a module as `make modules_install` leaves it with each CONFIG_MODULE_COMPRESS_*; the
+/// kernel's decoder of xz knows no checksum but CRC32.
 fn compressed(method: &str, module: &[u8]) -> Result<Vec<u8>> {
     let mut into = Vec::new();
     match method {

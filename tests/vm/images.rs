@@ -135,7 +135,8 @@ fn containers_run_from_images_of_each_type(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// More containers than there are loop devices at first, and one that looks when all others have ended.
+/// More containers than there are loop devices at first, and one that looks when all others have
+/// ended.
 fn nothing_is_left_of_images_when_their_containers_have_ended(lab: &Lab) -> Result<()> {
     let squashfs = image("squashfs")?;
     let checked = Verified::behind(&squashfs, used_by_squashfs(&squashfs)?, BLOCK)?;
@@ -283,7 +284,8 @@ fn image_without_a_loop_driver_is_told_so(lab: &Lab) -> Result<()> {
 fn erofs_needs_no_loop_driver_where_the_kernel_reads_the_file(lab: &Lab) -> Result<()> {
     let erofs = fs::read(image("erofs")?)?;
     let runs = |id| imaged(id).runs(["/bin/guest", "facts"]);
-    // Its superblock has another checksum than it says, so that no kernel takes it; the device would tell why, if there were one.
+    // Its superblock has another checksum than it says, so that no kernel takes it; the device
+    // would tell why, if there were one.
     let mut broken = erofs.clone();
     broken[1024 + 4..1024 + 8].fill(0xff);
     let root = root(&[

@@ -1,5 +1,6 @@
-//! What a container's program has of what PID 1 was executed with: the table of docs/command.md, row by row. The kernel executes `/init` as a new
-//! process; an init that comes before it may have made everything odd.
+//! What a container's program has of what PID 1 was executed with: the table of docs/command.md,
+//! row by row. The kernel executes `/init` as a new process; an init that comes before it may have
+//! made everything odd.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,8 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere what_an_odd_init_gives_pid_1_reaches_containers_as_the_table_says,
 ];
 
-/// A row: its name, what a program has whose PID 1 was executed by the kernel, and what one has whose PID 1 has everything odd.
+/// A row: its name, what a program has whose PID 1 was executed by the kernel, and what one has
+/// whose PID 1 has everything odd.
 type Row = (&'static str, &'static str, &'static str);
 
 const NOTHING: &str = "0000000000000000";

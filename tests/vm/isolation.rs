@@ -1,5 +1,5 @@
-//! What separates containers from the host: one boot, in which a container without a PID namespace acts on the host while
-//! others watch what reaches them.
+//! What separates containers from the host: one boot, in which a container without a PID namespace
+//! acts on the host while others watch what reaches them.
 
 use anyhow::{Result, ensure};
 use berth_qemu::disk::Fs;
@@ -88,7 +88,8 @@ fn root_is_a_slave_of_the_host_and_a_peer_group_of_its_own(lab: &Lab) -> Result<
         let seen = Seen::new(&outcome, id);
         let root = seen.mount_at("/")?;
         ensure!(root.is_shared() && root.is_slave(), "{id}: {root:?}");
-        // The others are new; they have no master, but pass on what is mounted in them to nested namespaces.
+        // The others are new; they have no master, but pass on what is mounted in them to nested
+        // namespaces.
         for point in ["/proc", "/dev"] {
             let mount = seen.mount_at(point)?;
             ensure!(mount.is_shared() && !mount.is_slave(), "{id}: {mount:?}");

@@ -113,7 +113,8 @@ fn states<'e>(events: &'e [Event], id: &'e str, state: &'e str) -> impl Iterator
         .filter(move |event| event.is_container(id, state))
 }
 
-/// Holds a container to its runs, each but the last with status 7, and to its rests in between, in milliseconds.
+/// Holds a container to its runs, each but the last with status 7, and to its rests in between, in
+/// milliseconds.
 fn ran(outcome: &Outcome, id: &str, last: i64, rests: &[u64]) -> Result<()> {
     let runs = rests.len() + 1;
     let started = states(&outcome.events, id, "started").count();

@@ -270,7 +270,8 @@ fn layer_on_vfat_is_refused_in_the_kernels_words(lab: &Lab) -> Result<()> {
 
 fn kernel_says_that_a_layer_is_in_use(lab: &Lab) -> Result<()> {
     let stays = |id| layered(id, "/layers/shared").runs(["/bin/guest", "until-asked"]);
-    // overlayfs empties the work directory of a mount that it makes: of two at once, either may lose it to the other.
+    // overlayfs empties the work directory of a mount that it makes: of two at once, either may
+    // lose it to the other.
     let second = stays("second").annotation("berth.after", "first");
     let tree = disk::files([stays("first"), second])?.directory("layers");
     let root = Disk::bare(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(64)).build()?;

@@ -1,7 +1,7 @@
 //! The VM tests: every test boots a machine, or several.
 //!
-//! `BERTH_TEST_KERNELS=6.1,6.12,7` runs those marked for the matrix on these kernels; without it, all run on the default
-//! one. A kernel that cannot be fetched fails all its tests.
+//! `BERTH_TEST_KERNELS=6.1,6.12,7` runs those marked for the matrix on these kernels; without it,
+//! all run on the default one. A kernel that cannot be fetched fails all its tests.
 
 mod aarch64;
 mod advice;

@@ -112,7 +112,8 @@ fn command_line_of_almost_all_that_the_kernel_takes_is_read(lab: &Lab) -> Result
     Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
 }
 
-/// Disks of which each is damaged in another place; each is looked at, because none is the one that is wanted.
+/// Disks of which each is damaged in another place; each is looked at, because none is the one that
+/// is wanted.
 fn damaged_superblocks_are_survived(lab: &Lab) -> Result<()> {
     let (vfat, ext4) = (Disk::bare(vfat()?), Disk::bare(ext4()?));
     let images = [

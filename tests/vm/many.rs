@@ -1,7 +1,8 @@
-//! Hundreds of containers in one boot, and all that PID 1 takes besides: nothing of them is left, on the machine and in PID 1.
+//! Hundreds of containers in one boot, and all that PID 1 takes besides: nothing of them is left,
+//! on the machine and in PID 1.
 //!
-//! PID 1 itself starts what is in its directory of bundles, and that is 256 at most; all others are started by the command, whose
-//! orphans PID 1 inherits and collects.
+//! PID 1 itself starts what is in its directory of bundles, and that is 256 at most; all others are
+//! started by the command, whose orphans PID 1 inherits and collects.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +24,8 @@ pub(crate) const CASES: &[Case] = cases![
     once every_bundle_that_pid_1_takes_leaves_nothing_behind,
 ];
 
-/// By the command. What one of them leaves behind is seen in 100 of them; the matrix has ten times as many.
+/// By the command. What one of them leaves behind is seen in 100 of them; the matrix has ten times
+/// as many.
 const COUNT: usize = 100;
 
 /// Says another number of them.
@@ -52,7 +54,8 @@ fn image() -> Result<DiskImage> {
     Disk::bare(Fs::of_type(Type::Squashfs, "", Uuid::nil(), tree)).build()
 }
 
-/// The kinds that PID 1 starts, and the status that each ends with; `None` for those that do not begin.
+/// The kinds that PID 1 starts, and the status that each ends with; `None` for those that do not
+/// begin.
 fn kinds() -> [(&'static str, Option<i64>, Bundle); 7] {
     let bundle = |name: &str| Bundle::new(name).runs(["/bin/guest", "exit", "0"]);
     let filter = json!({
@@ -150,8 +153,8 @@ fn hundreds_of_containers_of_the_command_leave_nothing_behind(lab: &Lab) -> Resu
     Ok(())
 }
 
-/// Memory is not compared, but that nothing was mapped: what PID 1 knows of a container has its place from the beginning, and is in
-/// memory once it was used.
+/// Memory is not compared, but that nothing was mapped: what PID 1 knows of a container has its
+/// place from the beginning, and is in memory once it was used.
 fn every_bundle_that_pid_1_takes_leaves_nothing_behind(lab: &Lab) -> Result<()> {
     let (many, few) = (MANY.outcome(lab)?, FEW.outcome(lab)?);
     for (outcome, each) in [(&many, EACH), (&few, 1)] {

@@ -1,9 +1,11 @@
 //! Any root: every form of its name, every bus, every filesystem, as pairs.
 //!
-//! The columns of names, buses and filesystems are combined so that every pair of a bus and a filesystem that the kernel has drivers
-//! for comes once, and the form of the name moves on from row to row, so that it meets all of both. All filesystems of a bus are in
-//! one boot, each as the fallback of those before: that it is given up for its lack of bundles, and for nothing else, proves that
-//! it was found, mounted and read. Which one is the last, and has the container that is started, moves on from bus to bus.
+//! The columns of names, buses and filesystems are combined so that every pair of a bus and a
+//! filesystem that the kernel has drivers for comes once, and the form of the name moves on from
+//! row to row, so that it meets all of both. All filesystems of a bus are in one boot, each as the
+//! fallback of those before: that it is given up for its lack of bundles, and for nothing else,
+//! proves that it was found, mounted and read. Which one is the last, and has the container that is
+//! started, moves on from bus to bus.
 
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::{Compression, DeviceClass};

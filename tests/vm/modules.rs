@@ -103,8 +103,8 @@ fn disk_that_is_plugged_in_brings_its_driver(lab: &Lab) -> Result<()> {
     Ok(vm.wait()?.assert(Ended::PowerOff, 0)?)
 }
 
-/// The image has vfat, SCSI and loop devices too. The machine has neither, but for the controller that every machine of these
-/// tests has.
+/// The image has vfat, SCSI and loop devices too. The machine has neither, but for the controller
+/// that every machine of these tests has.
 fn nothing_is_loaded_that_nobody_asked_for(lab: &Lab) -> Result<()> {
     let image = disk::ext4([lister()])?;
     let spec =
@@ -147,8 +147,8 @@ fn character_set_of_the_mount_options_is_loaded(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Beside it there are drivers that find nothing to drive, each with an errno of its own, and a module that the kernel was told to
-/// refuse: they are listed, and are left out.
+/// Beside it there are drivers that find nothing to drive, each with an errno of its own, and a
+/// module that the kernel was told to refuse: they are listed, and are left out.
 fn parameters_reach_their_module_and_what_is_not_for_this_machine_is_left_out(
     lab: &Lab,
 ) -> Result<()> {
@@ -241,7 +241,8 @@ fn modules_without_signatures_are_loaded(lab: &Lab) -> Result<()> {
     let spec = by_need(lab, &["vfat"])?.strip_signatures(true);
     let name = "modules_without_signatures_are_loaded";
     let outcome = boot(lab, name, &spec, VFAT_ROOT, Drive::blk(&image))?;
-    // proc_modules(5): a module taints the kernel with (E) if it should have a signature and has none.
+    // proc_modules(5): a module taints the kernel with (E) if it should have a signature and has
+    // none.
     let lines: Vec<_> = Seen::new(&outcome, "lister").lines().collect();
     loaded(&outcome)?;
     ensure!(

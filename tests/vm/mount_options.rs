@@ -1,4 +1,5 @@
-//! Options of mounts, and mounts that are more than one call: many containers in one boot from an ext4, on every kernel.
+//! Options of mounts, and mounts that are more than one call: many containers in one boot from an
+//! ext4, on every kernel.
 
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::Compression;

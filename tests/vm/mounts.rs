@@ -1,5 +1,5 @@
-//! What is mounted in a container, by itself and because the bundle asks for it: many containers in one boot from an ext4,
-//! with a vfat and an ext4 beside it.
+//! What is mounted in a container, by itself and because the bundle asks for it: many containers in
+//! one boot from an ext4, with a vfat and an ext4 beside it.
 
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::{Disk, Fs};
@@ -213,7 +213,8 @@ fn default_filesystems_do_not_cover_what_the_bundle_mounts_in_them(lab: &Lab) ->
     Ok(())
 }
 
-/// Without an IPC namespace the queues would be the host's, and what the bundle mounts in /sys is not to be covered.
+/// Without an IPC namespace the queues would be the host's, and what the bundle mounts in /sys is
+/// not to be covered.
 fn message_queues_and_sysfs_are_left_out_where_they_are_not_the_containers(
     lab: &Lab,
 ) -> Result<()> {
@@ -308,7 +309,8 @@ fn single_mount_has_the_propagation_it_asks_for(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Links that lead nowhere in the rootfs, and to directories of the host: what is missing inside is made.
+/// Links that lead nowhere in the rootfs, and to directories of the host: what is missing inside is
+/// made.
 fn symbolic_link_in_an_image_leads_no_mount_out(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     let seen = Seen::new(&outcome, "links");

@@ -1,5 +1,6 @@
-//! The namespaces of containers: made, joined, and refused. One boot with PID 1's containers; and one in which a process starts
-//! them as a command does, since only who makes one after the other can say which namespaces are there to join.
+//! The namespaces of containers: made, joined, and refused. One boot with PID 1's containers; and
+//! one in which a process starts them as a command does, since only who makes one after the other
+//! can say which namespaces are there to join.
 
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::Fs;
@@ -410,8 +411,8 @@ fn a_process_that_enters_is_not_to_be_looked_into(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Until it executes the program, it has the host's memory, descriptors and binary; and a container's root may trace all that is
-/// in its user namespace.
+/// Until it executes the program, it has the host's memory, descriptors and binary; and a
+/// container's root may trace all that is in its user namespace.
 fn who_enters_is_looked_into_only_when_its_program_runs(lab: &Lab) -> Result<()> {
     let outcome = CONDUCTED.outcome(lab)?;
     let seen = Seen::new(&outcome, "conductor");
@@ -517,7 +518,8 @@ fn a_user_without_rights_is_root_in_a_container(lab: &Lab) -> Result<()> {
 fn groups_of_the_engine_stay_only_where_they_cannot_be_given_up(lab: &Lab) -> Result<()> {
     let outcome = CONDUCTED.outcome(lab)?;
     let seen = Seen::new(&outcome, "conductor");
-    // `no-groups`, `visits-user`; and `unprivileged`, in whose user namespace the group has no number.
+    // `no-groups`, `visits-user`; and `unprivileged`, in whose user namespace the group has no
+    // number.
     let groups = seen.facts("Groups");
     ensure!(groups == ["", "", "65534"], "{groups:?}");
     Ok(())

@@ -1,4 +1,5 @@
-//! The report of a root that was not found: what comes close, what there is, what the kernel had to say.
+//! The report of a root that was not found: what comes close, what there is, what the kernel had to
+//! say.
 
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::Compression;
@@ -70,8 +71,8 @@ fn label_that_reads_like_a_failure_is_only_a_label(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Each name comes close to something on the disk. Those that a disk to come could have are told of while they are waited for, and a
-/// path in the report alone.
+/// Each name comes close to something on the disk. Those that a disk to come could have are told of
+/// while they are waited for, and a path in the report alone.
 fn near_misses_are_named(lab: &Lab) -> Result<()> {
     let image = gpt()?;
     let table = [
@@ -218,8 +219,8 @@ fn gpt_of_which_the_kernel_makes_no_partitions_is_told_why(lab: &Lab) -> Result<
     Ok(())
 }
 
-/// Images that were cut short, a chain of logical partitions that breaks off, a table that Debian's kernel was not built for, and
-/// devices of which the kernel makes no partitions.
+/// Images that were cut short, a chain of logical partitions that breaks off, a table that Debian's
+/// kernel was not built for, and devices of which the kernel makes no partitions.
 fn why_partitions_are_missing_is_told_of_other_tables(lab: &Lab) -> Result<()> {
     const MIB: usize = 1 << 20;
     let bare = |bytes: &[u8]| Disk::bare(Fs::bytes(bytes.to_vec())).build();
@@ -298,7 +299,8 @@ fn device_that_comes_after_the_deadline_is_told_with_the_time_it_takes(lab: &Lab
         .start()?;
     vm.expect("the report", |event| event.is_failure("B020"))?;
     vm.plug(Drive::blk(&disk::vfat([])?))?;
-    // The kernel may keep the last line of its log from the console until the next one, and shows a line in pieces.
+    // The kernel may keep the last line of its log from the console until the next one, and shows a
+    // line in pieces.
     let said = vm.expect_console("/dev/vda1 has appeared, less than ")?;
     vm.expect_console_after(said, " s after the deadline: boot with rootwait=10\n")?;
     vm.quit()?;
@@ -341,9 +343,9 @@ fn disk_that_cannot_be_read_is_told_in_the_kernels_words(lab: &Lab) -> Result<()
     Ok(())
 }
 
-/// What stands before the modules in the image fills the memory that the kernel has for it, which is half of all on a tmpfs.
-/// That is what the kernel takes when its own command line has no `root=` (init/do_mounts.c); on a ramfs it would run out of
-/// memory and panic.
+/// What stands before the modules in the image fills the memory that the kernel has for it, which
+/// is half of all on a tmpfs. That is what the kernel takes when its own command line has no
+/// `root=` (init/do_mounts.c); on a ramfs it would run out of memory and panic.
 fn initramfs_that_does_not_fit_into_memory_is_said_not_to_be_whole(lab: &Lab) -> Result<()> {
     let ballast = vec![0x5a; 80 << 20];
     let spec = lab
@@ -380,7 +382,8 @@ fn report_is_on_every_console_whatever_the_log_level(lab: &Lab) -> Result<()> {
     let other = berth_qemu::target_dir()
         .join("vm")
         .join(format!("{name}.hvc0"));
-    // The kernel's driver of serial ports is one console, on one of them: the other is the port of a virtio console.
+    // The kernel's driver of serial ports is one console, on one of them: the other is the port of
+    // a virtio console.
     let file = format!("file,id=hvc0,path={}", other.display());
     let outcome = rootless(lab, name, "loglevel=1 console=hvc0")?
         .blk(&disk::vfat([])?)

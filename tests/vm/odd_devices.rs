@@ -1,8 +1,9 @@
-//! Roots on devices that are not like the usual disk: with large sectors, in an extended partition, in a CD drive, behind a USB bridge of the newer kind,
-//! with a filesystem of others, or made of another device before berth was started.
+//! Roots on devices that are not like the usual disk: with large sectors, in an extended partition,
+//! in a CD drive, behind a USB bridge of the newer kind, with a filesystem of others, or made of
+//! another device before berth was started.
 //!
-//! As in the matrix, several are in one boot: each but the last is given up for its lack of bundles, and for nothing else, and a
-//! container that was started from the last proves that one.
+//! As in the matrix, several are in one boot: each but the last is given up for its lack of
+//! bundles, and for nothing else, and a container that was started from the last proves that one.
 
 use std::fs;
 use std::io::Write;
@@ -37,7 +38,8 @@ pub(crate) const CASES: &[Case] = cases![
 const DISK_UUID: Uuid = Uuid::from_u128(0xb0a7_0000);
 const MIB: usize = 1 << 20;
 
-/// A filesystem of that type, with the label and the UUID of that number, and perhaps with a container.
+/// A filesystem of that type, with the label and the UUID of that number, and perhaps with a
+/// container.
 fn odd(fstype: &str, number: usize, bundle: Option<Bundle>) -> Result<Fs> {
     let tree = disk::files(bundle)?;
     let (label, uuid) = (format!("ODD{number}"), uuid(number));
@@ -141,8 +143,8 @@ fn root_on_a_disk_with_large_sectors(lab: &Lab) -> Result<()> {
     boots(machine, &names, "/dev/sdb2", "vfat")
 }
 
-/// A disk with an extended partition behind a first one, and this filesystem in the second of the partitions in it, as sfdisk(8)
-/// makes them.
+/// A disk with an extended partition behind a first one, and this filesystem in the second of the
+/// partitions in it, as sfdisk(8) makes them.
 fn logical(id: u32, fs: Fs) -> Result<DiskImage> {
     const START: usize = 6 * MIB;
     let content = fs::read(Disk::bare(fs).build()?)?;
@@ -227,7 +229,8 @@ fn root_on_a_cd(lab: &Lab) -> Result<()> {
     )
 }
 
-/// Beside the disk there are two block devices that cannot be read, which every search but that by path looks at.
+/// Beside the disk there are two block devices that cannot be read, which every search but that by
+/// path looks at.
 fn drives_without_a_medium_disturb_no_search(lab: &Lab) -> Result<()> {
     const DRIVES: [&str; 4] = [
         "-device",
@@ -273,8 +276,8 @@ fn root_on_a_disk_behind_usb_attached_scsi(lab: &Lab) -> Result<()> {
     boots(machine, &[&uuid, "/dev/sda2"], "/dev/sda2", "vfat")
 }
 
-/// Nothing can be put on it, so the lack of bundles proves it. Which driver there is depends on the kernel's age: ntfs3, that which
-/// came after it, or none.
+/// Nothing can be put on it, so the lack of bundles proves it. Which driver there is depends on the
+/// kernel's age: ntfs3, that which came after it, or none.
 fn root_with_an_ntfs(lab: &Lab) -> Result<()> {
     let kernel = generic(lab)?;
     let ntfs = Fs::of_type(Type::Ntfs, "ODD0", uuid(0), disk::files([])?);
@@ -295,11 +298,12 @@ fn root_with_an_ntfs(lab: &Lab) -> Result<()> {
     gave_up(&outcome, &names, if has_driver { "B050" } else { "B023" })
 }
 
-/// Where the content of the disk begins that is prepared, so that no filesystem is seen on the disk itself.
+/// Where the content of the disk begins that is prepared, so that no filesystem is seen on the disk
+/// itself.
 const OFFSET: usize = MIB;
 
-/// A machine with these contents on a disk each, and their images, which it is started from. There the guest program runs first,
-/// loads modules, does these steps and becomes berth.
+/// A machine with these contents on a disk each, and their images, which it is started from. There
+/// the guest program runs first, loads modules, does these steps and becomes berth.
 fn prepared(
     lab: &Lab,
     name: &str,
@@ -349,7 +353,8 @@ fn root_on_a_loop_device_that_was_there_before(lab: &Lab) -> Result<()> {
     boots(machine, &names, "/dev/loop3p1", "ext4")
 }
 
-/// Also on top of a loop device: one that was prepared holds another, and the names are on both where the offset is 0.
+/// Also on top of a loop device: one that was prepared holds another, and the names are on both
+/// where the offset is 0.
 fn root_on_a_mapped_device_that_was_there_before(lab: &Lab) -> Result<()> {
     let steps = format!(
         "linear /dev/vda {OFFSET}\nlinear /dev/vdb {OFFSET}\n\

@@ -1,5 +1,6 @@
-//! `process` of a bundle: whom its program runs as, what it may do, how much it may use. One boot with a container for each field,
-//! which prints what it was started with, and one for each value that is refused.
+//! `process` of a bundle: whom its program runs as, what it may do, how much it may use. One boot
+//! with a container for each field, which prints what it was started with, and one for each value
+//! that is refused.
 
 use anyhow::{Result, ensure};
 use berth_qemu::disk::Fs;
@@ -34,7 +35,8 @@ const SYS_CHROOT: u64 = 1 << 18;
 const SYS_ADMIN: u64 = 1 << 21;
 const CHECKPOINT_RESTORE: u64 = 1 << 40;
 
-/// A container that prints what it was started with. Its directory of processes and its devices are there by default.
+/// A container that prints what it was started with. Its directory of processes and its devices are
+/// there by default.
 fn tells(id: &str) -> Bundle {
     Bundle::new(id)
         .runs(["/bin/guest", "process"])
@@ -65,7 +67,8 @@ fn asked(bundle: Bundle, facts: &[&str]) -> Asked {
     )
 }
 
-/// The capability sets as `/proc/self/status` has them: inheritable, permitted, effective, bounding, ambient.
+/// The capability sets as `/proc/self/status` has them: inheritable, permitted, effective,
+/// bounding, ambient.
 fn sets(bundle: Bundle, sets: [u64; 5]) -> Asked {
     let names = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
     let facts = names.iter().zip(sets);

@@ -1,7 +1,9 @@
-//! Failures on purpose: a machine is set up so that its boot must fail in one way, and is held to the report.
+//! Failures on purpose: a machine is set up so that its boot must fail in one way, and is held to
+//! the report.
 //!
-//! A report has to name the code and say what is wrong, on the console and, where the event port can be reached at all, in
-//! the event stream; then the machine does what `berth.on_failure=` asks for and its status is 125.
+//! A report has to name the code and say what is wrong, on the console and, where the event port
+//! can be reached at all, in the event stream; then the machine does what `berth.on_failure=` asks
+//! for and its status is 125.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -18,12 +20,13 @@ pub(crate) const OWN_FAILURE: i32 = 125;
 pub(crate) enum Reader {
     /// On the console and in the event stream.
     Everywhere,
-    /// On the console. What fails is what the port needs, on kernels that have its driver as a module.
+    /// On the console. What fails is what the port needs, on kernels that have its driver as a
+    /// module.
     Console,
 }
 
-/// Boots the machine `name` and holds it to a failure with that code, whose text contains `text`. `setup` adds what makes the
-/// boot fail, and starts it.
+/// Boots the machine `name` and holds it to a failure with that code, whose text contains `text`.
+/// `setup` adds what makes the boot fail, and starts it.
 pub(crate) fn provoke(
     lab: &Lab,
     name: &str,
@@ -60,8 +63,8 @@ pub(crate) fn provoke(
     Ok(outcome)
 }
 
-/// Holds every ext4 and every FAT16 that begins at a MiB of the machine's disks to be as it is after unmounting. One that was never
-/// mounted is that too.
+/// Holds every ext4 and every FAT16 that begins at a MiB of the machine's disks to be as it is
+/// after unmounting. One that was never mounted is that too.
 pub(crate) fn left_in_order(vm: &Vm) -> Result<()> {
     const MIB: u64 = 1 << 20;
     for disk in vm.disks() {
@@ -70,8 +73,8 @@ pub(crate) fn left_in_order(vm: &Vm) -> Result<()> {
         for place in (0..image.metadata()?.len()).step_by(MIB as usize) {
             let mut bytes = [0; 2048];
             image.read_at(&mut bytes, place)?;
-            // `struct ext4_super_block`, at 1 KiB: the mark, the group that this copy is of, the state, and whether the
-            // journal is to be replayed.
+            // `struct ext4_super_block`, at 1 KiB: the mark, the group that this copy is of, the
+            // state, and whether the journal is to be replayed.
             let is_ext = bytes[0x438..0x43a] == [0x53, 0xef] && bytes[0x45a..0x45c] == [0, 0];
             let is_dirty = is_ext && (bytes[0x43a] & 1 == 0 || bytes[0x460] & 4 != 0);
             ensure!(
@@ -89,7 +92,8 @@ pub(crate) fn left_in_order(vm: &Vm) -> Result<()> {
     Ok(())
 }
 
-/// Holds a machine that has ended to a failure of the boot with that code, whose text contains `text`.
+/// Holds a machine that has ended to a failure of the boot with that code, whose text contains
+/// `text`.
 pub(crate) fn failed(outcome: &Outcome, code: &str, text: &str) -> Result<()> {
     outcome.assert(Ended::PowerOff, OWN_FAILURE)?;
     let failure = outcome.events.iter().find(|event| event.is_failure(code));
@@ -99,7 +103,8 @@ pub(crate) fn failed(outcome: &Outcome, code: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// A table of failures: the code, who can read the report, the test's name, a part of the report, and what provokes it.
+/// A table of failures: the code, who can read the report, the test's name, a part of the report,
+/// and what provokes it.
 macro_rules! provoked {
     ($($code:literal $reader:ident $name:ident $text:literal => $setup:expr;)*) => {
         /// The codes that the table provokes.

@@ -1,5 +1,5 @@
-//! Containers that cannot be set up or executed: one boot with many, each with its code and its text, beside one that is well;
-//! and more bundles than can be supervised.
+//! Containers that cannot be set up or executed: one boot with many, each with its code and its
+//! text, beside one that is well; and more bundles than can be supervised.
 
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::{Disk, Fs};
@@ -142,7 +142,8 @@ fn every_container_that_fails_is_reported_with_code_and_text(lab: &Lab) -> Resul
     Ok(())
 }
 
-/// What to do about it follows from what has failed, and not from a name; of the root's options nothing is said.
+/// What to do about it follows from what has failed, and not from a name; of the root's options
+/// nothing is said.
 fn advice_about_a_container_is_about_what_has_failed(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     let after = |text: &str| {

@@ -44,7 +44,8 @@ fn action(outcome: &Outcome) -> Option<&str> {
         .as_str()
 }
 
-/// The kernel's own timeout is 0 here, which would be to hold: only the word `panic=0` asks for that.
+/// The kernel's own timeout is 0 here, which would be to hold: only the word `panic=0` asks for
+/// that.
 fn failure_reboots_unless_something_else_is_asked_for(lab: &Lab) -> Result<()> {
     let name = "failure_reboots_unless_something_else_is_asked_for";
     let waited = seconds_to_reboot(lab, name, "berth.on_failure=reboot")?;
@@ -52,8 +53,9 @@ fn failure_reboots_unless_something_else_is_asked_for(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// How long a machine that cannot find its root waits before it starts again. Guest time is counted in instructions here, so that a
-/// busy host cannot stretch it, and passes at once where the guest waits.
+/// How long a machine that cannot find its root waits before it starts again. Guest time is counted
+/// in instructions here, so that a busy host cannot stretch it, and passes at once where the guest
+/// waits.
 fn seconds_to_reboot(lab: &Lab, name: &str, words: &str) -> Result<f64> {
     let outcome = rootless(lab, name, words)?.counted().start()?.wait()?;
     outcome.assert(Ended::Reboot, OWN_FAILURE)?;
@@ -110,8 +112,8 @@ fn failure_rests_with_panic_0(lab: &Lab) -> Result<()> {
     rests(vm)
 }
 
-/// Sees the machine say that it rests, and switches it off. A kernel may keep the last line of its log from the console
-/// until the next one; a disk that is plugged in gives it more to say.
+/// Sees the machine say that it rests, and switches it off. A kernel may keep the last line of its
+/// log from the console until the next one; a disk that is plugged in gives it more to say.
 fn rests(mut vm: Vm) -> Result<()> {
     vm.plug(Drive::blk(&Disk::empty(1).build()?))?;
     vm.expect_console("holding, as panic=0 asks")?;
@@ -234,7 +236,8 @@ fn report_with_many_disks_fits_one_screen(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Without `/proc` there is no command line: what it asks for is not known, and the kernel's `panic=` neither.
+/// Without `/proc` there is no command line: what it asks for is not known, and the kernel's
+/// `panic=` neither.
 fn machine_without_proc_reports_and_reboots(lab: &Lab) -> Result<()> {
     let image = lab
         .spec()?

@@ -1,7 +1,8 @@
-//! `linux.intelRdt` on a resctrl filesystem of the kernel's. No emulated processor has what that is for; but Linux 7 believes in it when
-//! it is told (`setcpuid=`), and QEMU takes writes to registers that it does not have. Of groups there is then one, as the processor says
-//! nothing of more: their number is changed in the kernel's memory, by way of QEMU's port for debuggers. Older kernels have nothing
-//! mounted, and refuse.
+//! `linux.intelRdt` on a resctrl filesystem of the kernel's. No emulated processor has what that is
+//! for; but Linux 7 believes in it when it is told (`setcpuid=`), and QEMU takes writes to
+//! registers that it does not have. Of groups there is then one, as the processor says nothing of
+//! more: their number is changed in the kernel's memory, by way of QEMU's port for debuggers. Older
+//! kernels have nothing mounted, and refuse.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -39,7 +40,8 @@ for id in own wrong unknown gold again other absent top figures full; do
 done
 "#;
 
-/// Bundles, what they ask for, what is said (behind `berth: error: run: `, if it is no success), and which groups are there afterwards.
+/// Bundles, what they ask for, what is said (behind `berth: error: run: `, if it is no success),
+/// and which groups are there afterwards.
 fn table() -> Vec<(&'static str, Value, &'static str, &'static str)> {
     vec![
         ("own", json!({ "schemata": ["L3:0=1"] }), "res:own mon:", ""),
@@ -175,8 +177,8 @@ fn says(outcome: &Outcome, id: &str, said: &str, left: &str) -> Result<()> {
     Ok(())
 }
 
-/// `MSR_IA32_L3_CBM_BASE` (arch/x86/include/asm/msr-index.h), which stands behind the number of groups in `struct rdt_hw_resource`
-/// (arch/x86/kernel/cpu/resctrl/internal.h).
+/// `MSR_IA32_L3_CBM_BASE` (arch/x86/include/asm/msr-index.h), which stands behind the number of
+/// groups in `struct rdt_hw_resource` (arch/x86/kernel/cpu/resctrl/internal.h).
 const L3_MASKS: u32 = 0xc90;
 
 /// Has the L3 cache two groups, not one: the memory for the masks of one has room for both.
@@ -201,8 +203,8 @@ fn allow_groups(socket: &std::path::Path, resources: u64) -> Result<()> {
     debugger.ask("D").map(drop)
 }
 
-/// A connection to QEMU's port for debuggers (the "GDB Remote Serial Protocol"), and what came and was not read yet. The machine stands
-/// still until it is left.
+/// A connection to QEMU's port for debuggers (the "GDB Remote Serial Protocol"), and what came and
+/// was not read yet. The machine stands still until it is left.
 struct Debugger(UnixStream, Vec<u8>);
 
 impl Debugger {

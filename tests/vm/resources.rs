@@ -1,5 +1,5 @@
-//! `linux.resources` and `linux.cgroupsPath`: limits as the container reads them, what they do, and what is refused. Many
-//! containers in one boot, and one more for the library's own functions.
+//! `linux.resources` and `linux.cgroupsPath`: limits as the container reads them, what they do, and
+//! what is refused. Many containers in one boot, and one more for the library's own functions.
 
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::{Disk, Fs};

@@ -74,8 +74,8 @@ fn warned(outcome: &Outcome, expected: &str) -> Result<()> {
     Ok(())
 }
 
-/// Copies of a disk with a GPT, of which two partitions have one name, and of one with an MBR. What has no containers is given
-/// up for the next name, so one boot shows all.
+/// Copies of a disk with a GPT, of which two partitions have one name, and of one with an MBR. What
+/// has no containers is given up for the next name, so one boot shows all.
 fn of_partitions_with_one_name_the_first_is_taken(lab: &Lab) -> Result<()> {
     const GPT: Uuid = Uuid::from_u128(0xb0a7_0000);
     let empty = || Ok::<_, anyhow::Error>(Fs::vfat("EMPTY", 1, disk::files([])?));
@@ -131,7 +131,8 @@ fn of_partitions_with_one_name_the_first_is_taken(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A filesystem with an md superblock of version 1.0 behind it, as each half of a mirror has (include/uapi/linux/raid/md_p.h).
+/// A filesystem with an md superblock of version 1.0 behind it, as each half of a mirror has
+/// (include/uapi/linux/raid/md_p.h).
 fn member_of_a_raid_array_is_not_taken_for_its_filesystem(lab: &Lab) -> Result<()> {
     let whole = Disk::bare(Fs::ext4("BERTH", disk::EXT4_UUID, disk::files([])?)).build()?;
     let mut bytes = std::fs::read(&whole)?;
@@ -186,7 +187,8 @@ fn machine_with_little_memory_boots(lab: &Lab) -> Result<()> {
     let outcome = lab
         .machine("machine_with_little_memory_boots")?
         .memory(match lab.series {
-            // Its tests of compression run while the initramfs is unpacked, and with 80 MiB one of them may find nothing left.
+            // Its tests of compression run while the initramfs is unpacked, and with 80 MiB one of
+            // them may find nothing left.
             Series::V7 => 96,
             _ => MEMORY_MIB,
         })
@@ -204,8 +206,8 @@ fn machine_with_little_memory_boots(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// With 64 MiB Debian's kernels reset before they say a word: they are loaded at 16 MiB and take 51 MiB and more while they unpack
-/// themselves (`init_size`, Documentation/arch/x86/boot.rst).
+/// With 64 MiB Debian's kernels reset before they say a word: they are loaded at 16 MiB and take 51
+/// MiB and more while they unpack themselves (`init_size`, Documentation/arch/x86/boot.rst).
 const MEMORY_MIB: u32 = 80;
 
 /// The last `console=` is a device that does not exist, and the one before is taken back.
@@ -247,8 +249,8 @@ fn damaged(fs: &Fs) -> Result<Vec<DiskImage>> {
     disks.collect()
 }
 
-/// Whatever is on a disk, the boot goes on to the next candidate or runs from it, and says which: one boot for each type, with
-/// the damaged disks before a good one.
+/// Whatever is on a disk, the boot goes on to the next candidate or runs from it, and says which:
+/// one boot for each type, with the damaged disks before a good one.
 fn damaged_filesystems_are_given_up_for_the_next(lab: &Lab) -> Result<()> {
     let kernel = lab.series.get_flavour(Arch::X86_64, Flavour::Generic)?;
     let names = ["sda", "sdb", "sdc", "sdd", "sde", "sdf", "sdg", "sdh"];

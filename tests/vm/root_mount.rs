@@ -1,4 +1,5 @@
-//! How the root is mounted: the words of `rootflags=`, `ro` and `rw`, and what the kernel says about them.
+//! How the root is mounted: the words of `rootflags=`, `ro` and `rw`, and what the kernel says
+//! about them.
 
 use anyhow::{Context, Result, ensure};
 use berth_initramfs::{Compression, DeviceClass};
@@ -19,7 +20,8 @@ pub(crate) const CASES: &[Case] = cases![
 
 const EXT4_ROOT: &str = "root=UUID=b0a70000-0000-4000-8000-000000000003";
 
-/// Boots from an ext4, on a disk that may be write-protected, with a container that shows its mounts.
+/// Boots from an ext4, on a disk that may be write-protected, with a container that shows its
+/// mounts.
 fn boot(lab: &Lab, name: &str, words: &str, is_protected: bool) -> Result<Outcome> {
     let bundle = Bundle::new("viewer").runs(["/bin/guest", "facts"]);
     let image = disk::ext4([bundle])?;

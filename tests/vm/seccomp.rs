@@ -339,7 +339,8 @@ fn failing() -> Vec<(Bundle, &'static str, &'static str)> {
             "B053",
             "linux.seccomp, which denies execve, by which the program starts for no-execve: EPERM",
         ),
-        // It is installed before the user changes. Who asked for no groups would have those of whom starts it.
+        // It is installed before the user changes. Who asked for no groups would have those of whom
+        // starts it.
         (
             as_user(filtered("groups", all_but(json!([fails(&["setgroups"])])))),
             "B053",
@@ -384,7 +385,8 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(128))?;
     Ok(lab
         .machine("seccomp")?
-        // What the kernel logs of filters is a notice, and there are many: more than the ten in five seconds that it allows.
+        // What the kernel logs of filters is a notice, and there are many: more than the ten in
+        // five seconds that it allows.
         .append("root=/dev/vda1 loglevel=6 sysctl.kernel.printk_ratelimit=0")
         .blk(&root)
         .start()?
@@ -419,7 +421,8 @@ fn calls_get_the_fates_that_the_profile_gives_them(lab: &Lab) -> Result<()> {
     Seen::new(&outcome, "free").printed("seccomp 0")
 }
 
-/// Who is not root, and may gain rights by what he executes, cannot install a filter (seccomp(2), `EACCES`).
+/// Who is not root, and may gain rights by what he executes, cannot install a filter (seccomp(2),
+/// `EACCES`).
 fn user_without_rights_has_a_filter_too(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     let user = Seen::new(&outcome, "of-a-user");

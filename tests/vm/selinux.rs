@@ -1,4 +1,5 @@
-//! Labels of SELinux, with a policy that is loaded and enforced by a hook before the other containers are made.
+//! Labels of SELinux, with a policy that is loaded and enforced by a hook before the other
+//! containers are made.
 
 use std::fs;
 

@@ -21,8 +21,8 @@ pub(crate) const CASES: &[Case] = cases![
     once share_of_a_kind_that_the_image_has_no_driver_for,
 ];
 
-/// A machine whose image has the drivers of shares, and the host's directory with a container in it. Debian's cloud kernels
-/// have no 9p.
+/// A machine whose image has the drivers of shares, and the host's directory with a container in
+/// it. Debian's cloud kernels have no 9p.
 fn machine(lab: &Lab, name: &str, root: &str) -> Result<(Builder, TempDir)> {
     let kernel = lab.series.get_flavour(Arch::X86_64, Flavour::Generic)?;
     let spec = lab.spec_for(&kernel)?.for_devices([DeviceClass::Virtio]);

@@ -1,5 +1,5 @@
-//! Container engines in a whole Debian, with berth and with the runtime that they usually have: the commands that tell most. `make
-//! qemu-engines` has all of them.
+//! Container engines in a whole Debian, with berth and with the runtime that they usually have: the
+//! commands that tell most. `make qemu-engines` has all of them.
 
 use anyhow::Result;
 use berth_tests::{Engine, Lab, side_by_side};

@@ -1,5 +1,5 @@
-//! Mount propagation as the kernel has it, seen through the functions that berth mounts with: a container runs all cases of
-//! the guest program's tables in one boot.
+//! Mount propagation as the kernel has it, seen through the functions that berth mounts with: a
+//! container runs all cases of the guest program's tables in one boot.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,7 +23,8 @@ const SECTIONS: [(&str, usize); 9] = [
     ("1", 7 * 4 + 3),
     // Five kinds bound in four.
     ("2", 5 * 4),
-    // With what is inside: none, pruned, into itself as three kinds, a chain, and how it grows in two.
+    // With what is inside: none, pruned, into itself as three kinds, a chain, and how it grows in
+    // two.
     ("3", 5 * 4 + 8),
     // Five kinds moved into four; the Linux Test Project's six others, and six more errors.
     ("4", 5 * 4 + 12),
@@ -32,8 +33,8 @@ const SECTIONS: [(&str, usize); 9] = [
     ("6", 8),
     // Six kinds for two users, and what is locked.
     ("7", 6 * 2 + 2),
-    // Five things that a copy is told, for it and for all inside; eight about attributes and move_mount(2); twelve about
-    // pivot_root(2).
+    // Five things that a copy is told, for it and for all inside; eight about attributes and
+    // move_mount(2); twelve about pivot_root(2).
     ("8", 5 * 2 + 8 + 12),
     ("quiz", 3),
 ];

@@ -1,4 +1,5 @@
-//! How the machine ends: who asks for it, what becomes of the containers, and how the disks are left.
+//! How the machine ends: who asks for it, what becomes of the containers, and how the disks are
+//! left.
 
 use std::fs;
 use std::path::Path;
@@ -220,7 +221,8 @@ fn boot_words(lab: &Lab) -> Result<Outcome> {
     let says = |id: &str| Bundle::new(id).runs(["/bin/guest", "say", TRICKS]);
     let program = format!("/bin/{TRICKS}");
     let bundles = [
-        // More than a terminal holds, less than a pipe does: all of it is still on its way when the machine could end.
+        // More than a terminal holds, less than a pipe does: all of it is still on its way when the
+        // machine could end.
         Bundle::new("talker").runs(["/bin/guest", "print", "32768", "lines"]),
         says("forger"),
         says("raw").annotation("berth.console", "raw"),

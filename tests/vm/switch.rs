@@ -1,7 +1,8 @@
 //! The move onto the new root leaves nothing of the initramfs behind, by either way.
 //!
-//! The measurements are made by a container that joins the host's mount namespace. Each is made twice: after a switch, and
-//! on a machine that stays on the same initramfs, where it must say the opposite.
+//! The measurements are made by a container that joins the host's mount namespace. Each is made
+//! twice: after a switch, and on a machine that stays on the same initramfs, where it must say the
+//! opposite.
 
 use std::collections::HashMap;
 
@@ -110,7 +111,8 @@ fn initramfs_is_gone_after_the_switch(lab: &Lab) -> Result<()> {
         .iter()
         .find(|event| field(event, "event") == Some("switch"));
     let switch = switch.context("the root was not switched")?;
-    // The only place where a test asks for the version: which way the kernel allows is what is tested.
+    // The only place where a test asks for the version: which way the kernel allows is what is
+    // tested.
     let method = if lab.kernel.release.starts_with("6.") {
         "move"
     } else {
@@ -120,7 +122,8 @@ fn initramfs_is_gone_after_the_switch(lab: &Lab) -> Result<()> {
     ensure!(switch.raw["removed"].as_u64() > Some(10), "{}", switch.raw);
 
     let seen = Testimony::of(&outcome)?;
-    // `/` of the initramfs has device number 0:2 or thereabouts; the disk has one of virtio-blk's, with a major.
+    // `/` of the initramfs has device number 0:2 or thereabouts; the disk has one of virtio-blk's,
+    // with a major.
     let root: u64 = seen.one("root on ")?.parse()?;
     ensure!(root >> 8 != 0, "/ is on device {root}, which is no disk");
     for name in ["/init", "/etc", "/lib", "/sysroot"] {

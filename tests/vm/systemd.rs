@@ -244,7 +244,8 @@ fn says(lab: &Lab, part: &str, expected: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// systemd has no rules for devices of its own, and leaves the program that is attached to the group, its own group or not.
+/// systemd has no rules for devices of its own, and leaves the program that is attached to the
+/// group, its own group or not.
 const DEVICE_DENIED: &str = "/bin/sh: can't create /tmp/kmsg: Operation not permitted";
 
 fn systemd_makes_a_scope_for_each_container(lab: &Lab) -> Result<()> {

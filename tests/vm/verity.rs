@@ -34,8 +34,8 @@ pub(crate) const CASES: &[Case] = cases![
 
 pub(crate) const BLOCK: u64 = 4096;
 
-/// The size of the blocks that mke2fs gives a small filesystem. The device has those of the tree, and no filesystem can have
-/// smaller ones than its device.
+/// The size of the blocks that mke2fs gives a small filesystem. The device has those of the tree,
+/// and no filesystem can have smaller ones than its device.
 pub(crate) const SMALL_BLOCK: u64 = 1024;
 
 /// The UUID of the hash trees.
@@ -207,7 +207,8 @@ fn wrong_root_hash_is_refused_in_the_kernels_words(lab: &Lab) -> Result<()> {
     failed(&outcome, "B026", "is corrupted")
 }
 
-/// Two slots with one image, of which the first is damaged: what its superblock is in, and then a block of the tree.
+/// Two slots with one image, of which the first is damaged: what its superblock is in, and then a
+/// block of the tree.
 fn changed_block_is_refused_and_the_next_slot_is_taken(lab: &Lab) -> Result<()> {
     let root = verified_squashfs(bundle())?;
     // The superblock of the tree takes a block, then comes its root.

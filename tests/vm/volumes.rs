@@ -1,5 +1,5 @@
-//! Directories of the host in containers, and what is mounted in them while the containers run: one boot, in which many share
-//! a volume and one acts on the host.
+//! Directories of the host in containers, and what is mounted in them while the containers run: one
+//! boot, in which many share a volume and one acts on the host.
 
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::Fs;

@@ -63,7 +63,8 @@ impl Type {
         }
     }
 
-    /// Makes one of the tree in the file `image`, which has its size already, for sectors of `sector` bytes.
+    /// Makes one of the tree in the file `image`, which has its size already, for sectors of
+    /// `sector` bytes.
     pub(super) fn make(
         self,
         image: &Path,
@@ -86,7 +87,8 @@ impl Type {
             Self::Exfat => tool("mkfs.exfat", &["-L", label]),
             Self::Ntfs => {
                 let sector = sector.to_string();
-                // It asks for the geometry of real disks, and for more than a file's name to believe in a disk.
+                // It asks for the geometry of real disks, and for more than a file's name to
+                // believe in a disk.
                 tool("mkntfs", &["-q", "-Q", "-F", "-s", &sector, "-L", label])
             }
             Self::Xfs => {

@@ -1,9 +1,10 @@
 //! Disk images, made by the real tools from trees of files.
 //!
-//! No root, no loop devices: each file system is made in a file of its own by mkfs.vfat and mcopy or by `mke2fs -d`, and
-//! put in its place behind a partition table. All identifiers are given, none is random, so that `UUID=`, `LABEL=` and
-//! `PARTUUID=` are known beforehand. On one machine the same vfat disk is the same bytes each time (elsewhere directories may
-//! be in another order); ext4 also records when its files were last changed on the host.
+//! No root, no loop devices: each file system is made in a file of its own by mkfs.vfat and mcopy
+//! or by `mke2fs -d`, and put in its place behind a partition table. All identifiers are given,
+//! none is random, so that `UUID=`, `LABEL=` and `PARTUUID=` are known beforehand. On one machine
+//! the same vfat disk is the same bytes each time (elsewhere directories may be in another order);
+//! ext4 also records when its files were last changed on the host.
 //!
 //! | identifier | vfat | ext4 |
 //! |---|---|---|
@@ -29,7 +30,8 @@ use crate::paths::target_dir;
 
 const MIB: u64 = 1 << 20;
 
-/// Partitions begin on multiples of this, and so does the room behind the last one, where GPT keeps its copy.
+/// Partitions begin on multiples of this, and so does the room behind the last one, where GPT keeps
+/// its copy.
 const ALIGN: u64 = MIB;
 
 /// The size of a sector in bytes, unless it is said otherwise.
@@ -100,7 +102,8 @@ impl Disk {
         }
     }
 
-    /// Table and filesystems are for sectors of so many bytes, 512 or 4096, which the drive must have too.
+    /// Table and filesystems are for sectors of so many bytes, 512 or 4096, which the drive must
+    /// have too.
     pub fn sectors(mut self, bytes: u32) -> Self {
         self.sector = bytes;
         self

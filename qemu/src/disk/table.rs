@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::Partition;
 
-/// Writes an MBR with these partitions, which begin at the bytes `starts`, to a disk with sectors of `sector` bytes.
+/// Writes an MBR with these partitions, which begin at the bytes `starts`, to a disk with sectors
+/// of `sector` bytes.
 pub(super) fn write_mbr(
     mut disk: &File,
     sector: u32,
@@ -35,8 +36,8 @@ pub(super) fn write_mbr(
     Ok(mbr.write_into(&mut disk)?)
 }
 
-/// Writes both copies of a GPT with these partitions, which begin at the bytes `starts`, to a disk with sectors of `sector`
-/// bytes: 512 or 4096.
+/// Writes both copies of a GPT with these partitions, which begin at the bytes `starts`, to a disk
+/// with sectors of `sector` bytes: 512 or 4096.
 pub(super) fn write_gpt(
     mut disk: &File,
     sector: u32,

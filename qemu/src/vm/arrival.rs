@@ -1,12 +1,13 @@
 //! SCSI disks that arrive one by one, so that `sda` is always the first.
 //!
-//! Linux probes SCSI disks side by side and names them as they come, so that of two disks either may become `sda`. Here a disk
-//! does not exist until the guest has read from the one before. It does so when it looks for a partition table, and by then it has
-//! given that disk its name.
+//! Linux probes SCSI disks side by side and names them as they come, so that of two disks either
+//! may become `sda`. Here a disk does not exist until the guest has read from the one before. It
+//! does so when it looks for a partition table, and by then it has given that disk its name.
 //!
-//! The read is noticed by a tripwire in the disk's storage: QEMU's blkdebug fails it once, and the device is told to stop the
-//! machine rather than to report the failure (`rerror=stop`). While the machine stands still the next disk is plugged in; then it
-//! goes on, and QEMU repeats the read. All that the guest sees is a disk that comes a moment later.
+//! The read is noticed by a tripwire in the disk's storage: QEMU's blkdebug fails it once, and the
+//! device is told to stop the machine rather than to report the failure (`rerror=stop`). While the
+//! machine stands still the next disk is plugged in; then it goes on, and QEMU repeats the read.
+//! All that the guest sees is a disk that comes a moment later.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;

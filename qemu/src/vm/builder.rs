@@ -122,8 +122,8 @@ impl Builder {
         self
     }
 
-    /// A disk on the virtio-scsi controller. The first is `sda`, the second `sdb`, on every kernel: each appears when the guest
-    /// has read from the one before.
+    /// A disk on the virtio-scsi controller. The first is `sda`, the second `sdb`, on every kernel:
+    /// each appears when the guest has read from the one before.
     pub fn scsi(self, image: &(impl AsRef<Path> + ?Sized)) -> Self {
         self.drive(Drive::scsi(image))
     }
@@ -178,8 +178,9 @@ impl Builder {
         self
     }
 
-    /// One guest instruction is one ns of guest time, and idle time is skipped: figures repeat to within a percent. TCG
-    /// with one processor; put `idle=poll` on the command line where idling must count too.
+    /// One guest instruction is one ns of guest time, and idle time is skipped: figures repeat to
+    /// within a percent. TCG with one processor; put `idle=poll` on the command line where idling
+    /// must count too.
     pub fn counted(mut self) -> Self {
         self.is_counted = true;
         self

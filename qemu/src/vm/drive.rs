@@ -1,7 +1,7 @@
 //! Disks of a machine: there from the start, or plugged into it while it runs.
 //!
-//! Either way a disk is two objects, the storage and the device in front of it, and both are the same JSON on QEMU's command
-//! line and in QMP.
+//! Either way a disk is two objects, the storage and the device in front of it, and both are the
+//! same JSON on QEMU's command line and in QMP.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,15 +25,16 @@ pub enum Bus {
     Sata,
     /// A port of the one xHCI controller, as USB mass storage: `/dev/sda`, …
     Usb,
-    /// A SCSI disk behind the one USB Attached SCSI bridge, on a port of the xHCI controller: `/dev/sda`, …
+    /// A SCSI disk behind the one USB Attached SCSI bridge, on a port of the xHCI controller:
+    /// `/dev/sda`, …
     Uas,
     /// The card of the one SD host controller: `/dev/mmcblk0`. There can be one.
     Sd,
 }
 
 impl Bus {
-    /// Its controllers, the first first, which are there when a disk is attached to it. virtio-scsi's is always there, and some
-    /// disks bring their own.
+    /// Its controllers, the first first, which are there when a disk is attached to it.
+    /// virtio-scsi's is always there, and some disks bring their own.
     pub(super) fn controllers(self) -> Vec<Value> {
         let xhci = || json!({ "driver": "qemu-xhci", "id": "xhci" });
         match self {
@@ -78,7 +79,8 @@ impl Drive {
         Self::on(Bus::Blk, image.as_ref())
     }
 
-    /// A medium in a CD drive on that bus, which is SCSI or SATA: `/dev/sr0`, … It is read-only and has sectors of 2048 bytes.
+    /// A medium in a CD drive on that bus, which is SCSI or SATA: `/dev/sr0`, … It is read-only and
+    /// has sectors of 2048 bytes.
     pub fn cd(bus: Bus, image: &(impl AsRef<Path> + ?Sized)) -> Self {
         Self {
             is_cd: true,

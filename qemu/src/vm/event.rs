@@ -1,7 +1,7 @@
 //! The event stream of a guest: one JSON object a line on the port `org.berth.events`.
 //!
-//! This is what a test looks at; the console's prose may change, the events may only grow. Fields and events that are
-//! not known here are kept in [`Event::raw`].
+//! This is what a test looks at; the console's prose may change, the events may only grow. Fields
+//! and events that are not known here are kept in [`Event::raw`].
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! How a virtual machine can disappoint, each way with a message of its own.
 //!
-//! A [`Failure`] prints the machine's name, what went wrong, the last lines of the console and where the whole log
-//! is. Its `Debug` is that text too, since that is what a failed test shows.
+//! A [`Failure`] prints the machine's name, what went wrong, the last lines of the console and
+//! where the whole log is. Its `Debug` is that text too, since that is what a failed test shows.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -32,7 +32,8 @@ pub enum VmFailure {
         /// What was awaited.
         expected: String,
     },
-    /// The guest's console says more than any machine has to say: its kernel complains without an end.
+    /// The guest's console says more than any machine has to say: its kernel complains without an
+    /// end.
     #[error("flood: the console has said {said} bytes while {expected} was awaited")]
     Flood {
         /// How many bytes it said.

@@ -32,7 +32,8 @@ impl CommandLine {
         self.arguments.extend([option.to_owned(), value.into()]);
     }
 
-    /// A device. All are in JSON, because QEMU makes those behind all plain ones, and some need another.
+    /// A device. All are in JSON, because QEMU makes those behind all plain ones, and some need
+    /// another.
     fn device(&mut self, device: &Value) {
         self.option("-device", device.to_string());
     }
@@ -130,8 +131,8 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
     Ok(vm)
 }
 
-/// The drives on copies of their images, and whether they are there from the start. Of the SCSI disks that is the first,
-/// unless all are wanted at once.
+/// The drives on copies of their images, and whether they are there from the start. Of the SCSI
+/// disks that is the first, unless all are wanted at once.
 fn disks(builder: &Builder, dir: &Path) -> Result<Vec<(Disk, bool)>> {
     let drives = &builder.drives;
     let mut disks = Vec::new();

@@ -1,13 +1,15 @@
 //! Virtual machines for tests: boot one, follow it, say how it ended.
 //!
-//! A machine has one serial console, one virtio-scsi controller for its disks, and a virtio-serial port on which berth
-//! reports what it does ([`Event`]). Tests wait for events, or for words on the console where it is the console that is
-//! under test. All waiting ends at the machine's deadline at the latest, and earlier when the awaited thing can no longer
-//! come: the five ways in which a machine can fail are [`VmFailure`].
+//! A machine has one serial console, one virtio-scsi controller for its disks, and a virtio-serial
+//! port on which berth reports what it does ([`Event`]). Tests wait for events, or for words on the
+//! console where it is the console that is under test. All waiting ends at the machine's deadline
+//! at the latest, and earlier when the awaited thing can no longer come: the five ways in which a
+//! machine can fail are [`VmFailure`].
 //!
-//! Disks are copied before the machine sees them, so that tests may share images. What a machine leaves behind, the
-//! console's log, the events, QEMU's command line and messages, and the disks as they became, is in
-//! `target/vm/<name>/` until a machine of that name starts again. So names are unique: a test uses its own.
+//! Disks are copied before the machine sees them, so that tests may share images. What a machine
+//! leaves behind, the console's log, the events, QEMU's command line and messages, and the disks as
+//! they became, is in `target/vm/<name>/` until a machine of that name starts again. So names are
+//! unique: a test uses its own.
 //!
 //! ```no_run
 //! # fn test(image: &berth_qemu::disk::DiskImage, kernel: &berth_qemu::kernel::Kernel) -> anyhow::Result<()> {
@@ -69,7 +71,8 @@ impl Vm {
         Builder::new(name)
     }
 
-    /// Waits for an event, which may have come already. `what` says in words which: `"web to start"`.
+    /// Waits for an event, which may have come already. `what` says in words which: `"web to
+    /// start"`.
     ///
     /// # Errors
     /// The machine's failure, or that it ended otherwise.
@@ -91,7 +94,8 @@ impl Vm {
         self.expect(&format!("an event `{name}`"), |event| event.name() == name)
     }
 
-    /// Waits until something can be found in the events so far: two restarts, one thing before another.
+    /// Waits until something can be found in the events so far: two restarts, one thing before
+    /// another.
     ///
     /// # Errors
     /// As [`Vm::expect`].
@@ -111,7 +115,8 @@ impl Vm {
         self.expect_console_after(0, text)
     }
 
-    /// Waits for a text on the console behind `offset`, where an earlier one ended. Returns the offset of its end.
+    /// Waits for a text on the console behind `offset`, where an earlier one ended. Returns the
+    /// offset of its end.
     ///
     /// # Errors
     /// As [`Vm::expect`].
@@ -192,7 +197,8 @@ impl Vm {
         Ok(name)
     }
 
-    /// Pulls a device out. A virtio-blk disk goes when the guest has let go of it, a SCSI disk at once.
+    /// Pulls a device out. A virtio-blk disk goes when the guest has let go of it, a SCSI disk at
+    /// once.
     ///
     /// # Errors
     /// QEMU's refusal.

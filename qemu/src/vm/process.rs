@@ -1,7 +1,7 @@
 //! QEMU as a child process, and the threads that listen to it.
 //!
-//! Console, QMP and ports are socket pairs whose other ends QEMU inherits: connected before it runs, so that not a
-//! byte is lost, and without names that could clash or be too long.
+//! Console, QMP and ports are socket pairs whose other ends QEMU inherits: connected before it
+//! runs, so that not a byte is lost, and without names that could clash or be too long.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -46,7 +46,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the command with the sockets, its messages kept in the file `complaints`. Its end is told to `watch`.
+    /// Starts the command with the sockets, its messages kept in the file `complaints`. Its end is
+    /// told to `watch`.
     pub(crate) fn start(
         mut command: Command,
         sockets: Sockets,
@@ -60,7 +61,8 @@ impl Process {
             .stdout(Stdio::null())
             .stderr(stderr);
         command.fd_mappings(sockets.mappings)?;
-        // SAFETY: prctl(2) is one system call and allocates nothing, so it may run between fork and exec.
+        // SAFETY: prctl(2) is one system call and allocates nothing, so it may run between fork and
+        // exec.
         unsafe {
             command.pre_exec(|| {
                 set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from)
@@ -120,7 +122,8 @@ pub(crate) fn follow_console(
         // QEMU that is killed resets the connection: an end like another.
         while let Ok(count @ 1..) = console.read(&mut bytes) {
             let bytes = &bytes[..count];
-            // A full disk or a closed terminal must not stop the guest, which would wait for its console.
+            // A full disk or a closed terminal must not stop the guest, which would wait for its
+            // console.
             let _ = log.write_all(bytes);
             if let Some(screen) = &mut screen {
                 let _ = screen.write_all(bytes).and_then(|()| screen.flush());

@@ -1,8 +1,8 @@
 //! QEMU's machine protocol: commands out, answers and events in.
 //!
-//! The commands and events are the types of the `qapi-qmp` crate, generated from QEMU's own schema. What is here is the
-//! wire: one JSON object a line, answers in the order of the commands, events between them at any time. See QEMU's
-//! `docs/interop/qmp-spec`.
+//! The commands and events are the types of the `qapi-qmp` crate, generated from QEMU's own schema.
+//! What is here is the wire: one JSON object a line, answers in the order of the commands, events
+//! between them at any time. See QEMU's `docs/interop/qmp-spec`.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -27,8 +27,9 @@ pub(crate) struct Qmp {
 }
 
 impl Qmp {
-    /// The ends for a connected stream: one sends commands, the other is to be run in a thread and reads until QEMU
-    /// hangs up. It tells `stops` each time the machine has been stopped from within.
+    /// The ends for a connected stream: one sends commands, the other is to be run in a thread and
+    /// reads until QEMU hangs up. It tells `stops` each time the machine has been stopped from
+    /// within.
     pub(crate) fn new(
         stream: UnixStream,
         watch: Arc<Watch>,
@@ -97,7 +98,8 @@ fn take(line: &str, answers: &Sender<Response<Any>>, watch: &Watch, stops: &Send
     if message.get("event").is_some() {
         match serde_json::from_value(message) {
             Ok(Event::SHUTDOWN { data, .. }) => watch.add(|seen| seen.shutdown = Some(data.reason)),
-            // QEMU stops the machine at once. A read that fails is the tripwire of a disk that arrives.
+            // QEMU stops the machine at once. A read that fails is the tripwire of a disk that
+            // arrives.
             Ok(Event::BLOCK_IO_ERROR { data, .. })
                 if matches!(data.operation, IoOperationType::write) =>
             {

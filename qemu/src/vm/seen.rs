@@ -1,6 +1,7 @@
 //! What has been seen of a machine so far, and what follows from it.
 //!
-//! A machine is over when QEMU has ended *and* all that it said has been read: only then is a missing event really missing.
+//! A machine is over when QEMU has ended *and* all that it said has been read: only then is a
+//! missing event really missing.
 
 use std::process::ExitStatus;
 use std::time::Instant;

@@ -1,8 +1,9 @@
 //! What is known of a running machine, and how to wait for more of it.
 //!
-//! Threads that read the console, the events, QMP and QEMU's end write what they learn into one [`Seen`] behind a lock
-//! and wake those who wait. Whoever waits looks at all of it at once: what was awaited may be there already, or the
-//! machine may have panicked, ended, fallen silent or run out of time in the meantime. Nobody polls.
+//! Threads that read the console, the events, QMP and QEMU's end write what they learn into one
+//! [`Seen`] behind a lock and wake those who wait. Whoever waits looks at all of it at once: what
+//! was awaited may be there already, or the machine may have panicked, ended, fallen silent or run
+//! out of time in the meantime. Nobody polls.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 use super::failure::VmFailure;
 use super::seen::Seen;
 
-/// How much the console of a machine with a deadline may say. A kernel whose oops leads to the next one never stops, and would
-/// fill the host's disk with its log.
+/// How much the console of a machine with a deadline may say. A kernel whose oops leads to the next
+/// one never stops, and would fill the host's disk with its log.
 const MAX_CONSOLE: usize = 8 << 20;
 
 /// How long one may wait.

@@ -1,4 +1,5 @@
-//! Btrfs (`struct btrfs_super_block`, include/uapi/linux/btrfs_tree.h): the primary superblock, at 64 KiB.
+//! Btrfs (`struct btrfs_super_block`, include/uapi/linux/btrfs_tree.h): the primary superblock, at
+//! 64 KiB.
 
 use core::ops::Range;
 

@@ -1,5 +1,5 @@
-//! What is no filesystem but may hold one: LUKS, LVM, a ZFS pool, swap, a dm-verity hash tree. They are recognised so that a failed
-//! boot can say what somebody's root is in.
+//! What is no filesystem but may hold one: LUKS, LVM, a ZFS pool, swap, a dm-verity hash tree. They
+//! are recognised so that a failed boot can say what somebody's root is in.
 
 use core::ops::Range;
 
@@ -7,7 +7,8 @@ use super::{Content, Kind, Label};
 use crate::parse::bytes::{array, be16, be32, le32, le64};
 use crate::parse::uuid::Uuid;
 
-/// LUKS 1 and 2 ("LUKS On-Disk Format Specification", section 2.3, and "LUKS2 On-Disk Format Specification", 2.1).
+/// LUKS 1 and 2 ("LUKS On-Disk Format Specification", section 2.3, and "LUKS2 On-Disk Format
+/// Specification", 2.1).
 pub(super) fn luks(window: &[u8]) -> Option<Content> {
     const MAGIC: Range<usize> = 0..6;
     const VERSION: Range<usize> = 6..8;
@@ -40,8 +41,8 @@ pub(super) fn verity_tree(window: &[u8]) -> Option<Content> {
     })
 }
 
-/// The label of an LVM physical volume, in one of the first four sectors (lvm2, lib/label/label.h). The volume's own
-/// identifier is no UUID, and nobody asks for it.
+/// The label of an LVM physical volume, in one of the first four sectors (lvm2, lib/label/label.h).
+/// The volume's own identifier is no UUID, and nobody asks for it.
 pub(super) fn lvm(window: &[u8]) -> Option<Content> {
     const SECTOR: usize = 512;
     const IDENTIFIER: Range<usize> = 0..8;
@@ -61,8 +62,8 @@ pub(super) const ZFS_AT: usize = 16 * 1024;
 /// How much of it is looked at, in bytes.
 pub(super) const ZFS_LEN: usize = 32;
 
-/// The first label of a device of a ZFS pool ("ZFS On-Disk Specification", 1.2 and 1.3): a list in XDR, of which the first name is
-/// `version`.
+/// The first label of a device of a ZFS pool ("ZFS On-Disk Specification", 1.2 and 1.3): a list in
+/// XDR, of which the first name is `version`.
 pub(super) fn zfs(window: &[u8]) -> Option<Content> {
     const ENCODING: Range<usize> = 0..1;
     const XDR: &[u8] = &[1];
@@ -79,8 +80,8 @@ pub(super) fn zfs(window: &[u8]) -> Option<Content> {
     is_list.then(|| Content::of(Kind::Zfs))
 }
 
-/// Swap (`union swap_header`, include/linux/swap.h), whose mark is at the end of the first page, or what a hibernated system
-/// puts in its place (kernel/power/swap.c and uswsusp).
+/// Swap (`union swap_header`, include/linux/swap.h), whose mark is at the end of the first page, or
+/// what a hibernated system puts in its place (kernel/power/swap.c and uswsusp).
 pub(super) fn swap(window: &[u8]) -> Option<Content> {
     const PAGES: [usize; 2] = [4096, 8192];
     const MARKS: [&[u8]; 5] = [

@@ -28,8 +28,8 @@ pub(super) fn probe(window: &[u8]) -> Option<Content> {
     torn(window).filter(|_| !has_checksum || is_torn(window, log) != Some(true))
 }
 
-/// Recognises one whose checksum is not looked at. It goes over all of the block behind the superblock, so what is written
-/// into that later breaks it, and leaves the superblock.
+/// Recognises one whose checksum is not looked at. It goes over all of the block behind the
+/// superblock, so what is written into that later breaks it, and leaves the superblock.
 pub(super) fn torn(window: &[u8]) -> Option<Content> {
     let block = window.get(AT..)?;
     let log = u32::from(*block.get(BLOCK_LOG)?);
@@ -45,8 +45,8 @@ pub(super) fn torn(window: &[u8]) -> Option<Content> {
     })
 }
 
-/// The sum goes from the superblock to the end of its block, with zeros in place of itself. `None` for a block larger than
-/// the window.
+/// The sum goes from the superblock to the end of its block, with zeros in place of itself. `None`
+/// for a block larger than the window.
 fn is_torn(window: &[u8], log: u32) -> Option<bool> {
     let size = 1_usize.checked_shl(log)?;
     // With small blocks the superblock begins one.

@@ -59,8 +59,8 @@ pub(super) fn probe(window: &[u8]) -> Option<Content> {
     Some(found)
 }
 
-/// The twelfth sector repeats the sum of the eleven before it, without the flags and the share in use (section 3.4). Larger
-/// sectors than 512 bytes are beyond the window, and not summed up.
+/// The twelfth sector repeats the sum of the eleven before it, without the flags and the share in
+/// use (section 3.4). Larger sectors than 512 bytes are beyond the window, and not summed up.
 fn is_torn(window: &[u8], sector_log: u8) -> Option<bool> {
     const SECTORS: usize = 11 * 512;
     const LEFT_OUT: [usize; 3] = [106, 107, 112];

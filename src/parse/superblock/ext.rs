@@ -2,8 +2,8 @@
 //!
 //! One superblock, 1 KiB behind the start, serves the three; which one it is follows from the
 //! features in use. ext2 has no journal, ext3 has one and nothing that ext3's driver did not know,
-//! all else is ext4. Where the superblock carries a checksum of itself it must be right: a write that
-//! was torn apart is then seen here and not half-way through a mount.
+//! all else is ext4. Where the superblock carries a checksum of itself it must be right: a write
+//! that was torn apart is then seen here and not half-way through a mount.
 
 use core::ops::Range;
 

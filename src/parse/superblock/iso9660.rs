@@ -20,7 +20,8 @@ const BLOCK_SIZE: Range<usize> = 128..130;
 const CREATED: Range<usize> = 813..829;
 const MODIFIED: Range<usize> = 830..846;
 
-/// Recognises a primary volume descriptor. Its UUID is the date of the last modification, or else of the creation.
+/// Recognises a primary volume descriptor. Its UUID is the date of the last modification, or else
+/// of the creation.
 pub(super) fn probe(window: &[u8]) -> Option<Content> {
     let block = window.get(AT..)?;
     let is_one =

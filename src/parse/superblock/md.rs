@@ -1,5 +1,5 @@
-//! Members of md arrays (drivers/md/md.c, include/uapi/linux/raid/md_p.h): superblocks of version 1.1 at the beginning, 1.2 at
-//! 4 KiB, 1.0 and 0.90 near the end.
+//! Members of md arrays (drivers/md/md.c, include/uapi/linux/raid/md_p.h): superblocks of version
+//! 1.1 at the beginning, 1.2 at 4 KiB, 1.0 and 0.90 near the end.
 
 use core::ops::Range;
 

@@ -1,34 +1,41 @@
 //! What lies on a block device: a filesystem with its names, or what else it is.
 //!
-//! [`identify`] answers with the type that mount(2) takes, and with the names that `UUID=` and `LABEL=` ask for. A magic
-//! number alone proves little: boot code, a partition table, or what an older filesystem left behind can hold one. So a
-//! format is only recognised when the numbers around its magic make sense together, and its checksum, where it has one, is
-//! right; what does not is not guessed at. What a mount still needs, such as a journal to be replayed, is [`State`].
+//! [`identify`] answers with the type that mount(2) takes, and with the names that `UUID=` and
+//! `LABEL=` ask for. A magic number alone proves little: boot code, a partition table, or what an
+//! older filesystem left behind can hold one. So a format is only recognised when the numbers
+//! around its magic make sense together, and its checksum, where it has one, is right; what does
+//! not is not guessed at. What a mount still needs, such as a journal to be replayed, is [`State`].
 //!
 //! # The order, and why
 //!
-//! 1. *RAID members*, whose superblock may lie at the end or at 4 KiB and leave the beginning to the filesystem inside: to
-//!    mount one member is to corrupt the array.
-//! 2. *Filesystems that begin within the first sectors*. Their makers overwrite each other's, or leave the rest as it was:
-//!    so one that begins at byte 0 comes before one that begins at 1 KiB (FAT32's reserved sectors may well keep an old
-//!    ext superblock; mke2fs clears the boot sector).
-//! 3. *Other contents of the first sectors*: LUKS, LVM, swap, a hash tree. mke2fs leaves the mark of an older swap.
-//! 4. *ZFS*, at 16 KiB: its tools leave what is before that. And *ISO 9660*, at 32 KiB: an image may begin with a partition table, which is nothing that could be mounted.
-//! 5. *Partition tables.* What partitions do not cover keeps what was there before, an old btrfs for one.
+//! 1. *RAID members*, whose superblock may lie at the end or at 4 KiB and leave the beginning to
+//!    the filesystem inside: to mount one member is to corrupt the array.
+//! 2. *Filesystems that begin within the first sectors*. Their makers overwrite each other's, or
+//!    leave the rest as it was: so one that begins at byte 0 comes before one that begins at 1 KiB
+//!    (FAT32's reserved sectors may well keep an old ext superblock; mke2fs clears the boot
+//!    sector).
+//! 3. *Other contents of the first sectors*: LUKS, LVM, swap, a hash tree. mke2fs leaves the mark
+//!    of an older swap.
+//! 4. *ZFS*, at 16 KiB: its tools leave what is before that. And *ISO 9660*, at 32 KiB: an image
+//!    may begin with a partition table, which is nothing that could be mounted.
+//! 5. *Partition tables.* What partitions do not cover keeps what was there before, an old btrfs
+//!    for one.
 //! 6. *btrfs*, at 64 KiB. And then nothing: all zero, or unknown.
 //!
 //! # Two at once
 //!
-//! What makes a filesystem removes what was there before. Where two of these are still found, one is left from something else, and
-//! nobody but the owner knows which: the order above says what is told first, and [`Content::also`] that there is another. This
-//! is so of images without gaps (squashfs, erofs) too: a file in one begins behind its superblock, so that what is in the file is
-//! not where it would be on a device.
+//! What makes a filesystem removes what was there before. Where two of these are still found, one
+//! is left from something else, and nobody but the owner knows which: the order above says what is
+//! told first, and [`Content::also`] that there is another. This is so of images without gaps
+//! (squashfs, erofs) too: a file in one begins behind its superblock, so that what is in the file
+//! is not where it would be on a device.
 //!
 //! # How much is read
 //!
-//! The first [`EARLY`] bytes, which hold the superblocks of most formats; the kernel needs them for the mount too. Where something is
-//! recognised in them, the three that lie further back; else the rest of a window that holds those of all formats but
-//! RAID's; of a disk with partitions, the volume descriptor. [`Depth`] says whether more is worth it.
+//! The first [`EARLY`] bytes, which hold the superblocks of most formats; the kernel needs them for
+//! the mount too. Where something is recognised in them, the three that lie further back; else the
+//! rest of a window that holds those of all formats but RAID's; of a disk with partitions, the
+//! volume descriptor. [`Depth`] says whether more is worth it.
 //!
 //! The offsets are written as named ranges, as the formats' specifications have them in tables.
 
@@ -52,7 +59,8 @@ mod squashfs;
 mod vfat;
 mod xfs;
 
-/// Room that [`identify`] needs, in bytes: it looks at so much from the start of a device. A smaller device gives fewer.
+/// Room that [`identify`] needs, in bytes: it looks at so much from the start of a device. A
+/// smaller device gives fewer.
 pub const WINDOW: usize = btrfs::AT + btrfs::LEN;
 
 /// How far [`identify`] goes.
@@ -80,8 +88,8 @@ pub struct Content {
     pub label: Option<Label>,
     /// How it was left.
     pub state: State,
-    /// How many bytes from the start of the device it takes, of the formats that tell and of which images are made: squashfs,
-    /// erofs, ext.
+    /// How many bytes from the start of the device it takes, of the formats that tell and of which
+    /// images are made: squashfs, erofs, ext.
     pub size: Option<u64>,
     /// On how many devices it lies: more than one for btrfs only.
     pub devices: u64,
@@ -180,14 +188,16 @@ pub enum State {
     Dirty,
 }
 
-/// A name: bytes in whatever encoding its maker used, without padding, at most [`LABEL_MAX`] of them.
+/// A name: bytes in whatever encoding its maker used, without padding, at most [`LABEL_MAX`] of
+/// them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Label(heapless::Vec<u8, LABEL_MAX>);
 
 /// A format's probe of the first [`WINDOW`] bytes.
 type Probe = fn(&[u8]) -> Option<Content>;
 
-/// What [`EARLY`] bytes are enough for, usually: most devices are known by them, and the rest need not be read.
+/// What [`EARLY`] bytes are enough for, usually: most devices are known by them, and the rest need
+/// not be read.
 const EARLY_PROBES: [Probe; 12] = [
     xfs::probe,
     squashfs::probe,
@@ -203,7 +213,8 @@ const EARLY_PROBES: [Probe; 12] = [
     containers::swap,
 ];
 
-/// How many bytes those look at, in bytes; what needs more of some format is found with the whole window.
+/// How many bytes those look at, in bytes; what needs more of some format is found with the whole
+/// window.
 const EARLY: usize = 8 * 1024;
 
 /// What begins late, with its place. After those that begin early; see above for the order.
@@ -213,8 +224,9 @@ const LATE_PROBES: [(usize, usize, Probe); 3] = [
     (btrfs::AT, btrfs::LEN, btrfs::probe),
 ];
 
-/// Whether `device` is a member of a RAID array that has its superblock at the end, and the filesystem at its beginning, of `taken`
-/// bytes (0: nobody knows), is that of the array. One that takes the superblock's place is not.
+/// Whether `device` is a member of a RAID array that has its superblock at the end, and the
+/// filesystem at its beginning, of `taken` bytes (0: nobody knows), is that of the array. One that
+/// takes the superblock's place is not.
 pub fn is_member_by_its_end(device: &mut dyn ReadAt, taken: u64) -> bool {
     md::at_end(device, taken).is_some()
 }
@@ -252,7 +264,8 @@ pub fn identify(device: &mut dyn ReadAt, window: &mut [u8], depth: Depth) -> Con
         (first, second) = (recognised.next(), recognised.next());
     } else {
         for (at, len, probe) in LATE_PROBES {
-            // What partitions do not cover keeps what was there before; the image of a disc is there on purpose.
+            // What partitions do not cover keeps what was there before; the image of a disc is
+            // there on purpose.
             let is_other = first.is_some() || at == iso9660::AT;
             let end = at.saturating_add(len);
             let place = window.get_mut(at..end).filter(|_| is_other);
@@ -333,7 +346,8 @@ impl Content {
 }
 
 impl Label {
-    /// Takes a field of fixed width; `None` when nothing but `padding` is in it, or it is longer than [`LABEL_MAX`].
+    /// Takes a field of fixed width; `None` when nothing but `padding` is in it, or it is longer
+    /// than [`LABEL_MAX`].
     pub(super) fn padded(field: &[u8], padding: u8) -> Option<Self> {
         let length = field.iter().rposition(|b| *b != padding)?;
         heapless::Vec::from_slice(field.get(..=length)?)
@@ -368,7 +382,8 @@ impl Label {
         &self.0
     }
 
-    /// Whether `typed` is this label: byte by byte, or with the escapes of udev's links (`\x20`) and of fstab(5) (`\040`).
+    /// Whether `typed` is this label: byte by byte, or with the escapes of udev's links (`\x20`)
+    /// and of fstab(5) (`\040`).
     #[must_use]
     pub fn is(&self, typed: &str) -> bool {
         let typed = typed.as_bytes();

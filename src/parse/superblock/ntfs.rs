@@ -1,4 +1,5 @@
-//! NTFS, as the kernel's ntfs3 reads it (fs/ntfs3/ntfs.h). The label is in the fourth record of the file table, `$Volume`.
+//! NTFS, as the kernel's ntfs3 reads it (fs/ntfs3/ntfs.h). The label is in the fourth record of the
+//! file table, `$Volume`.
 
 use core::ops::Range;
 

@@ -1,4 +1,5 @@
-//! Images that the real tools make, held against what blkid(8) says of them. `make test` installs the tools.
+//! Images that the real tools make, held against what blkid(8) says of them. `make test` installs
+//! the tools.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -279,8 +280,8 @@ fn partitions_are_named_as_blkid_names_them() {
     }
 }
 
-/// Every bit of the first 4 KiB, and of the superblocks further back: an answer each time, and where there is a checksum, not
-/// the same filesystem with a wrong name.
+/// Every bit of the first 4 KiB, and of the superblocks further back: an answer each time, and
+/// where there is a checksum, not the same filesystem with a wrong name.
 #[test]
 fn a_flipped_bit_is_an_answer_too() {
     for (name, mib, command) in MADE.iter().filter(|(name, ..)| !name.contains('-')) {

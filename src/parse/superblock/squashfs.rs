@@ -1,4 +1,5 @@
-//! SquashFS 4.0 (`struct squashfs_super_block`, fs/squashfs/squashfs_fs.h). It has neither UUID nor label.
+//! SquashFS 4.0 (`struct squashfs_super_block`, fs/squashfs/squashfs_fs.h). It has neither UUID nor
+//! label.
 
 use core::ops::Range;
 

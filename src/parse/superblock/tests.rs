@@ -114,7 +114,8 @@ fn of_two_that_are_recognised_both_are_told() {
     }
 }
 
-/// How the list of a pool's device begins: its encoding, version 0, names that are unique, and the first of them with its length.
+/// How the list of a pool's device begins: its encoding, version 0, names that are unique, and the
+/// first of them with its length.
 pub(super) const ZFS: [u8; 40] =
     *b"\x01\x01\0\0\0\0\0\0\0\0\0\x01\0\0\0\x24\0\0\0\x20\0\0\0\x07version\0\0\0\0\x08\0\0\0\x01";
 

@@ -1,8 +1,8 @@
 //! FAT12, FAT16 and FAT32 (Microsoft's "FAT: General Overview of On-Disk Format", 1.03).
 //!
 //! The boot sector has no magic number. It begins with a jump, ends in 55 AA, and between them lies
-//! the BIOS parameter block, whose numbers must make sense together: that also tells it from an MBR,
-//! and from NTFS and exFAT, which have zeros where FAT may not.
+//! the BIOS parameter block, whose numbers must make sense together: that also tells it from an
+//! MBR, and from NTFS and exFAT, which have zeros where FAT may not.
 //!
 //! Which FAT it is follows from the count of clusters, but where the fields lie follows from the
 //! 16-bit FAT size, which is zero on FAT32 alone; the kernel and mkfs.fat go by that, and so do we

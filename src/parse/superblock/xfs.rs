@@ -1,4 +1,5 @@
-//! XFS (`struct xfs_dsb`, fs/xfs/libxfs/xfs_format.h). All numbers are big-endian, but for the checksum.
+//! XFS (`struct xfs_dsb`, fs/xfs/libxfs/xfs_format.h). All numbers are big-endian, but for the
+//! checksum.
 
 use core::ops::Range;
 

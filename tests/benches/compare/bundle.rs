@@ -1,4 +1,5 @@
-//! The container that all of them make: as a bundle, and as the answers that the C program is given.
+//! The container that all of them make: as a bundle, and as the answers that the C program is
+//! given.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -83,7 +84,8 @@ pub(super) fn config(filter: Option<Value>) -> Value {
     config
 }
 
-/// The same for PID 1: it makes the control group where it makes all, and the program prints what the kernel recorded.
+/// The same for PID 1: it makes the control group where it makes all, and the program prints what
+/// the kernel recorded.
 pub(super) fn printing(config: &Value) -> Value {
     let mut config = config.clone();
     config["process"]["args"] = json!([BUSYBOX, "sh", "-c", SCRIPT]);
@@ -97,8 +99,8 @@ pub(super) fn printing(config: &Value) -> Value {
     config
 }
 
-/// A `config.json`, its members in the order in which engines write them; it matters to readers that
-/// go through it several times.
+/// A `config.json`, its members in the order in which engines write them; it matters to readers
+/// that go through it several times.
 pub(super) fn text(config: &Value) -> String {
     let members = [
         "ociVersion",

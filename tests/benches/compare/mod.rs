@@ -1,14 +1,18 @@
-//! Commands that start a container: berth beside crun, runc, bubblewrap, unshare, and the same system calls by hand, in C.
+//! Commands that start a container: berth beside crun, runc, bubblewrap, unshare, and the same
+//! system calls by hand, in C.
 //!
-//! All are started in one boot, each several times, from a root that is in memory, so that no disk takes part. What they make is
-//! the same container, twice: `plain` has namespaces, a root, `/proc`, `/dev` and few rights; `full` has podman's filter of system
-//! calls, limits and twenty volumes too. The guest program measures (`tests/guest/src/compare.rs`).
+//! All are started in one boot, each several times, from a root that is in memory, so that no disk
+//! takes part. What they make is the same container, twice: `plain` has namespaces, a root,
+//! `/proc`, `/dev` and few rights; `full` has podman's filter of system calls, limits and twenty
+//! volumes too. The guest program measures (`tests/guest/src/compare.rs`).
 //!
-//! bubblewrap makes no control groups, and is given the filter that berth compiled. unshare makes namespaces and mounts `/proc`;
-//! it has nothing of `full`, and makes most namespaces before it clones.
+//! bubblewrap makes no control groups, and is given the filter that berth compiled. unshare makes
+//! namespaces and mounts `/proc`; it has nothing of `full`, and makes most namespaces before it
+//! clones.
 //!
-//! berth as PID 1 starts it in a boot of its own, for each case, as in [`super::container`]: the container is not alone with
-//! `/bin/true` then, but prints what was recorded, for which it has a mount more.
+//! berth as PID 1 starts it in a boot of its own, for each case, as in [`super::container`]: the
+//! container is not alone with `/bin/true` then, but prints what was recorded, for which it has a
+//! mount more.
 
 mod bundle;
 mod commands;
@@ -149,7 +153,8 @@ fn tree(
     Ok(tree.symlink("lib64", LIBRARIES))
 }
 
-/// As where packages are installed: without the index the dynamic linker would look for libraries in many places.
+/// As where packages are installed: without the index the dynamic linker would look for libraries
+/// in many places.
 fn index_libraries(root: &Path) -> Result<()> {
     let status = Command::new("/sbin/ldconfig")
         .arg("-r")

@@ -1,4 +1,5 @@
-//! What `berth` answers to PID 1: any packet is an answer that reads the same when it is written again, or none.
+//! What `berth` answers to PID 1: any packet is an answer that reads the same when it is written
+//! again, or none.
 #![no_main]
 
 use berth::parse::answer::{ANSWER_MAX, Answer};

@@ -1,4 +1,5 @@
-//! The words of a command, one a line: they are understood by its own tables, or refused by name. And `/proc/<pid>/stat`.
+//! The words of a command, one a line: they are understood by its own tables, or refused by name.
+//! And `/proc/<pid>/stat`.
 #![no_main]
 
 use berth::command::{GLOBAL, SUBCOMMANDS};

@@ -1,4 +1,5 @@
-//! Messages of D-Bus, addresses of buses and values of properties: what is read is inside the message, what is written is read again.
+//! Messages of D-Bus, addresses of buses and values of properties: what is read is inside the
+//! message, what is written is read again.
 #![no_main]
 
 use berth::parse::dbus::read::{Message, START, size};

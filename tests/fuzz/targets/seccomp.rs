@@ -1,5 +1,5 @@
-//! A seccomp profile: any rules give a program that the kernel takes and that says what a plain reading of them says, or none;
-//! any text is read or refused.
+//! A seccomp profile: any rules give a program that the kernel takes and that says what a plain
+//! reading of them says, or none; any text is read or refused.
 #![no_main]
 
 use berth::parse::config::Config;

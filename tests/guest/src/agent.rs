@@ -1,4 +1,5 @@
-//! An agent that filters ask about calls (seccomp_unotify(2)): it listens at a socket, is told of containers' processes, and answers.
+//! An agent that filters ask about calls (seccomp_unotify(2)): it listens at a socket, is told of
+//! containers' processes, and answers.
 
 use std::fs;
 use std::io::Write;
@@ -20,7 +21,8 @@ const PATIENCE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// `_IOWR('!', 0, struct seccomp_notif)` and `_IOWR('!', 1, struct seccomp_notif_resp)` of include/uapi/linux/seccomp.h.
+/// `_IOWR('!', 0, struct seccomp_notif)` and `_IOWR('!', 1, struct seccomp_notif_resp)` of
+/// include/uapi/linux/seccomp.h.
 const SECCOMP_IOCTL_NOTIF_RECV: u64 = 0xc050_2100;
 const SECCOMP_IOCTL_NOTIF_SEND: u64 = 0xc018_2101;
 /// `_IOW('!', 2, __u64)`
@@ -138,7 +140,8 @@ impl Told {
             .is_ok()
     }
 
-    /// Gives the answers in turn, and has each question be about this call of the process that it was told of.
+    /// Gives the answers in turn, and has each question be about this call of the process that it
+    /// was told of.
     pub(crate) fn serve(&self, call: i64, answers: &[Answer]) -> Result<()> {
         for answer in answers {
             let question = self.question()?;

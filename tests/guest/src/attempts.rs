@@ -6,7 +6,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
-/// Counts in `file` how often it was run, and ends well from the run of this number on, and leaves another file then.
+/// Counts in `file` how often it was run, and ends well from the run of this number on, and leaves
+/// another file then.
 pub(crate) fn attempt(number: u32, file: &str) -> Result<ExitCode> {
     let before = match fs::read_to_string(file) {
         Ok(text) => text.trim().parse()?,

@@ -1,4 +1,5 @@
-//! In the place of `berth`, which starts containers for PID 1: it does wrong what the container's name says.
+//! In the place of `berth`, which starts containers for PID 1: it does wrong what the container's
+//! name says.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};

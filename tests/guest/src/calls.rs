@@ -38,7 +38,8 @@ pub(crate) fn make(calls: &[&str]) -> Result<()> {
 /// The same, with a handler of SIGSYS that prints the number of the call that was caught.
 pub(crate) fn trap(calls: &[&str]) -> Result<()> {
     extern "C" fn caught(_: c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-        /// The number in `siginfo_t`, behind three words and a pointer (sigaction(2), `si_syscall`).
+        /// The number in `siginfo_t`, behind three words and a pointer (sigaction(2),
+        /// `si_syscall`).
         const SI_SYSCALL: usize = 24;
         // SAFETY: the kernel hands a whole `siginfo_t` to a handler with SA_SIGINFO.
         let number = unsafe { info.byte_add(SI_SYSCALL).cast::<c_int>().read() };
@@ -48,7 +49,8 @@ pub(crate) fn trap(calls: &[&str]) -> Result<()> {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_flags = libc::SA_SIGINFO;
     action.sa_sigaction = caught as *const () as usize;
-    // SAFETY: `action` outlives the call, and its handler may run at the calls below, where nothing is locked.
+    // SAFETY: `action` outlives the call, and its handler may run at the calls below, where nothing
+    // is locked.
     match unsafe { libc::sigaction(libc::SIGSYS, &raw const action, std::ptr::null_mut()) } {
         0 => make(calls),
         _ => Err(io::Error::last_os_error()).context("handle SIGSYS"),
@@ -99,7 +101,8 @@ mod i386 {
     /// getppid(2), as a program of 32 bits asks for it.
     pub(super) fn getppid() -> i32 {
         let result: i32;
-        // SAFETY: the call takes no arguments; `int 0x80` preserves all registers but the result and r8 to r11.
+        // SAFETY: the call takes no arguments; `int 0x80` preserves all registers but the result
+        // and r8 to r11.
         unsafe {
             std::arch::asm!(
                 "int 0x80",

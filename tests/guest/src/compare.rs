@@ -1,9 +1,11 @@
-//! Programs that start a container, measured one after the other: what each of them takes until the container's program runs.
+//! Programs that start a container, measured one after the other: what each of them takes until the
+//! container's program runs.
 //!
-//! It runs as PID 1 of a machine whose clock counts instructions, and whose files are all in memory. `/compare.json` says what is
-//! started. Each command gets a control group of its own, and the containers that it makes have theirs in it, so that the kernel
-//! counts the memory of all of it (`memory.peak`). What happens is told by trace events: forks, executions, and in a pass of its
-//! own, because that takes time, the calls of all of its processes.
+//! It runs as PID 1 of a machine whose clock counts instructions, and whose files are all in
+//! memory. `/compare.json` says what is started. Each command gets a control group of its own, and
+//! the containers that it makes have theirs in it, so that the kernel counts the memory of all of
+//! it (`memory.peak`). What happens is told by trace events: forks, executions, and in a pass of
+//! its own, because that takes time, the calls of all of its processes.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -83,7 +85,8 @@ fn set_up() -> Result<()> {
     enable_controllers(GROUPS)
 }
 
-/// Has the groups in this one all controllers, as on most machines: who enables one waits for all processors to notice.
+/// Has the groups in this one all controllers, as on most machines: who enables one waits for all
+/// processors to notice.
 fn enable_controllers(group: &str) -> Result<()> {
     for name in fs::read_to_string(format!("{group}/cgroup.controllers"))?.split_whitespace() {
         fs::write(
@@ -113,8 +116,9 @@ fn one(words: &[&str], filter: Option<&str>, program: &str, passes: u64) -> Resu
     Ok(json!({ "times": times, "calls": calls["calls"] }))
 }
 
-/// Runs a command to its end. What it took: `whole` from its own execution to that of the program, in µs, `clone` from the clone
-/// of the process that becomes the program, `memory` in bytes, and how many `calls` there were, in a pass that counts them.
+/// Runs a command to its end. What it took: `whole` from its own execution to that of the program,
+/// in µs, `clone` from the clone of the process that becomes the program, `memory` in bytes, and
+/// how many `calls` there were, in a pass that counts them.
 fn pass_of(words: &[&str], filter: Option<&str>, program: &str, pass: Pass) -> Result<Value> {
     fs::create_dir(MEASURED).context("a control group")?;
     enable_controllers(MEASURED)?;
@@ -156,7 +160,8 @@ fn start(words: &[&str], filter: Option<&str>, pass: Pass) -> Result<std::proces
             fs::write(format!("{TRACING}/set_event_pid"), number)?;
         }
         if let Some(filter) = &filter {
-            // SAFETY: dup2(2) takes no pointers. Nobody here owns a descriptor of that number, except perhaps the filter itself.
+            // SAFETY: dup2(2) takes no pointers. Nobody here owns a descriptor of that number,
+            // except perhaps the filter itself.
             let result = unsafe {
                 match filter.as_raw_fd() {
                     FILTER => libc::fcntl(FILTER, libc::F_SETFD, 0),
@@ -221,7 +226,8 @@ fn time(line: &str) -> Result<u64> {
     Ok(seconds.parse::<u64>()? * 1_000_000 + fraction.parse::<u64>()?)
 }
 
-/// Prints the filter of a bundle as the kernel takes it, for programs that read none from a `config.json`.
+/// Prints the filter of a bundle as the kernel takes it, for programs that read none from a
+/// `config.json`.
 pub(crate) fn print_filter(config: &str) -> Result<()> {
     let text = fs::read(config)?;
     let mut scratch = vec![0; text.len()];

@@ -1,5 +1,5 @@
-//! The engine as a command uses it: a process that is not PID 1 starts containers from bundles in `/nested`, one after the other,
-//! with its own choices.
+//! The engine as a command uses it: a process that is not PID 1 starts containers from bundles in
+//! `/nested`, one after the other, with its own choices.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -333,8 +333,8 @@ fn unprivileged() -> Result<()> {
     }
 }
 
-/// One more process in a container that looks into it. Outside its root is the user who brings the process in, so that nothing but
-/// the process itself is in its way.
+/// One more process in a container that looks into it. Outside its root is the user who brings the
+/// process in, so that nothing but the process itself is in its way.
 fn be_looked_into() -> Result<()> {
     let (watcher, pid) = begin("watcher", inherited(), None)?;
     let pid = Pid::from_raw(pid).context("no PID")?;
@@ -348,7 +348,8 @@ fn be_looked_into() -> Result<()> {
     println!("watched: {:?}", watched.wait()?);
     watched.confirm_recorded();
     println!("watched: {:?}", watched.wait()?);
-    // The first process of a PID namespace takes the others along, and has ended when they are collected (pid_namespaces(7)).
+    // The first process of a PID namespace takes the others along, and has ended when they are
+    // collected (pid_namespaces(7)).
     collect(&watched)?;
     println!("watcher {}", collect(&watcher)?);
     Ok(())

@@ -1,4 +1,5 @@
-//! The known ways out of a container, tried from inside. Each says how it ended, in one line: `escape <way> <result>`.
+//! The known ways out of a container, tried from inside. Each says how it ended, in one line:
+//! `escape <way> <result>`.
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
@@ -78,7 +79,8 @@ fn tell() -> Result<()> {
     Ok(())
 }
 
-/// What the kernel calls the session keyring (keyctl(2), KEYCTL_DESCRIBE): that of PID 1 has the user's name in it.
+/// What the kernel calls the session keyring (keyctl(2), KEYCTL_DESCRIBE): that of PID 1 has the
+/// user's name in it.
 fn session_keyring() -> Result<String> {
     const KEYCTL_DESCRIBE: libc::c_long = 6;
     const KEY_SPEC_SESSION_KEYRING: libc::c_long = -3;
@@ -98,8 +100,9 @@ fn session_keyring() -> Result<String> {
     Ok(text.rsplit(';').next().unwrap_or_default().to_owned())
 }
 
-/// A procfs without masks, in namespaces of one's own, where one has every right (user_namespaces(7)); and in the same place a
-/// node of the host's, which cannot be made there but bound.
+/// A procfs without masks, in namespaces of one's own, where one has every right
+/// (user_namespaces(7)); and in the same place a node of the host's, which cannot be made there but
+/// bound.
 fn fresh_proc() -> Result<()> {
     let flags = UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWPID;
     // SAFETY: there is one thread.
@@ -126,7 +129,8 @@ fn fresh_proc() -> Result<()> {
     Ok(())
 }
 
-/// What comes of making a node, of binding the host's, of binding one that has other numbers, and of reading what was bound.
+/// What comes of making a node, of binding the host's, of binding one that has other numbers, and
+/// of reading what was bound.
 fn make_or_bind() -> Result<[String; 4]> {
     mount("tmpfs", "/tmp", "tmpfs", MountFlags::empty(), None)?;
     let directory = File::open("/tmp")?;
@@ -148,7 +152,8 @@ fn make_or_bind() -> Result<[String; 4]> {
 /// Unmounts its root, and enters its own mount namespace again, which begins at what is below.
 fn unmounted_root() -> Result<()> {
     let namespace = File::open("/proc/self/ns/mnt")?;
-    // SAFETY: there is one thread. The root directory is no longer shared with others, as setns(2) wants it.
+    // SAFETY: there is one thread. The root directory is no longer shared with others, as setns(2)
+    // wants it.
     unsafe { unshare_unsafe(UnshareFlags::FS) }.context("unshare")?;
     let unmounted = unmount("/", UnmountFlags::DETACH);
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))
@@ -218,8 +223,8 @@ fn nodes(paths: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// In the PID namespace of the host: writes to PID 1's program, by its own link and by one that was opened before without a right
-/// to write (CVE-2019-5736), and changes its length.
+/// In the PID namespace of the host: writes to PID 1's program, by its own link and by one that was
+/// opened before without a right to write (CVE-2019-5736), and changes its length.
 fn write_programs() -> Result<()> {
     let own = fs::metadata("/proc/self/exe")?;
     let init = fs::metadata("/proc/1/exe")?;
@@ -252,7 +257,8 @@ fn write_programs() -> Result<()> {
     Ok(())
 }
 
-/// Becomes a sealed copy of itself, as the command does, and tries to write to that: directly, and when it is not running.
+/// Becomes a sealed copy of itself, as the command does, and tries to write to that: directly, and
+/// when it is not running.
 fn sealed() -> Result<()> {
     let mut arguments = Strings::<64, 4>::new();
     for word in ["guest", "escape", "sealed"] {
@@ -296,8 +302,9 @@ fn write_sealed(link: &str) -> Result<()> {
     Ok(())
 }
 
-/// Looks into a process that the host brings in, before and after it executes its program, which it does when somebody reads the
-/// FIFO. This is the first process of its PID namespace, and the other the second.
+/// Looks into a process that the host brings in, before and after it executes its program, which it
+/// does when somebody reads the FIFO. This is the first process of its PID namespace, and the other
+/// the second.
 fn look_into_who_enters(fifo: &str) -> Result<()> {
     const SECOND: libc::pid_t = 2;
     println!("looking");
@@ -311,7 +318,8 @@ fn look_into_who_enters(fifo: &str) -> Result<()> {
     Ok(())
 }
 
-/// All that takes the right to look into another process (ptrace(2), "Ptrace access mode checking").
+/// All that takes the right to look into another process (ptrace(2), "Ptrace access mode
+/// checking").
 fn look_into(when: &str, pid: libc::pid_t) {
     let of_call = |result: libc::c_long| match result {
         0.. => Ok(()),
@@ -327,8 +335,8 @@ fn look_into(when: &str, pid: libc::pid_t) {
         iov_base: null.cast(),
         iov_len: 1,
     };
-    // SAFETY: ptrace(2) with this request and pidfd_getfd(2) read and write nothing of this process's, and process_vm_readv(2) no
-    // more than the byte.
+    // SAFETY: ptrace(2) with this request and pidfd_getfd(2) read and write nothing of this
+    // process's, and process_vm_readv(2) no more than the byte.
     let (traced, read, taken) = unsafe {
         let traced = of_call(libc::ptrace(libc::PTRACE_SEIZE, pid, null, null));
         let read = libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0);
@@ -355,8 +363,9 @@ fn look_into(when: &str, pid: libc::pid_t) {
     }
 }
 
-/// Exchanges a directory and a symbolic link that leads out of the volume, without a pause, until it is asked to end. Then it says
-/// how often, and what others have left where the link leads on the host.
+/// Exchanges a directory and a symbolic link that leads out of the volume, without a pause, until
+/// it is asked to end. Then it says how often, and what others have left where the link leads on
+/// the host.
 fn swap(directory: &str, link: &str, outside: &str) -> Result<()> {
     let mut signals = std::mem::MaybeUninit::uninit();
     let no_time = libc::timespec {
@@ -364,8 +373,8 @@ fn swap(directory: &str, link: &str, outside: &str) -> Result<()> {
         tv_nsec: 0,
     };
     let mut swaps = 0u64;
-    // SAFETY: sigemptyset(3) makes the set that the others use; they take no other pointers but null, for what is not wanted, and a
-    // time that outlives them.
+    // SAFETY: sigemptyset(3) makes the set that the others use; they take no other pointers but
+    // null, for what is not wanted, and a time that outlives them.
     unsafe {
         libc::sigemptyset(signals.as_mut_ptr());
         libc::sigaddset(signals.as_mut_ptr(), libc::SIGTERM);

@@ -50,7 +50,8 @@ pub(crate) fn tell(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Prints what `ps` would with these options: but for two that a test has, the options and all processes.
+/// Prints what `ps` would with these options: but for two that a test has, the options and all
+/// processes.
 pub(crate) fn processes(options: &[&str]) -> Result<ExitCode> {
     match options {
         ["--nonsense"] => return Ok(ExitCode::from(1)),
@@ -198,7 +199,8 @@ pub(crate) fn look_at(paths: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Prints the mounts, and the label that SELinux has for each of these files; of one that is missing, when it was made.
+/// Prints the mounts, and the label that SELinux has for each of these files; of one that is
+/// missing, when it was made.
 pub(crate) fn labels(paths: &[&str]) -> Result<()> {
     mounts("mount", "/proc/self/mountinfo")?;
     for path in paths {
@@ -235,7 +237,8 @@ pub(crate) fn nodes(paths: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Prints of each file mode, owners, time of the last change, number of links, and what a link leads to.
+/// Prints of each file mode, owners, time of the last change, number of links, and what a link
+/// leads to.
 pub(crate) fn inodes(paths: &[&str]) -> Result<()> {
     for path in paths {
         let meta = fs::symlink_metadata(path)?;
@@ -248,8 +251,8 @@ pub(crate) fn inodes(paths: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Makes a file in the directory for itself and one for user and group 1000, and prints whose all are that are there, one directory
-/// deep.
+/// Makes a file in the directory for itself and one for user and group 1000, and prints whose all
+/// are that are there, one directory deep.
 pub(crate) fn own(directory: &str) -> Result<()> {
     fs::write(format!("{directory}/made"), "")?;
     let other = format!("{directory}/made-1000");

@@ -1,4 +1,5 @@
-//! The library's control groups, used as somebody else than PID 1 uses them: made, filled, stopped, changed, removed.
+//! The library's control groups, used as somebody else than PID 1 uses them: made, filled, stopped,
+//! changed, removed.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -82,7 +83,8 @@ fn life(root: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the process has said something, and says that. What it says later goes where this returns.
+/// Waits until the process has said something, and says that. What it says later goes where this
+/// returns.
 fn first_line(child: &mut Child) -> Result<BufReader<ChildStdout>> {
     let mut output = BufReader::new(child.stdout.take().context("no output")?);
     let mut line = String::new();

@@ -1,5 +1,6 @@
-//! PID 1 held back from its uevents: a process that `/prepare` leaves behind stops it, as a debugger does, when a first SCSI
-//! target comes, and lets it go when what it is to miss has happened.
+//! PID 1 held back from its uevents: a process that `/prepare` leaves behind stops it, as a
+//! debugger does, when a first SCSI target comes, and lets it go when what it is to miss has
+//! happened.
 
 use std::fs::File;
 use std::io::Write;
@@ -23,7 +24,8 @@ pub(crate) enum What {
     Removal,
 }
 
-/// More messages than a socket has room for: each takes a few hundred bytes at least, and PID 1's has 2 MiB.
+/// More messages than a socket has room for: each takes a few hundred bytes at least, and PID 1's
+/// has 2 MiB.
 const MESSAGES: usize = 20_000;
 
 /// Leaves the process behind. The log is at `/dev/kmsg` now.
@@ -83,7 +85,8 @@ fn hold(log: &mut File, uevents: &Uevents, what: What) -> Result<()> {
 /// Stops PID 1, which takes no signal for that.
 fn stop_first() -> Result<()> {
     let mut status = 0;
-    // SAFETY: ptrace(2) and waitpid(2): the requests take no pointers, and the status outlives the call.
+    // SAFETY: ptrace(2) and waitpid(2): the requests take no pointers, and the status outlives the
+    // call.
     let stopped = unsafe {
         libc::ptrace(libc::PTRACE_SEIZE, 1, null_mut::<u8>(), 0) == 0
             && libc::ptrace(libc::PTRACE_INTERRUPT, 1, null_mut::<u8>(), 0) == 0

@@ -1,6 +1,7 @@
 //! A hook: it prints one line about where and when it runs, and ends as it is told.
 //!
-//! Where there is a kernel log, the line goes there, in one piece and in its order; else to standard output.
+//! Where there is a kernel log, the line goes there, in one piece and in its order; else to
+//! standard output.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,7 +10,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// `words`: the hook's name and what else it does: `exit <status>`, `touch <file>`, `wait-for <file>`, `stay`.
+/// `words`: the hook's name and what else it does: `exit <status>`, `touch <file>`, `wait-for
+/// <file>`, `stay`.
 pub(crate) fn run(name: &str, words: &[&str]) -> Result<u8> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;

@@ -1,4 +1,5 @@
-//! What a container without a PID namespace sees of the host: the move onto the new root, from the other side.
+//! What a container without a PID namespace sees of the host: the move onto the new root, from the
+//! other side.
 //!
 //! The program joins the mount namespace of PID 1 (setns(2)) and prints what is there.
 
@@ -21,7 +22,8 @@ pub(crate) fn join() -> Result<()> {
         .context("join the host's mount namespace")
 }
 
-/// Prints where `/` is, what PID 1 has open and mapped, with the device numbers, and the memory that files in memory take.
+/// Prints where `/` is, what PID 1 has open and mapped, with the device numbers, and the memory
+/// that files in memory take.
 pub(crate) fn describe() -> Result<()> {
     let init = fs::read_to_string("/proc/1/maps")?;
     join()?;
@@ -49,7 +51,8 @@ pub(crate) fn describe() -> Result<()> {
         let (target, file) = (fs::read_link(&path)?, fs::metadata(&path)?);
         println!("open {} on {}", target.display(), file.dev());
     }
-    // Pages of a ramfs are unevictable, pages of a tmpfs are shared memory (Documentation/filesystems/proc.rst).
+    // Pages of a ramfs are unevictable, pages of a tmpfs are shared memory
+    // (Documentation/filesystems/proc.rst).
     let memory = fs::read_to_string("/proc/meminfo")?;
     let kib = |name: &str| -> Option<u64> {
         memory.lines().find_map(|line| {
@@ -65,8 +68,8 @@ pub(crate) fn describe() -> Result<()> {
     Ok(())
 }
 
-/// Mounts a filesystem on the host and puts a loop device on a file in it: it cannot be unmounted any more, and no process
-/// is to blame.
+/// Mounts a filesystem on the host and puts a loop device on a file in it: it cannot be unmounted
+/// any more, and no process is to blame.
 pub(crate) fn hold_a_mount() -> Result<()> {
     /// `LOOP_SET_FD` of `<linux/loop.h>`.
     const LOOP_SET_FD: Opcode = 0x4c00;
@@ -91,8 +94,9 @@ pub(crate) fn hold_a_mount() -> Result<()> {
     Ok(())
 }
 
-/// Mounts filesystems on the host and writes to them: one at a path longer than a name can be, one at a path that is no text, and one
-/// behind so many mounts that are kept until the end that the list of them is longer than 64 KiB.
+/// Mounts filesystems on the host and writes to them: one at a path longer than a name can be, one
+/// at a path that is no text, and one behind so many mounts that are kept until the end that the
+/// list of them is longer than 64 KiB.
 pub(crate) fn mount_out_of_the_way() -> Result<()> {
     join()?;
     let name = "n".repeat(200);

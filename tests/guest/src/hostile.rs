@@ -36,8 +36,8 @@ fn reap(options: i32) {
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), options) } > 0 {}
 }
 
-/// Leaves one process behind that holds a file open for writing and does not care for signals. It takes the longer to end
-/// the more memory it has: that is given back before files are closed.
+/// Leaves one process behind that holds a file open for writing and does not care for signals. It
+/// takes the longer to end the more memory it has: that is given back before files are closed.
 pub(crate) fn leave_a_writer(mib: usize) -> Result<()> {
     let memory = vec![1u8; mib << 20];
     let mut file = fs::File::create("/tmp/open")?;
@@ -52,7 +52,8 @@ pub(crate) fn leave_a_writer(mib: usize) -> Result<()> {
     Ok(())
 }
 
-/// Writes `bytes` bytes to standard output, or without end if there is no number, in lines or in one.
+/// Writes `bytes` bytes to standard output, or without end if there is no number, in lines or in
+/// one.
 pub(crate) fn flood(bytes: Option<usize>, in_lines: bool) -> Result<()> {
     let mut chunk = [b'x'; 64 * 1024];
     if in_lines {
@@ -88,7 +89,8 @@ pub(crate) fn stay() -> Result<()> {
 /// Waits for SIGTERM, and ends with a status of its own.
 pub(crate) fn until_asked() -> ! {
     let mut signals = std::mem::MaybeUninit::uninit();
-    // SAFETY: sigemptyset(3) makes the set that the others use; they take no other pointers but null, for what is not wanted.
+    // SAFETY: sigemptyset(3) makes the set that the others use; they take no other pointers but
+    // null, for what is not wanted.
     unsafe {
         libc::sigemptyset(signals.as_mut_ptr());
         libc::sigaddset(signals.as_mut_ptr(), libc::SIGTERM);
@@ -165,7 +167,8 @@ pub(crate) fn work(rounds: u32) -> Result<()> {
 
 /// Waits for a line on standard input, then prints what PID 1 and the host have by now.
 pub(crate) fn audit() -> Result<()> {
-    /// How long killed processes may take to go, and PID 1 to reap them and have what is left of them cleared away.
+    /// How long killed processes may take to go, and PID 1 to reap them and have what is left of
+    /// them cleared away.
     const PATIENCE: Duration = Duration::from_secs(60);
     println!("waiting");
     let mut line = String::new();

@@ -1,4 +1,5 @@
-//! What a program has from who started it: a caller that has everything odd, and a program that shows what it finds.
+//! What a program has from who started it: a caller that has everything odd, and a program that
+//! shows what it finds.
 
 use std::ffi::{CStr, CString, c_int, c_long, c_ulong};
 use std::fs;

@@ -1,7 +1,9 @@
-//! What runs as `init=`: it reports how it was started, line by line on the event port, and switches the machine off.
+//! What runs as `init=`: it reports how it was started, line by line on the event port, and
+//! switches the machine off.
 //!
-//! Its lines are events of the kind `output`, as if a container `init` had written them, so that tests read them like any
-//! other. That the port can be opened shows something too: it takes one opener at a time, so berth has let go of it.
+//! Its lines are events of the kind `output`, as if a container `init` had written them, so that
+//! tests read them like any other. That the port can be opened shows something too: it takes one
+//! opener at a time, so berth has let go of it.
 
 use std::env;
 use std::fs::{self, File};
@@ -44,8 +46,9 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     end()
 }
 
-/// Has the cases of [`crate::command`] run, as PID 1 of a machine that berth has brought up, and collects what processes leave
-/// behind meanwhile: a container that somebody's zombie belongs to does not end (pid_namespaces(7)).
+/// Has the cases of [`crate::command`] run, as PID 1 of a machine that berth has brought up, and
+/// collects what processes leave behind meanwhile: a container that somebody's zombie belongs to
+/// does not end (pid_namespaces(7)).
 pub(crate) fn command_cases(berth: &str, directory: &str) -> Result<()> {
     let mut port = Port::open()?;
     let mut cases = Command::new("/proc/self/exe")

@@ -48,7 +48,8 @@ fn socket(family: c_int) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(socket) })
 }
 
-/// Has the tap of this name, made if it is not there, stay without a program that has it open, or not (tun.rst).
+/// Has the tap of this name, made if it is not there, stay without a program that has it open, or
+/// not (tun.rst).
 fn set_tap(name: &str, stays: bool) -> Result<()> {
     const IFF_TAP_NO_PI: u16 = 0x1002;
     /// `_IOW('T', 202, int)` and `_IOW('T', 203, int)`.
@@ -117,14 +118,16 @@ pub(crate) fn remove_tap(name: &str) -> Result<()> {
     }
 }
 
-/// Prints each interface but `lo`: whether it is up, and its addresses but those of the link, `inside up 192.0.2.7/24`.
+/// Prints each interface but `lo`: whether it is up, and its addresses but those of the link,
+/// `inside up 192.0.2.7/24`.
 pub(crate) fn print() -> Result<()> {
     let mut first = ptr::null_mut();
     // SAFETY: getifaddrs(3) makes a list and puts its start there.
     done(unsafe { libc::getifaddrs(&raw mut first) }, "getifaddrs")?;
     let mut found = BTreeMap::<String, (bool, Vec<String>)>::new();
     let mut next = first;
-    // SAFETY: the list's items are valid until it is freed, and it never is; so are what they point to.
+    // SAFETY: the list's items are valid until it is freed, and it never is; so are what they point
+    // to.
     while let Some(item) = unsafe { next.as_ref() } {
         next = item.ifa_next;
         // SAFETY: as above.

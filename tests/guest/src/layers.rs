@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::facts;
 
-/// Prints what `/` is and what is in it, and changes that in each way of which an overlay keeps notes of its own.
+/// Prints what `/` is and what is in it, and changes that in each way of which an overlay keeps
+/// notes of its own.
 pub(crate) fn change(text: &str) -> anyhow::Result<()> {
     facts::mounts("mount", "/proc/self/mountinfo")?;
     let mode = fs::metadata("/")?.permissions().mode();

@@ -1,4 +1,5 @@
-//! What a container notices of its control group: its limits, the devices that it may use, the groups that it may make.
+//! What a container notices of its control group: its limits, the devices that it may use, the
+//! groups that it may make.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -110,7 +111,8 @@ pub(crate) fn devour(mib: usize) -> Result<()> {
     Ok(())
 }
 
-/// For each of these, `<kind><major>:<minor>`, makes a node and opens it in each way; `b` alone is the device below `/mnt`.
+/// For each of these, `<kind><major>:<minor>`, makes a node and opens it in each way; `b` alone is
+/// the device below `/mnt`.
 pub(crate) fn try_devices(devices: &[&str]) -> Result<()> {
     for name in devices {
         let kind = match name.as_bytes().first() {
@@ -155,7 +157,8 @@ fn word(result: Result<(), Errno>) -> String {
     result.map_or_else(|errno| Name(errno).to_string(), |()| "ok".to_owned())
 }
 
-/// Leaves groups behind: many side by side, and some in each other, of which the last holds a process.
+/// Leaves groups behind: many side by side, and some in each other, of which the last holds a
+/// process.
 pub(crate) fn nest(count: usize, depth: usize) -> Result<()> {
     for number in 0..count {
         fs::create_dir_all(format!("{GROUP}/many{number}/below"))?;

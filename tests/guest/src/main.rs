@@ -1,5 +1,6 @@
-//! Runs inside the virtual machines of the tests, as the program of a container or as `init=`, and prints what it sees.
-//! `guest <what> [arguments]`, or `/prepare` before berth; it is linked statically, because there is nothing else where it runs.
+//! Runs inside the virtual machines of the tests, as the program of a container or as `init=`, and
+//! prints what it sees. `guest <what> [arguments]`, or `/prepare` before berth; it is linked
+//! statically, because there is nothing else where it runs.
 
 mod agent;
 mod attempts;

@@ -1,5 +1,5 @@
-//! The library's mountat and unmountat, under parents of each propagation, with and without procfs, and against somebody who
-//! renames what is mounted on.
+//! The library's mountat and unmountat, under parents of each propagation, with and without procfs,
+//! and against somebody who renames what is mounted on.
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -105,8 +105,9 @@ fn race(parent: &OwnedFd) -> Result<()> {
         let result = (0..ROUNDS).try_for_each(|_| {
             if mountat(&tmpfs()?, parent.as_fd(), "d").is_ok() {
                 ensure!(!fs::exists(format!("{OUTSIDE}/mark"))?, "mounted outside");
-                // The directory was mounted on, whatever it is called by now; while it is, it keeps its name, but for the one
-                // exchange that had found it free before: so the first name is tried once more.
+                // The directory was mounted on, whatever it is called by now; while it is, it keeps
+                // its name, but for the one exchange that had found it free before: so the first
+                // name is tried once more.
                 unmountat(parent.as_fd(), "d", None)
                     .or_else(|_| unmountat(parent.as_fd(), "link", None))
                     .or_else(|_| unmountat(parent.as_fd(), "d", None))

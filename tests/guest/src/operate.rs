@@ -1,4 +1,5 @@
-//! An operator in the machine, who has the command and looks after the containers that PID 1 has started.
+//! An operator in the machine, who has the command and looks after the containers that PID 1 has
+//! started.
 
 use std::process::Command;
 use std::thread;

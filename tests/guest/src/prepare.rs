@@ -1,8 +1,9 @@
-//! What runs as `rdinit=/prepare`, before berth: it makes block devices out of others, as the initramfs of a distribution may do
-//! before it hands over, and becomes `/init`.
+//! What runs as `rdinit=/prepare`, before berth: it makes block devices out of others, as the
+//! initramfs of a distribution may do before it hands over, and becomes `/init`.
 //!
-//! `/etc/prepare` says what to do, one thing a line: `module <name>`, `loop <device> <offset>`, `linear <device> <offset>`,
-//! `old-mounts`, `flood`, `hold`. The offsets are in bytes. All that it mounts is unmounted again.
+//! `/etc/prepare` says what to do, one thing a line: `module <name>`, `loop <device> <offset>`,
+//! `linear <device> <offset>`, `old-mounts`, `flood`, `hold`. The offsets are in bytes. All that it
+//! mounts is unmounted again.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
@@ -47,7 +48,8 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
     Err(Command::new("/init").args(words).exec().into())
 }
 
-/// Has the calls of Linux 5.2 for mounts answer ENOSYS, as an older kernel does, for this process and all that it becomes.
+/// Has the calls of Linux 5.2 for mounts answer ENOSYS, as an older kernel does, for this process
+/// and all that it becomes.
 fn forbid_new_mounts() -> Result<()> {
     const CALLS: [i64; 5] = [
         libc::SYS_open_tree,
@@ -95,7 +97,8 @@ fn forbid_new_mounts() -> Result<()> {
     }
 }
 
-/// Loads the module, with those it needs before it, from the image. One that is not there is built into the kernel.
+/// Loads the module, with those it needs before it, from the image. One that is not there is built
+/// into the kernel.
 fn load(name: &str) -> Result<()> {
     let directory = format!("/lib/modules/{}", uname().release().to_str()?);
     let index = fs::read_to_string(format!("{directory}/modules.dep"))?;
@@ -122,7 +125,8 @@ fn load(name: &str) -> Result<()> {
 /// Opens the device, when it is there.
 fn wait_for(uevents: &Uevents, device: &str) -> Result<File> {
     loop {
-        // The socket was open before the first driver was loaded: what comes after this look is heard of.
+        // The socket was open before the first driver was loaded: what comes after this look is
+        // heard of.
         if let Ok(file) = File::options().read(true).write(true).open(device) {
             return Ok(file);
         }
@@ -177,14 +181,16 @@ fn attach_loop(device: &File, offset: u64) -> Result<()> {
         flags: LO_FLAGS_PARTSCAN,
         ..LoopConfig::default()
     };
-    // SAFETY: loop(4): the argument is a configuration, of whose size the kernel reads; it takes a reference to the file.
+    // SAFETY: loop(4): the argument is a configuration, of whose size the kernel reads; it takes a
+    // reference to the file.
     match unsafe { libc::ioctl(node.as_raw_fd(), LOOP_CONFIGURE, &raw const config) } {
         0 => Ok(()),
         _ => Err(std::io::Error::last_os_error()).context("set up the loop device"),
     }
 }
 
-/// `struct dm_ioctl` of `<linux/dm-ioctl.h>`, with one `struct dm_target_spec` and its parameters behind it.
+/// `struct dm_ioctl` of `<linux/dm-ioctl.h>`, with one `struct dm_target_spec` and its parameters
+/// behind it.
 #[repr(C)]
 struct DmRequest {
     version: [u32; 3],
@@ -211,7 +217,8 @@ const DM_IOCTL: u32 = 312;
 
 const _: () = assert!(size_of::<DmRequest>() == DM_IOCTL as usize + 40 + 128);
 
-/// Makes the next device-mapper device of what is behind `offset` on `device`, whose node is at `path`.
+/// Makes the next device-mapper device of what is behind `offset` on `device`, whose node is at
+/// `path`.
 fn map_linear(mut device: &File, path: &str, offset: u64) -> Result<()> {
     const SECTOR: u64 = 512;
     /// `DM_DEV_CREATE`, `DM_TABLE_LOAD` and `DM_DEV_SUSPEND`, which without its flag resumes.

@@ -1,4 +1,5 @@
-//! What a program was started with: user, rights, limits, scheduling. One fact a line: `<topic> <value>`.
+//! What a program was started with: user, rights, limits, scheduling. One fact a line: `<topic>
+//! <value>`.
 
 use std::fs::{self, OpenOptions};
 use std::{env, io, mem};
@@ -62,7 +63,8 @@ pub(crate) fn tell() -> Result<()> {
         println!("limit {resource} {} {}", limit.rlim_cur, limit.rlim_max);
     }
     scheduling()?;
-    // SAFETY: the calls take no pointers. IOPRIO_WHO_PROCESS is 1; the largest number asks for the personality.
+    // SAFETY: the calls take no pointers. IOPRIO_WHO_PROCESS is 1; the largest number asks for the
+    // personality.
     let (io_priority, personality) = unsafe {
         (
             libc::syscall(libc::SYS_ioprio_get, 1, 0),

@@ -1,7 +1,9 @@
-//! Two sides of mount propagation: a container that watches its mounts, and one that acts on the host.
+//! Two sides of mount propagation: a container that watches its mounts, and one that acts on the
+//! host.
 //!
-//! They meet through files in the observer's rootfs, and each wakes up by what it waits for: the kernel tells who polls
-//! `/proc/self/mountinfo` when it changes (proc(5)), and inotify(7) tells of files.
+//! They meet through files in the observer's rootfs, and each wakes up by what it waits for: the
+//! kernel tells who polls `/proc/self/mountinfo` when it changes (proc(5)), and inotify(7) tells of
+//! files.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek};
@@ -17,7 +19,8 @@ use crate::{facts, host};
 /// Where the host's mount appears in the observer.
 const TARGET: &str = "/mnt";
 
-/// Tries a mount of its own, then waits for one of the host's to come and to go, and tries to get out.
+/// Tries a mount of its own, then waits for one of the host's to come and to go, and tries to get
+/// out.
 pub(crate) fn observe() -> Result<()> {
     facts::tell(&[])?;
     fs::create_dir_all("/tmp/own")?;
@@ -39,8 +42,8 @@ pub(crate) fn observe() -> Result<()> {
     Ok(())
 }
 
-/// For each of the containers in `ids`: waits until it is ready, looks at the host's mounts, makes one below its rootfs,
-/// and takes it away when it was seen.
+/// For each of the containers in `ids`: waits until it is ready, looks at the host's mounts, makes
+/// one below its rootfs, and takes it away when it was seen.
 pub(crate) fn act_on_host(ids: &[&str]) -> Result<()> {
     facts::namespaces("namespace", "self")?;
     facts::namespaces("host", "1")?;

@@ -8,7 +8,8 @@ use std::ptr;
 
 use anyhow::{Context, Result, bail};
 
-/// Tries each of `attempts`, `what:object`, and prints what came of it: `ok`, or the error's number as errno(3) names it.
+/// Tries each of `attempts`, `what:object`, and prints what came of it: `ok`, or the error's number
+/// as errno(3) names it.
 pub(crate) fn attempt(attempts: &[&str]) -> Result<()> {
     for attempt in attempts {
         let (what, object) = attempt.split_once(':').context("what:object")?;

@@ -1,4 +1,5 @@
-//! A program of a container that looks into every other process it sees, as one that wants out of it would: CAP_SYS_PTRACE lets it.
+//! A program of a container that looks into every other process it sees, as one that wants out of
+//! it would: CAP_SYS_PTRACE lets it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,7 +16,8 @@ const STOP: &str = "/tmp/stop";
 /// Where it says how many processes of berth it has looked into.
 const CAUGHT: &str = "/tmp/caught";
 
-/// Looks until it is told to stop; `secret` is a file of the host, and its content is in the variables of who calls berth.
+/// Looks until it is told to stop; `secret` is a file of the host, and its content is in the
+/// variables of who calls berth.
 pub(crate) fn look(secret: &str, content: &str) -> Result<()> {
     let mut found = BTreeSet::new();
     let mut caught = 0;

@@ -1,8 +1,10 @@
-//! Containers with one directory of the host as their volume, and one that acts on the host, in rounds.
+//! Containers with one directory of the host as their volume, and one that acts on the host, in
+//! rounds.
 //!
-//! The volume is `/volume` on the host and `/mnt` in the containers. A round ends for a container when it leaves the file
-//! `<round>-<id>` in it, and the next begins when the host leaves `go-<round>`; so what was done in a round is to be seen in
-//! the next. What is mounted is printed, a line of mountinfo each, with the time as the topic.
+//! The volume is `/volume` on the host and `/mnt` in the containers. A round ends for a container
+//! when it leaves the file `<round>-<id>` in it, and the next begins when the host leaves
+//! `go-<round>`; so what was done in a round is to be seen in the next. What is mounted is printed,
+//! a line of mountinfo each, with the time as the topic.
 
 use std::fs;
 use std::path::Path;
@@ -44,15 +46,16 @@ pub(crate) fn act(ids: &[&str]) -> Result<()> {
     show("end")
 }
 
-/// Takes part in the rounds as the container `id`: it mounts on the directory `own` of the volume, and unmounts what the host
-/// has mounted if it `takes` that.
+/// Takes part in the rounds as the container `id`: it mounts on the directory `own` of the volume,
+/// and unmounts what the host has mounted if it `takes` that.
 pub(crate) fn take_part(id: &str, own: &str, takes: &str) -> Result<()> {
     let own = format!("{INSIDE}/{own}");
     let end_round = |round: u32| {
         leave(INSIDE, &format!("{round}-{id}"))?;
         wait_for_file(INSIDE, &format!("go-{round}"))
     };
-    // Only when all run: what is mounted during the set-up of another may be there from the beginning.
+    // Only when all run: what is mounted during the set-up of another may be there from the
+    // beginning.
     end_round(0)?;
     mount(&own)?;
     end_round(1)?;

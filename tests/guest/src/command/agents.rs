@@ -1,4 +1,5 @@
-//! Agents that are asked about calls (`SCMP_ACT_NOTIFY`): who is told what, and whose calls are answered.
+//! Agents that are asked about calls (`SCMP_ACT_NOTIFY`): who is told what, and whose calls are
+//! answered.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -65,7 +66,8 @@ fn bundle(
 
 const MAKES: [&str; 2] = ["make-directories", "/tmp"];
 
-/// Holds a program that made directories to what it was answered, and to no descriptors but the standard ones.
+/// Holds a program that made directories to what it was answered, and to no descriptors but the
+/// standard ones.
 fn has_heard(said: &str) -> Result<()> {
     let expected = HEARD.join("\n") + "\ndescriptors 3\n";
     ensure!(said == expected, "{said:?}");
@@ -147,7 +149,8 @@ fn agent_answers_for_a_program_that_runs(lab: &Lab) -> Result<()> {
 
 type Change = fn(&mut Value);
 
-/// Creates it, and starts it when the agent knows its process as `told` says, and has the descriptor or not.
+/// Creates it, and starts it when the agent knows its process as `told` says, and has the
+/// descriptor or not.
 fn created_and_served(lab: &Lab, is_early: bool, change: Change) -> Result<()> {
     bundle(lab, &MAKES, &["mkdir"], change)?;
     let agent = Agent::new(&path(lab))?;
@@ -298,7 +301,8 @@ fn agent_is_told_early_or_late_of_a_container_with_rights_to_few_files(lab: &Lab
     Ok(())
 }
 
-/// An agent that is asked is answered by nobody else: a container that holds is killed and deleted all the same.
+/// An agent that is asked is answered by nobody else: a container that holds is killed and deleted
+/// all the same.
 fn container_that_holds_with_its_filter_is_one_like_others(lab: &Lab) -> Result<()> {
     bundle(lab, &MAKES, &["mkdir", "execve", "exit_group"], |_| {})?;
     let agent = Agent::new(&path(lab))?;
@@ -362,7 +366,8 @@ fn agent_is_told_of_each_process_that_comes_in(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Who will have no rights has the filter before; what it asks about then, the agent can answer already.
+/// Who will have no rights has the filter before; what it asks about then, the agent can answer
+/// already.
 fn agent_is_told_before_a_user_is_become(lab: &Lab) -> Result<()> {
     bundle(lab, &["identity"], &["setresuid", "chdir"], |config| {
         config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
@@ -438,8 +443,9 @@ fn agent_is_told_a_state_of_any_length(lab: &Lab) -> Result<()> {
     has_heard(&said)
 }
 
-/// With SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, who has asked waits for the answer whatever signal comes, as long as that does not
-/// kill; its state is `D` then (proc_pid_stat(5)). Without the flag a signal ends the call, and the question.
+/// With SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, who has asked waits for the answer whatever signal
+/// comes, as long as that does not kill; its state is `D` then (proc_pid_stat(5)). Without the flag
+/// a signal ends the call, and the question.
 fn agent_has_its_flag(lab: &Lab) -> Result<()> {
     for (flags, is_kept) in [
         (json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]), true),

@@ -1,5 +1,5 @@
-//! Programs that decide on the devices of a control group (bpf(2)): berth's own, and those that others have attached there, as systemd
-//! does to a unit's group.
+//! Programs that decide on the devices of a control group (bpf(2)): berth's own, and those that
+//! others have attached there, as systemd does to a unit's group.
 
 use std::fs;
 use std::io;
@@ -26,7 +26,8 @@ const ALLOW_MULTI: u32 = 2;
 /// Makes the call; `attributes` is that part of `union bpf_attr` which the command takes.
 fn bpf<T>(command: i64, attributes: &mut T) -> io::Result<i32> {
     let size = size_of::<T>();
-    // SAFETY: the attributes have that size and outlive the call, as does what the callers have them lead to.
+    // SAFETY: the attributes have that size and outlive the call, as does what the callers have
+    // them lead to.
     match unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size) } {
         -1 => Err(io::Error::last_os_error()),
         result => Ok(result as i32),

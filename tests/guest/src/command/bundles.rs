@@ -1,6 +1,8 @@
-//! Bundles that standard tools have made, beside the directory of the cases: as they are, and asked what they see.
+//! Bundles that standard tools have made, beside the directory of the cases: as they are, and asked
+//! what they see.
 //!
-//! The configurations of `runc spec`, `crun spec` and `umoci unpack` all want a terminal, so each bundle is run on one first.
+//! The configurations of `runc spec`, `crun spec` and `umoci unpack` all want a terminal, so each
+//! bundle is run on one first.
 
 use std::fs;
 use std::io::Write;

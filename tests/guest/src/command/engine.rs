@@ -70,7 +70,8 @@ fn descriptors_are_preserved_as_asked_for(lab: &Lab) -> Result<()> {
         output.stdout == b"through descriptor 3\n" && output.status.success(),
         "{output:?}"
     );
-    // Without the option it is closed, and the guest program opens a descriptor of its own there at most.
+    // Without the option it is closed, and the guest program opens a descriptor of its own there at
+    // most.
     let mut command = lab.command(["run", "--bundle", "b", "one"]);
     with_descriptor_3(&mut command, &high);
     let output = command.output()?;

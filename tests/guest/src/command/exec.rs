@@ -89,7 +89,8 @@ fn exec_is_in_the_namespaces_of_the_container(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A hierarchy that is mounted with `nsdelegate` lets nobody into a group that is not below the root of his namespace.
+/// A hierarchy that is mounted with `nsdelegate` lets nobody into a group that is not below the
+/// root of his namespace.
 fn processes_begin_in_their_group_whatever_cgroup_namespace_they_join(lab: &Lab) -> Result<()> {
     let with = |name, words: &[&str], namespace| {
         lab.bundle_with(name, words, |config| {
@@ -186,7 +187,8 @@ fn exec_of_a_bad_process_is_refused(lab: &Lab) -> Result<()> {
     .map(drop)
 }
 
-/// The container gives up no right of its first process after it has its filter; the process that comes in has to.
+/// The container gives up no right of its first process after it has its filter; the process that
+/// comes in has to.
 fn exec_tells_what_ended_a_process_that_could_not(lab: &Lab) -> Result<()> {
     lab.bundle_with("b", &["stay"], |config| {
         config["process"]["noNewPrivileges"] = json!(true);
@@ -343,7 +345,8 @@ fn exec_adds_groups_and_capabilities(lab: &Lab) -> Result<()> {
     .map(drop)
 }
 
-/// Where the container's own group cannot hold processes, the process joins the first one's group, as other runtimes have it.
+/// Where the container's own group cannot hold processes, the process joins the first one's group,
+/// as other runtimes have it.
 fn exec_begins_in_a_group_below(lab: &Lab) -> Result<()> {
     with_container(lab)?;
     let group = Path::new(lab::GROUPS).join("berth/one");

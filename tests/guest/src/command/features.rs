@@ -1,5 +1,5 @@
-//! `berth features` held against what berth's own reader does with each word: what is listed is taken and acted on, and what the
-//! specification has besides is refused or warned of.
+//! `berth features` held against what berth's own reader does with each word: what is listed is
+//! taken and acted on, and what the specification has besides is refused or warned of.
 
 use anyhow::{Context, Result, ensure};
 use berth::parse::config::{Config, MOUNT_PLACES, MountPlace};

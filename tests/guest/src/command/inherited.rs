@@ -1,5 +1,5 @@
-//! What reaches a program of what its caller has: the table of `docs/command.md`, row by row. The caller has everything odd
-//! ([`crate::inherited`]).
+//! What reaches a program of what its caller has: the table of `docs/command.md`, row by row. The
+//! caller has everything odd ([`crate::inherited`]).
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! Who makes a container, or works on it, is killed or stopped in the midst of it: at each call that changes something outside of it,
-//! so that no moment is left to luck.
+//! Who makes a container, or works on it, is killed or stopped in the midst of it: at each call
+//! that changes something outside of it, so that no moment is left to luck.
 
 use std::env;
 use std::fs;
@@ -61,7 +61,8 @@ impl Adoption {
 }
 
 impl Drop for Adoption {
-    // Nobody would collect the orphans of later cases, and a container whose process is not collected does not end.
+    // Nobody would collect the orphans of later cases, and a container whose process is not
+    // collected does not end.
     fn drop(&mut self) {
         let _ = Self::set(0);
     }
@@ -239,7 +240,8 @@ fn maker_that_hangs_is_named_and_ended_by_force(lab: &Lab) -> Result<()> {
     while !is_killed && Instant::now() < deadline {
         for pid in children()? {
             if fs::read(format!("/proc/{pid}/cmdline"))? == b"guest\0stay\0" {
-                // SAFETY: kill(2) takes numbers; it is a child of this process, which nobody has collected.
+                // SAFETY: kill(2) takes numbers; it is a child of this process, which nobody has
+                // collected.
                 unsafe { libc::kill(pid, libc::SIGKILL) };
                 is_killed = true;
             }

@@ -45,9 +45,11 @@ pub(super) fn has_filesystem(name: &str) -> bool {
     known.is_ok_and(|known| known.split_whitespace().any(|one| one == name))
 }
 
-/// Whether the ids of files beside this program can be mapped (mount_setattr(2), "ID-mapped mounts").
+/// Whether the ids of files beside this program can be mapped (mount_setattr(2), "ID-mapped
+/// mounts").
 pub(super) fn can_map_ids() -> bool {
-    /// `EXT4_SUPER_MAGIC`, `XFS_SUPER_MAGIC`, `BTRFS_SUPER_MAGIC` (include/uapi/linux/magic.h, fs/xfs/libxfs/xfs_format.h).
+    /// `EXT4_SUPER_MAGIC`, `XFS_SUPER_MAGIC`, `BTRFS_SUPER_MAGIC` (include/uapi/linux/magic.h,
+    /// fs/xfs/libxfs/xfs_format.h).
     const MAGIC: [i64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
     let own = std::env::current_exe().map(|path| rustix::fs::statfs(&path));
     matches!(own, Ok(Ok(found)) if MAGIC.contains(&found.f_type))
@@ -84,8 +86,8 @@ pub(super) fn processors_of(status: &str) -> Result<String> {
     Ok(list.with_context(|| status.to_owned())?.trim().to_owned())
 }
 
-/// On a machine that has both versions of control groups, has the second where it is on others: in a mount namespace of this
-/// process and of those that it starts.
+/// On a machine that has both versions of control groups, has the second where it is on others: in
+/// a mount namespace of this process and of those that it starts.
 pub(super) fn prepare() -> Result<()> {
     if has_groups() || !Path::new(MIXED).join("cgroup.procs").exists() {
         return Ok(());
@@ -180,7 +182,8 @@ impl Lab {
         command
     }
 
-    /// Calls it, and waits for its end and that of its output. Not for what leaves a process behind that holds on to that.
+    /// Calls it, and waits for its end and that of its output. Not for what leaves a process behind
+    /// that holds on to that.
     pub(crate) fn call(&self, words: &[&str]) -> Result<Output> {
         self.command(words)
             .output()
@@ -215,7 +218,8 @@ impl Lab {
         Ok(())
     }
 
-    /// Calls it, and has it fail with this status, these words on standard error, and nothing on standard output.
+    /// Calls it, and has it fail with this status, these words on standard error, and nothing on
+    /// standard output.
     pub(crate) fn fails(&self, words: &[&str], status: i32, says: &[&str]) -> Result<String> {
         let output = self.call(words)?;
         let errors = String::from_utf8(output.stderr)?;

@@ -593,7 +593,8 @@ fn processes_are_listed_and_frozen(lab: &Lab) -> Result<()> {
     lab.ok(&["delete", "--force", "one"]).map(drop)
 }
 
-/// The host's `ps` is a link to the guest program here, which prints the same columns on every machine.
+/// The host's `ps` is a link to the guest program here, which prints the same columns on every
+/// machine.
 fn options_behind_the_id_are_those_of_ps(lab: &Lab) -> Result<()> {
     lab.bundle("b", &["stay"])?;
     lab.leaves(&["run", "-d", "--bundle", "b", "one"])?;
@@ -737,7 +738,8 @@ fn limits_are_in_force_and_can_be_changed(lab: &Lab) -> Result<()> {
         let found = of_group(file)?;
         ensure!(found == expected, "{file}: {found}");
     }
-    // A period has the quota that there is, and the other way round; and processors are a share of the default one.
+    // A period has the quota that there is, and the other way round; and processors are a share of
+    // the default one.
     for (option, expected) in [
         ("--cpu-period=50000", "50000 50000"),
         ("--cpu-quota=20000", "20000 50000"),

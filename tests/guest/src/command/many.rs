@@ -1,7 +1,7 @@
 //! Many containers, one after the other, and what is left of them: nothing.
 //!
-//! It runs in a container of PID 1's that is in the host's namespaces, so that PID 1 inherits what these containers leave behind,
-//! and is looked at as well.
+//! It runs in a container of PID 1's that is in the host's namespaces, so that PID 1 inherits what
+//! these containers leave behind, and is looked at as well.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -157,8 +157,8 @@ fn ends(lab: &Lab, bundle: &str, id: &str, status: i32, says: &str) -> Result<()
     Ok(())
 }
 
-/// Runs `count` containers of all kinds by the command, and says what there was before and after, and what PID 1's own have left.
-/// `image` is a squashfs with this program.
+/// Runs `count` containers of all kinds by the command, and says what there was before and after,
+/// and what PID 1's own have left. `image` is a squashfs with this program.
 pub(crate) fn many(berth: &Path, image: &Path, count: usize) -> Result<()> {
     host::join()?;
     host::wait_alone()?;
@@ -205,7 +205,8 @@ impl Account {
 
 /// What there is once the kernel is done with what has ended, or once it is as `expected`.
 fn account(lab: &Lab, expected: Option<&Account>) -> Result<Account> {
-    /// How often others get another turn: the kernel takes devices and groups apart in threads of its own.
+    /// How often others get another turn: the kernel takes devices and groups apart in threads of
+    /// its own.
     const TURNS: u32 = 10_000;
     /// So often PID 1 has had its turn and has nothing more to remove.
     const QUIET: u32 = 20;

@@ -1,4 +1,5 @@
-//! Volumes with mapped ids in containers that have other users than the host: whose files are whose, seen from both sides.
+//! Volumes with mapped ids in containers that have other users than the host: whose files are
+//! whose, seen from both sides.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -71,7 +72,8 @@ fn volume(lab: &Lab, name: &str) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// Writes the bundle `b`, which makes a file for user 0 and one for user 1000 on `/mnt` and tells whose all are.
+/// Writes the bundle `b`, which makes a file for user 0 and one for user 1000 on `/mnt` and tells
+/// whose all are.
 fn bundle(lab: &Lab, change: impl FnOnce(&mut Value)) -> Result<()> {
     lab.bundle_with("b", &["own", "/mnt"], |config| {
         // It gives files away.
@@ -81,7 +83,8 @@ fn bundle(lab: &Lab, change: impl FnOnce(&mut Value)) -> Result<()> {
     .map(drop)
 }
 
-/// As engines have it: rootfs and volumes in directories that are closed to others, users of the container included.
+/// As engines have it: rootfs and volumes in directories that are closed to others, users of the
+/// container included.
 fn what_only_the_hosts_root_may_go_to_is_the_containers_all_the_same(lab: &Lab) -> Result<()> {
     let closed = lab.directory.join("closed");
     let open = closed.join("open");
@@ -227,7 +230,8 @@ fn what_is_mounted_below_is_mapped_if_that_is_asked_for(lab: &Lab) -> Result<()>
     })
 }
 
-/// As in every mount that a user namespace has of the host's, its attributes are locked (mount_namespaces(7)).
+/// As in every mount that a user namespace has of the host's, its attributes are locked
+/// (mount_namespaces(7)).
 fn what_the_host_has_read_only_stays_so_inside(lab: &Lab) -> Result<()> {
     let data = volume(lab, "data")?;
     while_bound(&data, &data, || {

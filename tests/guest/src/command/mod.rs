@@ -1,7 +1,9 @@
-//! berth as a command: every case calls it as a person or an engine would, on whatever machine this runs on.
+//! berth as a command: every case calls it as a person or an engine would, on whatever machine this
+//! runs on.
 //!
-//! `guest command-cases BERTH DIRECTORY [CASE]…` runs the cases, all without a name, and prints `ok CASE`, `failed CASE: why`
-//! or `impossible CASE: what this machine lacks`. The tests run it natively, and as PID 1 of a virtual machine: the same cases.
+//! `guest command-cases BERTH DIRECTORY [CASE]…` runs the cases, all without a name, and prints `ok
+//! CASE`, `failed CASE: why` or `impossible CASE: what this machine lacks`. The tests run it
+//! natively, and as PID 1 of a virtual machine: the same cases.
 
 mod agents;
 mod bpf;

@@ -15,7 +15,8 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing hundreds_of_mounts_are_made_in_their_order,
 ];
 
-/// How each mount of a container passes on mounts (proc_pid_mountinfo(5), "optional fields"), and its place.
+/// How each mount of a container passes on mounts (proc_pid_mountinfo(5), "optional fields"), and
+/// its place.
 fn propagations(lab: &Lab, id: &str, asked: Option<&str>) -> Result<Vec<(String, String)>> {
     lab.bundle_with(id, &["show", "/proc/self/mountinfo"], |config| {
         if let Some(asked) = asked {
@@ -58,7 +59,8 @@ fn devices_have_the_link_that_peers_make(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// With `--privileged` engines list what the host's `/dev` has, and part of that is in every container's.
+/// With `--privileged` engines list what the host's `/dev` has, and part of that is in every
+/// container's.
 fn devices_that_are_there_as_they_should_be_are_listed(lab: &Lab) -> Result<()> {
     let device = |path: &str, major: u32, minor: u32| json!({ "path": path, "type": "c", "major": major, "minor": minor });
     let there = [

@@ -1,5 +1,5 @@
-//! Pipes that nobody reads: what berth writes to them is lost, and nothing else is. By default the first such write is a program's end
-//! (pipe(7), SIGPIPE), and a container would be half made.
+//! Pipes that nobody reads: what berth writes to them is lost, and nothing else is. By default the
+//! first such write is a program's end (pipe(7), SIGPIPE), and a container would be half made.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -149,7 +149,8 @@ fn container_is_made_whoever_reads_its_output(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The command between the program's terminal and a pipe cannot write to that. The signal that it gets for it is its own affair.
+/// The command between the program's terminal and a pipe cannot write to that. The signal that it
+/// gets for it is its own affair.
 fn program_is_not_ended_by_an_output_that_nobody_reads(lab: &Lab) -> Result<()> {
     lab.bundle_with("b", &["until-asked"], |config| {
         config["process"]["terminal"] = json!(true);

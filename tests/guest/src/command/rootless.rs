@@ -1,4 +1,5 @@
-//! Containers of a user who has no rights at all: not over control groups, and over no id but the own.
+//! Containers of a user who has no rights at all: not over control groups, and over no id but the
+//! own.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -17,7 +18,8 @@ pub(crate) const CASES: &[Case] = cases![
     UserNamespaces kernel_that_forbids_user_namespaces_is_told_of,
 ];
 
-/// Becomes the user, with a bundle that is his as `spec --rootless` writes it, but for the program and the terminal.
+/// Becomes the user, with a bundle that is his as `spec --rootless` writes it, but for the program
+/// and the terminal.
 fn with_bundle(lab: &Lab, words: &[&str], change: impl FnOnce(&mut Value)) -> Result<()> {
     let bundle = lab.bundle("b", &[])?;
     let file = bundle.join("config.json");
@@ -111,7 +113,8 @@ fn user_without_rights_is_told_what_he_cannot_have(lab: &Lab) -> Result<()> {
     fs::write(&file, config.to_string())?;
     let run = ["run", "--bundle", "b", "two"];
     lab.fails(&run, 125, &["linux.resources", "[B053]"])?;
-    // No node is the user's to make, so rules about them ask for nothing. Rootless buildah sends these.
+    // No node is the user's to make, so rules about them ask for nothing. Rootless buildah sends
+    // these.
     let rules = json!({ "devices": [{ "allow": false, "access": "rwm" }], "memory": {} });
     config["linux"]["resources"] = rules;
     fs::write(&file, config.to_string())?;

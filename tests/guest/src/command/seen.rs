@@ -1,4 +1,5 @@
-//! Whoever is in the PID namespace that berth starts a process in, and may trace it, finds nothing of the host there.
+//! Whoever is in the PID namespace that berth starts a process in, and may trace it, finds nothing
+//! of the host there.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,8 +21,8 @@ pub(crate) const CASES: &[Case] = cases![
 /// How long it is tried to be seen.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// In so many tries it must have been seen. An emulated machine starts three or four processes a second, and has fewer; there it
-/// is left to chance, and natively it is not.
+/// In so many tries it must have been seen. An emulated machine starts three or four processes a
+/// second, and has fewer; there it is left to chance, and natively it is not.
 const TRIES: u32 = 400;
 
 /// As many looks are enough.

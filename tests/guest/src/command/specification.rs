@@ -1,4 +1,5 @@
-//! What the runtime specification has had since 1.3: memory policies, network devices that are moved into a container, resctrl.
+//! What the runtime specification has had since 1.3: memory policies, network devices that are
+//! moved into a container, resctrl.
 
 use std::fs;
 use std::path::Path;

@@ -187,7 +187,8 @@ impl Ours {
         command.stdin(stdio()?).stdout(stdio()?).stderr(stdio()?);
         let number = self.inner.as_raw_fd();
         let take = move || {
-            // SAFETY: both calls take numbers; the descriptor is open until the command was started.
+            // SAFETY: both calls take numbers; the descriptor is open until the command was
+            // started.
             match unsafe { libc::setsid() != -1 && libc::ioctl(number, libc::TIOCSCTTY, 0) == 0 } {
                 true => Ok(()),
                 false => Err(std::io::Error::last_os_error()),

@@ -73,7 +73,8 @@ impl Traced {
     fn ended_call(&self) -> Result<Option<c_long>> {
         #[cfg(target_arch = "x86_64")]
         {
-            // SAFETY: all fields are numbers, for which zero is a value, and the kernel fills them in.
+            // SAFETY: all fields are numbers, for which zero is a value, and the kernel fills them
+            // in.
             let registers = unsafe {
                 let mut registers: libc::user_regs_struct = std::mem::zeroed();
                 let result = libc::ptrace(libc::PTRACE_GETREGS, self.0, 0, &raw mut registers);
@@ -88,7 +89,8 @@ impl Traced {
         anyhow::bail!("no calls are read on this architecture")
     }
 
-    /// Goes on to the end of the call of this number among [`CALLS`], and has its fate there; `false` if it has ended before.
+    /// Goes on to the end of the call of this number among [`CALLS`], and has its fate there;
+    /// `false` if it has ended before.
     pub(super) fn meets(&self, fate: Fate, number: usize) -> Result<bool> {
         let mut seen = 0;
         let mut signal = 0;

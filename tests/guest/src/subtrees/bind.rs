@@ -1,4 +1,5 @@
-//! 2 and 3: what a bind mount is, without and with the mounts inside (sharedsubtree.rst, 5b and 5c).
+//! 2 and 3: what a bind mount is, without and with the mounts inside (sharedsubtree.rst, 5b and
+//! 5c).
 
 use std::fs;
 
@@ -17,11 +18,11 @@ pub(super) type Outcome = Result<&'static str, Errno>;
 /// A kind of source, and what comes of it where the destination is shared, and where it is not.
 pub(super) type Row = (Kind, Outcome, Outcome);
 
-/// The mount A with its peer P and its master Z; and what they are with C, which is A bound in B, where B is shared, and where
-/// it is not. D and E are the copies in B's peer and in B's slave.
+/// The mount A with its peer P and its master Z; and what they are with C, which is A bound in B,
+/// where B is shared, and where it is not. D and E are the copies in B's peer and in B's slave.
 ///
-/// The copy is what the original is; in a shared mount it is shared too, and the copies are to each other what the mounts are
-/// that they are in.
+/// The copy is what the original is; in a shared mount it is shared too, and the copies are to each
+/// other what the mounts are that they are in.
 const ROWS: [Row; 5] = [
     (Kind::Shared, Ok("A=P=C=D>E"), Ok("A=P=C")),
     (Kind::Private, Ok("A C=D>E"), Ok("A C")),
@@ -84,8 +85,8 @@ const fn shape_of_source(kind: Kind) -> &'static str {
     }
 }
 
-/// A case for each pair of a kind in the rows of a table and a kind of destination. Those that the Linux Test Project has are
-/// called by its numbers.
+/// A case for each pair of a kind in the rows of a table and a kind of destination. Those that the
+/// Linux Test Project has are called by its numbers.
 pub(super) fn pairs(
     section: &str,
     test: &str,
@@ -262,7 +263,8 @@ fn chain_of_slaves(way: Way) -> Result<()> {
     expect(&chain, "A>B>C>D=")
 }
 
-/// Binds the tree at `a` into itself, three times; how many mounts there are in it, before and after each.
+/// Binds the tree at `a` into itself, three times; how many mounts there are in it, before and
+/// after each.
 fn growth(way: Way) -> Result<[usize; 4]> {
     let count = || -> Result<usize> {
         let table = fs::read("/proc/self/mountinfo")?;
@@ -281,8 +283,8 @@ fn growth(way: Way) -> Result<[usize; 4]> {
     Ok(counts)
 }
 
-/// All mounts in it are peers, so each gets a copy of all: `n` become `n + n * n`. (sharedsubtree.rst has 24 for the last, by a
-/// formula that fits the numbers before.)
+/// All mounts in it are peers, so each gets a copy of all: `n` become `n + n * n`.
+/// (sharedsubtree.rst has 24 for the last, by a formula that fits the numbers before.)
 fn growth_of_shared(way: Way) -> Result<()> {
     way.fresh("a")?.set(Propagation::Shared, false)?;
     let counts = growth(way)?;
@@ -290,7 +292,8 @@ fn growth_of_shared(way: Way) -> Result<()> {
     Ok(())
 }
 
-/// What shall not be bound with the rest is unbindable: the usual way to have a tree in many places of itself.
+/// What shall not be bound with the rest is unbindable: the usual way to have a tree in many places
+/// of itself.
 fn growth_with_unbindable(way: Way) -> Result<()> {
     let top = way.fresh("a")?;
     let inner = way.bind("a/e", "a/e", false)?;

@@ -1,5 +1,5 @@
-//! 8, first part: copies that are in no tree yet, as containers' mounts are made (open_tree(2), mount_setattr(2),
-//! move_mount(2)).
+//! 8, first part: copies that are in no tree yet, as containers' mounts are made (open_tree(2),
+//! mount_setattr(2), move_mount(2)).
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -16,7 +16,8 @@ use super::{Case, both, cases};
 
 /// What a copy of A is told to be, and what it is then, as C.
 ///
-/// Left alone it is a peer of what it was copied from: what the container mounts in it would appear on the host.
+/// Left alone it is a peer of what it was copied from: what the container mounts in it would appear
+/// on the host.
 const ROWS: [(&str, Option<Propagation>, &str); 5] = [
     ("left-alone", None, "A=P=C"),
     ("private", Some(Propagation::Private), "A=P C"),
@@ -163,7 +164,8 @@ fn tree_with_unbindable_onto_shared() -> Result<()> {
     held_to(copy.attach(open("a/e")?.as_fd()), None)
 }
 
-/// Kernels before 6.15 do not; so the root of a container is attached first, and all else is attached in it.
+/// Kernels before 6.15 do not; so the root of a container is attached first, and all else is
+/// attached in it.
 fn into_what_is_detached() -> Result<()> {
     let fresh = || {
         Detached::new(
@@ -220,7 +222,8 @@ fn beneath() -> Result<()> {
     Ok(())
 }
 
-/// MOVE_MOUNT_SET_GROUP, Linux 5.15: a private mount becomes what another of the same filesystem is.
+/// MOVE_MOUNT_SET_GROUP, Linux 5.15: a private mount becomes what another of the same filesystem
+/// is.
 fn into_a_group() -> Result<()> {
     const MOVE_MOUNT_SET_GROUP: u32 = 0x100;
     let mount = SOURCE.make(Kind::Shared, Way::Descriptor)?;

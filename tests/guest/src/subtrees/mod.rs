@@ -1,9 +1,11 @@
-//! What the kernel promises about the propagation of mounts, as tables of cases, through the functions that berth mounts with.
+//! What the kernel promises about the propagation of mounts, as tables of cases, through the
+//! functions that berth mounts with.
 //!
-//! The promises are those of Documentation/filesystems/sharedsubtree.rst and mount_namespaces(7); the numbers `bind01`,
-//! `move17` and so on are those of the Linux Test Project's tests of the same. Each case runs in a process and a mount
-//! namespace of its own on a filesystem of its own, and prints `case <section>.<name> ok`, or how it failed. What kernels
-//! differ in is printed as `kernel <what> <result>`.
+//! The promises are those of Documentation/filesystems/sharedsubtree.rst and mount_namespaces(7);
+//! the numbers `bind01`, `move17` and so on are those of the Linux Test Project's tests of the
+//! same. Each case runs in a process and a mount namespace of its own on a filesystem of its own,
+//! and prints `case <section>.<name> ok`, or how it failed. What kernels differ in is printed as
+//! `kernel <what> <result>`.
 
 mod bind;
 mod copies;
@@ -79,8 +81,8 @@ pub(crate) fn check(prefixes: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// As a container: what its mounts are to those of a namespace nested in it, which mounts appear in each other. `?` is a group
-/// that is not to be seen from here, the host's.
+/// As a container: what its mounts are to those of a namespace nested in it, which mounts appear in
+/// each other. `?` is a group that is not to be seen from here, the host's.
 pub(crate) fn nest() -> Result<()> {
     std::fs::create_dir_all(stage::STAGE)?;
     std::fs::create_dir("/dev/probe")?;

@@ -10,7 +10,8 @@ use super::shape::{Place, expect, place};
 use super::stage::{DESTINATION, Kind, Way, is_mounted};
 use super::{Case, both, cases};
 
-/// What B is, and what a new mount C in it is, with its copies in B's peer, B's slave and, if ever, B's master.
+/// What B is, and what a new mount C in it is, with its copies in B's peer, B's slave and, if ever,
+/// B's master.
 const ROWS: [(Kind, &str); 5] = [
     (Kind::Shared, "C=D>E"),
     (Kind::SharedSlave, "C=D>E"),
@@ -143,7 +144,8 @@ fn last_first(way: Way) -> Result<()> {
     mounted_is("")
 }
 
-/// A mount of the master's comes below what the slave has mounted on the directory itself, and goes from there.
+/// A mount of the master's comes below what the slave has mounted on the directory itself, and goes
+/// from there.
 fn from_below_a_slaves_own(way: Way) -> Result<()> {
     DESTINATION.make(Kind::Slave, way)?;
     way.fresh("b/e")?;

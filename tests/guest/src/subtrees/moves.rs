@@ -14,10 +14,11 @@ use super::shape::{Place, expect, place};
 use super::stage::{CHILD, DESTINATION, Kind, SOURCE, Way, is_mounted, open};
 use super::{Case, cases};
 
-/// What A is, with its peer P and its master Z; and what they are when it was moved into B and is C, where B is shared, and
-/// where it is not. D and E are copies in B's peer and in B's slave.
+/// What A is, with its peer P and its master Z; and what they are when it was moved into B and is
+/// C, where B is shared, and where it is not. D and E are copies in B's peer and in B's slave.
 ///
-/// It stays what it was; in a shared mount it is shared too, so what cannot be bound cannot go there.
+/// It stays what it was; in a shared mount it is shared too, so what cannot be bound cannot go
+/// there.
 const ROWS: [Row; 5] = [
     (Kind::Shared, Ok("C=P=D>E"), Ok("C=P")),
     (Kind::Private, Ok("C=D>E"), Ok("C")),
@@ -152,7 +153,8 @@ fn directory_to_file(way: Way) -> Result<()> {
     held_to(file.move_to("b/e"), Some(Errno::INVAL))
 }
 
-/// What was inherited from the namespace of a more privileged user stays where it is, or it would uncover what it hides.
+/// What was inherited from the namespace of a more privileged user stays where it is, or it would
+/// uncover what it hides.
 fn locked() -> Result<()> {
     Way::Path.fresh("a")?;
     Way::Path.fresh("b")?;

@@ -15,7 +15,8 @@ use super::stage::STAGE;
 /// Namespaces for a new process.
 pub(super) const MOUNTS: u64 = libc::CLONE_NEWNS as u64;
 
-/// A user namespace with them, in which the process has all capabilities and outside of which it has none.
+/// A user namespace with them, in which the process has all capabilities and outside of which it
+/// has none.
 pub(super) const USER_AND_MOUNTS: u64 = MOUNTS | libc::CLONE_NEWUSER as u64;
 
 /// Runs `body` in a new process in these new namespaces; what it says is the result.
@@ -48,7 +49,8 @@ pub(super) fn in_process(namespaces: u64, body: impl FnOnce() -> Result<()>) -> 
     }
 }
 
-/// Gives root of the new user namespace a user outside of it, without whom there are no files for it.
+/// Gives root of the new user namespace a user outside of it, without whom there are no files for
+/// it.
 fn map_root() -> Result<()> {
     fs::write("/proc/self/setgroups", "deny")?;
     fs::write("/proc/self/uid_map", "0 0 1")?;

@@ -1,6 +1,8 @@
-//! 7: what the mounts of a new mount namespace are to those that they are copies of (sharedsubtree.rst, 5g).
+//! 7: what the mounts of a new mount namespace are to those that they are copies of
+//! (sharedsubtree.rst, 5g).
 //!
-//! Small letters are those of the new namespace. `cloneNS` is the name of the Linux Test Project's tests.
+//! Small letters are those of the new namespace. `cloneNS` is the name of the Linux Test Project's
+//! tests.
 
 use anyhow::{Result, ensure};
 use berth::parse::mount_options::Propagation;
@@ -12,10 +14,12 @@ use super::shape::{Place, expect};
 use super::stage::{Kind, SOURCE, Way, is_mounted};
 use super::{Case, both, cases};
 
-/// What A is, with its peer and its master; and what the copies are, for the same user and for a new user namespace.
+/// What A is, with its peer and its master; and what the copies are, for the same user and for a
+/// new user namespace.
 ///
-/// A copy is a peer, and what a bind leaves out is copied too. To a less privileged user nothing of theirs shall come back, so
-/// it is a slave instead. (Linux 6.18, which is none of the matrix, forgets that a copy cannot be bound.)
+/// A copy is a peer, and what a bind leaves out is copied too. To a less privileged user nothing of
+/// theirs shall come back, so it is a slave instead. (Linux 6.18, which is none of the matrix,
+/// forgets that a copy cannot be bound.)
 const ROWS: [(Kind, &str, &str); 6] = [
     (Kind::Shared, "A=P=a=p", "A=P>a A=P>p"),
     (Kind::Alone, "A=a", "A>a"),
@@ -57,7 +61,8 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A user of one's own takes none of the mounts away that one was given, only those that one has made.
+/// A user of one's own takes none of the mounts away that one was given, only those that one has
+/// made.
 fn inherited_mounts_are_locked(way: Way) -> Result<()> {
     way.fresh("a")?;
     Namespace::copy(USER_AND_MOUNTS)?.enter()?;

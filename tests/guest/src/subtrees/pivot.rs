@@ -130,8 +130,9 @@ fn from_plain_directory() -> Result<()> {
     refused("/x", "/x/d", Errno::INVAL)
 }
 
-/// The root that has none below it: the initramfs before Linux 7.0, and after that an empty one that nothing can be put on,
-/// only over. Whoever takes `/` away and enters the namespace again is there.
+/// The root that has none below it: the initramfs before Linux 7.0, and after that an empty one
+/// that nothing can be put on, only over. Whoever takes `/` away and enters the namespace again is
+/// there.
 fn from_the_first_root() -> Result<()> {
     let namespace = fs::File::open("/proc/self/ns/mnt")?;
     let enter_again =

@@ -1,5 +1,5 @@
-//! The questions at the end of sharedsubtree.rst, with the answers that kernels give. A directory stands for each that the
-//! questions name.
+//! The questions at the end of sharedsubtree.rst, with the answers that kernels give. A directory
+//! stands for each that the questions name.
 
 use std::fs;
 
@@ -38,7 +38,8 @@ fn tree_in_itself(way: Way) -> Result<()> {
     Ok(())
 }
 
-/// A is the master of B and B of C. What is mounted in A outside of the directory that B shows does not reach B, but C.
+/// A is the master of B and B of C. What is mounted in A outside of the directory that B shows does
+/// not reach B, but C.
 fn past_a_narrow_mount(way: Way) -> Result<()> {
     let mnt = way.fresh("mnt")?;
     mnt.set(Propagation::Shared, false)?;

@@ -1,11 +1,13 @@
-//! What is compared: who is whose peer and whose slave, as mountinfo has it, and who receives whose mounts, as a mount shows.
+//! What is compared: who is whose peer and whose slave, as mountinfo has it, and who receives whose
+//! mounts, as a mount shows.
 //!
-//! A shape is written as a line. `A=P` are peers, `Z>A` has A as a slave of the group of Z, `C=` is a peer group of one, `U!`
-//! cannot be bound, and what stands alone is private: `Z>A Z>C=D>E` has A and the group of C and D as slaves of Z, and E as a
-//! slave of C and D. What is not named is not mounted.
+//! A shape is written as a line. `A=P` are peers, `Z>A` has A as a slave of the group of Z, `C=` is
+//! a peer group of one, `U!` cannot be bound, and what stands alone is private: `Z>A Z>C=D>E` has A
+//! and the group of C and D as slaves of Z, and E as a slave of C and D. What is not named is not
+//! mounted.
 //!
-//! From the shape follows where each mount appears that is made in one of them; so each is made, looked for everywhere, and
-//! taken away again.
+//! From the shape follows where each mount appears that is made in one of them; so each is made,
+//! looked for everywhere, and taken away again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
@@ -80,7 +82,8 @@ impl Shape {
                 for name in names.iter().filter(|name| **name != HIDDEN) {
                     let seat = shape.0.entry(*name).or_default();
                     seat.is_unbindable = group.ends_with('!');
-                    // A group that stands in several lines is shared in all, and has its master in one.
+                    // A group that stands in several lines is shared in all, and has its master in
+                    // one.
                     if is_shared {
                         seat.peers = names.clone();
                     }
@@ -126,8 +129,8 @@ impl Shape {
         Ok(Self(seats.collect()))
     }
 
-    /// Where a mount appears that is made in `name`, besides there: in its peers, in the slaves of its group, in the peers of
-    /// those, and so on.
+    /// Where a mount appears that is made in `name`, besides there: in its peers, in the slaves of
+    /// its group, in the peers of those, and so on.
     fn receivers(&self, name: char) -> Names {
         let mut reached = Names::from([name]);
         let mut groups = Vec::from_iter(self.0.get(&name).map(|seat| &seat.peers));
@@ -163,7 +166,8 @@ fn text(names: &Names) -> String {
     names.iter().collect()
 }
 
-/// Holds the places to a shape: to what mountinfo says of them, and to who receives mounts from whom.
+/// Holds the places to a shape: to what mountinfo says of them, and to who receives mounts from
+/// whom.
 pub(super) fn expect(places: &[Place<'_>], shape: &str) -> Result<()> {
     let expected = Shape::parse(shape);
     let found = Shape::read(places)?;

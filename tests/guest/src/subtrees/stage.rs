@@ -1,5 +1,5 @@
-//! What the cases are made of: a filesystem to themselves, trees that are mounted in it by path and by descriptor, and mounts
-//! of every kind with those that they propagate to and from.
+//! What the cases are made of: a filesystem to themselves, trees that are mounted in it by path and
+//! by descriptor, and mounts of every kind with those that they propagate to and from.
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -56,7 +56,8 @@ pub(super) struct Mounted {
 }
 
 impl Way {
-    /// A new filesystem on the directory `path`, which is made. In it are the directories `d/x`, `d/k` and `e`, and a file `f`.
+    /// A new filesystem on the directory `path`, which is made. In it are the directories `d/x`,
+    /// `d/k` and `e`, and a file `f`.
     pub(super) fn fresh(self, path: &str) -> Result<Mounted> {
         fs::create_dir_all(path)?;
         let handle = match self {
@@ -198,7 +199,8 @@ impl Kind {
     }
 }
 
-/// The directories of a mount and of those that are related to it; those that its kind has no use for are not made.
+/// The directories of a mount and of those that are related to it; those that its kind has no use
+/// for are not made.
 #[derive(Clone, Copy)]
 pub(super) struct Family {
     pub(super) main: &'static str,

@@ -1,4 +1,5 @@
-//! 1: what becomes of a mount that is made shared, slave, private or unbindable (sharedsubtree.rst, 5a).
+//! 1: what becomes of a mount that is made shared, slave, private or unbindable (sharedsubtree.rst,
+//! 5a).
 
 use anyhow::{Result, ensure};
 use berth::parse::mount_options::Propagation;
@@ -16,10 +17,11 @@ const COMMANDS: [(&str, Propagation); 4] = [
     ("unbindable", Propagation::Unbindable),
 ];
 
-/// What the mount A is, with its peer P and its master Z; and what it becomes by each of the commands.
+/// What the mount A is, with its peer P and its master Z; and what it becomes by each of the
+/// commands.
 ///
-/// Who leaves a group becomes a slave of it, if anybody is left in it, else of its master, if it has one; else there is nobody
-/// to follow, and it is private.
+/// Who leaves a group becomes a slave of it, if anybody is left in it, else of its master, if it
+/// has one; else there is nobody to follow, and it is private.
 const BECOMES: [(Kind, [&str; 4]); 7] = [
     (Kind::Shared, ["A=P", "P>A", "A P=", "A! P="]),
     (Kind::Alone, ["A=", "A", "A", "A!"]),
