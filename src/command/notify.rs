@@ -59,7 +59,7 @@ pub(super) fn offer(
     }
     let make = || {
         let before = umask(Mode::empty());
-        let made = mkdirat(directory, DIRECTORY, Mode::from_raw_mode(0o755));
+        let made = mkdirat(directory.as_fd(), DIRECTORY, Mode::from_raw_mode(0o755));
         umask(before);
         made.during(Op::Create, DIRECTORY)?;
         place_of(&fs::open_directory(directory, DIRECTORY)?)
@@ -82,8 +82,8 @@ pub(super) fn mount(source: &Path) -> Mount<'_> {
 /// Takes away what [`offer`] and [`Notify::open`] have made in the directory of a container.
 pub(super) fn remove(directory: &OwnedFd) {
     if let Ok(inside) = fs::open_directory(directory, DIRECTORY) {
-        let _ = unlinkat(inside, SOCKET, AtFlags::empty());
-        let _ = unlinkat(directory, DIRECTORY, AtFlags::REMOVEDIR);
+        let _ = unlinkat(inside.as_fd(), SOCKET, AtFlags::empty());
+        let _ = unlinkat(directory.as_fd(), DIRECTORY, AtFlags::REMOVEDIR);
     }
 }
 
@@ -110,7 +110,7 @@ impl Notify {
             _ => return Ok(None),
         };
         let make = || {
-            let _ = unlinkat(&inside, SOCKET, AtFlags::empty());
+            let _ = unlinkat(inside.as_fd(), SOCKET, AtFlags::empty());
             // Not by the path itself, which may be too long for an address (unix(7)).
             let path = path(format_args!(
                 "/proc/self/fd/{}/{SOCKET}",

@@ -81,7 +81,7 @@ pub(super) fn go(call: &Call<'_>, directory: &Directory, record: &Record) -> Res
 pub(super) fn fifo(directory: &Directory) -> Result<OwnedFd, Fault> {
     let before = umask(Mode::empty());
     let made = mknodat(
-        directory,
+        directory.as_fd(),
         FIFO,
         FileType::Fifo,
         Mode::from_raw_mode(0o622),
@@ -90,7 +90,7 @@ pub(super) fn fifo(directory: &Directory) -> Result<OwnedFd, Fault> {
     umask(before);
     made.and_then(|()| {
         openat(
-            directory,
+            directory.as_fd(),
             FIFO,
             OFlags::PATH | OFlags::CLOEXEC,
             Mode::empty(),
@@ -103,8 +103,8 @@ pub(super) fn fifo(directory: &Directory) -> Result<OwnedFd, Fault> {
 fn claim(directory: &Directory) -> Result<Option<OwnedFd>, Fault> {
     // Without waiting: the container may have been killed.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = openat(directory, FIFO, flags, Mode::empty())
-        .and_then(|fifo| unlinkat(directory, FIFO, AtFlags::empty()).map(|()| fifo));
+    let opened = openat(directory.as_fd(), FIFO, flags, Mode::empty())
+        .and_then(|fifo| unlinkat(directory.as_fd(), FIFO, AtFlags::empty()).map(|()| fifo));
     match opened {
         Err(Errno::NOENT) => Ok(None),
         opened => opened.map(Some).during(Op::Open, FIFO),

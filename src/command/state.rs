@@ -76,7 +76,7 @@ impl Directory {
 
     /// Tries to become the one who works on the directory, and clears away what another left in it.
     fn claim(call: &Call<'_>, root: &OwnedFd, id: &str) -> Result<Claim, Fault> {
-        match mkdirat(root, id, Mode::from_raw_mode(0o700)) {
+        match mkdirat(root.as_fd(), id, Mode::from_raw_mode(0o700)) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).during(Op::Create, id),
         }
@@ -258,7 +258,7 @@ impl Directory {
         if record.process()?.is_none() {
             return Ok(Status::Stopped);
         }
-        if statat(&self.descriptor, FIFO, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        if statat(self.as_fd(), FIFO, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Ok(Status::Created);
         }
         let mut buffer = [0; 8];
@@ -277,15 +277,15 @@ impl Directory {
     pub(super) fn remove(&self) {
         self.remove_files();
         // The lock comes last: until then nobody else makes something here.
-        let _ = unlinkat(self, LOCK, AtFlags::empty());
+        let _ = unlinkat(self.as_fd(), LOCK, AtFlags::empty());
         // One that is gone already was removed by another.
-        let _ = unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR);
+        let _ = unlinkat(self.root.as_fd(), self.id.as_str(), AtFlags::REMOVEDIR);
     }
 
     /// Removes everything but the lock.
     fn remove_files(&self) {
         // First, so that it is never taken for a record that was lost.
-        let _ = unlinkat(self, COPY, AtFlags::empty());
+        let _ = unlinkat(self.as_fd(), COPY, AtFlags::empty());
         notify::remove(&self.descriptor);
         // It may have been listed before.
         let _ = seek(self, SeekFrom::Start(0));
@@ -295,7 +295,7 @@ impl Directory {
                 _ => AtFlags::empty(),
             };
             if name.to_bytes() != LOCK.as_bytes() {
-                let _ = unlinkat(self, name, flags);
+                let _ = unlinkat(self.as_fd(), name, flags);
             }
             true
         });

@@ -38,8 +38,8 @@ pub fn each_bundle(directory: &str, skip: &mut dyn FnMut(&[u8])) -> Result<Bundl
     let place = fs::open_directory(CWD, directory).at(Code::NoContainers)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     fs::each_entry(place.as_fd(), |name, _| {
-        let has_config = openat(&place, name, flags, Mode::empty())
-            .is_ok_and(|bundle| statat(&bundle, c"config.json", AtFlags::empty()).is_ok());
+        let has_config = openat(place.as_fd(), name, flags, Mode::empty())
+            .is_ok_and(|bundle| statat(bundle.as_fd(), c"config.json", AtFlags::empty()).is_ok());
         let name = name.to_bytes();
         let id = container_id(name).ok();
         match id.and_then(|id| Id::try_from(id).ok()) {

@@ -71,8 +71,9 @@ pub(super) fn make(image: &Image<'_>) -> Result<Detached, Fault> {
     } else {
         OFlags::RDONLY
     };
+    let bundle = open_directory(CWD, image.bundle)?;
     let file = openat2(
-        open_directory(CWD, image.bundle)?,
+        bundle.as_fd(),
         image.path,
         access | OFlags::CLOEXEC,
         Mode::empty(),
@@ -139,7 +140,7 @@ fn quote(fault: &mut Fault, fstype: &str, mark: &kmsg::Mark, node: &str) {
         after.is_some_and(|after| !after.is_ascii_digit())
     };
     let mut is_first = true;
-    mark.each_record(|record| {
+    mark.each_record(&mut |record| {
         let is_ours =
             is_about(record.text, name.as_str()) || is_about(record.text, device.as_str());
         if record.is_complaint() && is_ours && is_first {

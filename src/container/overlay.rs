@@ -79,7 +79,7 @@ pub(super) fn above(
 /// The overlay, with a procfs as the working directory meanwhile.
 fn mount(lower: &Detached, layer: &Layer, words: &[Option<&str>]) -> Result<Detached, Fault> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let before = openat(CWD, ".", flags, Mode::empty()).during(Op::Open, ".")?;
+    let before = openat(CWD, c".", flags, Mode::empty()).during(Op::Open, ".")?;
     let procfs = Procfs::new_or_mounted()?;
     fchdir(&procfs).during(Op::Chdir, "/proc")?;
     let numbers = [lower.root(), layer.upper.as_fd(), layer.work.as_fd()].map(|fd| fd.as_raw_fd());
@@ -113,7 +113,7 @@ fn open_or_make(bundle: &str, path: &str) -> Result<OwnedFd, Errno> {
         Some((parent, name)) => (parent, name),
         None => (".", path),
     };
-    match mkdirat(open(parent)?, name, Mode::from_raw_mode(0o755)) {
+    match mkdirat(open(parent)?.as_fd(), name, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => open(path),
         Err(errno) => Err(errno),
     }

@@ -75,7 +75,9 @@ impl Program {
 
     /// Becomes the program. Returns only what went wrong.
     pub(super) fn execute(&self) -> Result<Infallible, Fault> {
-        self.find(&|path| Err(self.try_path(path)))
+        self.find(&|path| Err(self.try_path(path)))?;
+        // No call of execve(2) that returns has done what it should.
+        Err(Errno::NOEXEC).during(Op::Exec, "")
     }
 
     /// Sees whether there is a program. That it can be executed by whom it will be, and that its interpreter is there, is not known
@@ -100,7 +102,7 @@ impl Program {
 
     /// Attempts the path, or those in PATH until one does.
     #[inline(never)]
-    fn find<T>(&self, attempt: &dyn Fn(&str) -> Result<T, Errno>) -> Result<T, Fault> {
+    fn find(&self, attempt: &dyn Fn(&str) -> Result<(), Errno>) -> Result<(), Fault> {
         let name = first_with("", &self.arguments).unwrap_or_default();
         if name.as_bytes().contains(&b'/') {
             return attempt(name).during(Op::Exec, name);

@@ -1,4 +1,12 @@
-//! What the new process does before it becomes the container's program. It runs inside the namespaces.
+//! What the new process does before it becomes the container's program.
+//!
+//! It runs inside the namespaces, and is three lists of steps: [`MAKE`] makes the container, or
+//! [`JOIN`] goes into one that runs; [`LEAVE`] gives up everything of the host's; then the program
+//! gets what it shall have, as [`AT_START`] or [`AT_CREATE`] say. The order of the rows is the order
+//! in which they run, and a row says why it stands where it does.
+//!
+//! Between the second and the third list, [`Launch::prepare`] makes what takes memory and
+//! descriptors: the program's limits may leave it none.
 
 use core::convert::Infallible;
 use core::mem::ManuallyDrop;
@@ -6,10 +14,10 @@ use core::mem::ManuallyDrop;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior, umask};
 
 use super::builder::{self, SyncSocket};
-use super::confine;
+use super::confine::{self, ProcSysMounts};
 use super::image::{self, Image};
 use super::limits::Moment;
 use super::mounts::{EarlyCopies, Mounts};
@@ -22,13 +30,174 @@ use super::state::{State, Status};
 use super::status_pipe::{Message, StatusPipe};
 use super::{credentials, devices, hooks, labels, landlock, limits, mounts, namespaces, terminal};
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{DeviceAccess, HookKind, Kind, Process};
+use crate::parse::config::{Config, DeviceAccess, HookKind, Kind, Process};
+use crate::sys::landlock::Ruleset;
+use crate::sys::path::Path;
 use crate::sys::procfs::Procfs;
 use crate::sys::{console, mount, namespace, net, raw, signal};
 
-/// What a container that can make nodes, or brings some, is told where there are no control groups.
-const NEEDS_GROUPS: &str =
-    "which devices it may use, which needs control groups of version 2, or berth.privileged";
+/// A step of a list.
+struct Step<Run> {
+    /// What it does, as it follows "to".
+    name: &'static str,
+    run: Run,
+}
+
+const fn step<Run: Copy>(name: &'static str, run: Run) -> Step<Run> {
+    Step { name, run }
+}
+
+type SetupStep = Step<fn(&mut Setup<'_, '_>) -> Result<(), Fault>>;
+type LaunchStep = Step<fn(&mut Launch<'_, '_>) -> Result<(), Fault>>;
+
+/// Makes a container: from the host's root to the container's own.
+const MAKE: &[SetupStep] = &[
+    // In a user namespace, this process has no ids before the builder has written the maps.
+    step("wait for the builder", wait_for_builder),
+    // These two come before this process is user 0 of a user namespace: as that it may be kept out
+    // of directories that its maker may enter. And the copies come before the rootfs is bound,
+    // which cuts the mounts of this namespace off from the host's.
+    step("copy volumes of the host", copy_volumes),
+    step("open the rootfs", open_rootfs),
+    step("become user 0", become_root),
+    // Nodes and mount points get exactly the modes that are asked for.
+    step("clear the umask", clear_umask),
+    step("start a session", start_session),
+    step("connect standard output", connect_streams),
+    // This needs a procfs, and rights on the host.
+    step("set the OOM score", set_oom_score),
+    step("enter a time namespace", enter_time_namespace),
+    step("bring up the loopback device", bring_loopback_up),
+    // The steps before this write to this process's own files in /proc, which belong to the host's
+    // root afterwards. All later ones mount and open what others in the namespaces could use.
+    step("hide from others", hide),
+    step("label filesystems", prepare_label),
+    // Hooks, sources of mounts, nodes and `/dev/null` are the host's until its root is left. A
+    // mount covers what is below it, so the container's tree grows from its root.
+    step("mount the rootfs", mount_rootfs),
+    step("forbid devices", forbid_devices),
+    step("mount its filesystems", make_mounts),
+    step("make its devices", make_devices),
+    step("make its console", make_console),
+    step("make its working directory", make_working_directory),
+    // A mount or a device that came later would lie on top of a mask.
+    step("mask its paths", confine_paths),
+    step("name its host", set_names),
+    // These hooks see the container's mounts complete, and may bring network devices.
+    step("run hooks outside", run_outside_hooks),
+    // Parameters of a network device can be set when that is there.
+    step("set kernel parameters", set_parameters),
+    // A hook may still write to a root that will be read-only.
+    step("run createContainer hooks", run_create_hooks),
+    step("make the rootfs read-only", make_root_read_only),
+    step("enter the rootfs", enter_rootfs),
+    // The root's own propagation was set for the whole tree.
+    step("propagate volumes", propagate_volumes),
+    // Mounting a disk or an image opens a device that the program need not be allowed.
+    step("confine devices", confine_devices),
+    // The standard input that came with this process is the host's `/dev/null`.
+    step("open its /dev/null", read_own_null),
+];
+
+/// Goes into a container that runs; the process that forks this one has joined its namespaces.
+const JOIN: &[SetupStep] = &[
+    step("become user 0", become_root),
+    step("clear the umask", clear_umask),
+    step("start a session", start_session),
+    step("connect standard output", connect_streams),
+    step("open a terminal", open_terminal),
+];
+
+/// Gives up what is the host's.
+const LEAVE: &[SetupStep] = &[
+    // The descriptors have owners, which close them before they are closed by number.
+    step("close streams", close_streams),
+    step("forget variables", forget_variables),
+    // Others in its PID namespace see the first process from its first instruction on.
+    step("fork into the PID namespace", fork_into_pid_namespace),
+    // The processors are those of the control group, which the first process is in by now.
+    step("choose processors", set_affinity),
+    // Not left to execve(2): a path like `/proc/self/fd/7` is the configuration's, and must not
+    // lead to the host before (CVE-2024-21626).
+    step("close descriptors", close_descriptors),
+    // It belongs to the session, which may be one of a process that was forked only now.
+    step("take the terminal", take_terminal),
+];
+
+/// What the program gets when the container is started.
+const AT_START: &[LaunchStep] = &[
+    step("wait for the start", wait_for_start),
+    // These are the runtime's: the program's labels, limits and rights are not for them.
+    step("run startContainer hooks", run_start_hooks),
+    step("apply labels", apply_labels),
+    step("apply scheduling", apply_scheduling),
+    // A ruleset opens paths, for which the limits may leave no descriptor.
+    step("make a Landlock ruleset", make_ruleset),
+    step("apply Landlock", restrict_with_ruleset),
+    step("limit resources", limit_resources),
+    // From the filter on as little as can be is called.
+    step("install the filter with all rights", install_filter_first),
+    step("change the user", apply_credentials),
+    step("enter the working directory", enter_working_directory_again),
+    step("install the filter", install_filter_last),
+];
+
+/// The same, where the filter's agent is told of the container when that is created
+/// ([`seccomp::is_agent_told_early`]). No startContainer hooks are asked for then.
+const AT_CREATE: &[LaunchStep] = &[
+    step("apply labels", apply_labels),
+    step("apply scheduling", apply_scheduling),
+    step("make a Landlock ruleset", make_ruleset),
+    step("install the filter with all rights", install_filter_first),
+    step("change the user", apply_credentials),
+    // The change of the user has set it to what the machine's `fs.suid_dumpable` says.
+    step("hide from others", clear_dumpable),
+    step("enter the working directory", enter_working_directory_again),
+    step("install the filter", install_filter_last),
+    step("wait for the start", wait_for_start),
+    // A limit may leave no descriptor for the FIFO, and to Landlock it is a file of the host's.
+    step("apply Landlock", restrict_with_ruleset),
+    step("limit resources", limit_resources),
+];
+
+/// What many steps use: a failure that names only this does not say which step it was.
+const SHARED: [(Op, &str); 2] = [(Op::Mount, "proc as proc"), (Op::Open, "/dev/null")];
+
+/// Adds the name of the step that failed to a failure that does not tell it.
+#[cold]
+#[inline(never)]
+fn named(step: &str, mut fault: Fault) -> Fault {
+    if SHARED.contains(&(fault.op, fault.subject.as_str())) {
+        fault.subject.push(format_args!(", to {step}"));
+    }
+    fault
+}
+
+/// What [`MAKE`], [`JOIN`] and [`LEAVE`] work on.
+struct Setup<'r, 's> {
+    request: Request<'r>,
+    status_pipe: &'s mut StatusPipe,
+    /// The connection to the builder, where there is one.
+    sync: Option<SyncSocket>,
+    /// How the first process is made, if that is not this one.
+    deferred: Option<DeferredFork>,
+    /// The container's state, for hooks and for an agent.
+    state: State<'r>,
+    /// This process, as the builder sees it.
+    pid: Option<Pid>,
+    /// The connection to the agent that the container's filter asks.
+    agent: Option<ManuallyDrop<OwnedFd>>,
+    can_change_groups: bool,
+    callers_umask: Mode,
+    early: EarlyCopies,
+    rootfs: Option<Rootfs<'r>>,
+    /// The option that labels a new filesystem.
+    label: Option<Path>,
+    proc_and_sys: ProcSysMounts,
+    has_terminal: bool,
+    /// How many of the caller's descriptors stay open behind the standard ones.
+    more: u32,
+}
 
 /// Sets everything up and executes the program. Returns only what went wrong.
 pub(super) fn run(
@@ -44,373 +213,143 @@ pub(super) fn run(
 }
 
 fn prepare_and_execute(
-    mut request: Request<'_>,
+    request: Request<'_>,
     status_pipe: &mut StatusPipe,
     mut sync: Option<SyncSocket>,
     deferred: Option<DeferredFork>,
 ) -> Result<Infallible, Fault> {
     signal::reset();
-    let config = request.config;
-    let is_new = matches!(request.place, Place::New);
-    // The builder's part is done once this process is somebody.
-    let mut pid = match &sync {
-        Some(sync) if is_new => Some(sync.wait()?),
-        _ => None,
+    let steps = match request.place {
+        Place::New => MAKE,
+        Place::Running { .. } => JOIN,
     };
-    let mut early: EarlyCopies = [const { None }; _];
-    let rootfs = match is_new {
-        true => Some(open_from_host(&request, sync.as_ref(), &mut early)?),
-        false => None,
+    // This process ends soon if a step fails, so nothing is closed or given back before that: a
+    // filter need not let through the calls that it takes.
+    let mut setup = ManuallyDrop::new(Setup {
+        state: request.state(),
+        has_terminal: matches!(request.streams, Streams::Console(_) | Streams::Terminal(_)),
+        more: match request.streams {
+            Streams::Inherited { more } => more,
+            _ => 0,
+        },
+        request,
+        status_pipe,
+        agent: sync.as_mut().and_then(|sync| sync.agent.take()),
+        sync,
+        deferred,
+        pid: None,
+        can_change_groups: true,
+        callers_umask: Mode::empty(),
+        early: [const { None }; _],
+        rootfs: None,
+        label: None,
+        proc_and_sys: ProcSysMounts::default(),
+    });
+    for step in steps.iter().chain(LEAVE) {
+        (step.run)(&mut setup).map_err(|fault| named(step.name, fault))?;
+    }
+    let mut launch = ManuallyDrop::new(Launch::prepare(&mut setup)?);
+    let steps = match launch.is_early {
+        true => AT_CREATE,
+        false => AT_START,
     };
-    let can_change_groups = match config.namespaces.has(Kind::User) {
-        true => namespace::become_root()?,
-        false => true,
-    };
-    // Nodes and mount points get the modes that stand here.
-    let callers_umask = umask(Mode::empty());
-    start_session()?;
-    connect(&request.streams)?;
-    // Of a container that runs, the state has its first process's.
-    let mut state = request.state();
-    state.pid = state.pid.or(pid);
-    if sync.is_none() {
-        limits::set_oom_score(&config.process, None)?;
+    for step in steps {
+        (step.run)(&mut launch).map_err(|fault| named(step.name, fault))?;
     }
-    if let Some(rootfs) = rootfs {
-        namespaces::enter_time(config)?;
-        if config.namespaces.is_new(Kind::Network) {
-            net::bring_loopback_up()?;
-        }
-        make_untraceable(&config.process, request.keeps_keyring)?;
-        let procfs = deferred.as_ref().and_then(DeferredFork::maker);
-        let helpers = (sync.as_ref(), procfs);
-        make_root(&request, helpers, &state, callers_umask, rootfs, &mut early)?;
-        if let Streams::Pipes { .. } = request.streams {
-            console::read_own_null().during(Op::Open, "/dev/null")?;
-        }
-    } else if let Streams::Terminal(socket) = &request.streams {
-        let root = mount::open_root()?;
-        terminal::set_up(root.as_fd(), config.process.console_size, socket, false)?;
-    }
-    let more = match request.streams {
-        Streams::Inherited { more } => more,
-        _ => 0,
-    };
-    let has_terminal = matches!(request.streams, Streams::Console(_) | Streams::Terminal(_));
-    let fifo = request.exec_fifo.take();
-    // Who owns a descriptor gives it up before it is closed.
-    drop(request.streams);
-    if let Some(environment) = request.environment {
-        environment.forget();
-    }
-    let agent = sync.as_mut().and_then(|sync| sync.agent.take());
-    let status_end = status_pipe.as_fd();
-    let kept = [
-        status_end,
-        status_pipe.recorded_socket(),
-        fifo.as_ref().map_or(status_end, AsFd::as_fd),
-        agent.as_ref().map_or(status_end, |agent| agent.as_fd()),
-    ];
-    if let (Some(deferred), Some(sync)) = (deferred, &sync) {
-        pid = Some(deferred.fork_and_wait(sync, more, kept)?);
-        start_session()?;
-        state.pid = state.pid.or(pid);
-    }
-    match is_new || config.process.exec_affinity.iter().all(Option::is_none) {
-        true => limits::reset_affinity(),
-        false => limits::set_affinity(&config.process, Moment::Final)?,
-    }
-    drop(sync);
-    close_all_but(more, &kept)?;
-    if has_terminal {
-        let [terminal, ..] = console::standard_descriptors();
-        rustix::process::ioctl_tiocsctty(terminal).during(Op::Terminal, console::PATH)?;
-    }
-    // Compiled while everything may still be called.
-    let filter = match &config.seccomp {
-        Some(profile) => Some(Filter::of(profile, agent, pid, &state)?),
-        None => None,
-    };
-    let process = &config.process;
-    // Images have directories that only root may enter, and start their programs there as somebody else: so it is entered with all
-    // rights. Where root may not (on a network's filesystem, or in a user namespace), the user perhaps may.
-    let entered = enter_working_directory(process.cwd);
-    umask(Mode::from_raw_mode(process.user.umask));
-    // What is executed and what it is called with takes memory, before there may be a limit.
-    let program = ManuallyDrop::new(Program::new(process, request.variables)?);
-    let gate = match fifo {
-        Some(fifo) => {
-            // Who makes a container is told that it has no program, not only who starts it.
-            program.look()?;
-            labels::apply(process, labels::Moment::Check)?;
-            Some(ExecFifo::before(fifo)?)
-        }
-        None => None,
-    };
-    // Else the program's rights and limits come when it was held and hooks have run: those are the runtime's.
-    let is_early = gate.is_some() && seccomp::is_agent_told_early(config);
-    // After the filter, as little is called as can be: what takes memory took it before, and is left to the end of the process.
-    let mut filter = ManuallyDrop::new(filter);
-    let mut become_it = || -> Result<(), Fault> {
-        let mut install = || filter.as_mut().map_or(Ok(()), Filter::install);
-        let is_last = seccomp::comes_last(process);
-        if !is_last {
-            install()?;
-        }
-        credentials::apply(process, can_change_groups)?;
-        // To become another user has made it what the machine's `fs.suid_dumpable` says.
-        if is_early {
-            clear_dumpable()?;
-        }
-        entered.or_else(|_| enter_working_directory(process.cwd))?;
-        match is_last {
-            true => install(),
-            false => Ok(()),
-        }
-    };
-    let label_and_restrict = || {
-        labels::apply(process, labels::Moment::Execute)?;
-        limits::apply(process)?;
-        landlock::ruleset(&config.annotations.landlock)
-    };
-    let mut ruleset = None;
-    if is_early {
-        ruleset = label_and_restrict()?;
-        become_it()?;
-    }
-    if let Some(gate) = gate {
-        gate.wait(status_pipe)?;
-    }
-    if !is_early {
-        if is_new {
-            let state = State {
-                status: Status::Created,
-                ..state
-            };
-            hooks::run(config, HookKind::StartContainer, &state)?;
-        }
-        ruleset = label_and_restrict()?;
-    }
-    if let Some(ruleset) = ruleset {
-        ruleset.restrict_self().during(Op::Configure, "Landlock")?;
-    }
-    limits::apply_to_resources(process)?;
-    if !is_early {
-        become_it()?;
-    }
-    program.execute()
+    launch.program.execute()
 }
 
-/// Until it executes the program, this process has the host's memory, descriptors and binary. Nobody in a namespace that it joins,
-/// be he root there, shall trace it or look into its `/proc/<pid>` (ptrace(2), "PTRACE_MODE"); execve(2) ends that. And it has keys
-/// of its own: a session keyring is inherited, like a descriptor (session-keyring(7)).
-///
-/// What it writes to its own `/proc` comes before: that is the host's from then on.
-pub(super) fn make_untraceable(process: &Process<'_>, keeps_keyring: bool) -> Result<(), Fault> {
-    const KEYRING: &str = "a session keyring";
-    clear_dumpable()?;
-    if keeps_keyring {
+impl<'r> Setup<'r, '_> {
+    const fn config(&self) -> &'r Config<'r> {
+        self.request.config
+    }
+
+    fn is_new(&self) -> bool {
+        matches!(self.request.place, Place::New)
+    }
+
+    /// Whether the mounts are the container's own.
+    fn has_mounts(&self) -> bool {
+        self.config().namespaces.is_new(Kind::Mount)
+    }
+
+    /// Whether nodes are of no use but in `/dev`. Where there is no group to attach a program to,
+    /// that is better than nothing.
+    fn has_nodev(&self) -> bool {
+        match self.config().device_access() {
+            DeviceAccess::Any => false,
+            DeviceAccess::NoDev => self.has_mounts(),
+            DeviceAccess::Program => self.has_mounts() && self.request.group.is_none(),
+        }
+    }
+
+    fn root(&self) -> Result<BorrowedFd<'_>, Fault> {
+        opened(&self.rootfs).map(Rootfs::root)
+    }
+}
+
+/// [`open_rootfs`] has opened it, and [`enter_rootfs`] closes it.
+fn opened<'a, 'c>(rootfs: &'a Option<Rootfs<'c>>) -> Result<&'a Rootfs<'c>, Fault> {
+    rootfs
+        .as_ref()
+        .ok_or(Errno::BADF)
+        .during(Op::Open, "the rootfs")
+}
+
+fn wait_for_builder(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    if let Some(sync) = &setup.sync {
+        setup.pid = Some(sync.wait()?);
+        setup.state.pid = setup.state.pid.or(setup.pid);
+    }
+    Ok(())
+}
+
+/// Copies volumes that could not be copied later (see [`mounts::copy_early`]).
+fn copy_volumes(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    let config = setup.config();
+    if !setup.has_mounts() {
         return Ok(());
     }
-    labels::label_keys(process)?;
-    match raw::new_session_keyring() {
-        // Without keys there are none to hide.
-        Err(Errno::NOSYS) => Ok(()),
-        result => result.during(Op::Create, KEYRING),
-    }
-}
-
-fn clear_dumpable() -> Result<(), Fault> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Op::Configure, "PR_SET_DUMPABLE")
-}
-
-/// Closes what the set-up and its caller have open, but for `more` descriptors behind the standard ones and those `kept`. Not at
-/// execve(2): a path like `/proc/self/fd/7` is the configuration's, and must not lead to the host before (CVE-2024-21626).
-pub(super) fn close_all_but(more: u32, kept: &[BorrowedFd<'_>]) -> Result<(), Fault> {
-    raw::close_all_but(more.saturating_add(3), kept).during(Op::Configure, "close_range(2)")
-}
-
-/// Changes to the working directory, and sees whether that is inside the root: whatever a path led through, and if a descriptor was
-/// forgotten.
-fn enter_working_directory(path: &str) -> Result<(), Fault> {
-    mount::enter(path)?;
-    match raw::working_directory_is_reachable() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Errno::XDEV),
-        Err(errno) => Err(errno),
-    }
-    .during(Op::Chdir, format_args!("{path}, outside of the root"))
-}
-
-/// Takes from the host what may be out of reach once this process is somebody else: the directory of the rootfs, and volumes (see
-/// [`mounts::copy_early`]).
-#[inline(never)]
-fn open_from_host<'c>(
-    request: &Request<'c>,
-    sync: Option<&SyncSocket>,
-    early: &mut EarlyCopies,
-) -> Result<Rootfs<'c>, Fault> {
-    let (bundle, config) = (request.bundle, request.config);
+    let sync = setup.sync.as_ref();
     let sync = sync.filter(|_| config.namespaces.has(Kind::User));
-    if config.namespaces.is_new(Kind::Mount) {
-        mounts::copy_early(
-            bundle,
-            config.mounts,
-            config.rootfs_propagation,
-            sync,
-            early,
-        )?;
-    }
-    let rootfs = Rootfs::open(bundle, config.root_path, sync)?;
+    let root = config.rootfs_propagation;
+    let bundle = setup.request.bundle;
+    mounts::copy_early(bundle, config.mounts, root, sync, &mut setup.early)
+}
+
+fn open_rootfs(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    let config = setup.config();
+    let sync = setup.sync.as_ref();
+    let sync = sync.filter(|_| config.namespaces.has(Kind::User));
+    let rootfs = Rootfs::open(setup.request.bundle, config.root_path, sync)?;
+    setup.rootfs = Some(rootfs);
     if let Some(sync) = sync {
         sync.open_nothing_more();
     }
-    Ok(rootfs)
+    Ok(())
+}
+
+fn become_root(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    if setup.config().namespaces.has(Kind::User) {
+        setup.can_change_groups = namespace::become_root()?;
+    }
+    Ok(())
+}
+
+fn clear_umask(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    setup.callers_umask = umask(Mode::empty());
+    Ok(())
 }
 
 /// This process has a session of its own, and no terminal in it yet.
-fn start_session() -> Result<(), Fault> {
+fn start_session(_: &mut Setup<'_, '_>) -> Result<(), Fault> {
     rustix::process::setsid()
         .map(drop)
         .during(Op::Create, "a session")
 }
 
-/// From the host's root to the container's.
-#[inline(never)]
-fn make_root(
-    request: &Request<'_>,
-    (sync, procfs): (Option<&SyncSocket>, Option<&OwnedFd>),
-    state: &State<'_>,
-    callers_umask: Mode,
-    mut rootfs: Rootfs<'_>,
-    early: &mut EarlyCopies,
-) -> Result<(), Fault> {
-    let (bundle, config) = (request.bundle, request.config);
-    let annotations = &config.annotations;
-    labels::check_mounts(config.mount_label)?;
-    let label = labels::context_of(config.mount_label)?;
-    let label = label.as_deref();
-    let image = annotations.image.map(|path| {
-        image::make(&Image {
-            bundle,
-            path,
-            verity: annotations.verity.as_ref(),
-            is_read_only: config.root_readonly || annotations.overlay.is_some(),
-            label,
-        })
-    });
-    let has_mounts = config.namespaces.is_new(Kind::Mount);
-    if has_mounts {
-        rootfs.bind(bundle, config, image.transpose()?, label)?;
-    }
-    // Where there is no group to attach a program to, it is better than nothing.
-    let has_nodev = match config.device_access() {
-        DeviceAccess::Any => false,
-        DeviceAccess::NoDev => has_mounts,
-        DeviceAccess::Program => has_mounts && request.group.is_none(),
-    };
-    if has_nodev {
-        mount::forbid_devices(rootfs.root()).during(Op::Mount, "the rootfs nodev")?;
-    }
-    let mut made = None;
-    if has_mounts {
-        let mounts = Mounts {
-            root: rootfs.root(),
-            bundle,
-            items: config.mounts,
-            label: config.mount_label,
-            has_ipc: config.namespaces.has(Kind::Ipc),
-            has_cgroups: config.namespaces.has(Kind::Cgroup),
-            has_nodev,
-            mapper: sync.filter(|_| builder::is_mapping(config)),
-            procfs,
-        };
-        made = Some(mounts.make(early)?);
-    }
-    devices::make_all(rootfs.root(), &config.confinement, has_nodev)?;
-    match &request.streams {
-        Streams::Console(_) if has_mounts => {
-            // Not by its descriptor: that was opened in the host's namespace, and only mounts of this one can be bound.
-            let source = mounts::open_source(console::PATH)?;
-            mounts::bind_console(rootfs.root(), source.as_fd())?;
-        }
-        Streams::Terminal(socket) => {
-            let size = config.process.console_size;
-            terminal::set_up(rootfs.root(), size, socket, has_mounts)?;
-        }
-        _ => {}
-    }
-    if let Some(proc_and_sys) = made {
-        // What cannot be made is missed when it is entered.
-        let _ = mounts::prepare_target(rootfs.root(), config.process.cwd, FileType::Directory);
-        confine::apply(rootfs.root(), proc_and_sys, &config.confinement, label)?;
-    }
-    if let Some(hostname) = config.hostname {
-        rustix::system::sethostname(hostname.as_bytes()).during(Op::SetHostname, hostname)?;
-    }
-    if let Some(name) = config.domainname {
-        rustix::system::setdomainname(name.as_bytes())
-            .during(Op::Set, format_args!("domainname {name}"))?;
-    }
-    if let Some(sync) = sync.filter(|_| request.has_outside_hooks()) {
-        sync.run_outside_hooks()?;
-    }
-    // A network device may have come from outside only now.
-    confine::set_parameters(&config.confinement)?;
-    if !shared_pid::joins_processes(config) {
-        umask(callers_umask);
-        hooks::run(config, HookKind::CreateContainer, state)?;
-        umask(Mode::empty());
-    }
-    // Only now: these hooks may still write there.
-    if has_mounts && config.root_readonly {
-        mount::make_read_only(rootfs.root()).during(Op::Mount, "the rootfs read-only")?;
-    }
-    rootfs.enter()?;
-    if has_mounts {
-        mounts::propagate(config.mounts, early)?;
-    }
-    match request.group {
-        // In a user namespace nobody may say which devices can be used: there the builder does it.
-        _ if config.namespaces.has(Kind::User) => Ok(()),
-        Some(group) => group.confine_devices(config),
-        None if config.device_access() == DeviceAccess::Program => {
-            Err(Errno::OPNOTSUPP).during(Op::Configure, NEEDS_GROUPS)
-        }
-        None => Ok(()),
-    }
-}
-
-/// The FIFO that is held at, and what it takes to open it.
-struct ExecFifo {
-    fifo: OwnedFd,
-    /// This process's descriptors, by their numbers.
-    numbers: OwnedFd,
-}
-
-impl ExecFifo {
-    fn before(fifo: OwnedFd) -> Result<Self, Fault> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let numbers = Procfs::of_processes()?.open("self/fd", flags)?;
-        Ok(Self { fifo, numbers })
-    }
-
-    /// Says that all is set up, and waits for who opens the FIFO for reading. There may be a filter by now.
-    #[inline(never)]
-    fn wait(self, status_pipe: &mut StatusPipe) -> Result<(), Fault> {
-        let number = crate::sys::path::path(format_args!("{}", self.fifo.as_raw_fd()));
-        let number = number.during(Op::Open, "a descriptor")?;
-        status_pipe.send(Message::Created);
-        status_pipe.wait_for_record()?;
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let opened = openat(&self.numbers, number.as_str(), flags, Mode::empty());
-        status_pipe.also_send_to(opened.during(Op::Open, "what is held at")?);
-        Ok(())
-    }
-}
-
-fn connect(streams: &Streams) -> Result<(), Fault> {
-    match streams {
+fn connect_streams(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    match &setup.request.streams {
         Streams::Pipes { stdout, stderr } => {
             let null = console::open_null()
                 .ok_or(Errno::NODEV)
@@ -423,5 +362,524 @@ fn connect(streams: &Streams) -> Result<(), Fault> {
         }
         // A terminal is made in the container's mounts, later.
         Streams::Inherited { .. } | Streams::Terminal(_) => Ok(()),
+    }
+}
+
+/// Where there is a builder, that has done it.
+fn set_oom_score(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    match &setup.sync {
+        Some(_) => Ok(()),
+        None => limits::set_oom_score(&setup.config().process, None),
+    }
+}
+
+fn enter_time_namespace(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    namespaces::enter_time(setup.config())
+}
+
+fn bring_loopback_up(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    match setup.config().namespaces.is_new(Kind::Network) {
+        true => net::bring_loopback_up(),
+        false => Ok(()),
+    }
+}
+
+fn hide(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    make_untraceable(&setup.config().process, setup.request.keeps_keyring)
+}
+
+/// Until it executes the program, this process has the host's memory, descriptors and binary. So
+/// nobody in a namespace that it joins, not even root there, may trace it or look into its
+/// `/proc/<pid>` (ptrace(2), "PTRACE_MODE"); execve(2) ends that. It also gets a session keyring of
+/// its own, since that is inherited like a descriptor (session-keyring(7)).
+pub(super) fn make_untraceable(process: &Process<'_>, keeps_keyring: bool) -> Result<(), Fault> {
+    const KEYRING: &str = "a session keyring";
+    set_undumpable()?;
+    if keeps_keyring {
+        return Ok(());
+    }
+    labels::label_keys(process)?;
+    match raw::new_session_keyring() {
+        // A kernel without keys has none to hide.
+        Err(Errno::NOSYS) => Ok(()),
+        result => result.during(Op::Create, KEYRING),
+    }
+}
+
+fn set_undumpable() -> Result<(), Fault> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Op::Configure, "PR_SET_DUMPABLE")
+}
+
+fn prepare_label(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    let label = setup.config().mount_label;
+    labels::check_mounts(label)?;
+    setup.label = labels::context_of(label)?;
+    Ok(())
+}
+
+/// Mounts the bundle's image at the rootfs, or binds that over itself.
+#[inline(never)]
+fn mount_rootfs(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    if !setup.has_mounts() {
+        return Ok(());
+    }
+    let (config, bundle) = (setup.config(), setup.request.bundle);
+    let annotations = &config.annotations;
+    let label = setup.label.as_deref();
+    let image = annotations.image.map(|path| {
+        image::make(&Image {
+            bundle,
+            path,
+            verity: annotations.verity.as_ref(),
+            is_read_only: config.root_readonly || annotations.overlay.is_some(),
+            label,
+        })
+    });
+    let image = image.transpose()?;
+    if let Some(rootfs) = &mut setup.rootfs {
+        rootfs.bind(bundle, config, image, label)?;
+    }
+    Ok(())
+}
+
+fn forbid_devices(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    match setup.has_nodev() {
+        true => mount::forbid_devices(setup.root()?).during(Op::Mount, "the rootfs nodev"),
+        false => Ok(()),
+    }
+}
+
+#[inline(never)]
+fn make_mounts(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    if !setup.has_mounts() {
+        return Ok(());
+    }
+    let config = setup.config();
+    let mounts = Mounts {
+        root: opened(&setup.rootfs)?.root(),
+        bundle: setup.request.bundle,
+        items: config.mounts,
+        label: config.mount_label,
+        has_ipc: config.namespaces.has(Kind::Ipc),
+        has_cgroups: config.namespaces.has(Kind::Cgroup),
+        has_nodev: setup.has_nodev(),
+        mapper: setup.sync.as_ref().filter(|_| builder::is_mapping(config)),
+        procfs: setup.deferred.as_ref().and_then(DeferredFork::maker),
+    };
+    setup.proc_and_sys = mounts.make(&mut setup.early)?;
+    Ok(())
+}
+
+fn make_devices(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    let has_nodev = setup.has_nodev();
+    let root = setup.root()?;
+    devices::make_all(root, &setup.config().confinement, has_nodev)
+}
+
+fn make_console(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    let root = setup.root()?;
+    match &setup.request.streams {
+        Streams::Console(_) if setup.has_mounts() => {
+            // Only mounts of this namespace can be bound, and the descriptor of the console was
+            // opened in the host's.
+            let source = mounts::open_source(console::PATH)?;
+            mounts::bind_console(root, source.as_fd())
+        }
+        Streams::Terminal(socket) => {
+            let size = setup.config().process.console_size;
+            terminal::set_up(root, size, socket, setup.has_mounts())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A directory that cannot be made is missed when it is entered.
+fn make_working_directory(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    if setup.has_mounts() {
+        let cwd = setup.config().process.cwd;
+        let _ = mounts::prepare_target(setup.root()?, cwd, FileType::Directory);
+    }
+    Ok(())
+}
+
+fn confine_paths(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    if !setup.has_mounts() {
+        return Ok(());
+    }
+    let proc_and_sys = core::mem::take(&mut setup.proc_and_sys);
+    let root = setup.root()?;
+    let label = setup.label.as_deref();
+    confine::apply(root, proc_and_sys, &setup.config().confinement, label)
+}
+
+fn set_names(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    if let Some(name) = setup.config().hostname {
+        rustix::system::sethostname(name.as_bytes()).during(Op::SetHostname, name)?;
+    }
+    if let Some(name) = setup.config().domainname {
+        rustix::system::setdomainname(name.as_bytes())
+            .during(Op::Set, format_args!("domainname {name}"))?;
+    }
+    Ok(())
+}
+
+fn run_outside_hooks(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    match &setup.sync {
+        Some(sync) if setup.request.has_outside_hooks() => sync.run_outside_hooks(),
+        _ => Ok(()),
+    }
+}
+
+fn set_parameters(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    confine::set_parameters(&setup.config().confinement)
+}
+
+/// In the PID namespace of others, the builder has run them.
+fn run_create_hooks(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    if shared_pid::joins_processes(setup.config()) {
+        return Ok(());
+    }
+    umask(setup.callers_umask);
+    hooks::run(setup.config(), HookKind::CreateContainer, &setup.state)?;
+    umask(Mode::empty());
+    Ok(())
+}
+
+fn make_root_read_only(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    match setup.has_mounts() && setup.config().root_readonly {
+        true => mount::make_read_only(setup.root()?).during(Op::Mount, "the rootfs read-only"),
+        false => Ok(()),
+    }
+}
+
+fn enter_rootfs(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    opened(&setup.rootfs)?.enter()?;
+    setup.rootfs = None;
+    Ok(())
+}
+
+fn propagate_volumes(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    if setup.has_mounts() {
+        mounts::propagate(setup.config().mounts, &mut setup.early)?;
+    }
+    Ok(())
+}
+
+fn confine_devices(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    /// For a container that can make nodes, or brings some, where there are no control groups.
+    const NEEDS_GROUPS: &str =
+        "which devices it may use, which needs control groups of version 2, or berth.privileged";
+    let config = setup.config();
+    match setup.request.group {
+        // In a user namespace no process may say which devices can be used: the builder does it.
+        _ if config.namespaces.has(Kind::User) => Ok(()),
+        Some(group) => group.confine_devices(config),
+        None if config.device_access() == DeviceAccess::Program => {
+            Err(Errno::OPNOTSUPP).during(Op::Configure, NEEDS_GROUPS)
+        }
+        None => Ok(()),
+    }
+}
+
+fn read_own_null(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    match setup.request.streams {
+        Streams::Pipes { .. } => console::read_own_null().during(Op::Open, "/dev/null"),
+        _ => Ok(()),
+    }
+}
+
+fn open_terminal(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    let Streams::Terminal(socket) = &setup.request.streams else {
+        return Ok(());
+    };
+    let root = mount::open_root()?;
+    let size = setup.config().process.console_size;
+    terminal::set_up(root.as_fd(), size, socket, false)
+}
+
+fn close_streams(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    setup.request.streams = Streams::Inherited { more: setup.more };
+    Ok(())
+}
+
+fn forget_variables(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    if let Some(environment) = setup.request.environment {
+        environment.forget();
+    }
+    Ok(())
+}
+
+impl Setup<'_, '_> {
+    /// The descriptors that stay open until the program runs, besides the standard ones.
+    fn kept(&self) -> [BorrowedFd<'_>; 4] {
+        let status_pipe = self.status_pipe.as_fd();
+        let fifo = self.request.exec_fifo.as_ref();
+        let agent = self.agent.as_ref();
+        [
+            status_pipe,
+            self.status_pipe.recorded_socket(),
+            fifo.map_or(status_pipe, AsFd::as_fd),
+            agent.map_or(status_pipe, |agent| agent.as_fd()),
+        ]
+    }
+}
+
+fn fork_into_pid_namespace(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    let (Some(deferred), Some(sync)) = (setup.deferred.take(), &setup.sync) else {
+        return Ok(());
+    };
+    let pid = deferred.fork_and_wait(sync, setup.more, setup.kept())?;
+    setup.pid = Some(pid);
+    setup.state.pid = setup.state.pid.or(Some(pid));
+    start_session(setup)
+}
+
+fn set_affinity(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    let process = &setup.config().process;
+    match setup.is_new() || process.exec_affinity.iter().all(Option::is_none) {
+        true => limits::reset_affinity(),
+        false => limits::set_affinity(process, Moment::Final)?,
+    }
+    Ok(())
+}
+
+fn close_descriptors(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    setup.sync = None;
+    close_all_but(setup.more, &setup.kept())
+}
+
+/// Closes what the set-up and its caller have open, but for `more` descriptors behind the standard
+/// ones and those `kept`.
+pub(super) fn close_all_but(more: u32, kept: &[BorrowedFd<'_>]) -> Result<(), Fault> {
+    raw::close_all_but(more.saturating_add(3), kept).during(Op::Configure, "close_range(2)")
+}
+
+fn take_terminal(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+    if setup.has_terminal {
+        let [terminal, ..] = console::standard_descriptors();
+        rustix::process::ioctl_tiocsctty(terminal).during(Op::Terminal, console::PATH)?;
+    }
+    Ok(())
+}
+
+/// What [`AT_START`] and [`AT_CREATE`] work on: a process that has nothing of the host's any more.
+struct Launch<'r, 's> {
+    config: &'r Config<'r>,
+    status_pipe: &'s mut StatusPipe,
+    state: State<'r>,
+    is_new: bool,
+    /// Whether the order is that of [`AT_CREATE`].
+    is_early: bool,
+    can_change_groups: bool,
+    /// Whether the working directory could be entered with the rights of the set-up.
+    entered: Result<(), Fault>,
+    program: Program,
+    filter: Option<Filter>,
+    exec_fifo: Option<ExecFifo>,
+    ruleset: Option<Ruleset>,
+}
+
+impl<'r, 's> Launch<'r, 's> {
+    /// Makes what takes memory, before there may be a limit, and what takes calls, before there may
+    /// be a filter.
+    #[inline(never)]
+    fn prepare(setup: &'s mut Setup<'r, '_>) -> Result<Self, Fault> {
+        let (config, state, is_new) = (setup.config(), setup.state, setup.is_new());
+        let process = &config.process;
+        let filter = match &config.seccomp {
+            Some(profile) => Some(Filter::of(profile, setup.agent.take(), setup.pid, &state)?),
+            None => None,
+        };
+        // Images have directories that only root may enter, and start their programs there as
+        // another user: so it is entered with all rights. Where root may not (on a network's
+        // filesystem, or in a user namespace), the user perhaps may.
+        let entered = enter_working_directory(process.cwd);
+        umask(Mode::from_raw_mode(process.user.umask));
+        let program = Program::new(process, setup.request.variables)?;
+        let exec_fifo = match setup.request.exec_fifo.take() {
+            Some(fifo) => {
+                // Who creates a container is told that it has no program, not only who starts it.
+                program.look()?;
+                labels::apply(process, labels::Moment::Check)?;
+                Some(ExecFifo::new(fifo)?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            config,
+            status_pipe: setup.status_pipe,
+            state,
+            is_new,
+            is_early: exec_fifo.is_some() && seccomp::is_agent_told_early(config),
+            can_change_groups: setup.can_change_groups,
+            entered,
+            program,
+            filter,
+            exec_fifo,
+            ruleset: None,
+        })
+    }
+}
+
+/// Changes to the working directory, and sees whether that is inside the root: whatever a path led
+/// through, and if a descriptor was forgotten.
+fn enter_working_directory(path: &str) -> Result<(), Fault> {
+    mount::enter(path)?;
+    match raw::working_directory_is_reachable() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Errno::XDEV),
+        Err(errno) => Err(errno),
+    }
+    .during(Op::Chdir, format_args!("{path}, outside of the root"))
+}
+
+fn wait_for_start(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
+    match launch.exec_fifo.take() {
+        Some(fifo) => fifo.wait(launch.status_pipe),
+        None => Ok(()),
+    }
+}
+
+fn run_start_hooks(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
+    if !launch.is_new {
+        return Ok(());
+    }
+    let state = State {
+        status: Status::Created,
+        ..launch.state
+    };
+    hooks::run(launch.config, HookKind::StartContainer, &state)
+}
+
+fn apply_labels(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
+    labels::apply(&launch.config.process, labels::Moment::Execute)
+}
+
+fn apply_scheduling(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
+    limits::apply(&launch.config.process)
+}
+
+fn make_ruleset(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
+    launch.ruleset = landlock::ruleset(&launch.config.annotations.landlock)?;
+    Ok(())
+}
+
+fn restrict_with_ruleset(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
+    match launch.ruleset.take() {
+        Some(ruleset) => ruleset.restrict_self().during(Op::Configure, "Landlock"),
+        None => Ok(()),
+    }
+}
+
+fn limit_resources(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
+    limits::apply_to_resources(&launch.config.process)
+}
+
+/// If the process keeps neither CAP_SYS_ADMIN nor no_new_privs, its filter is installed before its
+/// user and its capabilities change.
+fn install_filter_first(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
+    match &mut launch.filter {
+        Some(filter) if !seccomp::comes_last(&launch.config.process) => filter.install(),
+        _ => Ok(()),
+    }
+}
+
+fn apply_credentials(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
+    credentials::apply(&launch.config.process, launch.can_change_groups)
+}
+
+fn clear_dumpable(_: &mut Launch<'_, '_>) -> Result<(), Fault> {
+    set_undumpable()
+}
+
+fn enter_working_directory_again(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
+    let cwd = launch.config.process.cwd;
+    launch.entered.or_else(|_| enter_working_directory(cwd))
+}
+
+fn install_filter_last(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
+    match &mut launch.filter {
+        Some(filter) if seccomp::comes_last(&launch.config.process) => filter.install(),
+        _ => Ok(()),
+    }
+}
+
+/// The FIFO that the container waits at until it is started, and what it takes to open it.
+struct ExecFifo {
+    fifo: OwnedFd,
+    /// This process's descriptors, by their numbers.
+    numbers: OwnedFd,
+}
+
+impl ExecFifo {
+    fn new(fifo: OwnedFd) -> Result<Self, Fault> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let numbers = Procfs::of_processes()?.open("self/fd", flags)?;
+        Ok(Self { fifo, numbers })
+    }
+
+    /// Says that all is set up, and waits until another process opens the FIFO for reading. There
+    /// may be a filter by now.
+    #[inline(never)]
+    fn wait(self, status_pipe: &mut StatusPipe) -> Result<(), Fault> {
+        let number = crate::sys::path::path(format_args!("{}", self.fifo.as_raw_fd()));
+        let number = number.during(Op::Open, "a descriptor")?;
+        status_pipe.send(Message::Created);
+        status_pipe.wait_for_record()?;
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let opened = openat(self.numbers.as_fd(), number.as_str(), flags, Mode::empty());
+        status_pipe.also_send_to(opened.during(Op::Open, "what is held at")?);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_failure_of_what_many_steps_use_names_the_step() {
+        let text = |subject: &str| {
+            let fault = Fault::new(Op::Mount, &subject, Errno::PERM);
+            named("set kernel parameters", fault).to_string()
+        };
+        assert_eq!(
+            text("proc as proc"),
+            "mount proc as proc, to set kernel parameters: EPERM"
+        );
+        assert_eq!(
+            text("proc as proc on /proc"),
+            "mount proc as proc on /proc: EPERM"
+        );
+    }
+
+    #[test]
+    fn the_steps_of_a_list_have_names_of_their_own() {
+        let names = [
+            MAKE.iter()
+                .map(|step| step.name)
+                .collect::<std::vec::Vec<_>>(),
+            JOIN.iter().map(|step| step.name).collect(),
+            LEAVE.iter().map(|step| step.name).collect(),
+            AT_START.iter().map(|step| step.name).collect(),
+            AT_CREATE.iter().map(|step| step.name).collect(),
+        ];
+        for list in names {
+            assert_eq!(BTreeSet::from_iter(&list).len(), list.len(), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn both_orders_give_the_program_the_same() {
+        let names = |steps: &'static [LaunchStep]| -> BTreeSet<_> {
+            steps.iter().map(|step| step.name).collect()
+        };
+        let (at_start, at_create) = (names(AT_START), names(AT_CREATE));
+        let only = |a: &BTreeSet<_>, b: &BTreeSet<_>| -> std::vec::Vec<_> {
+            a.difference(b).copied().collect()
+        };
+        assert_eq!(only(&at_start, &at_create), ["run startContainer hooks"]);
+        assert_eq!(only(&at_create, &at_start), ["hide from others"]);
     }
 }

@@ -157,7 +157,8 @@ impl Mark {
     }
 
     /// Calls `visit` with each record from there on. The place moves to behind the last one.
-    pub fn each_record(&self, mut visit: impl FnMut(&Record<'_>)) {
+    #[inline(never)]
+    pub fn each_record(&self, visit: &mut dyn FnMut(&Record<'_>)) {
         let mut buffer = [0; RECORD_READ_MAX];
         while let Some(log) = &self.0 {
             match read(log, &mut buffer) {
@@ -177,7 +178,7 @@ impl Mark {
     /// The first warning or error that the kernel has logged since and that begins so: the others follow from it.
     pub fn first_complaint(&self, beginning: &[u8]) -> Text<SUBJECT_MAX> {
         let mut first = Text::EMPTY;
-        self.each_record(|record| {
+        self.each_record(&mut |record| {
             if record.is_complaint() && record.text.starts_with(beginning) && first.is_empty() {
                 first = Text::from_bytes(record.text);
             }
@@ -189,7 +190,7 @@ impl Mark {
     pub fn telling_complaint(&self, is_telling: &mut dyn FnMut(&str) -> bool) -> Text<SUBJECT_MAX> {
         let mut found = Text::EMPTY;
         let mut is_found = false;
-        self.each_record(|record| {
+        self.each_record(&mut |record| {
             if record.is_complaint() && !is_found {
                 found = Text::from_bytes(record.text);
                 is_found = is_telling(found.as_str());
@@ -201,7 +202,7 @@ impl Mark {
     /// The last warning or error that the kernel has logged since, without its header.
     pub fn last_complaint(&self) -> Text<SUBJECT_MAX> {
         let mut last = Text::EMPTY;
-        self.each_record(|record| {
+        self.each_record(&mut |record| {
             if record.is_complaint() {
                 last = Text::from_bytes(record.text);
             }

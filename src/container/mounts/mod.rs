@@ -141,9 +141,11 @@ pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Re
 
 /// Gives the mounts that were [made](Mounts::make) the propagation that they ask for. Called when the container's root is `/`, after the
 /// propagation of the whole was set.
-pub(super) fn propagate(items: MountList<'_>, made: &EarlyCopies) -> Result<(), Fault> {
+pub(super) fn propagate(items: MountList<'_>, made: &mut EarlyCopies) -> Result<(), Fault> {
     for (item, mount) in items.iter().zip(made) {
-        if let (Some((propagation, recursive)), Some(mount)) = (item.options.propagation, mount) {
+        if let (Some((propagation, recursive)), Some(mount)) =
+            (item.options.propagation, mount.take())
+        {
             mount
                 .set_propagation(propagation, recursive == Recursive::Yes)
                 .during(Op::Propagation, item.destination)?;

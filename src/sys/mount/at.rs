@@ -60,7 +60,7 @@ fn unmount_what(
     }
     let before = openat(
         CWD,
-        ".",
+        c".",
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;

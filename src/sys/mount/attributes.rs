@@ -118,7 +118,7 @@ pub fn forbid_devices(root: BorrowedFd<'_>) -> Result<(), Errno> {
 /// Whether nothing can be written in the directory that `mount` is, be it for the mount or for the filesystem (access(2),
 /// `EROFS`). statfs(2) would tell too, but has vfat count its free clusters.
 pub fn is_read_only(mount: BorrowedFd<'_>) -> bool {
-    accessat(mount, ".", Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ROFS)
+    accessat(mount, c".", Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ROFS)
 }
 
 /// Sets how the mount that `mount` is the root of, and if `recursive` all below it, pass on mounts.
