@@ -1,8 +1,13 @@
-//! The builder: who plays the parent's part where that takes time.
+//! The builder: a process that does the parent's part where that takes time.
 //!
-//! Most containers take one clone3(2), and whoever makes them goes on at once. Some take more: the maps of a user namespace are
-//! written by who is outside of it, hooks run outside while the container waits, a namespace of processes is joined by children
-//! only, an agent is told the number of a process that does not know it, the caller has something of its own to do.
+//! Most containers take one clone3(2), and the caller goes on at once. Some take more:
+//!
+//! * the maps of a user namespace are written from outside of it;
+//! * hooks run outside while the container waits;
+//! * only children join a PID namespace;
+//! * an agent is told the PID of a process that does not know it;
+//! * the caller has something of its own to do to the container.
+//!
 //! So a short-lived process does it:
 //!
 //! ```text
@@ -19,48 +24,50 @@
 //!              ╵ ends                         ▼ becomes the caller's child
 //! ```
 //!
+//! What the two say to each other is in [`super::handshake`].
+//!
 //! # Namespaces that exist
 //!
-//! Hooks run in the builder's namespaces, so it is another process yet that joins those of others, makes the first process as its
-//! sibling (CLONE_PARENT), says which it is, and ends. Where others are in the PID namespace, that process sets up all that the host
-//! can be reached by, and makes the first process last ([`super::shared_pid`]).
+//! Hooks run in the builder's namespaces, so yet another process joins those of others. It makes the
+//! first process as its sibling (CLONE_PARENT), says which it is, and ends. Where others are in the
+//! PID namespace, that process does the set-up itself, and makes the first process last
+//! ([`super::shared_pid`]).
 //!
-//! # Whose child it is
+//! # Whose child the first process is
 //!
-//! The first process is the builder's child until that ends, and only then the caller's: as an orphan it becomes PID 1's, and that
-//! of a command that has asked for orphans (PR_SET_CHILD_SUBREAPER). So nobody can collect it before it was heard which it is.
+//! It is the builder's child until the builder ends, and only then the caller's: orphans go to PID 1,
+//! or to a command that has asked for them (PR_SET_CHILD_SUBREAPER). So nobody can collect the first
+//! process before the caller knows which it is.
 //!
-//! A builder that dies takes its end of the sync with it, and the first process does not go on. It dies with its caller.
+//! When a builder dies, its end of the socket is closed, and the first process does not go on. The
+//! builder dies with its caller.
 
 use core::mem::ManuallyDrop;
 
 use linux_raw_sys::general as linux;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use rustix::io::{Errno, read, write};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use super::broker;
 use super::cgroup::Group;
+use super::handshake::{BuilderSocket, PidReader, PidWriter, SyncSocket, pair, pid_pipe};
 use super::hooks;
 use super::limits;
 use super::mounts;
 use super::namespaces::{self, JoinedNamespaces};
+use super::request::{OUTSIDE_HOOKS, Outside, Request, joins_processes, maps_ids_outside};
+use super::setup;
 use super::shared_pid;
-use super::start::{Outside, Place, Request, become_container};
 use super::state::State;
 use super::status_pipe::{Message, StatusPipe};
 use crate::cause::Cause;
 use crate::error::{At, During, Fault, Op};
-use crate::parse::config::{Config, HookKind, Kind, MountList};
+use crate::parse::config::{Config, HookKind, Kind};
 use crate::sys::raw::{self, Forked};
 use crate::sys::{process, signal, socket};
 
-/// The hooks for which the first process waits.
-const OUTSIDE: &[HookKind] = &[HookKind::Prestart, HookKind::CreateRuntime];
-
-/// These are told the first process's PID as the builder sees it; itself, it does not know that.
+/// These hooks are told the first process's PID as the builder sees it, which that does not know
+/// itself.
 const BEFORE_THE_PROGRAM: &[HookKind] = &[
     HookKind::Prestart,
     HookKind::CreateRuntime,
@@ -72,7 +79,7 @@ const BEFORE_THE_PROGRAM: &[HookKind] = &[
 pub(super) fn is_needed(request: &Request<'_>) -> bool {
     let config = request.config;
     config.namespaces.is_new(Kind::User)
-        || is_joining(request)
+        || request.joins_namespaces()
         || config.hooks.has(BEFORE_THE_PROGRAM)
         || agent(config).is_some()
         || request.outside.is_some()
@@ -83,7 +90,8 @@ fn agent<'a>(config: &Config<'a>) -> Option<&'a str> {
     Some(config.seccomp.as_ref()?.agent?.path)
 }
 
-/// A connection to that. The path is one of the host, and who makes the container is who connects, so it is done here.
+/// Connects to the agent. The path is one of the host, and is opened with the rights of the process
+/// that makes the container: so the builder does it.
 #[inline(never)]
 fn connect(config: &Config<'_>) -> Result<Option<ManuallyDrop<OwnedFd>>, Fault> {
     let Some(path) = agent(config) else {
@@ -94,22 +102,11 @@ fn connect(config: &Config<'_>) -> Result<Option<ManuallyDrop<OwnedFd>>, Fault> 
     Ok(Some(ManuallyDrop::new(socket)))
 }
 
-/// Whether the builder maps the ids of mounts: the first process may not, or would be seen with what that takes.
-pub(super) fn is_mapping(config: &Config<'_>) -> bool {
-    config.namespaces.has(Kind::User) || shared_pid::joins_processes(config)
-}
-
-/// Whether another process joins namespaces for it.
-pub(super) fn is_joining(request: &Request<'_>) -> bool {
-    matches!(request.place, Place::Running { .. })
-        || request.config.namespaces.joined().next().is_some()
-}
-
-/// Does the builder's work, and ends; with `caller`, its parent, if that ends before.
+/// Does the builder's work, and ends; with its parent `caller`, if that ends before.
 pub(super) fn run(request: Request<'_>, mut status_pipe: StatusPipe, caller: Pid) -> ! {
     signal::reset();
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    // It may have ended before that.
+    // The caller may have ended before that.
     if getppid() != Some(caller) {
         raw::exit(1)
     }
@@ -119,192 +116,229 @@ pub(super) fn run(request: Request<'_>, mut status_pipe: StatusPipe, caller: Pid
     raw::exit(0)
 }
 
+/// What the builder knows of the request, once the first process has that.
+struct Part<'r> {
+    config: &'r Config<'r>,
+    group: Option<&'r Group>,
+    outside: Option<Outside>,
+    is_new: bool,
+    joins_namespaces: bool,
+    has_hooks: bool,
+    state: State<'r>,
+}
+
 #[inline(never)]
 fn build(request: Request<'_>, status_pipe: &mut StatusPipe) -> Result<(), Fault> {
-    let (config, has_hooks) = (request.config, request.has_outside_hooks());
-    let is_new = matches!(request.place, Place::New);
-    let is_joining = is_joining(&request);
-    let (group, outside) = (request.group, request.outside);
-    let state = request.state();
-    let Some(Spawned { pid, sync, born }) = make_first(request, status_pipe)? else {
+    let mut part = Part {
+        config: request.config,
+        group: request.group,
+        outside: request.outside,
+        is_new: request.is_new(),
+        joins_namespaces: request.joins_namespaces(),
+        has_hooks: request.has_outside_hooks(),
+        state: request.state(),
+    };
+    let Some(Spawned { pid, sync, first }) = spawn(request, status_pipe)? else {
         return Ok(());
     };
-    if born.is_none() {
+    if first.is_none() {
         status_pipe.send(Message::Pid(pid));
     }
-    let state = State {
-        pid: Some(pid),
-        ..state
-    };
-    let maps = match is_new {
-        true => namespaces::settle_maps(config, pid),
-        false => Ok(()),
-    };
-    // Who joins for it has done that.
-    let maps = maps.and_then(|()| match is_joining {
-        true => Ok(()),
-        false => limits::raise(&config.process, Some(pid)),
-    });
-    let mounts = match is_new && is_mapping(config) {
-        true => config.mounts,
-        false => MountList::default(),
-    };
-    let done = maps.and_then(|()| match is_new {
-        true => serve_first_process(
-            config,
-            group,
-            mounts,
-            (has_hooks, outside),
-            &sync,
-            &state,
-            status_pipe,
-        ),
-        false => Ok(()),
-    });
-    if done.is_err() {
+    part.state.pid = Some(pid);
+    if let Err(fault) = part.attend(pid, &sync, status_pipe) {
         // It is this process's child, which nobody else collects.
         let _ = process::signal(pid, signal::KILL);
+        return Err(fault);
     }
-    match born {
-        Some(born) if done.is_ok() => {
-            let first = read_pid(&born);
-            process::wait_for(pid);
-            let Some(first) = first else { return Ok(()) };
-            status_pipe.send(Message::Pid(first));
-            let moved = match group.filter(|_| !is_new) {
-                Some(group) => group.add(first),
-                None => Ok(()),
-            };
-            let moved = moved.and_then(|()| match outside.filter(|_| !is_new) {
-                Some(act) => act(config, state.id, first),
-                None => Ok(()),
-            });
-            match &moved {
-                Ok(()) => resume(&sync, first),
-                Err(_) => drop(process::signal(first, signal::KILL)),
-            }
-            moved
+    match first {
+        Some(first) => part.receive(pid, &first, &sync, status_pipe),
+        None => Ok(()),
+    }
+}
+
+impl Part<'_> {
+    /// Does what the process `pid` waits for.
+    #[inline(never)]
+    fn attend(
+        &self,
+        pid: Pid,
+        sync: &BuilderSocket,
+        status_pipe: &mut StatusPipe,
+    ) -> Result<(), Fault> {
+        let config = self.config;
+        if self.is_new {
+            namespaces::settle_maps(config, pid)?;
         }
-        _ => done,
+        // The process that joins namespaces has done that.
+        if !self.joins_namespaces {
+            limits::raise(&config.process, Some(pid))?;
+        }
+        if !self.is_new {
+            return Ok(());
+        }
+        if let Some(group) = self.group.filter(|_| config.namespaces.has(Kind::User)) {
+            group.confine_devices(config)?;
+        }
+        sync.resume(pid);
+        if config.namespaces.has(Kind::User) {
+            broker::serve(config, self.state.bundle, pid, sync)?;
+        }
+        if maps_ids_outside(config) {
+            for item in config.mounts.iter() {
+                let Some(ids) = &item.ids else { continue };
+                let Some(mount) = sync.mount_to_map() else {
+                    return Ok(());
+                };
+                mounts::map_ids_of(&pid.as_raw_nonzero(), mount, item, ids)?;
+                sync.resume(pid);
+            }
+        }
+        if self.has_hooks && sync.is_ready() {
+            if let Some(act) = self.outside {
+                act(config, self.state.id, pid)?;
+            }
+            for moment in OUTSIDE_HOOKS {
+                hooks::run(config, *moment, &self.state)?;
+            }
+            if joins_processes(config) {
+                shared_pid::run_hooks(config, pid, &self.state, status_pipe)?;
+            }
+            sync.resume(pid);
+        }
+        Ok(())
+    }
+
+    /// Receives the first process from the set-up process, which ends then, and has it go on.
+    fn receive(
+        &self,
+        set_up: Pid,
+        first: &PidReader,
+        sync: &BuilderSocket,
+        status_pipe: &mut StatusPipe,
+    ) -> Result<(), Fault> {
+        let first = first.wait();
+        process::wait_for(set_up);
+        let Some(first) = first else { return Ok(()) };
+        status_pipe.send(Message::Pid(first));
+        let moved = self.move_in(first);
+        match &moved {
+            Ok(()) => sync.resume(first),
+            Err(_) => drop(process::signal(first, signal::KILL)),
+        }
+        moved
+    }
+
+    /// Puts one more process of a container where the container is.
+    fn move_in(&self, first: Pid) -> Result<(), Fault> {
+        if self.is_new {
+            return Ok(());
+        }
+        if let Some(group) = self.group {
+            group.add(first)?;
+        }
+        match self.outside {
+            Some(act) => act(self.config, self.state.id, first),
+            None => Ok(()),
+        }
     }
 }
 
 /// The process that becomes the container, or sets it up.
 struct Spawned {
     pid: Pid,
-    sync: OwnedFd,
-    /// Where the process that sets up says which is the first, if it is another.
-    born: Option<OwnedFd>,
+    sync: BuilderSocket,
+    /// Where a process that only sets the container up says which is the first.
+    first: Option<PidReader>,
 }
 
-fn read_pid(from: &OwnedFd) -> Option<Pid> {
-    let mut pid = [0; size_of::<i32>()];
-    let _ = read(from, &mut pid);
-    Pid::from_raw(i32::from_ne_bytes(pid))
-}
-
-/// Makes the first process, or who makes it; `None` if that failed, and whoever failed has said why.
+/// Makes the first process, or the one that makes it; `None` if that failed, and the process that
+/// failed has said why.
 #[inline(never)]
-fn make_first(
-    request: Request<'_>,
-    status_pipe: &mut StatusPipe,
-) -> Result<Option<Spawned>, Fault> {
-    let joined = match request.place {
-        Place::New => JoinedNamespaces::open(&request.config.namespaces)?,
-        Place::Running { .. } => JoinedNamespaces::none(),
+fn spawn(request: Request<'_>, status_pipe: &mut StatusPipe) -> Result<Option<Spawned>, Fault> {
+    let joined = match request.is_new() {
+        true => JoinedNamespaces::open(&request.config.namespaces)?,
+        false => JoinedNamespaces::none(),
     };
     let agent = connect(request.config)?;
-    let (ours, theirs) = shared_pid::pair(request.id)?;
-    let sync = SyncSocket { end: theirs, agent };
-    if !is_joining(&request) {
+    let (ours, theirs) = pair(request.id)?;
+    let (ours, theirs) = (BuilderSocket(ours), SyncSocket::new(theirs, agent));
+    if !request.joins_namespaces() {
         let flags = namespaces::flags_of_new(&request.config.namespaces);
         return match fork(&request, flags)? {
             Forked::Child => {
                 drop(ours);
-                become_container(request, status_pipe, Some(sync), None)
+                setup::run(request, status_pipe, Some(theirs), None)
             }
             Forked::Parent(pid) => Ok(Some(Spawned {
                 pid,
                 sync: ours,
-                born: None,
+                first: None,
             })),
         };
     }
-    let (pid_from, pid_to) = pipe_with(PipeFlags::CLOEXEC).during(Op::Pipe, request.id)?;
-    let is_seen = shared_pid::is_needed(&request);
-    // What it mounts and makes shows the group that it is in.
-    let group = request
-        .group
-        .filter(|_| is_seen && matches!(request.place, Place::New));
+    let (first, to) = pid_pipe(request.id)?;
+    let is_visible = request.is_visible();
+    // What the set-up process mounts and makes shows the group that it is in.
+    let group = request.group.filter(|_| is_visible && request.is_new());
     match raw::fork(0, group.map(AsFd::as_fd)).during(Op::Clone, request.id)? {
         Forked::Child => {
-            drop((ours, pid_from));
-            let made = match is_seen {
-                true => shared_pid::begin(request, &joined, status_pipe, sync, pid_to),
-                false => join_and_make(request, &joined, status_pipe, sync, pid_to),
+            drop((ours, first));
+            let made = match is_visible {
+                true => shared_pid::begin(request, &joined, status_pipe, theirs, to),
+                false => join_and_make(request, &joined, status_pipe, theirs, to),
             };
             if let Err(fault) = made {
                 status_pipe.send(Message::Fault(fault));
             }
             raw::exit(0)
         }
-        Forked::Parent(joiner) => {
-            drop(pid_to);
-            if is_seen {
+        Forked::Parent(pid) => {
+            drop(to);
+            if is_visible {
                 return Ok(Some(Spawned {
-                    pid: joiner,
+                    pid,
                     sync: ours,
-                    born: Some(pid_from),
+                    first: Some(first),
                 }));
             }
-            let pid = read_pid(&pid_from);
-            process::wait_for(joiner);
-            Ok(pid.map(|pid| Spawned {
+            let first = first.wait();
+            process::wait_for(pid);
+            Ok(first.map(|pid| Spawned {
                 pid,
                 sync: ours,
-                born: None,
+                first: None,
             }))
         }
     }
 }
 
-/// Joins what is to be joined, and makes the first process there, in a PID namespace of its own or the host's; in a process that does
-/// nothing else.
+/// Joins the namespaces that exist, and makes the first process there, in a PID namespace of its own
+/// or the host's; in a process that does nothing else.
 #[inline(never)]
 fn join_and_make(
     request: Request<'_>,
     joined: &JoinedNamespaces<'_>,
     status_pipe: &mut StatusPipe,
     sync: SyncSocket,
-    pid_to: OwnedFd,
+    to: PidWriter,
 ) -> Result<(), Fault> {
     limits::raise(&request.config.process, None)?;
     joined.join()?;
     let flags = namespaces::flags_of_new(&request.config.namespaces);
     match fork(&request, flags | u64::from(linux::CLONE_PARENT))? {
         Forked::Child => {
-            drop(pid_to);
+            drop(to);
             joined.join_cgroups()?;
-            become_container(request, status_pipe, Some(sync), None)
+            setup::run(request, status_pipe, Some(sync), None)
         }
         Forked::Parent(pid) => {
-            send_pid(&pid_to, pid);
+            to.send(pid);
             Ok(())
         }
     }
 }
 
-/// Says which process is the first, to the builder.
-pub(super) fn send_pid(to: &OwnedFd, pid: Pid) {
-    let _ = write(to, &pid.as_raw_nonzero().get().to_ne_bytes());
-}
-
-/// Has the process at the other end go on, which is told that it is `pid`. One that is gone has said why.
-fn resume(sync: &OwnedFd, pid: Pid) {
-    let number = pid.as_raw_nonzero().get().to_ne_bytes();
-    let _ = send(sync, &number, SendFlags::NOSIGNAL);
-}
-
+/// Makes a process in namespaces that are new.
 #[inline(never)]
 pub(super) fn fork(request: &Request<'_>, flags: u64) -> Result<Forked, Fault> {
     let forked = raw::fork(flags, request.group.map(AsFd::as_fd));
@@ -314,98 +348,5 @@ pub(super) fn fork(request: &Request<'_>, flags: u64) -> Result<Forked, Fault> {
         _ => forked
             .during(Op::Create, "a process in a user namespace")
             .because(Cause::UserNamespace),
-    }
-}
-
-/// What the first process waits for.
-#[inline(never)]
-fn serve_first_process(
-    config: &Config<'_>,
-    group: Option<&Group>,
-    mounts: MountList<'_>,
-    (has_hooks, outside): (bool, Option<Outside>),
-    sync: &OwnedFd,
-    state: &State<'_>,
-    status_pipe: &mut StatusPipe,
-) -> Result<(), Fault> {
-    let Some(pid) = state.pid else { return Ok(()) };
-    let resume = || resume(sync, pid);
-    if let Some(group) = group.filter(|_| config.namespaces.has(Kind::User)) {
-        group.confine_devices(config)?;
-    }
-    resume();
-    if config.namespaces.has(Kind::User) {
-        broker::serve(config, state.bundle, pid, sync)?;
-    }
-    for item in mounts.iter() {
-        let Some(ids) = &item.ids else { continue };
-        let mut mount = [0; size_of::<RawFd>()];
-        if !matches!(recv(sync, &mut mount, RecvFlags::empty()), Ok((len, _)) if len == mount.len())
-        {
-            return Ok(());
-        }
-        let first = pid.as_raw_nonzero();
-        mounts::map_ids_of(&first, RawFd::from_ne_bytes(mount), item, ids)?;
-        resume();
-    }
-    if has_hooks && matches!(recv(sync, &mut [0], RecvFlags::empty()), Ok((1, _))) {
-        if let Some(act) = outside {
-            act(config, state.id, pid)?;
-        }
-        for moment in OUTSIDE {
-            hooks::run(config, *moment, state)?;
-        }
-        if shared_pid::joins_processes(config) {
-            shared_pid::run_hooks(config, pid, state, status_pipe)?;
-        }
-        resume();
-    }
-    Ok(())
-}
-
-/// The end of the sync that the first process has.
-pub(super) struct SyncSocket {
-    pub(super) end: OwnedFd,
-    /// The connection to the agent that the container's filter asks. The first process closes it; the others that have it end before
-    /// the agent is told anything, or soon after.
-    pub(super) agent: Option<ManuallyDrop<OwnedFd>>,
-}
-
-impl SyncSocket {
-    /// Waits until the builder says that it goes on; this process's PID, as the builder sees it.
-    pub(super) fn wait(&self) -> Result<Pid, Fault> {
-        let mut pid = [0; size_of::<i32>()];
-        recv(&self.end, &mut pid, RecvFlags::empty())
-            .and_then(|_| Pid::from_raw(i32::from_ne_bytes(pid)).ok_or(Errno::PIPE))
-            .during(Op::Wait, "the process that makes the container")
-    }
-
-    /// Has the builder map the ids of this mount: the next one for which the configuration asks for that.
-    pub(super) fn map_ids(&self, mount: BorrowedFd<'_>) -> Result<(), Fault> {
-        // That the builder is gone is found out next.
-        let _ = send(
-            &self.end,
-            &mount.as_raw_fd().to_ne_bytes(),
-            SendFlags::NOSIGNAL,
-        );
-        self.wait().map(drop)
-    }
-
-    /// Has the builder run its hooks, and waits for them.
-    pub(super) fn run_outside_hooks(&self) -> Result<(), Fault> {
-        // That the builder is gone is found out next.
-        let _ = send(&self.end, b"!", SendFlags::NOSIGNAL);
-        self.wait().map(drop)
-    }
-}
-
-impl Request<'_> {
-    pub(super) fn has_outside_hooks(&self) -> bool {
-        let hooks = &self.config.hooks;
-        let is_seen = shared_pid::joins_processes(self.config);
-        matches!(self.place, Place::New)
-            && (self.outside.is_some()
-                || hooks.has(OUTSIDE)
-                || is_seen && hooks.has(&[HookKind::CreateContainer]))
     }
 }

@@ -13,7 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::mounts::prepare_target;
+use super::target;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Confinement, Device, NodeKind};
 use crate::sys::mount::{Detached, resolve_in_root};
@@ -76,8 +76,8 @@ pub fn populate(dev: BorrowedFd<'_>) -> Result<Nodes, Fault> {
     }
     let (_, core) = CORE;
     let core = accessat(CWD, core, Access::EXISTS, AtFlags::empty()).map(|()| &CORE);
-    for (name, target) in LINKS.iter().chain(core.ok()) {
-        symlinkat(*target, dev, *name).during(Op::Create, format_args!("/dev/{name}"))?;
+    for (name, leads_to) in LINKS.iter().chain(core.ok()) {
+        symlinkat(*leads_to, dev, *name).during(Op::Create, format_args!("/dev/{name}"))?;
     }
     for name in DIRECTORIES {
         match mkdirat(dev, *name, Mode::from_raw_mode(0o755)) {
@@ -131,7 +131,7 @@ fn make(root: BorrowedFd<'_>, device: &Device, has_nodev: bool) -> Result<(), Fa
     let (directory, name) = split_last(path, b'/').unwrap_or(("", path));
     let directory = match directory {
         "" => resolve_in_root(root, "/")?,
-        directory => prepare_target(root, directory, FileType::Directory)?,
+        directory => target::prepare(root, directory, FileType::Directory)?,
     };
     match node.make(directory.as_fd(), name) {
         // Why it could not be made says more than that the host has none.

@@ -17,8 +17,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
-use super::builder::SyncSocket;
-use super::{broker, overlay};
+use super::handshake::{SyncSocket, Wanted};
+use super::overlay;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Config, Kind, RootSwitch};
 use crate::parse::mount_options::Propagation;
@@ -55,7 +55,7 @@ impl<'c> Rootfs<'c> {
         let path = path_of(bundle, root)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let mount = match (openat(CWD, &*path, flags, Mode::empty()), sync) {
-            (Err(Errno::ACCESS), Some(sync)) => sync.open_outside(broker::ROOTFS)?,
+            (Err(Errno::ACCESS), Some(sync)) => sync.open(Wanted::Rootfs)?,
             (mount, _) => mount.during(Op::Open, &path)?,
         };
         Ok(Self {

@@ -14,23 +14,26 @@ use core::mem::ManuallyDrop;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior, umask};
+use rustix::process::{Pid, umask};
 
-use super::builder::{self, SyncSocket};
 use super::confine::{self, ProcSysMounts};
+use super::deferred::DeferredFork;
+use super::handshake::SyncSocket;
 use super::image::{self, Image};
 use super::limits::Moment;
 use super::mounts::{EarlyCopies, Mounts};
 use super::program::Program;
+use super::request::{self, Request, Streams};
 use super::rootfs::Rootfs;
 use super::seccomp::{self, Filter};
-use super::shared_pid::{self, DeferredFork};
-use super::start::{Place, Request, Streams};
 use super::state::{State, Status};
 use super::status_pipe::{Message, StatusPipe};
-use super::{credentials, devices, hooks, labels, landlock, limits, mounts, namespaces, terminal};
+use super::{
+    credentials, devices, exposure, hooks, labels, landlock, limits, mounts, namespaces, target,
+    terminal,
+};
 use crate::error::{During, Fault, Op};
-use crate::parse::config::{Config, DeviceAccess, HookKind, Kind, Process};
+use crate::parse::config::{Config, DeviceAccess, HookKind, Kind};
 use crate::sys::landlock::Ruleset;
 use crate::sys::path::Path;
 use crate::sys::procfs::Procfs;
@@ -199,17 +202,17 @@ struct Setup<'r, 's> {
     more: u32,
 }
 
-/// Sets everything up and executes the program. Returns only what went wrong.
+/// Sets everything up and executes the program, or says why not.
+#[inline(never)]
 pub(super) fn run(
     request: Request<'_>,
     status_pipe: &mut StatusPipe,
     sync: Option<SyncSocket>,
     deferred: Option<DeferredFork>,
-) -> Fault {
-    match prepare_and_execute(request, status_pipe, sync, deferred) {
-        Ok(never) => match never {},
-        Err(fault) => fault,
-    }
+) -> ! {
+    let Err(fault) = prepare_and_execute(request, status_pipe, sync, deferred);
+    status_pipe.send(Message::Fault(fault));
+    raw::exit(127)
 }
 
 fn prepare_and_execute(
@@ -219,9 +222,9 @@ fn prepare_and_execute(
     deferred: Option<DeferredFork>,
 ) -> Result<Infallible, Fault> {
     signal::reset();
-    let steps = match request.place {
-        Place::New => MAKE,
-        Place::Running { .. } => JOIN,
+    let steps = match request.is_new() {
+        true => MAKE,
+        false => JOIN,
     };
     // This process ends soon if a step fails, so nothing is closed or given back before that: a
     // filter need not let through the calls that it takes.
@@ -262,10 +265,6 @@ fn prepare_and_execute(
 impl<'r> Setup<'r, '_> {
     const fn config(&self) -> &'r Config<'r> {
         self.request.config
-    }
-
-    fn is_new(&self) -> bool {
-        matches!(self.request.place, Place::New)
     }
 
     /// Whether the mounts are the container's own.
@@ -385,29 +384,7 @@ fn bring_loopback_up(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
 }
 
 fn hide(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
-    make_untraceable(&setup.config().process, setup.request.keeps_keyring)
-}
-
-/// Until it executes the program, this process has the host's memory, descriptors and binary. So
-/// nobody in a namespace that it joins, not even root there, may trace it or look into its
-/// `/proc/<pid>` (ptrace(2), "PTRACE_MODE"); execve(2) ends that. It also gets a session keyring of
-/// its own, since that is inherited like a descriptor (session-keyring(7)).
-pub(super) fn make_untraceable(process: &Process<'_>, keeps_keyring: bool) -> Result<(), Fault> {
-    const KEYRING: &str = "a session keyring";
-    set_undumpable()?;
-    if keeps_keyring {
-        return Ok(());
-    }
-    labels::label_keys(process)?;
-    match raw::new_session_keyring() {
-        // A kernel without keys has none to hide.
-        Err(Errno::NOSYS) => Ok(()),
-        result => result.during(Op::Create, KEYRING),
-    }
-}
-
-fn set_undumpable() -> Result<(), Fault> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Op::Configure, "PR_SET_DUMPABLE")
+    exposure::hide(&setup.config().process, setup.request.keeps_keyring)
 }
 
 fn prepare_label(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
@@ -463,8 +440,14 @@ fn make_mounts(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
         has_ipc: config.namespaces.has(Kind::Ipc),
         has_cgroups: config.namespaces.has(Kind::Cgroup),
         has_nodev: setup.has_nodev(),
-        mapper: setup.sync.as_ref().filter(|_| builder::is_mapping(config)),
-        procfs: setup.deferred.as_ref().and_then(DeferredFork::maker),
+        mapper: setup
+            .sync
+            .as_ref()
+            .filter(|_| request::maps_ids_outside(config)),
+        procfs: setup
+            .deferred
+            .as_ref()
+            .and_then(DeferredFork::procfs_socket),
     };
     setup.proc_and_sys = mounts.make(&mut setup.early)?;
     Ok(())
@@ -497,7 +480,7 @@ fn make_console(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
 fn make_working_directory(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
     if setup.has_mounts() {
         let cwd = setup.config().process.cwd;
-        let _ = mounts::prepare_target(setup.root()?, cwd, FileType::Directory);
+        let _ = target::prepare(setup.root()?, cwd, FileType::Directory);
     }
     Ok(())
 }
@@ -536,7 +519,7 @@ fn set_parameters(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
 
 /// In the PID namespace of others, the builder has run them.
 fn run_create_hooks(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
-    if shared_pid::joins_processes(setup.config()) {
+    if request::joins_processes(setup.config()) {
         return Ok(());
     }
     umask(setup.callers_umask);
@@ -636,7 +619,7 @@ fn fork_into_pid_namespace(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
 
 fn set_affinity(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
     let process = &setup.config().process;
-    match setup.is_new() || process.exec_affinity.iter().all(Option::is_none) {
+    match setup.request.is_new() || process.exec_affinity.iter().all(Option::is_none) {
         true => limits::reset_affinity(),
         false => limits::set_affinity(process, Moment::Final)?,
     }
@@ -645,13 +628,7 @@ fn set_affinity(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
 
 fn close_descriptors(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
     setup.sync = None;
-    close_all_but(setup.more, &setup.kept())
-}
-
-/// Closes what the set-up and its caller have open, but for `more` descriptors behind the standard
-/// ones and those `kept`.
-pub(super) fn close_all_but(more: u32, kept: &[BorrowedFd<'_>]) -> Result<(), Fault> {
-    raw::close_all_but(more.saturating_add(3), kept).during(Op::Configure, "close_range(2)")
+    exposure::close_all_but(setup.more, &setup.kept())
 }
 
 fn take_terminal(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
@@ -684,7 +661,7 @@ impl<'r, 's> Launch<'r, 's> {
     /// be a filter.
     #[inline(never)]
     fn prepare(setup: &'s mut Setup<'r, '_>) -> Result<Self, Fault> {
-        let (config, state, is_new) = (setup.config(), setup.state, setup.is_new());
+        let (config, state, is_new) = (setup.config(), setup.state, setup.request.is_new());
         let process = &config.process;
         let filter = match &config.seccomp {
             Some(profile) => Some(Filter::of(profile, setup.agent.take(), setup.pid, &state)?),
@@ -789,7 +766,7 @@ fn apply_credentials(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
 }
 
 fn clear_dumpable(_: &mut Launch<'_, '_>) -> Result<(), Fault> {
-    set_undumpable()
+    exposure::set_undumpable()
 }
 
 fn enter_working_directory_again(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {

@@ -12,8 +12,8 @@ use rustix::net::{SendFlags, send};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
+use super::handshake;
 use super::report::{REPORT_MAX, decode, encode};
-use super::shared_pid;
 use crate::error::{During, Fault, Op};
 use crate::sys::process;
 
@@ -183,7 +183,7 @@ pub(super) fn pair(id: &str, waits: bool) -> Result<(CallersEnds, StatusPipe), F
     let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK | PipeFlags::DIRECT;
     let (reader, writer) = pipe_with(flags).during(Op::Pipe, id)?;
     let (callers, recorded) = match waits {
-        true => Some(shared_pid::pair(id)?),
+        true => Some(handshake::pair(id)?),
         false => None,
     }
     .unzip();

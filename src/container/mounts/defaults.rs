@@ -8,8 +8,8 @@ use linux_raw_sys::general::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY};
 use rustix::io::Errno;
 
 use super::Mounts;
-use super::target::Target;
 use crate::container::confine::ProcSysMounts;
+use crate::container::target::Target;
 use crate::error::Fault;
 use crate::parse::config::{Mount, MountOptions};
 

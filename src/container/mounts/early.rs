@@ -20,7 +20,7 @@
 use rustix::io::Errno;
 
 use super::make::{bind, copy, source_of};
-use crate::container::builder::SyncSocket;
+use crate::container::handshake::{SyncSocket, Wanted};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{MAX_MOUNTS, MountList};
 use crate::parse::mount_options::Propagation;
@@ -53,9 +53,11 @@ pub(in crate::container) fn copy_early(
             continue;
         }
         let copy = match (bind(bundle, item), sync) {
-            (Err(fault), Some(sync)) if fault.errno == Errno::ACCESS => {
-                copy(&sync.open_outside(which)?, &source_of(bundle, item)?, item)
-            }
+            (Err(fault), Some(sync)) if fault.errno == Errno::ACCESS => copy(
+                &sync.open(Wanted::Mount(which))?,
+                &source_of(bundle, item)?,
+                item,
+            ),
             (copy, _) => copy,
         }?;
         // At once, with all that is bound with it: the container's mounts inside would appear on the host.

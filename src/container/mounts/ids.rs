@@ -19,7 +19,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::cause::Cause;
-use crate::container::builder::SyncSocket;
+use crate::container::handshake::SyncSocket;
 use crate::error::{At, During, Fault, Op};
 use crate::parse::config::{MappedIds, Mount};
 use crate::parse::mount_options::Recursive;

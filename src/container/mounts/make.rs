@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::Mounts;
-use crate::container::{cgroup, labels, shared_pid};
+use crate::container::{cgroup, labels};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Mount, MountOptions};
 use crate::parse::mount_options::words;
@@ -54,8 +54,11 @@ pub(super) fn make(
         attributes.remove(MountAttrFlags::MOUNT_ATTR_RDONLY);
     }
     let context = match mounts.procfs {
-        // It shows the processes among whom its maker is.
-        Some(maker) if fstype == "proc" => shared_pid::procfs_of(maker, mounts.items, item),
+        // It shows the processes among which its maker is.
+        Some(helper) if fstype == "proc" => {
+            let mut items = mounts.items.iter();
+            helper.make(items.position(|one| core::ptr::eq(one, item)))
+        }
         _ => configure_with(item, fstype, &mut more),
     };
     let made = Detached::of(context?, about, attributes)?;

@@ -10,23 +10,21 @@ mod defaults;
 mod early;
 mod ids;
 mod make;
-mod target;
 
 pub(super) use defaults::PROC;
 pub(super) use early::{EarlyCopies, copy_early};
 pub(super) use ids::map_of as map_ids_of;
 pub(super) use make::{configure, open_source, source_of};
-use target::Target;
-pub(super) use target::prepare as prepare_target;
 
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, fstat};
 use rustix::io::fcntl_dupfd_cloexec;
 
-use super::builder::SyncSocket;
 use super::confine::ProcSysMounts;
 use super::devices;
+use super::handshake::{ProcfsSocket, SyncSocket};
+use super::target::{self, Target};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Mount, MountList};
 use crate::parse::mount_options::Recursive;
@@ -55,7 +53,7 @@ pub(super) struct Mounts<'c> {
     /// Who maps the ids of mounts, if the container is in a user namespace of its own.
     pub(super) mapper: Option<&'c SyncSocket>,
     /// Who mounts procfs, if this process is not in the container's PID namespace: see [`super::shared_pid`].
-    pub(super) procfs: Option<&'c OwnedFd>,
+    pub(super) procfs: Option<&'c ProcfsSocket>,
 }
 
 impl<'c> Mounts<'c> {

@@ -22,7 +22,7 @@ pub(super) struct Target {
 
 /// The destination inside `root` for something of this kind, made if it is missing: a directory for a directory, else an empty
 /// file.
-pub(in crate::container) fn prepare(
+pub(super) fn prepare(
     root: BorrowedFd<'_>,
     destination: &str,
     kind: FileType,
