@@ -1,7 +1,9 @@
-//! The layers of `src/`: a module names its own layer and those below it.
+//! The layers of `src/`: a module names its own layer and those below it; and no files of the engine
+//! name each other in a circle.
 //!
 //! The sources are read as Rust's own tokens, so that comments and texts may name what they like.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,9 @@ const LAYERS: [&[&str]; 4] = [
     &["sys"],
     &["boot", "command", "container", "events", "supervise"],
 ];
+
+/// The directory, from `src/`, whose files and folders must not name each other in a circle.
+const WITHOUT_CIRCLES: &str = "container";
 
 /// The files that may say `unsafe`, from `src/`.
 const MAY_BE_UNSAFE: [&str; 2] = ["sys", "programs/rt.rs"];
@@ -30,13 +35,18 @@ pub(crate) fn check(src: &Path) -> Result<()> {
     let mut files = Vec::new();
     collect(src, &mut files)?;
     let mut breaches = Vec::new();
+    let mut parts = Vec::new();
     for file in &files {
         let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
         let place = file.strip_prefix(src).unwrap_or(file);
         let found = breaches_in(place, &text)
             .with_context(|| format!("{} does not read as Rust", file.display()))?;
         breaches.extend(found);
+        if let Ok(inner) = place.strip_prefix(WITHOUT_CIRCLES) {
+            parts.push((inner.to_owned(), text));
+        }
     }
+    breaches.extend(circle_in(&parts)?.map(|circle| format!("{WITHOUT_CIRCLES}: {circle}")));
     ensure!(
         breaches.is_empty(),
         "the layers are not kept:\n  {}",
@@ -98,6 +108,56 @@ fn breaches_in(place: &Path, text: &str) -> Result<Vec<String>> {
         }
     }
     Ok(breaches)
+}
+
+/// A circle in which files of one directory name each other, if there is one. The files of a folder
+/// are one module; the directory's own `mod.rs`, which names all, is none.
+fn circle_in(files: &[(PathBuf, String)]) -> Result<Option<String>> {
+    let mut names = BTreeMap::<String, BTreeSet<String>>::new();
+    for (place, text) in files {
+        let Some(module) = module_of(place).filter(|module| module != "mod") else {
+            continue;
+        };
+        let tokens: TokenStream = text.parse().map_err(|error| anyhow::anyhow!("{error}"))?;
+        // What is `super` for a file of a folder is the folder.
+        let is_in_folder = place.components().count() > 1;
+        let named = paths(tokens).into_iter().filter_map(|Named { path, .. }| {
+            let of_directory = match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                ["super", named, ..] if !is_in_folder => named,
+                ["super", "super", named, ..] if is_in_folder => named,
+                ["crate", WITHOUT_CIRCLES, named, ..] => named,
+                _ => return None,
+            };
+            Some(of_directory.to_owned())
+        });
+        let named = named.filter(|named| *named != module).collect::<Vec<_>>();
+        names.entry(module).or_default().extend(named);
+    }
+    // Whoever names nobody that is left is in no circle.
+    loop {
+        let left = names.keys().cloned().collect::<BTreeSet<_>>();
+        let before = names.len();
+        names.retain(|_, named| !named.is_disjoint(&left));
+        if names.len() == before {
+            break;
+        }
+    }
+    let Some(first) = names.keys().next() else {
+        return Ok(None);
+    };
+    let mut way = vec![first];
+    loop {
+        let last = way[way.len() - 1];
+        let Some(next) = names.keys().find(|name| names[last].contains(*name)) else {
+            return Ok(None);
+        };
+        if let Some(begin) = way.iter().position(|name| *name == next) {
+            way.push(next);
+            let circle = way[begin..].iter().map(|name| name.as_str());
+            return Ok(Some(circle.collect::<Vec<_>>().join(" names ")));
+        }
+        way.push(next);
+    }
 }
 
 /// The module of the library that a file belongs to.
@@ -233,6 +293,35 @@ mod tests {
             ["plan.rs:1: `plan` names rustix::io::write"]
         );
         assert_eq!(breaches("sys/fs.rs", "use rustix::io::write;"), [""; 0]);
+    }
+
+    #[test]
+    fn files_of_the_engine_do_not_name_each_other_in_a_circle() {
+        let circle = |files: &[(&str, &str)]| {
+            let files = files.iter().map(|(place, text)| {
+                let place = PathBuf::from(place);
+                (place, (*text).to_owned())
+            });
+            circle_in(&files.collect::<Vec<_>>()).unwrap()
+        };
+        let straight = [
+            ("mod.rs", "mod a; pub use a::A; use super::b;"),
+            ("a.rs", "use super::b::B; use super::c;"),
+            ("b.rs", "use super::c::C; mod tests { use super::*; }"),
+            ("c/mod.rs", "mod inner; fn f() { inner::g() }"),
+            ("c/inner.rs", "use super::a;"),
+        ];
+        assert_eq!(circle(&straight), None);
+        let [module, a, b, c, _] = straight;
+        let inner = ("c/inner.rs", "fn g() { crate::container::a::h() }");
+        assert_eq!(
+            circle(&[module, a, b, c, inner]).as_deref(),
+            Some("a names b names c names a")
+        );
+        assert_eq!(
+            circle(&[("x.rs", "use super::y;"), ("y.rs", "use super::{x, z};")]).as_deref(),
+            Some("x names y names x")
+        );
     }
 
     #[test]
