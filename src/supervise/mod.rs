@@ -33,11 +33,10 @@ use crate::parse::config::OnExit;
 use crate::plan::Plan;
 use crate::sys::clock::{self, Moment};
 use crate::sys::epoll::{Epoll, Interest};
-use crate::sys::kmsg;
 use crate::sys::netlink::UEVENT_MAX;
 use crate::sys::process::{self, End, Status};
 use crate::sys::signal::{self, Signals};
-use crate::sys::stack;
+use crate::sys::{kmsg, net, stack};
 use crate::text::Text;
 use answers::{AT_ONCE, LEFT};
 use console::Console;
@@ -99,6 +98,12 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 .at(Code::EventLoop)?;
         }
         process::take_ctrl_alt_del();
+        // Containers that share the machine's network find nobody else who does it.
+        if let Err(fault) = net::bring_loopback_up() {
+            machine
+                .journal
+                .warn(Stage::Containers, format_args!("no loopback: {fault}"));
+        }
         if let Err(fault) = Groups::open() {
             machine.journal.warn(
                 Stage::Containers,

@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = cases![
     once namespaces_are_new_exactly_where_asked_for,
     once cgroup_namespace_begins_at_the_containers_group,
     once loopback_is_up_in_a_new_network_namespace,
+    everywhere loopback_is_up_in_the_machine,
     once standard_output_and_error_are_told_apart,
     once output_of_any_bytes_becomes_lines,
     once every_container_ends_well,
@@ -47,6 +48,7 @@ fn bundles() -> Vec<Bundle> {
         Bundle::new("network")
             .namespaces(&["mount", "uts", "network"])
             .runs(["/bin/guest", "loopback"]),
+        Bundle::new("machine-network").runs(["/bin/guest", "loopback"]),
         Bundle::new("bytes").runs(["/bin/guest", "bytes"]),
     ]
 }
@@ -129,6 +131,11 @@ fn cgroup_namespace_begins_at_the_containers_group(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     Seen::new(&outcome, "own").printed("cgroup 0::/")?;
     Seen::new(&outcome, "few").printed("cgroup 0::/berth/few")
+}
+
+fn loopback_is_up_in_the_machine(lab: &Lab) -> Result<()> {
+    let outcome = BOOT.outcome(lab)?;
+    Seen::new(&outcome, "machine-network").printed("loopback hello")
 }
 
 fn loopback_is_up_in_a_new_network_namespace(lab: &Lab) -> Result<()> {
