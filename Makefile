@@ -57,6 +57,7 @@ lint: cc init ## check format, lints, layers, the programs, documentation, fuzz 
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps -p berth-initramfs -p berth-qemu -p berth-tests --lib
 	$(CARGO) test --quiet -p berth --lib docs::
 	@$(GATES) layers
+	@$(GATES) visibility
 	@$(GATES) comments
 	@$(GATES) flags
 	@$(GATES) binary target/init target/berth

@@ -29,7 +29,11 @@
 //!
 //! | layer | modules | rules |
 //! |---|---|---|
-//! | 3: what happens, in order | [`boot`], [`container`], [`supervise`], [`events`], [`command`] | no system calls but through `sys` and rustix; adds the *code* to a failure |
+//! | 7: the command | [`command`] | names neither [`boot`] nor [`supervise`], which are the other program's |
+//! | 6: what runs then | [`supervise`] | |
+//! | 5: from the kernel to the root | [`boot`] | |
+//! | 4: a container | [`container`] | |
+//! | 3: what is told | [`events`] | like those above, no system calls but through `sys` and rustix; adds the *code* to a failure |
 //! | 2: how | [`sys`] | thin calls; adds *operation* and *subject* to an errno; the only home of `unsafe` in the library |
 //! | 1: text and bytes to values | [`parse`], [`plan`] | no I/O, no `unsafe`, cannot panic; each parser has a fuzz target |
 //! | 0: words for all | [`error`], [`errno`], [`cause`], [`hint`], [`log`], [`text`] | no I/O |

@@ -10,6 +10,7 @@ mod comments;
 mod flags;
 mod fuzz;
 mod layers;
+mod visibility;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Gate {
     Comments,
     /// Both programs are built with the same flags, and a build without them says so
     Flags,
+    /// What is `pub` is named elsewhere
+    Visibility,
     /// Sizes of files, and of the parts of those that are programs
     Size {
         /// The files
@@ -70,6 +73,7 @@ fn run(gate: Gate) -> Result<()> {
         Gate::Binary { files } => files.iter().try_for_each(|file| binary::check(file)),
         Gate::Comments => comments::check(&workspace),
         Gate::Flags => flags::check(&workspace),
+        Gate::Visibility => visibility::check(&workspace),
         Gate::Size { files } => files.iter().try_for_each(|file| binary::sizes(file)),
         Gate::Fuzz { seconds } => fuzz::run_all(&workspace, Duration::from_secs(seconds)),
         Gate::Aarch64 => aarch64::check(&workspace),
