@@ -10,7 +10,7 @@
 
 mod words;
 
-pub use words::{of_filesystem, of_module};
+pub(crate) use words::{of_filesystem, of_module};
 
 /// Declares the causes, and that they survive a trip through one byte.
 macro_rules! causes {

@@ -6,15 +6,15 @@
 mod unpacking;
 
 use rustix::io::Errno;
-pub use unpacking::unpacking;
+pub(crate) use unpacking::unpacking;
 
 use crate::cause::Cause;
 use crate::errno;
 use crate::error::{Code, Error, Stage};
 
-/// What to do next, in one line.
-#[must_use]
-pub fn hint(error: &Error) -> &'static str {
+/// What to do next, in one line: the documents list it for every code.
+#[cfg(test)]
+pub(crate) fn hint(error: &Error) -> &'static str {
     match of_command(error) {
         "" => of_machine(error),
         hint => hint,
@@ -23,7 +23,7 @@ pub fn hint(error: &Error) -> &'static str {
 
 /// What to do about what fails a command; nothing for what only a machine meets.
 #[must_use]
-pub fn of_command(error: &Error) -> &'static str {
+pub(crate) fn of_command(error: &Error) -> &'static str {
     let Error {
         code, cause, errno, ..
     } = *error;
@@ -55,7 +55,7 @@ pub fn of_command(error: &Error) -> &'static str {
 
 /// What to do about what fails PID 1.
 #[must_use]
-pub fn of_machine(error: &Error) -> &'static str {
+pub(crate) fn of_machine(error: &Error) -> &'static str {
     let Error {
         code, cause, errno, ..
     } = *error;

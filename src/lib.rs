@@ -67,19 +67,19 @@
 )]
 
 pub mod boot;
-pub mod cause;
+mod cause;
 pub mod command;
 pub mod container;
 pub mod errno;
 pub mod error;
-pub mod events;
-pub mod hint;
-pub mod log;
+mod events;
+mod hint;
+mod log;
 pub mod parse;
 pub mod plan;
 pub mod supervise;
 pub mod sys;
-pub mod text;
+mod text;
 
 #[cfg(test)]
 #[path = "../tests/gates/docs.rs"]

@@ -12,7 +12,7 @@ use crate::text::{Shown, Text};
 
 /// The largest record: the kernel refuses a write of more than LOG_LINE_MAX (1024 bytes less the
 /// prefix it adds).
-pub const RECORD_MAX: usize = 976;
+pub(crate) const RECORD_MAX: usize = 976;
 
 /// How much a record matters: the numbers of syslog(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +29,13 @@ pub enum Level {
 }
 
 /// How long the level at the beginning of a record is.
-pub const LEVEL_LEN: usize = "<5>".len();
+pub(crate) const LEVEL_LEN: usize = "<5>".len();
 
 /// One record for `/dev/kmsg`, complete but for the write. What others wrote in `text` cannot end
 /// it, or do anything to a console. It ends in a newline: without one the kernel waits for a
 /// continuation, and shows the record only when the next one comes (kernel/printk/printk.c,
 /// `LOG_NEWLINE`).
-pub fn record(level: Level, stage: Stage, text: fmt::Arguments<'_>) -> Text<RECORD_MAX> {
+pub(crate) fn record(level: Level, stage: Stage, text: fmt::Arguments<'_>) -> Text<RECORD_MAX> {
     let mut line = Text::<{ RECORD_MAX - 1 }>::EMPTY;
     let text = Shown(text);
     line.push(format_args!("<{}>berth: {stage}: {text}", level as u8));

@@ -66,19 +66,19 @@ fn valid(bytes: &[u8], len: usize) -> &str {
 }
 
 /// Bytes that text is written into. A piece that does not fit is an error, and none of it is written.
-pub struct BoundedWriter<'b> {
+pub(crate) struct BoundedWriter<'b> {
     bytes: &'b mut [u8],
     len: usize,
 }
 
 impl<'b> BoundedWriter<'b> {
     /// Writes into `bytes`, behind the first `len` of them.
-    pub const fn new(bytes: &'b mut [u8], len: usize) -> Self {
+    pub(crate) const fn new(bytes: &'b mut [u8], len: usize) -> Self {
         Self { bytes, len }
     }
 
     /// What is written, with what was there before.
-    pub fn written(&self) -> &[u8] {
+    pub(crate) fn written(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 }
@@ -143,7 +143,7 @@ impl<const N: usize> PartialEq for Text<N> {
 
 /// What is before and behind the last `separator`, an ASCII character. By bytes: to look for a character from behind is
 /// half a KiB of code.
-pub fn split_last(text: &str, separator: u8) -> Option<(&str, &str)> {
+pub(crate) fn split_last(text: &str, separator: u8) -> Option<(&str, &str)> {
     let at = text
         .as_bytes()
         .iter()
@@ -154,18 +154,18 @@ pub fn split_last(text: &str, separator: u8) -> Option<(&str, &str)> {
 
 /// Where `part`, which is not empty, begins in `text`. The standard library's search in text is made for long ones, and is 2 KiB
 /// of code; its search for a character has it in it, too, so that single bytes are looked for among bytes.
-pub fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+pub(crate) fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     let mut places = text.windows(part.len().max(1));
     places.position(|place| place == part)
 }
 
 /// Whether `part`, which is not empty, is in `text`.
-pub fn contains(text: &str, part: &str) -> bool {
+pub(crate) fn contains(text: &str, part: &str) -> bool {
     find(text.as_bytes(), part.as_bytes()).is_some()
 }
 
 /// Bytes that are meant to be text: what is not UTF-8 is shown as `\xNN`.
-pub struct Bytes<'b>(pub &'b [u8]);
+pub(crate) struct Bytes<'b>(pub &'b [u8]);
 
 impl fmt::Display for Bytes<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -219,7 +219,7 @@ fn is_harmless(c: char) -> bool {
 
 /// Text with parts that somebody else wrote, in one line for a terminal or a log: control characters but the tab are shown as their
 /// bytes, `\xNN`, and others that are not to be seen as `\u{NNNN}`.
-pub struct Shown<T>(pub T);
+pub(crate) struct Shown<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Shown<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -233,7 +233,7 @@ fn write_shown(out: &mut dyn fmt::Write, value: &dyn fmt::Display) -> fmt::Resul
 }
 
 /// JSON as somebody else wrote it, which may have the same characters in its strings as they are. The text means what it did.
-pub struct Written<'t>(pub &'t str);
+pub(crate) struct Written<'t>(pub &'t str);
 
 impl fmt::Display for Written<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -273,7 +273,7 @@ fn write_units(out: &mut dyn fmt::Write, c: char) -> fmt::Result {
 }
 
 /// Text that somebody else wrote, between quotes: what would end it, or is not to be seen, is escaped.
-pub struct Quoted<'t>(pub &'t str);
+pub(crate) struct Quoted<'t>(pub &'t str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -282,7 +282,7 @@ impl fmt::Display for Quoted<'_> {
 }
 
 /// The same without the quotes.
-pub struct Escaped<'t>(pub &'t str);
+pub(crate) struct Escaped<'t>(pub &'t str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -297,7 +297,7 @@ impl fmt::Display for Escaped<'_> {
 }
 
 /// Text as a string of JSON (RFC 8259, 7), with nothing in it that does something to a terminal.
-pub struct Json<'t>(pub &'t str);
+pub(crate) struct Json<'t>(pub &'t str);
 
 impl fmt::Display for Json<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -312,7 +312,7 @@ impl fmt::Display for Json<'_> {
 }
 
 /// Bytes as hexadecimal digits, two each.
-pub struct Hex<'b>(pub &'b [u8]);
+pub(crate) struct Hex<'b>(pub &'b [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -36,7 +36,7 @@
 pub(crate) const UPPER_LAYER: &str = "/run/berth-boot/upper";
 
 mod berth;
-pub(crate) mod devices;
+mod devices;
 mod early;
 pub mod failure;
 mod failure_policy;

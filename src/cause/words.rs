@@ -162,7 +162,7 @@ fn own(words: &str) -> &[u8] {
 /// not known.
 #[inline(never)]
 #[must_use]
-pub fn of_filesystem(fstype: &str, words: &str) -> Cause {
+pub(crate) fn of_filesystem(fstype: &str, words: &str) -> Cause {
     let speaker = Speaker::of(fstype);
     let text = own(words);
     let rows = ROWS
@@ -183,7 +183,7 @@ pub fn of_filesystem(fstype: &str, words: &str) -> Cause {
 /// it. With CONFIG_MODVERSIONS the kernel does not compare releases but the symbols that the module
 /// uses (kernel/module/version.c).
 #[must_use]
-pub fn of_module(words: &str) -> Cause {
+pub(crate) fn of_module(words: &str) -> Cause {
     const OF_ANOTHER: [&str; 2] = ["version magic '", "disagrees about version of symbol "];
     if words.starts_with("Module ") && words.ends_with(" is blacklisted") {
         return Cause::Blacklisted;

@@ -61,15 +61,15 @@ mod mounts;
 mod namespaces;
 mod overlay;
 mod program;
-pub mod report;
+mod report;
 mod request;
 mod rootfs;
 mod seccomp;
 mod setup;
 mod shared_pid;
 mod start;
-pub mod state;
-pub mod status_pipe;
+mod state;
+mod status_pipe;
 mod target;
 mod terminal;
 

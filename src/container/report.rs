@@ -18,10 +18,10 @@ use crate::text::Text;
 const HEADER: usize = 2 + size_of::<i32>() + size_of::<u16>();
 
 /// The largest report, in bytes: less than PIPE_BUF, so that it is written whole or not at all (pipe(7)).
-pub const REPORT_MAX: usize = HEADER + SUBJECT_MAX + WORDS_MAX;
+pub(super) const REPORT_MAX: usize = HEADER + SUBJECT_MAX + WORDS_MAX;
 
 /// A fault as bytes.
-pub fn encode(fault: &Fault) -> heapless::Vec<u8, REPORT_MAX> {
+pub(super) fn encode(fault: &Fault) -> heapless::Vec<u8, REPORT_MAX> {
     let mut report = heapless::Vec::new();
     // The capacity is the sum of the parts.
     let _ = report.extend_from_slice(&[fault.op as u8, fault.cause as u8]);
@@ -34,7 +34,7 @@ pub fn encode(fault: &Fault) -> heapless::Vec<u8, REPORT_MAX> {
 }
 
 /// The fault that `report` holds; `None` if it is none.
-pub fn decode(report: &[u8]) -> Option<Fault> {
+pub(super) fn decode(report: &[u8]) -> Option<Fault> {
     let ([op, cause], rest) = report.split_first_chunk()?;
     let (errno, rest) = rest.split_first_chunk()?;
     let (len, rest) = rest.split_first_chunk()?;

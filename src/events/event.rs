@@ -10,12 +10,12 @@ use crate::sys::process::{End, Status};
 use crate::text::{Json, Text};
 
 /// The status of a failure of berth's own, in [`Event::End`].
-pub const OWN_FAILURE: u8 = 125;
+pub(crate) const OWN_FAILURE: u8 = 125;
 
 /// Something that happened. The variants are the objects of the stream; see `docs/events.md` for
 /// their fields.
 #[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
+pub(crate) enum Event<'a> {
     /// A stage of the boot was completed.
     Stage {
         /// Which.
@@ -142,7 +142,7 @@ pub enum Event<'a> {
 
 /// How the root was exchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SwitchMethod {
+pub(crate) enum SwitchMethod {
     /// By pivot_root(2).
     Pivot,
     /// By moving the new root over the old one (MS_MOVE, and chroot(2)).
@@ -153,7 +153,7 @@ pub enum SwitchMethod {
 
 impl SwitchMethod {
     /// The name in the log and in the event stream.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Pivot => "pivot_root",
             Self::Move => "move",
@@ -164,7 +164,7 @@ impl SwitchMethod {
 
 /// The two streams of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -182,7 +182,7 @@ impl Stream {
 
 /// How the machine ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndAction {
+pub(crate) enum EndAction {
     /// In order.
     Orderly(End),
     /// After a failure of the boot, as `berth.on_failure=` says.

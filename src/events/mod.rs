@@ -11,7 +11,7 @@
 //! free for those, and a part of that for the end.
 
 mod event;
-pub mod queue;
+mod queue;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,8 +19,8 @@ use rustix::io::{Errno, write};
 
 use crate::sys::clock;
 use event::write_line;
-pub use event::{EndAction, Event, OWN_FAILURE, Stream, SwitchMethod};
-pub use queue::Queue;
+pub(crate) use event::{EndAction, Event, OWN_FAILURE, Stream, SwitchMethod};
+pub(crate) use queue::Queue;
 
 /// The longest line, in bytes: a container's line of output with every byte escaped is shorter.
 const LINE_MAX: usize = 4096;
@@ -36,7 +36,7 @@ const LAST: usize = 8 * 1024;
 
 /// The stream: lines on their way to the device.
 #[derive(Default)]
-pub struct Events {
+pub(crate) struct Events {
     queue: Queue<QUEUE>,
     device: Option<OwnedFd>,
     /// Nobody reads on the other side, as far as is known.
@@ -46,34 +46,34 @@ pub struct Events {
 
 impl Events {
     /// A stream without a device: events wait for one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// The device, once there is one.
-    pub fn device(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn device(&self) -> Option<BorrowedFd<'_>> {
         self.device.as_ref().map(AsFd::as_fd)
     }
 
     /// The device, if lines wait for it and a reader is there: a port without a reader is always "ready" (POLLHUP), and
     /// waiting for it would be a busy loop.
-    pub fn device_to_watch(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn device_to_watch(&self) -> Option<BorrowedFd<'_>> {
         self.device().filter(|_| self.is_pending() && !self.unread)
     }
 
     /// Something happened to a port: a reader may have opened it.
-    pub const fn reader_may_have_come(&mut self) {
+    pub(crate) const fn reader_may_have_come(&mut self) {
         self.unread = false;
     }
 
     /// From now on lines go to `device`, which must be open non-blocking.
-    pub fn attach(&mut self, device: OwnedFd) {
+    pub(crate) fn attach(&mut self, device: OwnedFd) {
         self.device = Some(device);
         self.flush();
     }
 
     /// Adds an event, at this moment, and writes what the device takes.
-    pub fn emit(&mut self, event: Event<'_>) {
+    pub(crate) fn emit(&mut self, event: Event<'_>) {
         self.note_dropped();
         // Containers that are started again for days while nobody reads fill even what is reserved, but not that for the end.
         let keep_free = match event {
@@ -87,7 +87,7 @@ impl Events {
     }
 
     /// Adds a line of a container's output, or counts it as dropped if the reader does not keep up.
-    pub fn output(&mut self, id: &str, stream: Stream, line: &str) {
+    pub(crate) fn output(&mut self, id: &str, stream: Stream, line: &str) {
         self.note_dropped();
         if self.dropped > 0 || !self.enqueue(Event::Output { id, stream, line }, RESERVED) {
             self.dropped = self.dropped.saturating_add(1);
@@ -96,12 +96,12 @@ impl Events {
     }
 
     /// True while lines wait for the device.
-    pub fn is_pending(&self) -> bool {
+    pub(crate) fn is_pending(&self) -> bool {
         !self.queue.is_empty()
     }
 
     /// Writes what the device takes without blocking.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         let Some(device) = &self.device else { return };
         while !self.queue.is_empty() {
             match write(device, self.queue.front()) {

@@ -4,7 +4,7 @@ use crate::sys::buffer::Buffer;
 
 /// At most `N` bytes, first in, first out.
 #[derive(Default)]
-pub struct Queue<const N: usize> {
+pub(crate) struct Queue<const N: usize> {
     ring: Buffer<N>,
     /// Where the first byte is.
     start: usize,
@@ -14,7 +14,7 @@ pub struct Queue<const N: usize> {
 impl<const N: usize> Queue<N> {
     /// Appends all of `line` if `keep_free` bytes are still free afterwards; else nothing.
     #[must_use = "a line that does not fit is not queued"]
-    pub fn push(&mut self, line: &[u8], keep_free: usize) -> bool {
+    pub(crate) fn push(&mut self, line: &[u8], keep_free: usize) -> bool {
         let wanted = self
             .len
             .saturating_add(line.len())
@@ -38,13 +38,13 @@ impl<const N: usize> Queue<N> {
     }
 
     /// The bytes that are next, as far as they lie together; empty only if the queue is.
-    pub fn front(&self) -> &[u8] {
+    pub(crate) fn front(&self) -> &[u8] {
         let end = self.start.saturating_add(self.len).min(N);
         self.ring.bytes().get(self.start..end).unwrap_or_default()
     }
 
     /// Takes `len` bytes away from the front, or all if there are fewer.
-    pub fn consume(&mut self, len: usize) {
+    pub(crate) fn consume(&mut self, len: usize) {
         let len = len.min(self.len);
         self.len -= len;
         // An empty queue begins at the beginning again, so that one that is rarely full touches little memory.
@@ -56,12 +56,12 @@ impl<const N: usize> Queue<N> {
     }
 
     /// True if nothing waits.
-    pub const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// How many bytes wait.
-    pub const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.len
     }
 }

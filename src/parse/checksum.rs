@@ -3,14 +3,14 @@
 
 /// CRC-32 with Castagnoli's polynomial, continued from `crc`: ext4, xfs, btrfs, erofs.
 #[must_use]
-pub fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
+pub(super) fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
     const STEPS: Steps = steps(0x82f6_3b78);
     continued(&STEPS, crc, bytes)
 }
 
 /// CRC-32 with IEEE 802.3's polynomial, continued from `crc`: GPT, f2fs.
 #[must_use]
-pub fn crc32(crc: u32, bytes: &[u8]) -> u32 {
+pub(super) fn crc32(crc: u32, bytes: &[u8]) -> u32 {
     const STEPS: Steps = steps(0xedb8_8320);
     continued(&STEPS, crc, bytes)
 }

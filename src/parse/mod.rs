@@ -42,8 +42,8 @@
 
 pub mod answer;
 pub mod arguments;
-pub(crate) mod bytes;
-pub mod checksum;
+mod bytes;
+mod checksum;
 pub mod choice;
 pub mod cmdline;
 pub mod config;

@@ -11,7 +11,7 @@ mod boot_times;
 mod console;
 mod jobs;
 mod lines;
-pub mod policy;
+mod policy;
 mod restart;
 mod set;
 mod shutdown;

@@ -9,7 +9,7 @@ use crate::sys::process::{End, Status};
 
 /// How far the life of the machine has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Containers run, or are waited for.
     Running,
     /// Containers were asked to end; the machine ends so afterwards.
@@ -20,7 +20,7 @@ pub enum Phase {
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
+pub(super) enum Input {
     /// The machine shall end: a signal, or a container with `berth.on-exit` = `shutdown` has ended.
     EndRequested(End),
     /// No container is left.
@@ -31,7 +31,7 @@ pub enum Input {
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(super) enum Action {
     /// Nothing.
     Wait,
     /// Ask every container to end (SIGTERM), and start the clock.
@@ -43,7 +43,7 @@ pub enum Action {
 }
 
 /// Decides. `on_idle` is what shall be when nothing is left to run.
-pub const fn next(phase: Phase, input: Input, on_idle: OnIdle) -> (Phase, Action) {
+pub(super) const fn next(phase: Phase, input: Input, on_idle: OnIdle) -> (Phase, Action) {
     match (phase, input) {
         (Phase::Running, Input::EndRequested(end)) => (Phase::Stopping(end), Action::AskAll),
         (Phase::Running, Input::NothingLeft) => match idle_end(on_idle) {
@@ -64,7 +64,7 @@ pub const fn next(phase: Phase, input: Input, on_idle: OnIdle) -> (Phase, Action
 }
 
 /// How the machine ends when a container's end is the machine's (`berth.on-exit`): as it would if nothing were left.
-pub const fn end_with_container(on_idle: OnIdle) -> End {
+pub(super) const fn end_with_container(on_idle: OnIdle) -> End {
     match idle_end(on_idle) {
         Some(end) => end,
         None => End::PowerOff,
@@ -82,25 +82,25 @@ const fn idle_end(on_idle: OnIdle) -> Option<End> {
 
 /// The status with which the machine ends: that of the first container that did not end well, else 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EndStatus(u8);
+pub(super) struct EndStatus(u8);
 
 impl EndStatus {
     /// Takes note of how a container ended. What ends because the machine does says nothing about the container.
-    pub const fn note(&mut self, status: Status, phase: Phase) {
+    pub(super) const fn note(&mut self, status: Status, phase: Phase) {
         if self.0 == 0 && matches!(phase, Phase::Running) {
             self.0 = status.as_shell();
         }
     }
 
     /// Takes note of a container that could not be started.
-    pub const fn note_failure(&mut self) {
+    pub(super) const fn note_failure(&mut self) {
         if self.0 == 0 {
             self.0 = OWN_FAILURE;
         }
     }
 
     /// The status.
-    pub const fn value(self) -> u8 {
+    pub(super) const fn value(self) -> u8 {
         self.0
     }
 }

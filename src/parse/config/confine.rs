@@ -11,7 +11,7 @@ use crate::parse::json::{Items, Node, Text, Value};
 use crate::text::split_last;
 
 /// Bytes that a path in one of these lists may have.
-pub const MAX_PATH: usize = 511;
+pub(super) const MAX_PATH: usize = 511;
 
 /// What is covered, made read-only, made and set in a container: where the four lists are in the document, which was checked.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub struct Confinement<'a> {
 
 /// A path of these lists as it is meant: absolute, without `.` and `..`, which are taken from it as it is written, and without a
 /// slash at its end. One that is relative begins at the root of the container, as with runc and crun.
-pub type ListedPath = String<MAX_PATH>;
+pub(super) type ListedPath = String<MAX_PATH>;
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

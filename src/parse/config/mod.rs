@@ -10,34 +10,34 @@
 //! and one that is longer is refused, never cut.
 
 pub mod affinity;
-pub mod annotations;
+mod annotations;
 pub mod capabilities;
-pub mod cgroups_path;
-pub mod confine;
+mod cgroups_path;
+mod confine;
 mod device_access;
-pub mod error;
+mod error;
 mod exec_process;
-pub mod hooks;
+mod hooks;
 pub mod id;
 pub mod id_map;
-pub mod intel_rdt;
+mod intel_rdt;
 pub mod landlock;
 mod members;
 pub mod memory_policy;
 pub mod mount_options;
-pub mod mounts;
-pub mod namespaces;
+mod mounts;
+mod namespaces;
 pub mod net_devices;
-pub mod process;
+mod process;
 mod reader;
 pub mod resources;
-pub mod rlimits;
+mod rlimits;
 pub mod scheduling;
 pub mod seccomp;
-pub mod strings;
-pub mod sysctl;
+mod strings;
+mod sysctl;
 pub mod table;
-pub mod time_offsets;
+mod time_offsets;
 pub mod user;
 
 pub use annotations::{Annotations, OF_PID_1, OnExit, Overlay, Restart, RootSwitch};

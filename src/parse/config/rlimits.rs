@@ -55,7 +55,7 @@ pub struct Rlimit {
 }
 
 /// Limits, each resource once.
-pub type Rlimits = Vec<Rlimit, { RESOURCES.len() }>;
+pub(super) type Rlimits = Vec<Rlimit, { RESOURCES.len() }>;
 
 impl Rlimit {
     /// The name of the resource, without `RLIMIT_`.

@@ -14,9 +14,9 @@ const MAX_PATH: usize = 200;
 const MAX_VALUE: usize = 1024;
 
 /// A path below `/proc/sys`: `net/ipv4/ip_forward`.
-pub type Path = heapless::String<MAX_PATH>;
+pub(super) type Path = heapless::String<MAX_PATH>;
 /// What is written there.
-pub type Setting = heapless::String<MAX_VALUE>;
+pub(super) type Setting = heapless::String<MAX_VALUE>;
 
 /// A parameter, or all below a directory if it ends in `/`; whether the container has the namespace that it is of; else why it
 /// is refused.

@@ -8,7 +8,7 @@
 /// Time is at most the product of the lengths: only the last `*` is ever taken back, which suffices,
 /// as an earlier one that took more could not help the later ones.
 #[must_use]
-pub fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let (mut pattern, mut name) = (pattern.as_bytes(), name.as_bytes());
     // After the last `*`: the pattern behind it, and the name from where it may take one byte more.
     let mut star: Option<(&[u8], &[u8])> = None;

@@ -18,12 +18,12 @@
 
 use core::fmt;
 
-pub mod alias;
-pub mod builtin;
-pub mod dep;
-pub mod glob;
-pub mod order;
-pub mod softdep;
+mod alias;
+mod builtin;
+mod dep;
+mod glob;
+mod order;
+mod softdep;
 pub mod wanted;
 
 pub use alias::Alias;
