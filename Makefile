@@ -42,7 +42,7 @@ qemu-matrix: setup init guest ## boot those of the matrix on the kernels 6.1, 6.
 qemu-engines: setup init guest ## compare container engines with berth and with their usual runtime, in whole Debians
 	$(CARGO) engines $(ARGS)
 
-bench: setup init guest reading ## count instructions, beside a C program that does the same: `target/bench.md`
+bench: setup init guest reading ## count instructions, beside a C program that does the same, for `docs/figures.md`
 	$(CARGO) bench --profile dev -p berth-tests --bench boot
 
 lint: cc init ## check format, lints, layers, the programs, documentation, fuzz targets, aarch64

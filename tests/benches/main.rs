@@ -12,23 +12,22 @@
 //!   machine.
 //! * [`demo`]: the stages of a boot, and what PID 1 holds when it is idle.
 //!
-//! The figures go to `target/bench.md`, as the tables that `docs/figures.md` shows.
+//! The figures go into the tables of `docs/figures.md`, when all of them are there.
 
 mod boot;
 mod c;
 mod compare;
 mod container;
 mod demo;
+mod document;
 mod reading;
 mod repeat;
 mod table;
 mod trace;
 
-use std::fs;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use berth_qemu::arch::Arch;
-use berth_qemu::{kernel, target_dir};
+use berth_qemu::kernel;
 use berth_tests::{berth, init};
 use table::Table;
 
@@ -44,9 +43,6 @@ fn main() -> Result<()> {
     reading::measure(&mut table)?;
     let beside_others = compare::measure(&kernel, &init)?;
 
-    let file = target_dir().join("bench.md");
-    let text = format!("{table}\nBeside others.\n\n{beside_others}");
-    fs::write(&file, &text).with_context(|| format!("write {}", file.display()))?;
-    println!("{text}\n{}", file.display());
+    document::write(&[("berth", table.to_string()), ("others", beside_others)])?;
     Ok(())
 }

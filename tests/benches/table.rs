@@ -55,8 +55,43 @@ impl fmt::Display for Table {
         )?;
         self.rows.iter().try_for_each(|[what, figure, beside]| {
             writeln!(formatter, "| {what} | {figure} | {beside} |")
-        })
+        })?;
+        let missed = self
+            .rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| is_missed(row));
+        let names: Vec<_> = missed.map(|(at, _)| self.name(at)).collect();
+        match names.as_slice() {
+            [] => writeln!(formatter, "\nAll budgets and goals are met."),
+            names => writeln!(formatter, "\nNot met yet: {}.", names.join("; ")),
+        }
     }
+}
+
+impl Table {
+    /// What the figure of a row is of; "the same" is what the row before says.
+    fn name(&self, at: usize) -> &str {
+        let mut rows = self.rows.iter().take(at + 1).rev();
+        let named = rows.find(|[what, ..]| !what.starts_with("the same"));
+        named.map_or("", |[what, ..]| what)
+    }
+}
+
+/// Whether the figure is above what stands beside it: `at most 1.01`, `goal 208 KiB`, `300 KiB`.
+fn is_missed([_, figure, beside]: &[String; 3]) -> bool {
+    let limit = beside
+        .strip_prefix("at most ")
+        .or_else(|| beside.strip_prefix("goal "))
+        .unwrap_or(beside);
+    let limit = limit.strip_suffix(" KiB").unwrap_or(limit);
+    // The last number: `254016 bytes (248 KiB)`, `0.62 to 1.43`.
+    let numbers = figure
+        .split([' ', '('])
+        .filter_map(|word| word.parse::<f64>().ok());
+    let mut numbers = numbers.rev();
+    let is_above = |limit: f64| numbers.next().is_some_and(|figure| figure > limit);
+    limit.parse().is_ok_and(is_above)
 }
 
 /// A size, for people.
