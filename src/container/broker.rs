@@ -15,6 +15,7 @@ use super::handshake::{BuilderSocket, Wanted};
 use super::{mounts, rootfs};
 use crate::error::{During, Fault, Op};
 use crate::parse::config::Config;
+use crate::sys::path::LongPath;
 use crate::sys::procfs::Procfs;
 use crate::sys::{mount, path};
 use crate::text::Text;
@@ -28,21 +29,26 @@ pub(super) fn serve(
     sync: &BuilderSocket,
 ) -> Result<(), Fault> {
     while let Some(wanted) = sync.wanted() {
+        let mut room = LongPath::new();
+        let rootfs;
         let (path, item) = match wanted {
-            Wanted::Rootfs => (rootfs::path_of(bundle, config.root_path)?, None),
+            Wanted::Rootfs => {
+                rootfs = rootfs::path_of(bundle, config.root_path)?;
+                (rootfs.as_str(), None)
+            }
             Wanted::Mount(which) => match config.mounts.iter().nth(which) {
-                Some(item) => (mounts::source_of(bundle, item)?, Some(item)),
+                Some(item) => (mounts::source_of(bundle, item, &mut room)?, Some(item)),
                 None => break,
             },
         };
-        let opened = open(pid, &path).map_err(|mut fault| {
+        let opened = open(pid, path).map_err(|mut fault| {
             if let Some(item) = item {
                 let subject = format_args!("{} to mount it on {}", fault.subject, item.destination);
                 fault.subject = Text::new(subject);
             }
             fault
         })?;
-        sync.send(opened.as_fd()).during(Op::Open, &path)?;
+        sync.send(opened.as_fd()).during(Op::Open, path)?;
     }
     Ok(())
 }

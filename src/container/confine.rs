@@ -77,27 +77,26 @@ pub(super) fn apply(
     confinement: &Confinement<'_>,
     label: Option<&str>,
 ) -> Result<(), Fault> {
-    for path in confinement.readonly_paths() {
-        if let Some(target) = proc_and_sys.find(root, &path)? {
+    confinement.each_readonly_path(&mut |path| {
+        if let Some(target) = proc_and_sys.find(root, path)? {
             let copy = make_read_only(target.as_fd())
                 .during(Op::Mount, format_args!("{path} read-only"))?;
             // What comes below it, comes on top.
-            proc_and_sys.record(&path, copy.into_root());
+            proc_and_sys.record(path, copy.into_root());
         }
-    }
+        Ok(())
+    })?;
     let mut masks = Masks {
         null: None,
         empty: None,
         label,
     };
-    for path in confinement.masked_paths() {
-        if let Some(target) = proc_and_sys.find(root, &path)? {
-            masks
-                .cover(target.as_fd())
-                .during(Op::Mount, format_args!("a mask on {path}"))?;
-        }
-    }
-    Ok(())
+    confinement.each_masked_path(&mut |path| match proc_and_sys.find(root, path)? {
+        Some(target) => masks
+            .cover(target.as_fd())
+            .during(Op::Mount, format_args!("a mask on {path}")),
+        None => Ok(()),
+    })
 }
 
 /// Puts a copy of what is there on top of it, which has its attributes and is read-only, with all below it.

@@ -25,7 +25,7 @@ use super::state::State;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::{Config, Hook, HookKind};
 use crate::parse::json::Unescaped;
-use crate::sys::path::path;
+use crate::sys::path::{LongPath, long_path};
 use crate::sys::process::{self, Environment, Status};
 use crate::sys::raw::{self, Forked};
 use crate::sys::{fs, signal};
@@ -115,9 +115,10 @@ fn execute(
     for argument in hook.args() {
         arguments.push(format_args!("{}", Unescaped(argument)))?;
     }
-    let path = path(format_args!("{}", Unescaped(hook.path)))?;
+    let mut room = LongPath::new();
+    let path = long_path(&mut room, format_args!("{}", Unescaped(hook.path)))?;
     let become_it = |environment: Environment<'_>| {
-        arguments.with_list(|arguments| process::execute(&path, arguments, environment))
+        arguments.with_list(|arguments| process::execute(path, arguments, environment))
     };
     // The specification has the semantics of environ(7) for it; without one, runc and crun have the hook inherit theirs.
     let Some(env) = hook.env() else {

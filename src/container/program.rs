@@ -12,6 +12,7 @@ use crate::parse::config::{MAX_SIZE, MAX_STRINGS, Process};
 use crate::parse::json::Unescaped;
 use crate::parse::passwd;
 use crate::sys::buffer::Buffer;
+use crate::sys::path::{LongPath, long_path};
 use crate::sys::process::{self, Environment};
 use crate::sys::strings::Strings;
 
@@ -109,9 +110,10 @@ impl Program {
         }
         let search = first_with("PATH=", &self.variables).unwrap_or(DEFAULT_PATH);
         let mut errno = Errno::NOENT;
+        let mut room = LongPath::new();
         for directory in search.split(':').filter(|part| !part.is_empty()) {
-            let path = crate::sys::path::path(format_args!("{directory}/{name}"));
-            match path.and_then(|path| attempt(&path)) {
+            let path = long_path(&mut room, format_args!("{directory}/{name}"));
+            match path.and_then(attempt) {
                 Err(Errno::NOENT | Errno::NOTDIR) => {}
                 // Found, but not executable: worth more than "not found" if nothing better comes (execvp(3)).
                 Err(Errno::ACCESS) => errno = Errno::ACCESS,

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::error::{During, Fault, Op};
 use crate::sys::fs::mount_id;
 use crate::sys::mount::{look_at, resolve_in_root};
-use crate::sys::path::{PATH_MAX, Path, path};
+use crate::sys::path::{LONG_PATH_MAX, LongPath, long_path};
 use crate::text::split_last;
 
 /// How many symbolic links that lead nowhere yet are followed: as many as the kernel follows in a path (path_resolution(7)).
@@ -82,26 +82,38 @@ fn find_or_create(
     destination: &str,
     kind: FileType,
 ) -> Result<OwnedFd, Fault> {
-    let mut wanted = path(format_args!("{destination}")).during(Op::Mount, destination)?;
+    match resolve_in_root(root, destination) {
+        Err(fault) if fault.errno == Errno::NOENT => find_missing(root, destination, kind),
+        result => result,
+    }
+}
+
+/// The same of one that is not there yet.
+#[inline(never)]
+fn find_missing(root: BorrowedFd<'_>, destination: &str, kind: FileType) -> Result<OwnedFd, Fault> {
+    let mut rooms = [LongPath::new(), LongPath::new()];
+    let [wanted, led_to] = &mut rooms;
+    long_path(wanted, format_args!("{destination}")).during(Op::Mount, destination)?;
     for _ in 0..LINKS_MAX {
-        match resolve_in_root(root, &wanted) {
+        if create_missing(root, wanted, kind, led_to)? {
+            core::mem::swap(wanted, led_to);
+        }
+        match resolve_in_root(root, wanted) {
             Err(fault) if fault.errno == Errno::NOENT => {}
             result => return result,
-        }
-        if let Some(led_to) = create_missing(root, &wanted, kind)? {
-            wanted = led_to;
         }
     }
     Err(Errno::LOOP).during(Op::Mount, destination)
 }
 
-/// Makes what is missing on the way to `wanted`, and itself. A symbolic link on the way that leads nowhere ends it: where the
-/// whole path leads with it, inside the root, is the answer then.
+/// Makes what is missing on the way to `wanted`, and itself. A symbolic link on the way that leads nowhere ends it, which is the
+/// answer: where the whole path leads with it, inside the root, is `led_to` then.
 fn create_missing(
     root: BorrowedFd<'_>,
     wanted: &str,
     kind: FileType,
-) -> Result<Option<Path>, Fault> {
+    led_to: &mut LongPath,
+) -> Result<bool, Fault> {
     let ends = wanted.match_indices('/').map(|(at, _)| at);
     for (part, rest) in ends
         .chain([wanted.len()])
@@ -121,13 +133,13 @@ fn create_missing(
         let is_last = rest.trim_matches('/').is_empty();
         match create(directory.as_fd(), name, is_last && !kind.is_dir()) {
             Ok(()) => {}
-            Err(Errno::EXIST) => return follow(directory.as_fd(), parent, name, rest),
+            Err(Errno::EXIST) => return follow(directory.as_fd(), parent, name, rest, led_to),
             Err(errno) => {
                 return Err(errno).during(Op::Create, format_args!("{part} in the rootfs"));
             }
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
 fn create(directory: BorrowedFd<'_>, name: &str, as_file: bool) -> Result<(), Errno> {
@@ -146,21 +158,22 @@ fn follow(
     parent: &str,
     name: &str,
     rest: &str,
-) -> Result<Option<Path>, Fault> {
-    let mut link = [0; PATH_MAX];
+    led_to: &mut LongPath,
+) -> Result<bool, Fault> {
+    let mut link = [0; LONG_PATH_MAX];
     let len = match readlinkat_raw(directory, name, &mut link) {
-        Err(Errno::INVAL) => return Ok(None),
+        Err(Errno::INVAL) => return Ok(false),
         result => result.during(Op::Open, name)?,
     };
     // One that fills the room may be longer.
-    let link = link.get(..len).filter(|_| len < PATH_MAX);
+    let link = link.get(..len).filter(|_| len < LONG_PATH_MAX);
     let link = link.and_then(|link| core::str::from_utf8(link).ok());
     let from = match link {
         Some(link) if link.starts_with('/') => "",
         _ => parent,
     };
     link.ok_or(Errno::NAMETOOLONG)
-        .and_then(|link| path(format_args!("{from}/{link}{rest}")))
-        .map(Some)
+        .and_then(|link| long_path(led_to, format_args!("{from}/{link}{rest}")))
+        .map(|_| true)
         .during(Op::Open, name)
 }

@@ -25,6 +25,25 @@ pub fn path(arguments: fmt::Arguments<'_>) -> Result<Path, Errno> {
     Ok(path)
 }
 
+/// The longest path that the kernel takes, in bytes (PATH_MAX of include/uapi/linux/limits.h, without the NUL).
+pub const LONG_PATH_MAX: usize = linux_raw_sys::general::PATH_MAX as usize - 1;
+
+/// A path that somebody else chose, as long as any can be. It is a page, and not to be moved.
+pub type LongPath = heapless::String<LONG_PATH_MAX>;
+
+/// The path that `arguments` spell, in `room`.
+///
+/// # Errors
+/// `ENAMETOOLONG` if it is longer than [`LONG_PATH_MAX`].
+pub fn long_path<'r>(
+    room: &'r mut LongPath,
+    arguments: fmt::Arguments<'_>,
+) -> Result<&'r str, Errno> {
+    room.clear();
+    fmt::Write::write_fmt(room, arguments).map_err(|_| Errno::NAMETOOLONG)?;
+    Ok(room)
+}
+
 /// The path of what a descriptor refers to, as the kernel knows it.
 ///
 /// # Errors

@@ -149,7 +149,7 @@ pub(crate) const REFUSED: &[Refused] = &[
     (
         "/linux/maskedPaths",
         r#"["/a/.."]"#,
-        r#"linux.maskedPaths[0] is "/a/.."; it takes a path below /, of at most 511 bytes"#,
+        r#"linux.maskedPaths[0] is "/a/.."; it takes a path below /, of at most 4095 bytes"#,
     ),
     (
         "/linux/devices",

@@ -13,6 +13,19 @@ use serde_json::{Map, Value, json};
 
 use crate::resources::in_order;
 
+/// What is called with paths is called with.
+fn paths(
+    each: impl FnOnce(&mut dyn FnMut(&str) -> Result<(), ()>) -> Result<(), ()>,
+) -> Vec<String> {
+    let mut paths = Vec::new();
+    let all = each(&mut |path| {
+        paths.push(path.to_owned());
+        Ok(())
+    });
+    assert!(all.is_ok());
+    paths
+}
+
 pub(crate) fn said(config: &Config<'_>) -> Value {
     let confinement = &config.confinement;
     json!({
@@ -52,8 +65,8 @@ pub(crate) fn said(config: &Config<'_>) -> Value {
             "enableMonitoring": rdt.is_monitored(),
         })),
         "rootfsPropagation": config.rootfs_propagation.map(|it| format!("{it:?}").to_lowercase()),
-        "maskedPaths": confinement.masked_paths().map(|path| path.to_string()).collect::<Vec<_>>(),
-        "readonlyPaths": confinement.readonly_paths().map(|path| path.to_string()).collect::<Vec<_>>(),
+        "maskedPaths": paths(|see| confinement.each_masked_path(see)),
+        "readonlyPaths": paths(|see| confinement.each_readonly_path(see)),
         "devices": confinement.devices().map(|device| {
             let (kind, numbers) = match device.kind {
                 NodeKind::Character(major, minor) => ("c", json!([major, minor])),

@@ -25,6 +25,7 @@ use crate::error::{During, Fault, Op};
 use crate::parse::config::{MAX_MOUNTS, MountList};
 use crate::parse::mount_options::Propagation;
 use crate::sys::mount::Detached;
+use crate::sys::path::LongPath;
 
 /// For each of the mounts, also of one that was added, its copy, if it is tied to the host's.
 pub(in crate::container) type EarlyCopies = [Option<Detached>; MAX_MOUNTS + 1];
@@ -55,7 +56,7 @@ pub(in crate::container) fn copy_early(
         let copy = match (bind(bundle, item), sync) {
             (Err(fault), Some(sync)) if fault.errno == Errno::ACCESS => copy(
                 &sync.open(Wanted::Mount(which))?,
-                &source_of(bundle, item)?,
+                source_of(bundle, item, &mut LongPath::new())?,
                 item,
             ),
             (copy, _) => copy,

@@ -15,7 +15,7 @@ use crate::sys::mount::{
     About, Detached, attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags,
     is_mount_root, is_read_only, reconfigure, resolve_in_root,
 };
-use crate::sys::path::{Path, path};
+use crate::sys::path::{LongPath, Path, long_path};
 use crate::text::{Text, contains};
 
 /// The longest option that fsconfig(2) takes, at least.
@@ -130,25 +130,24 @@ fn configure_with<'a>(
 }
 
 pub(super) fn bind(bundle: &str, item: &Mount<'_>) -> Result<Detached, Fault> {
-    let source = source_of(bundle, item)?;
-    let opened = openat(
-        CWD,
-        source.as_str(),
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-    );
+    let mut room = LongPath::new();
+    let source = source_of(bundle, item, &mut room)?;
+    let opened = openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let subject = format_args!("{source} to mount it on {}", item.destination);
-    copy(&opened.during(Op::Open, subject)?, &source, item)
+    copy(&opened.during(Op::Open, subject)?, source, item)
 }
 
-/// The path of what is bound.
-pub(in crate::container) fn source_of(bundle: &str, item: &Mount<'_>) -> Result<Path, Fault> {
+/// The path of what is bound; one that is put together is in `room`.
+pub(in crate::container) fn source_of<'r>(
+    bundle: &str,
+    item: &Mount<'r>,
+    room: &'r mut LongPath,
+) -> Result<&'r str, Fault> {
     let source = item.source.unwrap_or_default();
-    let (bundle, separator) = match source.starts_with('/') {
-        true => ("", ""),
-        false => (bundle, "/"),
-    };
-    path(format_args!("{bundle}{separator}{source}")).during(Op::Open, source)
+    match source.starts_with('/') {
+        true => Ok(source),
+        false => long_path(room, format_args!("{bundle}/{source}")).during(Op::Open, source),
+    }
 }
 
 /// A copy of what was opened as `source`, as it is to be mounted.

@@ -2,16 +2,19 @@
 //! once, stay in the document, and are read from there again when the container is set up.
 
 use heapless::String;
+use heapless::string::StringView;
 
 use super::error::Field;
 use super::namespaces::Namespaces;
 use super::reader::{Reader, Refused, Use, integer};
 use super::sysctl;
-use crate::parse::json::{Items, Node, Text, Value};
+use crate::parse::json::{Node, Text, Value};
 use crate::text::split_last;
 
-/// Bytes that a path in one of these lists may have.
-pub(super) const MAX_PATH: usize = 511;
+/// Bytes that a path of what is masked or read-only may have: as many as the kernel takes.
+pub(super) const MAX_PATH: usize = linux_raw_sys::general::PATH_MAX as usize - 1;
+/// Bytes that the path of a device may have.
+pub(super) const MAX_DEVICE_PATH: usize = 511;
 
 /// What is covered, made read-only, made and set in a container: where the four lists are in the document, which was checked.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +27,12 @@ pub struct Confinement<'a> {
     has_usual: bool,
 }
 
-/// A path of these lists as it is meant: absolute, without `.` and `..`, which are taken from it as it is written, and without a
+/// The path of a device as it is meant: absolute, without `.` and `..`, which are taken from it as it is written, and without a
 /// slash at its end. One that is relative begins at the root of the container, as with runc and crun.
-pub(super) type ListedPath = String<MAX_PATH>;
+pub(super) type DevicePath = String<MAX_DEVICE_PATH>;
+
+/// What is called with each path.
+type See<'s, E> = &'s mut dyn FnMut(&str) -> Result<(), E>;
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +49,7 @@ pub enum NodeKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     /// Where it is in the container.
-    pub path: ListedPath,
+    pub path: DevicePath,
     /// What it is.
     pub kind: NodeKind,
     /// `fileMode`: the permissions.
@@ -120,24 +126,37 @@ impl<'a> Confinement<'a> {
         self.has_usual = true;
     }
 
-    /// Paths at which nothing is to be seen.
-    pub fn masked_paths(&self) -> impl Iterator<Item = ListedPath> + use<'a> {
-        paths(self.masked).chain(self.usual(self.masked, &USUALLY_MASKED))
+    /// Calls `see` with each path at which nothing is to be seen, as it is meant: as [`DevicePath`] has it.
+    ///
+    /// # Errors
+    /// The first that `see` returns.
+    pub fn each_masked_path<E>(&self, see: See<'_, E>) -> Result<(), E> {
+        self.each_path(self.masked, &USUALLY_MASKED, see)
     }
 
-    /// Paths below which nothing is to be written.
-    pub fn readonly_paths(&self) -> impl Iterator<Item = ListedPath> + use<'a> {
-        paths(self.read_only).chain(self.usual(self.read_only, &USUALLY_READ_ONLY))
+    /// The same with each path below which nothing is to be written.
+    ///
+    /// # Errors
+    /// The first that `see` returns.
+    pub fn each_readonly_path<E>(&self, see: See<'_, E>) -> Result<(), E> {
+        self.each_path(self.read_only, &USUALLY_READ_ONLY, see)
     }
 
-    fn usual(
+    fn each_path<E>(
         &self,
         list: Option<Value<'a>>,
-        usual: &'static [&str],
-    ) -> impl Iterator<Item = ListedPath> + use<'a> {
-        let is_meant = self.has_usual && list.is_none();
-        let usual = usual.iter().filter(move |_| is_meant);
-        usual.filter_map(|path| ListedPath::try_from(*path).ok())
+        usual: &[&str],
+        see: See<'_, E>,
+    ) -> Result<(), E> {
+        match list.map(|list| list.node()) {
+            Some(Node::Array(items)) => {
+                let mut texts = items.strings().flatten();
+                texts.try_for_each(|text| see_listed(text, see))
+            }
+            Some(_) => Ok(()),
+            None if self.has_usual => usual.iter().try_for_each(|path| see(path)),
+            None => Ok(()),
+        }
     }
 
     /// Nodes to make.
@@ -172,36 +191,47 @@ fn items<'a>(list: Option<Value<'a>>) -> impl Iterator<Item = Value<'a>> + use<'
     items.into_iter().flatten()
 }
 
-fn paths<'a>(list: Option<Value<'a>>) -> impl Iterator<Item = ListedPath> + use<'a> {
-    let items = match list.map(|list| list.node()) {
-        Some(Node::Array(items)) => Some(items),
-        _ => None,
-    };
-    let strings = items.into_iter().flat_map(Items::strings);
-    strings.flatten().filter_map(listed)
+/// Calls it with the path, in a room of its own if it is written in another way than it is meant.
+fn see_listed<E>(text: Text<'_>, see: See<'_, E>) -> Result<(), E> {
+    match text.plain().filter(|_| is_listed(text)) {
+        Some(path) => see(path),
+        None => see_other(text, see),
+    }
 }
 
-/// `None` for the root itself, and for what is too long.
+#[cold]
 #[inline(never)]
-fn listed(text: Text<'_>) -> Option<ListedPath> {
-    let decoded: ListedPath;
-    let written = match text.plain() {
-        Some(plain) => plain,
-        None => {
-            decoded = text.decode()?;
-            &decoded
-        }
-    };
-    if written.len() > MAX_PATH {
+fn see_other<E>(text: Text<'_>, see: See<'_, E>) -> Result<(), E> {
+    let mut room = String::<MAX_PATH>::new();
+    // Each was looked at before.
+    listed(text, &mut room).map_or(Ok(()), |()| see(&room))
+}
+
+/// Puts the path as it is meant into `path`. `None` for the root itself, and for what is too long.
+#[inline(never)]
+fn listed(text: Text<'_>, path: &mut StringView) -> Option<()> {
+    match text.plain() {
+        Some(plain) => normalize(plain, path),
+        None => listed_of_escaped(text, path),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn listed_of_escaped(text: Text<'_>, path: &mut StringView) -> Option<()> {
+    normalize(&text.decode::<MAX_PATH>()?, path)
+}
+
+fn normalize(written: &str, path: &mut StringView) -> Option<()> {
+    if written.len() > path.capacity() {
         return None;
     }
-    let mut path = ListedPath::new();
     // By bytes, which costs less: a slash is none of any other character.
     for part in written.as_bytes().split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}
             b".." => {
-                let parent = split_last(&path, b'/').map_or(0, |(parent, _)| parent.len());
+                let parent = split_last(path, b'/').map_or(0, |(parent, _)| parent.len());
                 path.truncate(parent);
             }
             part => {
@@ -210,7 +240,7 @@ fn listed(text: Text<'_>) -> Option<ListedPath> {
             }
         }
     }
-    (!path.is_empty()).then_some(path)
+    (!path.is_empty()).then_some(())
 }
 
 /// Sees that it is a list of paths; with its own field, and that of its items.
@@ -222,7 +252,7 @@ pub(super) fn paths_of<'a>(
     for (index, text) in reader.items(list, name.into())?.strings().enumerate() {
         let field = Field::item(item, index);
         let text = text.ok_or_else(|| reader.not(field, "a string"))?;
-        check_path(reader, text, field)?;
+        check_path(reader, text, field, LONG_PATH)?;
     }
     Ok(list)
 }
@@ -242,12 +272,13 @@ pub(super) fn devices_of<'a>(reader: &Reader<'a>, list: Value<'a>) -> Result<Val
     Ok(list)
 }
 
-/// Whether it is [`listed`], as far as that is seen at once: it is written as it is meant, and does not lead back.
+/// Whether it is written as it is meant.
 fn is_listed(text: Text<'_>) -> bool {
     text.plain().is_some_and(|plain| {
-        plain.len() < MAX_PATH
+        plain.len() <= MAX_PATH
             && plain.len() > 1
             && plain.starts_with('/')
+            && !plain.ends_with('/')
             && !plain
                 .as_bytes()
                 .windows(2)
@@ -255,18 +286,27 @@ fn is_listed(text: Text<'_>) -> bool {
     })
 }
 
+/// What a path may be.
+const LONG_PATH: &str = "a path below /, of at most 4095 bytes";
+const DEVICE_PATH: &str = "a path below /, of at most 511 bytes";
+
 #[inline(never)]
-fn check_path<'a>(reader: &Reader<'a>, text: Text<'a>, field: Field) -> Result<(), Refused> {
+fn check_path<'a>(
+    reader: &Reader<'a>,
+    text: Text<'a>,
+    field: Field,
+    accepts: &'static str,
+) -> Result<(), Refused> {
     if Use::Name.refuses(text) {
         return Err(reader.control(field));
     }
-    match is_listed(text) || listed(text).is_some() {
+    let is_path = match accepts {
+        DEVICE_PATH => listed(text, &mut DevicePath::new()).is_some(),
+        _ => is_listed(text) || see_other(text, &mut |_| Err(())).is_err(),
+    };
+    match is_path {
         true => Ok(()),
-        false => Err(reader.bad(
-            field,
-            text.written(),
-            "a path below /, of at most 511 bytes",
-        )),
+        false => Err(reader.bad(field, text.written(), accepts)),
     }
 }
 
@@ -301,7 +341,8 @@ fn refuse_device<'a>(
         return Err(reader.bad(field(TYPE), kind, "c, b, u or p"));
     }
     let path = path.ok_or_else(|| reader.missing(field(PATH)))?;
-    check_path(reader, reader.text(path, field(PATH))?, field(PATH))?;
+    let path = reader.text(path, field(PATH))?;
+    check_path(reader, path, field(PATH), DEVICE_PATH)?;
     // The first two are those that the kernel knows the device by.
     for (place, (number, (path, limit))) in numbers.into_iter().zip(NUMBERS).enumerate() {
         match number {
@@ -349,8 +390,10 @@ fn device([kind, path, numbers @ ..]: [Option<Value<'_>>; MEMBERS.len()]) -> Opt
     {
         return None;
     }
+    let mut place = DevicePath::new();
+    listed(path.filter(|path| !Use::Name.refuses(*path))?, &mut place)?;
     Some(Device {
-        path: listed(path.filter(|path| !Use::Name.refuses(*path))?)?,
+        path: place,
         kind,
         mode: mode.map(|mode| mode & PERMISSION_BITS),
         uid,

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -22,6 +23,7 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing hooks_without_variables_inherit_those_of_berth,
     Nothing last_hooks_are_run_though_one_before_them_fails,
     Nothing large_configurations_are_read,
+    Nothing paths_as_long_as_the_kernel_takes_are_used,
     Nothing options_of_other_runtimes_are_accepted,
     Nothing annotations_for_pid_1_keep_no_container_from_running,
     Overlay changes_go_to_the_layer_of_the_bundle,
@@ -339,6 +341,75 @@ fn large_configurations_are_read(lab: &Lab) -> Result<()> {
     let long = format!("{id}x");
     lab.fails(&["state", &long], 125, &["1 to 255 letters", "[B070]"])
         .map(drop)
+}
+
+/// A path of as many bytes that begins with `start`, in directories that are made on the host.
+fn deep(start: &Path, length: usize) -> Result<PathBuf> {
+    let mut path = start.to_str().context("a path")?.to_owned();
+    while path.len() < length {
+        let left = length - path.len() - 1;
+        // The last name is none of a directory, and there is one.
+        let name = if left > 252 { 200 } else { left };
+        path = format!("{path}/{}", "d".repeat(name));
+    }
+    let path = PathBuf::from(path);
+    fs::create_dir_all(path.parent().context("a directory")?)?;
+    Ok(path)
+}
+
+fn paths_as_long_as_the_kernel_takes_are_used(lab: &Lab) -> Result<()> {
+    const LONGEST: usize = 4095;
+    let guest = std::env::current_exe()?;
+    lab.bundle("b", &["exit", "0"])?;
+    let rootfs = lab.directory.join("b/rootfs");
+    let [source, hook] = ["source", "hook"].map(|name| deep(&lab.directory.join(name), LONGEST));
+    let (source, hook) = (source?, hook?);
+    fs::write(&source, "at the end of a long path\n")?;
+    std::os::unix::fs::symlink(&guest, &hook)?;
+    let masked = deep(&rootfs.join("etc"), LONGEST)?;
+    fs::write(&masked, "not to be seen")?;
+    let masked = format!("/{}", masked.strip_prefix(&rootfs)?.display());
+    let destination = format!("/tmp{}", "/name".repeat((LONGEST - 4) / 5));
+    let mark = lab.directory.join("mark");
+    let run = |words: &[&str], masked: &str| {
+        lab.bundle_with("b", words, |config| {
+            config["linux"]["maskedPaths"] = json!([masked]);
+            config["linux"]["readonlyPaths"] = json!([masked]);
+            config["hooks"]["createRuntime"] =
+                json!([{ "path": hook, "args": ["guest", "append", mark, "x"] }]);
+            if let Some(mounts) = config["mounts"].as_array_mut() {
+                mounts.push(
+                    json!({ "destination": "/mnt/file", "source": source, "options": ["bind"] }),
+                );
+                mounts.push(json!({ "destination": destination, "type": "tmpfs" }));
+                let many = (0..300).map(|number| format!("/mnt/{number}"));
+                mounts.extend(many.map(|path| json!({ "destination": path, "type": "tmpfs" })));
+            }
+        })?;
+        lab.command(["run", "--bundle", "b", "one"])
+            .output()
+            .context("run")
+    };
+    let said = |words: &[&str]| {
+        let output = run(words, &masked)?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    ensure!(said(&["show", "/mnt/file"])? == "at the end of a long path\n");
+    ensure!(said(&["show", &masked])?.is_empty(), "it is not masked");
+    let mounts = said(&["show", "/proc/self/mountinfo"])?;
+    ensure!(
+        mounts.lines().count() > 300 && mounts.contains(&destination),
+        "{mounts}"
+    );
+    ensure!(mark.exists(), "the hook was not run");
+    let output = run(&["exit", "0"], &format!("{masked}{}", "x".repeat(LONGEST)))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        errors.contains("linux.maskedPaths[0] is") && errors.contains("[B051]"),
+        "{errors}"
+    );
+    Ok(())
 }
 
 fn options_of_other_runtimes_are_accepted(lab: &Lab) -> Result<()> {
