@@ -34,7 +34,7 @@
 //! | 5: from the kernel to the root | [`boot`] | |
 //! | 4: a container | [`container`] | |
 //! | 3: what is told | [`events`] | like those above, no system calls but through `sys` and rustix; adds the *code* to a failure |
-//! | 2: how | [`sys`] | thin calls; adds *operation* and *subject* to an errno; the only home of `unsafe` in the library |
+//! | 2: how | [`sys`] | thin calls; adds *operation* and *subject* to an errno; the only home of `unsafe` in the library, but for one call in `container::exposure` |
 //! | 1: text and bytes to values | [`parse`], [`plan`] | no I/O, no `unsafe`, cannot panic; each parser has a fuzz target |
 //! | 0: words for all | [`error`], [`errno`], [`cause`], [`hint`], [`log`], [`text`] | no I/O |
 //!

@@ -140,7 +140,7 @@ fn kernel_panic_timeout() -> Option<i32> {
 fn panic_kernel() -> ! {
     // Without sysrq, the end of PID 1 is a panic as well.
     let _ = fs::write_file(CWD, "/proc/sysrq-trigger", b"c");
-    crate::sys::raw::exit(OWN_FAILURE.into())
+    crate::sys::process::exit(OWN_FAILURE.into())
 }
 
 /// Ends the machine and rests until it does.
@@ -183,7 +183,7 @@ fn end_as_a_process(error: &Error) -> ! {
         of_machine(error)
     ));
     console::complain(text.as_str());
-    crate::sys::raw::exit(OWN_FAILURE.into())
+    crate::sys::process::exit(OWN_FAILURE.into())
 }
 
 /// What the panic handler does: the report, without anything that could be the cause of the panic.

@@ -11,7 +11,7 @@ use crate::error::{During, Op, Stage};
 use crate::events::Event;
 use crate::parse::choice::BreakAt;
 use crate::plan::Plan;
-use crate::sys::raw::{self, Forked};
+use crate::sys::process::{self, Forked};
 use crate::sys::strings::Strings;
 use crate::sys::{console, kmsg, signal};
 
@@ -57,7 +57,7 @@ impl Shell {
 
     /// Runs it on the console and waits until it ends.
     pub(super) fn run(&self) {
-        match raw::fork(0, None) {
+        match process::fork(0, None) {
             Ok(Forked::Parent(shell)) => loop {
                 // Any child: what the shell leaves behind becomes ours.
                 match rustix::process::wait(rustix::process::WaitOptions::empty()) {
@@ -85,12 +85,12 @@ impl Shell {
         let _ = variables.push(format_args!("TERM=linux"));
         let errno = variables.with_list(|variables| {
             arguments.with_list(|arguments| {
-                raw::execute_descriptor(self.0.as_fd(), arguments, variables)
+                process::execute_descriptor(self.0.as_fd(), arguments, variables)
             })
         });
         if let Err(fault) = Err::<(), _>(errno).during(Op::Exec, SHELL) {
             kmsg::error(Stage::Early, format_args!("{fault}"));
         }
-        raw::exit(127)
+        process::exit(127)
     }
 }

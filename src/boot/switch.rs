@@ -223,7 +223,7 @@ fn exchange() -> Result<SwitchMethod, Fault> {
         Err(Errno::INVAL) => {}
         Err(errno) => return Err(errno).during(Op::PivotRoot, SYSROOT),
     }
-    mount::mount_move(".", "/")?;
+    mount::move_here_to_root()?;
     mount::chroot_here(SYSROOT)?;
     Ok(SwitchMethod::Move)
 }
@@ -247,6 +247,6 @@ fn bind_over_itself() -> Result<(), Fault> {
     fs::make_directory(SYSROOT)?;
     mount::mount_bind_recursive("/", SYSROOT)?;
     mount::enter(SYSROOT)?;
-    mount::mount_move(".", "/")?;
+    mount::move_here_to_root()?;
     mount::chroot_here(SYSROOT)
 }

@@ -2,7 +2,7 @@
 
 use super::{Call, Told};
 use crate::parse::arguments::Opt;
-use crate::sys::raw;
+use crate::sys::descriptors::is_inherited;
 use crate::text::Quoted;
 
 pub(super) const PRESERVE_FDS: Opt = Opt {
@@ -22,7 +22,7 @@ pub(super) fn preserved(call: &Call<'_>, listening: u32) -> Result<u32, Told> {
         .filter(|more| *more <= PRESERVED_MAX);
     let more = more.ok_or_else(|| call.usage("--preserve-fds is a number, 0 to 1024"))?;
     let all = more + listening;
-    match (3..3 + all).find(|number| !raw::is_inherited(*number)) {
+    match (3..3 + all).find(|number| !is_inherited(*number)) {
         None => Ok(all),
         Some(number) if number < 3 + listening => Err(call.usage(format_args!(
             "LISTEN_FDS is {listening}, and descriptor {number} is not open"

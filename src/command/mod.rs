@@ -28,7 +28,7 @@ use crate::sys::namespace::is_machines_root;
 use crate::sys::path::{Path, path};
 use crate::sys::process::{Arguments, Environment};
 use crate::sys::sealed::become_sealed;
-use crate::sys::{console, raw, signal};
+use crate::sys::{console, process, signal};
 use crate::text::{Quoted, Text};
 
 mod attend;
@@ -238,7 +238,7 @@ pub fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> u8 {
 pub fn panicked(place: fmt::Arguments<'_>) -> ! {
     let error = Error::new(Code::Panic, Op::Exec, "berth", place);
     Journal::default().fail("panic", &error);
-    raw::exit(status_of(&error).into())
+    process::exit(status_of(&error).into())
 }
 
 /// The status that tells the caller of a failure (POSIX, "Exit Status for Commands", for programs that cannot be executed).
@@ -345,7 +345,8 @@ impl<'a> Call<'a> {
         let opened = Journal::open(self.given.value(&LOG), is_json, is_debug);
         self.journal = opened.tell(self, Code::Output)?;
         let connection = self.given.value(&supervised::ANSWERS);
-        let connection = connection.and_then(|number| raw::take_inherited(number.parse().ok()?));
+        let connection = connection
+            .and_then(|number| crate::sys::descriptors::take_inherited(number.parse().ok()?));
         let supervisor = connection.map(supervised::Supervisor::new).or(supervisor);
         self.journal.tell_to(supervisor);
         Ok(())

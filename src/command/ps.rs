@@ -19,8 +19,7 @@ use crate::error::{Code, During, Fault, Op};
 use crate::parse::arguments::MAX_OPERANDS;
 use crate::sys::buffer::Buffer;
 use crate::sys::path::path;
-use crate::sys::process::{self, Status};
-use crate::sys::raw::{self, Forked};
+use crate::sys::process::{self, Forked, Status};
 use crate::sys::strings::Strings;
 
 pub(super) const COMMAND: Subcommand = Subcommand {
@@ -88,10 +87,10 @@ fn ask_host<'b>(
 ) -> Result<&'b [u8], Told> {
     let ask = || -> Result<(OwnedFd, rustix::process::Pid), Errno> {
         let (from, to) = pipe_with(PipeFlags::CLOEXEC)?;
-        match raw::fork(0, None)? {
+        match process::fork(0, None)? {
             Forked::Child => {
                 let Err(errno) = execute(call, options, to);
-                raw::exit(if errno == Errno::NOENT { 127 } else { 126 })
+                process::exit(if errno == Errno::NOENT { 127 } else { 126 })
             }
             Forked::Parent(pid) => Ok((from, pid)),
         }

@@ -63,8 +63,8 @@ use super::status_pipe::{Message, StatusPipe};
 use crate::cause::Cause;
 use crate::error::{At, During, Fault, Op};
 use crate::parse::config::{Config, HookKind, Kind};
-use crate::sys::raw::{self, Forked};
-use crate::sys::{process, signal, socket};
+use crate::sys::process::{self, Forked};
+use crate::sys::{signal, socket};
 
 /// These hooks are told the first process's PID as the builder sees it, which that does not know
 /// itself.
@@ -108,12 +108,12 @@ pub(super) fn run(request: Request<'_>, mut status_pipe: StatusPipe, caller: Pid
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     // The caller may have ended before that.
     if getppid() != Some(caller) {
-        raw::exit(1)
+        process::exit(1)
     }
     if let Err(fault) = build(request, &mut status_pipe) {
         status_pipe.send(Message::Fault(fault));
     }
-    raw::exit(0)
+    process::exit(0)
 }
 
 /// What the builder knows of the request, once the first process has that.
@@ -280,7 +280,7 @@ fn spawn(request: Request<'_>, status_pipe: &mut StatusPipe) -> Result<Option<Sp
     let is_visible = request.is_visible();
     // What the set-up process mounts and makes shows the group that it is in.
     let group = request.group.filter(|_| is_visible && request.is_new());
-    match raw::fork(0, group.map(AsFd::as_fd)).during(Op::Clone, request.id)? {
+    match process::fork(0, group.map(AsFd::as_fd)).during(Op::Clone, request.id)? {
         Forked::Child => {
             drop((ours, first));
             let made = match is_visible {
@@ -290,7 +290,7 @@ fn spawn(request: Request<'_>, status_pipe: &mut StatusPipe) -> Result<Option<Sp
             if let Err(fault) = made {
                 status_pipe.send(Message::Fault(fault));
             }
-            raw::exit(0)
+            process::exit(0)
         }
         Forked::Parent(pid) => {
             drop(to);
@@ -341,7 +341,7 @@ fn join_and_make(
 /// Makes a process in namespaces that are new.
 #[inline(never)]
 pub(super) fn fork(request: &Request<'_>, flags: u64) -> Result<Forked, Fault> {
-    let forked = raw::fork(flags, request.group.map(AsFd::as_fd));
+    let forked = process::fork(flags, request.group.map(AsFd::as_fd));
     match flags & u64::from(linux::CLONE_NEWUSER) {
         0 => forked.during(Op::Clone, request.id),
         // Some systems keep these from users, or from all.

@@ -7,8 +7,7 @@ use rustix::process::Pid;
 use super::exposure::close_all_but;
 use super::handshake::{PidWriter, ProcfsSocket, SyncSocket};
 use crate::error::{During, Fault, Op};
-use crate::sys::process;
-use crate::sys::raw::{self, Forked};
+use crate::sys::process::{self, Forked};
 
 /// The first process, before it is made.
 pub(super) struct DeferredFork {
@@ -46,16 +45,19 @@ impl DeferredFork {
             drop(socket);
             process::wait_for(parent);
         }
-        close_all_but(more, &[a, b, c, d, sync.as_fd(), to.as_fd()])?;
+        close_all_but(
+            more.saturating_add(3),
+            &[a, b, c, d, sync.as_fd(), to.as_fd()],
+        )?;
         let flags = u64::from(linux_raw_sys::general::CLONE_PARENT);
-        match raw::fork(flags, None).during(Op::Clone, "the container")? {
+        match process::fork(flags, None).during(Op::Clone, "the container")? {
             Forked::Child => {
                 drop(to);
                 sync.wait()
             }
             Forked::Parent(pid) => {
                 to.send(pid);
-                raw::exit(0)
+                process::exit(0)
             }
         }
     }

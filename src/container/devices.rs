@@ -5,6 +5,8 @@
 //! empty files: each is looked at before, that it is the device of its name. A bind mount goes only into a tree that is attached,
 //! until Linux 6.15, so this comes in two steps: [`populate`], and [`Nodes::bind`].
 
+use core::ffi::CStr;
+
 use heapless::Vec;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{
@@ -32,16 +34,16 @@ const NODES: [(&str, u32, u32); 6] = [
 ];
 
 /// Name and what it points to.
-const LINKS: &[(&str, &str)] = &[
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-    ("ptmx", "pts/ptmx"),
+const LINKS: &[(&str, &CStr)] = &[
+    ("fd", c"/proc/self/fd"),
+    ("stdin", c"/proc/self/fd/0"),
+    ("stdout", c"/proc/self/fd/1"),
+    ("stderr", c"/proc/self/fd/2"),
+    ("ptmx", c"pts/ptmx"),
 ];
 
 /// The machine's memory, which is masked by default: where the kernel has it, runc and crun have a link to it.
-const CORE: (&str, &str) = ("core", "/proc/kcore");
+const CORE: (&str, &CStr) = ("core", c"/proc/kcore");
 
 const DIRECTORIES: &[&str] = &["pts", "shm", "mqueue"];
 

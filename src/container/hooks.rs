@@ -26,8 +26,7 @@ use crate::error::{During, Fault, Op};
 use crate::parse::config::{Config, Hook, HookKind};
 use crate::parse::json::Unescaped;
 use crate::sys::path::{LongPath, long_path};
-use crate::sys::process::{self, Environment, Status};
-use crate::sys::raw::{self, Forked};
+use crate::sys::process::{self, Environment, Forked, Status};
 use crate::sys::{fs, signal};
 use crate::text::Text;
 
@@ -75,11 +74,11 @@ fn run_one(hook: &Hook<'_>, moment: HookKind, state: &State<'_>) -> Result<(), F
 fn start(hook: &Hook<'_>, moment: HookKind, state: &State<'_>) -> Result<Pid, Errno> {
     let input = fs::file_of("state", state)?;
     let (failure_from, failure) = pipe_with(PipeFlags::CLOEXEC)?;
-    match raw::fork(0, None)? {
+    match process::fork(0, None)? {
         Forked::Child => {
             let Err(errno) = execute(hook, moment, state, input, failure.as_fd());
             let _ = write(&failure, &errno.raw_os_error().to_ne_bytes());
-            raw::exit(127)
+            process::exit(127)
         }
         Forked::Parent(pid) => {
             drop(failure);
@@ -105,8 +104,6 @@ fn execute(
     // A group of its own, which can be killed as a whole.
     rustix::process::setsid()?;
     dup2_stdin(input)?;
-    // What the caller leaves open is for the program.
-    raw::close_all_but(3, &[failure])?;
     if !matches!(moment, HookKind::CreateContainer | HookKind::StartContainer) {
         rustix::process::chdir(state.bundle)?;
     }
@@ -117,8 +114,12 @@ fn execute(
     }
     let mut room = LongPath::new();
     let path = long_path(&mut room, format_args!("{}", Unescaped(hook.path)))?;
+    // Descriptors that the caller leaves open are for the program, and not for a hook. What fails
+    // from here on is reported there.
     let become_it = |environment: Environment<'_>| {
-        arguments.with_list(|arguments| process::execute(path, arguments, environment))
+        arguments.with_list(|arguments| -> Errno {
+            process::execute_or_report(path, arguments, environment, failure)
+        })
     };
     // The specification has the semantics of environ(7) for it; without one, runc and crun have the hook inherit theirs.
     let Some(env) = hook.env() else {

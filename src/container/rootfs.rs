@@ -127,7 +127,7 @@ impl<'c> Rootfs<'c> {
                 mount::enter("/")?;
             }
             RootSwitch::Move => {
-                mount::mount_move(".", "/")?;
+                mount::move_here_to_root()?;
                 mount::chroot_here(&self.path)?;
                 drop_escape_capabilities()?;
             }

@@ -7,7 +7,7 @@
 //!
 //! * execve(2). A profile that denies it, whatever the arguments, is refused: nothing would ever start.
 //! * write(2), of the [`super::report`] of an execve that failed.
-//! * exit_group(2) after that. Where it is denied the process ends by an instruction that does not exist ([`raw::exit`]).
+//! * exit_group(2) after that. Where it is denied the process ends by an instruction that does not exist ([`process::exit`]).
 //!
 //! # Agents
 //!
@@ -35,7 +35,7 @@
 //! If the report cannot be written, or the process is killed for trying, its maker finds the end of the pipe and a process that
 //! never executed anything, and says so.
 //!
-//! [`raw::exit`]: crate::sys::raw::exit
+//! [`process::exit`]: crate::sys::process::exit
 
 use core::mem::{ManuallyDrop, size_of};
 

@@ -37,7 +37,7 @@ use crate::parse::config::{Config, DeviceAccess, HookKind, Kind};
 use crate::sys::landlock::Ruleset;
 use crate::sys::path::Path;
 use crate::sys::procfs::Procfs;
-use crate::sys::{console, mount, namespace, net, raw, signal};
+use crate::sys::{console, mount, namespace, net, process, signal};
 
 /// A step of a list.
 struct Step<Run> {
@@ -212,7 +212,7 @@ pub(super) fn run(
 ) -> ! {
     let Err(fault) = prepare_and_execute(request, status_pipe, sync, deferred);
     status_pipe.send(Message::Fault(fault));
-    raw::exit(127)
+    process::exit(127)
 }
 
 fn prepare_and_execute(
@@ -628,7 +628,7 @@ fn set_affinity(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
 
 fn close_descriptors(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
     setup.sync = None;
-    exposure::close_all_but(setup.more, &setup.kept())
+    exposure::close_all_but(setup.more.saturating_add(3), &setup.kept())
 }
 
 fn take_terminal(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
@@ -702,7 +702,7 @@ impl<'r, 's> Launch<'r, 's> {
 /// through, and if a descriptor was forgotten.
 fn enter_working_directory(path: &str) -> Result<(), Fault> {
     mount::enter(path)?;
-    match raw::working_directory_is_reachable() {
+    match mount::working_directory_is_reachable() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Errno::XDEV),
         Err(errno) => Err(errno),

@@ -32,6 +32,8 @@
 //! root is entered: a helper that has one socket and one pipe, and an empty tmpfs as its root. It
 //! makes the filesystem that the set-up process asks for, which that mounts.
 
+use core::mem::ManuallyDrop;
+
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -39,7 +41,7 @@ use rustix::mount::MountAttrFlags;
 use rustix::process::{Pid, PidfdFlags, fchdir, pidfd_open};
 
 use super::deferred::{DeferredFork, ProcfsHelper};
-use super::exposure::hide;
+use super::exposure::{close_all_but, hide};
 use super::handshake::{PidWriter, ProcfsSocket, SyncSocket, pair};
 use super::hooks;
 use super::limits::{self, Moment};
@@ -54,9 +56,8 @@ use crate::error::{During, Fault, Op};
 use crate::parse::config::{Config, HookKind, Kind, MountList, RootSwitch};
 use crate::sys::mount::{Detached, chroot_here};
 use crate::sys::path::path;
-use crate::sys::process::Status;
-use crate::sys::raw::{self, Forked};
-use crate::sys::{fs, namespace, process};
+use crate::sys::process::{self, Forked, Status};
+use crate::sys::{fs, namespace, pidfd};
 
 /// Becomes the set-up process: in all namespaces of the container, but that of processes.
 #[inline(never)]
@@ -107,7 +108,7 @@ fn root_of(first: BorrowedFd<'_>, pid: Option<Pid>) -> Result<OwnedFd, Fault> {
     let root = path(format_args!("/proc/{number}/root")).during(Op::Open, "/proc")?;
     let root = fs::open_directory(CWD, &*root)?;
     // If the process is still there, the number was its own.
-    raw::pidfd_send_signal(first, 0).during(Op::Join, "the container")?;
+    pidfd::send_signal(first, 0).during(Op::Join, "the container")?;
     Ok(root)
 }
 
@@ -122,7 +123,7 @@ pub(super) fn run_hooks(
     const MOMENT: HookKind = HookKind::CreateContainer;
     let namespaces = &config.namespaces;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).during(Op::Hook, MOMENT.name())?;
-    match raw::fork(0, None).during(Op::Clone, MOMENT.name())? {
+    match process::fork(0, None).during(Op::Clone, MOMENT.name())? {
         Forked::Child => {
             let ran =
                 namespaces::join_container(pidfd.as_fd(), namespaces, |kind| kind != Kind::Pid)
@@ -132,7 +133,7 @@ pub(super) fn run_hooks(
                     })
                     .and_then(|()| hooks::run(config, MOMENT, state));
             let failed = ran.map_err(|fault| status_pipe.send(Message::Fault(fault)));
-            raw::exit(failed.is_err().into())
+            process::exit(failed.is_err().into())
         }
         Forked::Parent(child) => match process::wait_no_longer_than(child, None) {
             Ok(Status::Exited(0)) => Ok(()),
@@ -150,7 +151,7 @@ fn start_procfs_helper(
     status_pipe: &mut StatusPipe,
 ) -> Result<ProcfsHelper, Fault> {
     let (ours, theirs) = pair(request.id)?;
-    match raw::fork(0, None).during(Op::Clone, request.id)? {
+    match process::fork(0, None).during(Op::Clone, request.id)? {
         Forked::Parent(parent) => Ok(ProcfsHelper {
             socket: ProcfsSocket(ours),
             parent,
@@ -161,7 +162,7 @@ fn start_procfs_helper(
             if let Err(fault) = enter_and_serve(request, joined, status_pipe, &socket) {
                 status_pipe.send(Message::Fault(fault));
             }
-            raw::exit(0)
+            process::exit(0)
         }
     }
 }
@@ -186,14 +187,15 @@ fn enter_and_serve(
     if let Some(environment) = request.environment {
         environment.forget();
     }
-    raw::close_all_but(0, &[socket.0.as_fd(), status_pipe.as_fd()])
-        .during(Op::Configure, "close_range(2)")?;
+    // The descriptor of the empty root is closed with the rest.
+    let _ = ManuallyDrop::new(nothing);
+    close_all_but(0, &[socket.0.as_fd(), status_pipe.as_fd()])?;
     // The child ends with the process that asks. It must be collected, or its PID namespace could
     // not end.
-    match raw::fork(0, None).during(Op::Clone, request.id)? {
+    match process::fork(0, None).during(Op::Clone, request.id)? {
         Forked::Parent(pid) => {
             process::wait_for(pid);
-            raw::exit(0)
+            process::exit(0)
         }
         Forked::Child => serve(request.config.mounts, socket),
     }

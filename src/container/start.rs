@@ -9,7 +9,7 @@ use super::request::Request;
 use super::setup;
 use super::status_pipe::{self, PendingStart, Progress};
 use crate::error::{During, Fault, Op};
-use crate::sys::raw::{self, Forked};
+use crate::sys::process::{self, Forked};
 
 /// Starts it. The process exists when this returns, or a builder that makes it; what becomes of it
 /// is heard from the [`PendingStart`].
@@ -21,7 +21,7 @@ pub fn start(request: Request<'_>) -> Result<PendingStart, Fault> {
     let (ends, mut status_pipe) = status_pipe::pair(request.id, request.exec_fifo.is_some())?;
     let caller = getpid();
     if builder::is_needed(&request) {
-        return match raw::fork(0, None).during(Op::Clone, request.id)? {
+        return match process::fork(0, None).during(Op::Clone, request.id)? {
             Forked::Child => {
                 // The caller's alone: the processes that write see by it whether the caller is gone.
                 drop(ends);

@@ -330,7 +330,7 @@ fn message_of(bytes: &[u8]) -> Option<Received> {
 mod tests {
     use super::*;
 
-    use crate::sys::raw::{Forked, exit, fork};
+    use crate::sys::process::{Forked, exit, fork};
 
     fn pid(number: i32) -> Pid {
         Pid::from_raw(number).unwrap()

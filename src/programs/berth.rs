@@ -8,11 +8,11 @@ mod rt;
 use core::fmt;
 
 use berth::command;
+use berth::sys::process;
 use berth::sys::process::{Arguments, Environment};
-use berth::sys::raw;
 
 fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> ! {
-    raw::exit(command::main(arguments, environment).into())
+    process::exit(command::main(arguments, environment).into())
 }
 
 fn panicked(place: fmt::Arguments<'_>) -> ! {

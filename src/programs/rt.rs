@@ -8,8 +8,8 @@ use core::ffi::c_char;
 use core::panic::PanicInfo;
 use core::slice;
 
+use berth::sys::process::StringList;
 use berth::sys::process::{Arguments, Environment};
-use berth::sys::raw::StringList;
 use berth::sys::strings::keep_inherited;
 
 /// Where the kernel starts the program: the stack pointer points at argc, argv, a null pointer,

@@ -9,7 +9,7 @@ use rustix::process::Pid;
 use crate::error::{Code, During, Error, Fault, Op};
 use crate::parse::answer::Answer;
 use crate::sys::process::Environment;
-use crate::sys::raw::{self, Forked};
+use crate::sys::process::{self, Forked};
 use crate::sys::strings::Strings;
 use crate::sys::{console, signal, socket};
 
@@ -75,7 +75,7 @@ fn run(
     output: Option<[&OwnedFd; 2]>,
 ) -> Result<Run, Fault> {
     let (answers, theirs) = socket::packets().during(Op::Socket, id)?;
-    match raw::fork(0, None).during(Op::Clone, id)? {
+    match process::fork(0, None).during(Op::Clone, id)? {
         Forked::Parent(pid) => Ok(Run { pid, answers }),
         Forked::Child => {
             drop(answers);
@@ -85,7 +85,7 @@ fn run(
                 let error = fault.at(Code::BerthFailed);
                 tell(&theirs, &error);
             }
-            raw::exit(127)
+            process::exit(127)
         }
     }
 }
@@ -125,7 +125,7 @@ fn execute(
     }
     signal::reset();
     words.with_list(|words| {
-        raw::execute_descriptor(program.as_fd(), words, Environment::inherited().list())
+        process::execute_descriptor(program.as_fd(), words, Environment::inherited().list())
     })
 }
 

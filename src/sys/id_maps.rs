@@ -14,8 +14,8 @@ use rustix::process::Pid;
 
 use super::path::{Path, path};
 use super::process::wait_for;
+use super::process::{Forked, exit, fork};
 use super::procfs::Procfs;
-use super::raw::{self, Forked};
 use crate::cause::Cause;
 use crate::error::{At, During, Fault, Op};
 use crate::parse::config::IdMap;
@@ -32,13 +32,13 @@ const SUBJECT: &str = "maps of ids, in a user namespace";
 pub fn namespace(procfs: &Procfs, maps: &[IdMap<'_>; 2]) -> Result<OwnedFd, Fault> {
     let (end, hold) = pipe_with(PipeFlags::CLOEXEC).during(Op::Pipe, SUBJECT)?;
     let flags = linux_raw_sys::general::CLONE_NEWUSER.into();
-    let forked = raw::fork(flags, None).during(Op::Clone, SUBJECT);
+    let forked = fork(flags, None).during(Op::Clone, SUBJECT);
     match forked.because(Cause::UserNamespace)? {
         Forked::Child => {
             drop(hold);
             // Nothing is ever written: this returns when the other side lets go.
             let _ = read(&end, &mut [0; 1]);
-            raw::exit(0)
+            exit(0)
         }
         Forked::Parent(pid) => {
             let namespace = give_maps(procfs, pid, maps);

@@ -1,7 +1,7 @@
 //! Namespaces (namespaces(7)): their files, joining them, and the clocks of one.
 
 use linux_raw_sys::general as linux;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, fstatfs, openat, stat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -12,7 +12,7 @@ use rustix::thread::{
 };
 
 use super::procfs::Procfs;
-use super::raw;
+use super::raw::call;
 use crate::error::{During, Fault, Op};
 use crate::parse::config::Kind;
 
@@ -65,12 +65,25 @@ pub fn open(path: &str, kind: Kind) -> Result<OwnedFd, Fault> {
         .and_then(|file| {
             // It may have become another file meanwhile.
             is_namespace(&file)?;
-            match raw::namespace_type(file.as_fd())? == flag(kind) {
+            match type_of(file.as_fd())? == flag(kind) {
                 true => Ok(file),
                 false => Err(Errno::INVAL),
             }
         });
     opened.during(Op::Join, Subject { path, kind })
+}
+
+/// `ioctl(2)`, `NS_GET_NSTYPE` (ioctl_nsfs(2)): the `CLONE_NEW*` of a namespace.
+///
+/// # Errors
+/// Those of `ioctl(2)`; `ENOTTY` for what is no namespace.
+fn type_of(namespace: BorrowedFd<'_>) -> Result<u32, Errno> {
+    /// include/uapi/linux/nsfs.h
+    const NS_GET_NSTYPE: usize = 0xb703;
+    let descriptor = namespace.as_raw_fd() as usize;
+    // SAFETY: the request takes no pointers.
+    let flag = unsafe { call(linux::__NR_ioctl, [descriptor, NS_GET_NSTYPE, 0, 0, 0]) };
+    flag.map(|flag| flag as u32)
 }
 
 /// Moves this process into the namespace; into one of processes, only its children (setns(2)).

@@ -1,13 +1,15 @@
 //! Processes by descriptor (pidfd_open(2)): unlike a number, it never comes to mean another process.
 
+use linux_raw_sys::general as linux;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::fs;
 use super::path::{path, place_of};
-use super::{fs, raw};
+use super::raw::call;
 use crate::error::{During, Fault, Op};
 use crate::parse::stat::Stat;
 
@@ -44,7 +46,7 @@ impl Process {
     /// # Errors
     /// Those of pidfd_send_signal(2).
     pub fn signal(&self, signal: u32) -> Result<(), Errno> {
-        raw::pidfd_send_signal(self.as_fd(), signal)
+        send_signal(self.as_fd(), signal)
     }
 
     /// Waits until it has ended, for so long at most; whether it has.
@@ -102,6 +104,17 @@ fn is_below(groups: &[u8], path: &[u8]) -> bool {
     let own = lines.find_map(|line| line.strip_prefix(b"0::"));
     let rest = own.and_then(|own| own.strip_prefix(path));
     rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+}
+
+/// `pidfd_send_signal(2)`: sends any signal, those without a name too; 0 only asks whether there is
+/// a process to send to.
+///
+/// # Errors
+/// Those of `pidfd_send_signal(2)`.
+pub fn send_signal(process: BorrowedFd<'_>, signal: u32) -> Result<(), Errno> {
+    let arguments = [process.as_raw_fd() as usize, signal as usize, 0, 0, 0];
+    // SAFETY: the pointer to a `siginfo_t` is null, which the kernel fills in itself then.
+    unsafe { call(linux::__NR_pidfd_send_signal, arguments) }.map(drop)
 }
 
 #[cfg(test)]

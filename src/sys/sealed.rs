@@ -13,7 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::process::Environment;
-use super::raw::{self, StringList};
+use super::process::{StringList, execute_descriptor};
 use crate::error::{During, Fault, Op};
 
 /// This process's own program.
@@ -38,7 +38,7 @@ pub fn become_sealed(arguments: StringList<'_>, environment: Environment<'_>) ->
         return Ok(());
     }
     let copy = copy_of(&own).during(Op::Create, "a sealed copy of the program")?;
-    Err(raw::execute_descriptor(
+    Err(execute_descriptor(
         copy.as_fd(),
         arguments,
         environment.list(),

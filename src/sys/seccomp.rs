@@ -36,7 +36,9 @@ pub fn add_filter(program: &[Instruction], flags: u32) -> Result<(), Errno> {
 /// # Errors
 /// Those of seccomp(2), as above; `EBUSY` if this process has such a filter already.
 pub fn add_filter_with_listener(program: &[Instruction], flags: u32) -> Result<OwnedFd, Errno> {
-    owned(add(program, flags | SECCOMP_FILTER_FLAG_NEW_LISTENER)?)
+    let listener = add(program, flags | SECCOMP_FILTER_FLAG_NEW_LISTENER)?;
+    // SAFETY: with this flag, what the call returns is a new descriptor.
+    unsafe { owned(listener) }
 }
 
 #[inline(never)]

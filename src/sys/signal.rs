@@ -5,10 +5,81 @@ use rustix::fd::OwnedFd;
 use rustix::io::{Errno, read};
 use rustix::process::getpid;
 
-use super::raw::{self, SignalSet};
+use super::arch::syscall5;
+use super::raw::{call, owned};
 use crate::error::{During, Fault, Op};
 
-pub use super::raw::SignalSet as Set;
+/// A set of signals as the kernel has it: bit `n - 1` is signal `n`.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Set(u64);
+
+const SET_SIZE: usize = size_of::<Set>();
+
+impl Set {
+    /// No signal.
+    pub const EMPTY: Self = Self(0);
+    /// Every signal that can be blocked.
+    pub const FULL: Self = Self(!0);
+
+    /// The signals of `numbers`.
+    pub fn of(numbers: &[u32]) -> Self {
+        let add = |bits: u64, number: &u32| bits | 1 << (number - 1);
+        Self(numbers.iter().fold(0, add))
+    }
+}
+
+/// `rt_sigprocmask(2)`, `SIG_SETMASK`: exactly the signals of `set` are blocked from now on.
+///
+/// # Errors
+/// None with a set of the right size; kept for the signature of the call.
+fn set_mask(set: Set) -> Result<(), Errno> {
+    let (how, new) = (linux::SIG_SETMASK as usize, &raw const set);
+    let arguments = [how, new.expose_provenance(), 0, SET_SIZE, 0];
+    // SAFETY: `set` is a kernel signal set of the size given, and outlives the call.
+    unsafe { call(linux::__NR_rt_sigprocmask, arguments) }.map(drop)
+}
+
+/// `rt_sigaction(2)`: has a signal be ignored (SIG_IGN), or do what it does to a new program
+/// (SIG_DFL); whether it was ignored before.
+///
+/// # Errors
+/// `EINVAL` for SIGKILL and SIGSTOP, which nobody can ignore.
+fn set_ignored(signal: u32, is_ignored: bool) -> Result<bool, Errno> {
+    /// The handler, flags, restorer and mask of a `struct sigaction` as the kernel has it; the two
+    /// handlers that are none are numbers.
+    type Action = [usize; 4];
+    const IGNORE: usize = 1;
+    const { assert!(size_of::<Action>() == size_of::<linux::kernel_sigaction>()) };
+    let action: Action = [usize::from(is_ignored) * IGNORE, 0, 0, 0];
+    let mut old: Action = [0; 4];
+    let (new, before) = (&raw const action, &raw mut old);
+    let (new, before) = (new.expose_provenance(), before.expose_provenance());
+    let arguments = [signal as usize, new, before, SET_SIZE, 0];
+    // SAFETY: both actions outlive the call and have the kernel's size; without a handler there is
+    // nothing that it could call.
+    unsafe { call(linux::__NR_rt_sigaction, arguments) }?;
+    Ok(old[0] == IGNORE)
+}
+
+/// `signalfd4(2)`: a descriptor from which the signals of `set`, which must be blocked, are read.
+///
+/// # Errors
+/// Those of `signalfd(2)`.
+fn descriptor(set: Set) -> Result<OwnedFd, Errno> {
+    // SAFETY: `set` is a kernel signal set of the size given, and outlives the call, which returns
+    // a new descriptor.
+    unsafe {
+        owned(syscall5(
+            linux::__NR_signalfd4,
+            usize::MAX,
+            (&raw const set).expose_provenance(),
+            SET_SIZE,
+            (linux::O_CLOEXEC | linux::O_NONBLOCK) as usize,
+            0,
+        ))
+    }
+}
 
 /// A child changed its state.
 pub const CHLD: u32 = linux::SIGCHLD;
@@ -43,9 +114,9 @@ impl Signals {
     ///
     /// # Errors
     /// Those of signalfd(2).
-    pub fn open(wanted: SignalSet) -> Result<Self, Fault> {
-        raw::set_signal_mask(SignalSet::FULL)
-            .and_then(|()| raw::signal_descriptor(wanted))
+    pub fn open(wanted: Set) -> Result<Self, Fault> {
+        set_mask(Set::FULL)
+            .and_then(|()| descriptor(wanted))
             .map(Self)
             .during(Op::Watch, "signals")
     }
@@ -79,16 +150,16 @@ impl Signals {
 pub fn ignore_pipes_only() -> bool {
     for signal in (1..=LAST).filter(|signal| *signal != PIPE) {
         // Of two, nothing can be changed.
-        let _ = raw::set_ignored(signal, false);
+        let _ = set_ignored(signal, false);
     }
-    raw::set_ignored(PIPE, true).unwrap_or(true)
+    set_ignored(PIPE, true).unwrap_or(true)
 }
 
 /// Neither blocks nor ignores anything any more, in a program that has begun with [`ignore_pipes_only`]: programs expect to be started so.
 pub fn reset() {
     // Neither call can fail with a set of the right size and a signal that there is.
-    let _ = raw::set_signal_mask(SignalSet::EMPTY);
-    let _ = raw::set_ignored(PIPE, false);
+    let _ = set_mask(Set::EMPTY);
+    let _ = set_ignored(PIPE, false);
 }
 
 /// Ends this process as one ends that writes to a pipe which nobody reads (pipe(7)).

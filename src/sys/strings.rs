@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use rustix::io::Errno;
 
 use super::buffer::Buffer;
-use super::raw::StringList;
+use super::process::StringList;
 use crate::text::BoundedWriter;
 
 /// The variables that this program was started with.

@@ -25,9 +25,9 @@
 mod bus;
 mod properties;
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::CWD;
-use rustix::io::{Errno, read};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
@@ -43,7 +43,7 @@ use crate::parse::json::{self, Node};
 use crate::sys::fs;
 use crate::sys::path::{Path, path};
 use crate::sys::process::wait_for;
-use crate::sys::raw::{self, Forked};
+use crate::sys::process::{self, Forked};
 
 /// The name of a unit.
 pub(super) type Unit = Path;
@@ -102,14 +102,11 @@ impl Holder {
     fn start() -> Result<Self, Fault> {
         const SUBJECT: &str = "a process in a scope of systemd";
         let (from, end) = pipe_with(PipeFlags::CLOEXEC).during(Op::Pipe, SUBJECT)?;
-        match raw::fork(0, None).during(Op::Clone, SUBJECT)? {
+        match process::fork(0, None).during(Op::Clone, SUBJECT)? {
             Forked::Child => {
-                // Locks, and what somebody waits for the end of, are not its.
-                let kept = rustix::fd::AsFd::as_fd(&from);
-                let _ = raw::close_all_but(0, &[kept]);
-                // Nothing is ever written: this returns when the other side lets go.
-                let _ = read(&from, &mut [0; 1]);
-                raw::exit(0)
+                // Locks are not for it, nor what another process waits for the end of. Nothing is
+                // ever written: it ends when the other side lets go.
+                process::stay_until_closed(from.as_fd())
             }
             Forked::Parent(pid) => Ok(Self {
                 pid,

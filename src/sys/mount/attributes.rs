@@ -11,7 +11,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::{Propagation, flag};
 use crate::parse::mount_options::MountFlags;
-use crate::sys::raw;
+use crate::sys::raw::call;
 
 /// The attributes of a mount, each as a flag of mount(2) and as one of mount_setattr(2).
 const ATTRIBUTES: &[(u32, MountAttrFlags)] = &[
@@ -159,9 +159,18 @@ const NOTHING: linux::mount_attr = linux::mount_attr {
     userns_fd: 0,
 };
 
+/// `mount_setattr(2)` on the mount that `mount` is the root of.
 fn apply(mount: BorrowedFd<'_>, change: &linux::mount_attr, recursive: bool) -> Result<(), Errno> {
     let flags = if recursive { linux::AT_RECURSIVE } else { 0 };
-    raw::mount_setattr(mount, flags, change)
+    let arguments = [
+        mount.as_raw_fd() as usize,
+        c"".as_ptr().expose_provenance(),
+        (flags | linux::AT_EMPTY_PATH) as usize,
+        core::ptr::from_ref(change).expose_provenance(),
+        size_of::<linux::mount_attr>(),
+    ];
+    // SAFETY: the path is the empty C string; `change` has the size given and outlives the call.
+    unsafe { call(linux::__NR_mount_setattr, arguments) }.map(drop)
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ mod context;
 mod detached;
 
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
 
+use linux_raw_sys::general as linux;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
@@ -28,6 +30,7 @@ pub use detached::{Detached, has_filesystem};
 
 use crate::error::{During, Fault, Op};
 pub use crate::parse::mount_options::Propagation;
+use crate::sys::raw::call;
 
 const fn flag(propagation: Propagation) -> MountPropagationFlags {
     match propagation {
@@ -73,6 +76,14 @@ pub fn mount_new(
 pub fn mount_move(source: &str, target: &str) -> Result<(), Fault> {
     rustix::mount::mount_move(source, target)
         .during(Op::MoveMount, format_args!("{source} to {target}"))
+}
+
+/// Moves the mount whose root is the working directory to `/`: [`mount_move`].
+///
+/// # Errors
+/// Those of mount(2).
+pub fn move_here_to_root() -> Result<(), Fault> {
+    rustix::mount::mount_move(c".", c"/").during(Op::MoveMount, ". to /")
 }
 
 /// Binds the tree at `source`, with the mounts in it, to `target` (MS_BIND | MS_REC).
@@ -189,6 +200,20 @@ pub fn chroot_here(shown: &str) -> Result<(), Fault> {
 /// Those of chdir(2).
 pub fn enter(path: &str) -> Result<(), Fault> {
     rustix::process::chdir(path).during(Op::Chdir, path)
+}
+
+/// `getcwd(2)`: whether the working directory is below the root directory. If it is not, the kernel
+/// calls it `(unreachable)`.
+///
+/// # Errors
+/// Those of `getcwd(2)`; `ENOENT` for a directory that was removed.
+pub fn working_directory_is_reachable() -> Result<bool, Errno> {
+    let mut path = [const { MaybeUninit::<u8>::uninit() }; linux::PATH_MAX as usize];
+    let arguments = [path.as_mut_ptr().expose_provenance(), path.len(), 0, 0, 0];
+    // SAFETY: `path` is what the kernel writes, has the size given, and outlives the call.
+    unsafe { call(linux::__NR_getcwd, arguments) }?;
+    // SAFETY: what was written has at least the NUL that ends it.
+    Ok(unsafe { path[0].assume_init() } == b'/')
 }
 
 /// Opens `/` as a directory, to come back to it when the name means something else.

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use berth::parse::answer::{ANSWER_MAX, Answer, GO, Policy};
 use berth::parse::config::{OnExit, Restart};
 use berth::parse::list::List;
-use berth::sys::raw::take_inherited;
+use berth::sys::descriptors::take_inherited;
 use berth::sys::{sealed, socket};
 use rustix::fd::OwnedFd;
 use rustix::net::{RecvFlags, SendFlags, recv, send};

@@ -12,7 +12,7 @@ use berth::errno::Name;
 use berth::error::Fault;
 use berth::parse::config::{Config, Resources};
 use berth::parse::json;
-use berth::sys::raw::{self, Forked};
+use berth::sys::process::{self, Forked};
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, open};
 use rustix::io::Errno;
 
@@ -123,10 +123,10 @@ fn devices(root: &OwnedFd) -> Result<()> {
 
 /// Opens a device in a process of the group.
 fn open_inside(group: &Group) -> Result<i32> {
-    match raw::fork(0, Some(group.as_fd()))? {
+    match process::fork(0, Some(group.as_fd()))? {
         Forked::Child => {
             let opened = open(KMSG, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
-            raw::exit(opened.map_or_else(Errno::raw_os_error, |_| 0))
+            process::exit(opened.map_or_else(Errno::raw_os_error, |_| 0))
         }
         Forked::Parent(pid) => {
             let status =

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use berth::sys::raw::{Forked, exit, fork};
+use berth::sys::process::{Forked, exit, fork};
 use rustix::pipe::pipe;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};

@@ -1,11 +1,17 @@
 //! Processes: the calling one, its children, and the end of the machine.
 
+mod execute;
+mod fork;
+
+pub use execute::{StringList, execute, execute_descriptor, execute_or_report, stay_until_closed};
+pub use fork::{Forked, exit, fork};
+
 use core::time::Duration;
 
+use linux_raw_sys::general as linux;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::path::Arg;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpid, kill_process,
     kill_process_group, pidfd_open, wait, waitid, waitpid,
@@ -13,7 +19,7 @@ use rustix::process::{
 use rustix::system::RebootCommand;
 
 use super::clock::{self, Moment};
-use super::raw::{self, Forked, StringList};
+use super::raw::call;
 use super::strings;
 use crate::error::{During, Fault, Op};
 
@@ -104,12 +110,6 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// Replaces this process by the program at `path`; returns only on failure.
-pub fn execute(path: &str, arguments: StringList<'_>, environment: Environment<'_>) -> Errno {
-    let result = path.into_with_c_str(|path| Ok(raw::execute(path, arguments, environment.list())));
-    result.unwrap_or_else(|errno| errno)
-}
-
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -184,7 +184,22 @@ pub fn wait_no_longer_than(pid: Pid, timeout: Option<Duration>) -> Result<Status
 /// A child that has ended, if there is one, and is there until it is [reaped](reap). Ask until there is none: the kernel does
 /// not count SIGCHLD.
 pub fn ended() -> Option<Pid> {
-    raw::ended_child().ok().flatten()
+    // SAFETY: all fields are integers and pointers, for which zero is a value.
+    let mut info: linux::siginfo_t = unsafe { core::mem::zeroed() };
+    let options = linux::WEXITED | linux::WNOHANG | linux::WNOWAIT;
+    let written = (&raw mut info).expose_provenance();
+    let arguments = [linux::P_ALL as usize, 0, written, options as usize, 0];
+    // SAFETY: `info` is what the kernel writes, and outlives the call.
+    unsafe { call(linux::__NR_waitid, arguments) }.ok()?;
+    // SAFETY: the kernel has written this part of the union, or nothing, and then it is zero.
+    let pid = unsafe {
+        info.__bindgen_anon_1
+            .__bindgen_anon_1
+            ._sifields
+            ._sigchld
+            ._pid
+    };
+    Pid::from_raw(pid)
 }
 
 /// Collects a child that has ended.
@@ -271,10 +286,10 @@ pub enum End {
 /// # Errors
 /// Those of clone3(2).
 pub fn end_machine(end: End) -> Result<(), Fault> {
-    match raw::fork(0, None).during(Op::Clone, "the end of the machine")? {
+    match fork(0, None).during(Op::Clone, "the end of the machine")? {
         Forked::Child => {
             end_machine_from_here(end);
-            raw::exit(1)
+            exit(1)
         }
         Forked::Parent(_) => Ok(()),
     }
