@@ -173,7 +173,10 @@ impl Node {
     /// `EEXIST` if that is something else than the empty file that such a bind leaves behind; as [`Self::of_host`]; those of
     /// openat(2), open_tree(2) and move_mount(2).
     pub fn bind(&self, path: &str, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
-        let node = self.of_host(path).or_else(|_| self.of_number("/dev"))?;
+        // What is wrong with the node of that name says more than that there is no link.
+        let node = self
+            .of_host(path)
+            .or_else(|errno| self.of_number("/dev").map_err(|_| errno))?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         match openat(directory, name, flags, Mode::empty()) {
             Ok(_) | Err(Errno::EXIST) => {}
