@@ -1,5 +1,5 @@
-//! The layers of `src/`: a module names its own layer and those below it; and no files of the engine
-//! name each other in a circle.
+//! The layers of `src/`: a module names its own layer and those below it; and no files of the
+//! engine name each other in a circle.
 //!
 //! The sources are read as Rust's own tokens, so that comments and texts may name what they like.
 
