@@ -12,7 +12,7 @@ use clap::ValueEnum;
 
 use crate::index::{Found, Index};
 
-/// A class of devices by which a machine may reach its root.
+/// A class of devices that a machine may need before its root is there, or without any root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DeviceClass {
     /// Disks, ports and consoles of QEMU, Firecracker and clouds.
@@ -33,6 +33,9 @@ pub enum DeviceClass {
     Hyperv,
     /// Disks of Xen.
     Xen,
+    /// The power button, which hypervisors press to have a guest shut down. It comes with every
+    /// other class.
+    Power,
     /// The device-mapper with dm-verity, loop devices and overlayfs, which no device asks for.
     Layers,
 }
@@ -89,6 +92,7 @@ impl DeviceClass {
             Self::Vmware => &["vmw_pvscsi", "mptspi", "sd_mod"],
             Self::Hyperv => &["hv_vmbus", "hv_storvsc", "sd_mod"],
             Self::Xen => &["xen_blkfront"],
+            Self::Power => &["button"],
             Self::Layers => &["dm_mod", "dm_verity", "loop", "overlay"],
         }
     }
@@ -96,7 +100,11 @@ impl DeviceClass {
 
 /// The modules of these classes that the kernel has.
 pub(crate) fn of_classes(index: &Index, classes: &[DeviceClass]) -> BTreeSet<String> {
-    let names = classes.iter().flat_map(|class| class.modules());
+    let power = classes.first().map(|_| &DeviceClass::Power);
+    let names = classes
+        .iter()
+        .chain(power)
+        .flat_map(|class| class.modules());
     names.flat_map(|name| modules(index, name)).collect()
 }
 
@@ -122,7 +130,7 @@ const DRIVERS: &[&str] = &[
 ];
 
 /// The modules that the devices of the machine with this `/sys` ask for, as far as they lead to
-/// disks.
+/// disks, and the driver of the power button.
 pub(crate) fn of_machine(index: &Index, sys: &Path) -> BTreeSet<String> {
     let mut aliases = BTreeSet::new();
     collect(&sys.join("devices"), &mut aliases);
@@ -133,7 +141,8 @@ pub(crate) fn of_machine(index: &Index, sys: &Path) -> BTreeSet<String> {
             .iter()
             .any(|drivers| path.starts_with(&format!("kernel/drivers/{drivers}/")))
     };
-    found.filter(leads_to_disks).collect()
+    let power = of_classes(index, &[DeviceClass::Power]);
+    found.filter(leads_to_disks).chain(power).collect()
 }
 
 /// The types of the filesystems on block devices that are mounted, of the machine with this
@@ -178,7 +187,7 @@ mod tests {
     use crate::testing::{Module, write_tree};
 
     #[test]
-    fn a_machine_gets_the_drivers_of_its_own_disks() {
+    fn a_machine_gets_the_drivers_of_its_own_disks_and_of_the_power_button() {
         let root = tempfile::tempdir().unwrap();
         let tree = [
             (
@@ -193,6 +202,7 @@ mod tests {
                 "kernel/drivers/nvme/host/nvme.ko",
                 Module::new("nvme").alias("pci:v*bc01sc08i02*"),
             ),
+            ("kernel/drivers/acpi/button.ko", Module::new("button")),
         ];
         let dir = write_tree(root.path(), &tree, Some(""));
         let index = ModuleTree::open(&dir, None).unwrap().index;
@@ -205,11 +215,15 @@ mod tests {
             fs::create_dir_all(&device).unwrap();
             fs::write(device.join("modalias"), format!("{alias}\n")).unwrap();
         }
-        assert_eq!(Vec::from_iter(of_machine(&index, &sys)), ["virtio_blk"]);
+        assert_eq!(
+            Vec::from_iter(of_machine(&index, &sys)),
+            ["button", "virtio_blk"]
+        );
         assert_eq!(
             Vec::from_iter(of_classes(&index, &[DeviceClass::Nvme, DeviceClass::Sd])),
-            ["nvme"]
+            ["button", "nvme"]
         );
+        assert_eq!(of_classes(&index, &[]).len(), 0);
     }
 
     #[test]

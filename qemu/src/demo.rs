@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use berth_initramfs::{Compression, Image, ModuleTree, Spec};
+use berth_initramfs::{Compression, DeviceClass, Image, ModuleTree, Spec};
 
 use crate::disk::{Disk, DiskImage, Fs};
 use crate::kernel::Kernel;
@@ -68,6 +68,7 @@ pub fn image(kernel: &Kernel, init: &Path) -> Result<Image> {
         .berth(init.with_file_name("berth"))
         .modules(modules)
         .load(MODULES)
+        .for_devices([DeviceClass::Power])
         .build(Compression::None)
 }
 

@@ -20,6 +20,7 @@
 //! | [`cpio`] | the archive that becomes a root in memory | cpio, berth-initramfs |
 //! | [`fstab`] | a root's `/etc/fstab` | distributions, people |
 //! | [`mountinfo`] | `/proc/self/mountinfo` | the kernel |
+//! | [`netlink`](mod@netlink) | messages of netlink(7), and ACPI's events in them | the kernel |
 //! | [`uevent`] | netlink datagrams and sysfs `uevent` files | the kernel |
 //! | [`kmsg`] | records of `/dev/kmsg` | the kernel, and programs |
 //! | [`modules`] | `modules.dep`, `.softdep`, `.alias`, `.builtin` | depmod |
@@ -62,6 +63,7 @@ pub mod mount_options;
 pub mod mountinfo;
 pub mod near_miss;
 pub mod nearest;
+pub mod netlink;
 pub mod number;
 pub mod partition;
 pub mod passwd;

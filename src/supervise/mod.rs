@@ -31,6 +31,7 @@ use crate::error::{At, Code, Error, Stage};
 use crate::events::Stream;
 use crate::parse::config::OnExit;
 use crate::plan::Plan;
+use crate::sys::acpi::PowerButton;
 use crate::sys::clock::{self, Moment};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::netlink::UEVENT_MAX;
@@ -67,6 +68,7 @@ struct Supervisor<'m, 'p> {
     plan: &'p Plan<'p>,
     epoll: Epoll,
     signals: Signals,
+    power_button: Option<PowerButton>,
     jobs: Jobs,
     slots: Slots,
     console: Console,
@@ -98,6 +100,18 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 .at(Code::EventLoop)?;
         }
         process::take_ctrl_alt_del();
+        let power_button = PowerButton::open().unwrap_or_else(|fault| {
+            machine.journal.warn(
+                Stage::Containers,
+                format_args!("the power button does nothing: {fault}"),
+            );
+            None
+        });
+        if let Some(button) = &power_button {
+            epoll
+                .add(button, Token::PowerButton.encode(), Interest::IN)
+                .at(Code::EventLoop)?;
+        }
         // Containers that share the machine's network find nobody else who does it.
         if let Err(fault) = net::bring_loopback_up() {
             machine
@@ -115,6 +129,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             plan,
             epoll,
             signals,
+            power_button,
             jobs: Jobs::new(core::iter::empty()),
             slots: Slots::new(),
             console: Console::new(),
@@ -202,6 +217,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             Token::Uevents => self.read_uevents(),
             Token::EventDevice => self.machine.journal.events.flush(),
             Token::Console => self.console.flush(),
+            Token::PowerButton => self.read_power_button(),
             Token::Answers(index) => self.read_answers(index, AT_ONCE),
             Token::Output(index, stream) => {
                 let printer = self.slots.printer(index);
@@ -246,6 +262,13 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 signal::PWR => self.end_requested(End::PowerOff, "SIGPWR"),
                 _ => self.end_requested(End::PowerOff, "SIGTERM"),
             }
+        }
+    }
+
+    fn read_power_button(&mut self) {
+        let button = self.power_button.as_ref();
+        if button.is_some_and(PowerButton::was_pressed) {
+            self.end_requested(End::PowerOff, "the power button");
         }
     }
 

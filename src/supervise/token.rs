@@ -18,6 +18,8 @@ pub(super) enum Token {
     Answers(usize),
     /// What a container prints.
     Output(usize, Stream),
+    /// The events of ACPI.
+    PowerButton,
 }
 
 /// The kind is in the upper half of the number, the index in the lower.
@@ -36,6 +38,7 @@ impl Token {
             Self::Answers(index) => (4, index),
             Self::Output(index, Stream::Stdout) => (5, index),
             Self::Output(index, Stream::Stderr) => (6, index),
+            Self::PowerButton => (7, 0),
         };
         kind << INDEX_BITS | index as u64
     }
@@ -52,6 +55,7 @@ impl Token {
             (4, _) if is_slot => Self::Answers(index),
             (5, _) if is_slot => Self::Output(index, Stream::Stdout),
             (6, _) if is_slot => Self::Output(index, Stream::Stderr),
+            (7, 0) => Self::PowerButton,
             _ => return None,
         })
     }
@@ -74,6 +78,7 @@ mod tests {
             Token::Uevents,
             Token::EventDevice,
             Token::Console,
+            Token::PowerButton,
         ];
         single.into_iter().chain(slots).collect()
     }
@@ -92,7 +97,7 @@ mod tests {
     #[test]
     fn a_number_that_no_token_has_stands_for_none() {
         let last = Token::Answers(BUNDLES_MAX - 1).encode();
-        for number in [1, last + 1, u64::MAX, 3 << INDEX_BITS | 1, 7 << INDEX_BITS] {
+        for number in [1, last + 1, u64::MAX, 3 << INDEX_BITS | 1, 8 << INDEX_BITS] {
             assert_eq!(Token::decode(number), None, "{number:#x}");
         }
     }

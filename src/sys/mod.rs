@@ -4,6 +4,7 @@
 //! the error number. What is done, and in which order, is decided above. Together with the programs' `rt.rs` this is the
 //! only place with `unsafe`.
 
+pub mod acpi;
 pub mod arch;
 pub mod attributes;
 pub mod block;

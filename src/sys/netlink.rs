@@ -57,36 +57,41 @@ impl Uevents {
 
     /// The next message, without waiting for one.
     pub fn next<'b>(&self, buffer: &'b mut [u8; UEVENT_MAX]) -> Received<'b> {
-        loop {
-            let mut no_control: [MaybeUninit<u8>; 0] = [];
-            let result = recvmsg(
-                &self.0,
-                &mut [IoSliceMut::new(buffer)],
-                &mut RecvAncillaryBuffer::new(&mut no_control),
-                RecvFlags::empty(),
-            );
-            match result {
-                // Any process with CAP_NET_ADMIN can send here; only the kernel's port number is zero.
-                Ok(message) if from_kernel(&message) => {
-                    return Received::Message(buffer.get(..message.bytes).unwrap_or(buffer));
-                }
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(Errno::NOBUFS) => {
-                    self.discard();
-                    return Received::Overflow;
-                }
-                Err(_) => return Received::Nothing,
+        receive(&self.0, buffer)
+    }
+}
+
+/// The next message of the kernel's, without waiting for one.
+pub(super) fn receive<'b>(socket: &OwnedFd, buffer: &'b mut [u8]) -> Received<'b> {
+    loop {
+        let mut no_control: [MaybeUninit<u8>; 0] = [];
+        let result = recvmsg(
+            socket,
+            &mut [IoSliceMut::new(buffer)],
+            &mut RecvAncillaryBuffer::new(&mut no_control),
+            RecvFlags::empty(),
+        );
+        match result {
+            // Any process with CAP_NET_ADMIN can send here; only the kernel's port number is zero.
+            Ok(message) if from_kernel(&message) => {
+                return Received::Message(buffer.get(..message.bytes).unwrap_or_default());
             }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::NOBUFS) => {
+                discard(socket);
+                return Received::Overflow;
+            }
+            Err(_) => return Received::Nothing,
         }
     }
+}
 
-    /// Empties the queue. The kernel tells of a loss only once until then (netlink_overrun(), net/netlink/af_netlink.c): who looks
-    /// afresh before misses what is lost after that look.
-    fn discard(&self) {
-        let mut nothing = [MaybeUninit::uninit(); 1];
-        let goes_on = |result| matches!(result, Ok(_) | Err(Errno::INTR | Errno::NOBUFS));
-        while goes_on(recv(&self.0, &mut nothing, RecvFlags::TRUNC).map(|_| ())) {}
-    }
+/// Empties the queue. The kernel tells of a loss only once until then (netlink_overrun(),
+/// net/netlink/af_netlink.c): who looks afresh before misses what is lost after that look.
+fn discard(socket: &OwnedFd) {
+    let mut nothing = [MaybeUninit::uninit(); 1];
+    let goes_on = |result| matches!(result, Ok(_) | Err(Errno::INTR | Errno::NOBUFS));
+    while goes_on(recv(socket, &mut nothing, RecvFlags::TRUNC).map(|_| ())) {}
 }
 
 fn from_kernel(message: &rustix::net::RecvMsg) -> bool {

@@ -9,6 +9,7 @@ use rustix::net::{
 
 use super::buffer::Buffer;
 use crate::error::{During, Fault, Op};
+use crate::parse::netlink::{self, ATTRIBUTE, HEADER, message};
 
 // Kinds of messages (include/uapi/linux/netlink.h, rtnetlink.h).
 const ERROR: u16 = 2;
@@ -34,10 +35,8 @@ const PERMANENT: u8 = 0x80;
 /// The device is up (`IFF_UP`).
 const UP: u32 = 1;
 
-/// Bytes of the header of a message, of an address, and of an attribute.
-const HEADER: usize = 16;
+/// Bytes of an address (`struct ifaddrmsg`).
 const ADDRESS: usize = 8;
-const ATTRIBUTE: usize = 4;
 
 /// Bytes that a request may have.
 const REQUEST_MAX: usize = 512;
@@ -144,7 +143,7 @@ impl Route {
             append(&mut request, start)?;
             append(&mut request, &index.to_ne_bytes())?;
             let mut attributes = body.get(ADDRESS..).unwrap_or_default();
-            while let Some((kind, value, next)) = attribute_of(attributes) {
+            while let Some((kind, value, next)) = netlink::attribute(attributes) {
                 // A label begins with the name that the device had.
                 if kind != ADDRESS_LABEL {
                     attribute(&mut request, kind, &[value])?;
@@ -231,22 +230,6 @@ fn attribute(message: &mut Message, kind: u16, parts: &[&[u8]]) -> Result<(), Er
     )
 }
 
-/// The first message: its kind, its body, and what follows it.
-fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let len = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
-    let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
-    let next = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
-    Some((kind, bytes.get(HEADER..len)?, next))
-}
-
-/// The first attribute: its kind, its value, and what follows it.
-fn attribute_of(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let len = usize::from(u16::from_ne_bytes(*bytes.first_chunk()?));
-    let kind = u16::from_ne_bytes(*bytes.get(2..)?.first_chunk()?);
-    let next = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
-    Some((kind, bytes.get(ATTRIBUTE..len)?, next))
-}
-
 /// The kernel's answer: 0, or a negative error number.
 fn acknowledged(body: &[u8]) -> Result<(), Errno> {
     match body.first_chunk().map(|errno| i32::from_ne_bytes(*errno)) {
@@ -273,13 +256,8 @@ mod tests {
         let mut body = link(7, UP).unwrap();
         attribute(&mut body, LINK_NAME, &[b"eth0", b"\0"]).unwrap();
         assert_eq!(body.len(), 16 + 12);
-        let (kind, value, next) = attribute_of(&body[16..]).unwrap();
+        let (kind, value, next) = netlink::attribute(&body[16..]).unwrap();
         assert_eq!((kind, value, next), (LINK_NAME, &b"eth0\0"[..], &[][..]));
-        for len in 0..body.len() {
-            let _ = (message(&body[..len]), attribute_of(&body[..len]));
-        }
-        assert_eq!(attribute_of(&[2, 0, 0, 0]), None);
-        assert_eq!(message(&[0; 16]), None);
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use berth_initramfs::{Compression, DeviceClass};
 use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Ended, Outcome, Vm};
-use berth_tests::{Bundle, Lab, Seen, Shared, disk, field, line};
+use berth_tests::{Bundle, Lab, MODULES, Seen, Shared, disk, field, line};
 use serde_json::Value;
 
 use crate::{Case, cases};
@@ -18,6 +19,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere ctrl_alt_delete_asks_then_kills_then_reboots,
     once sigterm_powers_off,
     once sigpwr_powers_off,
+    everywhere power_button_powers_off,
     once idle_machine_waits_until_it_is_told_to_end,
     once idle_machine_reboots,
     everywhere pid_1_is_small_once_the_boot_is_over,
@@ -104,6 +106,30 @@ fn sigterm_powers_off(lab: &Lab) -> Result<()> {
 
 fn sigpwr_powers_off(lab: &Lab) -> Result<()> {
     powers_off_by(lab, "sigpwr_powers_off", "30")
+}
+
+fn power_button_powers_off(lab: &Lab) -> Result<()> {
+    let polite = Bundle::new("polite").runs(["/bin/guest", "until-asked"]);
+    let root = disk::vfat([polite])?;
+    // Nobody lists it: the button asks for its driver itself.
+    let spec = lab.spec()?.load(MODULES).for_devices([DeviceClass::Power]);
+    let vm = lab
+        .machine_with("power_button", &spec.build(Compression::Zstd)?)
+        .append("root=/dev/vda1 berth.on_idle=wait")
+        .blk(&root)
+        .start()?;
+    vm.expect("polite to wait", |event| event.raw["line"] == "waiting")?;
+    vm.power_button()?;
+    let outcome = vm.wait()?;
+    Seen::new(&outcome, "polite").exited(5)?;
+    outcome.assert(Ended::PowerOff, 0)?;
+    ensure!(
+        outcome
+            .console
+            .contains("the power button: the machine shuts down"),
+        "the console says who ended the machine"
+    );
+    Ok(())
 }
 
 fn idle_machine_waits_until_it_is_told_to_end(lab: &Lab) -> Result<()> {

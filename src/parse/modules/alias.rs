@@ -43,8 +43,16 @@ impl<'a> Alias<'a> {
             .text
             .lines()
             .filter_map(|line| line.strip_prefix("alias "));
-        let mut rest = patterns.filter_map(|pattern| pattern.strip_prefix(bus));
-        rest.any(|rest| rest.starts_with(':'))
+        // Drivers of ACPI's devices have `acpi*:`.
+        let is_for = |pattern: &str| {
+            let end = pattern.find([':', '*', '?', '['])?;
+            let (begins, rest) = pattern.split_at_checked(end)?;
+            Some(match rest.starts_with(':') {
+                true => begins == bus,
+                false => bus.starts_with(begins) && rest.contains(':'),
+            })
+        };
+        patterns.filter_map(is_for).any(|is_for| is_for)
     }
 
     /// The modules that answer to `name`, in the file's order; one may come twice.
@@ -88,6 +96,14 @@ mod tests {
         );
         assert!(alias.has_bus("pci") && alias.has_bus("virtio"));
         assert!(!alias.has_bus("pc") && !alias.has_bus("usb") && !alias.has_bus("fs-vfat"));
+    }
+
+    #[test]
+    fn a_pattern_may_have_wildcards_in_the_bus() {
+        let file = b"alias acpi*:LNXPWRBN:* button\nalias block-major-9-* md_mod\n";
+        let alias = Alias::new(file).unwrap();
+        assert!(alias.has_bus("acpi"));
+        assert!(!alias.has_bus("pci") && !alias.has_bus("block-major-9-0"));
     }
 
     #[test]
