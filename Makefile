@@ -7,6 +7,8 @@ QEMU := $(CARGO) run --quiet -p berth-qemu --
 GATES := $(CARGO) gates
 TOOLS := -p berth-initramfs -p berth-qemu -p berth-guest -p berth-tests
 MATRIX := 6.1,6.12,7
+# Tests unwind. With tools that do not, as the programs, all that both are made of would be built twice.
+export CARGO_PROFILE_DEV_PANIC := unwind
 
 .PHONY: run init image test qemu-test qemu-matrix qemu-engines bench lint size docs help
 .PHONY: cc setup guest reading
@@ -48,7 +50,7 @@ bench: setup init guest reading ## count instructions, beside a C program that d
 lint: cc init ## check format, lints, layers, the programs, documentation, fuzz targets, aarch64
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
-	$(CARGO) clippy -p berth --bins -- -D warnings
+	CARGO_PROFILE_DEV_PANIC=abort $(CARGO) clippy -p berth --bins -- -D warnings
 	$(CARGO) clippy -p berth --lib --tests -- -D warnings
 	$(CARGO) clippy $(TOOLS) --all-targets -- -D warnings
 	cd tests/fuzz && $(CARGO) clippy --quiet --target-dir $(abspath $(CARGO_TARGET_DIR))/fuzz -- -D warnings
@@ -82,7 +84,8 @@ setup: cc
 	@$(QEMU) setup
 
 guest: cc
-	RUSTFLAGS="-C target-feature=+crt-static -C strip=debuginfo" $(CARGO) build --target $(HOST) -p berth-guest
+	CARGO_PROFILE_DEV_PANIC=abort RUSTFLAGS="-C target-feature=+crt-static -C strip=debuginfo" \
+	    $(CARGO) build --target $(HOST) -p berth-guest
 	@install -D -m 0755 $(CARGO_TARGET_DIR)/$(HOST)/debug/guest target/guest
 
 # As `init` is built, and what it is held against for speed.
