@@ -110,7 +110,7 @@ impl Pid1 {
         }
         failure_policy::note_pid_1();
         signal::ignore_pipes_only();
-        console::occupy_standard_descriptors();
+        console::fill_standard_descriptors();
         kmsg::open_log();
         Some(Self(()))
     }

@@ -10,7 +10,7 @@ use rustix::fs::CWD;
 
 use super::output::Output;
 use super::{Call, Subcommand, Tell, Told};
-use crate::container::{PRIVILEGED, is_agent_told_early};
+use crate::container::{PRIVILEGED, is_agent_notified_at_create};
 use crate::error::{Code, During, Op};
 use crate::parse::config::mount_options;
 use crate::parse::config::table::{self, Becomes, Step};
@@ -171,7 +171,7 @@ fn tell(output: &mut Output, config: &Config<'_>, root: Value<'_>) {
     let has_agent = config
         .seccomp
         .is_some_and(|profile| profile.agent.is_some());
-    let is_told_early = is_agent_told_early(config);
+    let is_told_early = is_agent_notified_at_create(config);
     each(root, &mut |visited| {
         let place = visited.place;
         if !visited.is_leaf || matches!(visited.value.node(), Node::Null) {

@@ -156,7 +156,7 @@ pub(super) fn kill(record: &Record, id: &str) -> Result<(), Fault> {
 /// # Errors
 /// Those of the control group.
 pub(super) fn clear(call: &Call<'_>, directory: &Directory, record: &Record) -> Result<(), Fault> {
-    let is_its = |group: &Group| group.is_of(directory.owner());
+    let is_its = |group: &Group| group.belongs_to(directory.owner());
     if !record.cgroup.is_empty() {
         let ended = match Group::open(CWD, &record.cgroup) {
             // What is in it may be another's as long as it is not marked, and it may be made in part.

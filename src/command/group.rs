@@ -141,7 +141,7 @@ pub(super) fn find(place: BorrowedFd<'_>, owner: Owner, depth: usize) -> Option<
             && let Ok(name) = name.to_str()
             && let Ok(group) = Group::open(place, name)
         {
-            found = match group.is_of(owner) {
+            found = match group.belongs_to(owner) {
                 true => Some(group),
                 false => find(group.as_fd(), owner, depth),
             };

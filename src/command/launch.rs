@@ -282,7 +282,7 @@ fn make(
             if let Some(supervisor) = call.journal.supervisor() {
                 supervisor.give_group(call, group)?;
             }
-            group.mark(directory.owner());
+            group.set_owner(directory.owner());
             place_of(group).tell(call, Code::ContainerSetup)?
         }
         None => Path::new(),

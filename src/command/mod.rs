@@ -219,7 +219,7 @@ impl<T> Tell<T> for Result<T, Fault> {
 #[inline(never)]
 pub fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> u8 {
     let ignores_pipes = signal::ignore_pipes_only();
-    console::occupy_with(console::open_null());
+    console::fill_standard_descriptors_with(console::open_null());
     let mut call = Call {
         arguments,
         given: Given::default(),

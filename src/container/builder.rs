@@ -28,16 +28,16 @@
 //!
 //! # Namespaces that exist
 //!
-//! Hooks run in the builder's namespaces, so yet another process joins those of others. It makes the
-//! first process as its sibling (CLONE_PARENT), says which it is, and ends. Where others are in the
-//! PID namespace, that process does the set-up itself, and makes the first process last
+//! Hooks run in the builder's namespaces, so yet another process joins those of others. It makes
+//! the first process as its sibling (CLONE_PARENT), says which it is, and ends. Where others are in
+//! the PID namespace, that process does the set-up itself, and makes the first process last
 //! ([`super::shared_pid`]).
 //!
 //! # Whose child the first process is
 //!
-//! It is the builder's child until the builder ends, and only then the caller's: orphans go to PID 1,
-//! or to a command that has asked for them (PR_SET_CHILD_SUBREAPER). So nobody can collect the first
-//! process before the caller knows which it is.
+//! It is the builder's child until the builder ends, and only then the caller's: orphans go to PID
+//! 1, or to a command that has asked for them (PR_SET_CHILD_SUBREAPER). So nobody can collect the
+//! first process before the caller knows which it is.
 //!
 //! When a builder dies, its end of the socket is closed, and the first process does not go on. The
 //! builder dies with its caller.
@@ -117,7 +117,7 @@ pub(super) fn run(request: Request<'_>, mut status_pipe: StatusPipe, caller: Pid
 }
 
 /// What the builder knows of the request, once the first process has that.
-struct Part<'r> {
+struct BuildContext<'r> {
     config: &'r Config<'r>,
     group: Option<&'r Group>,
     outside: Option<Outside>,
@@ -129,7 +129,7 @@ struct Part<'r> {
 
 #[inline(never)]
 fn build(request: Request<'_>, status_pipe: &mut StatusPipe) -> Result<(), Fault> {
-    let mut part = Part {
+    let mut context = BuildContext {
         config: request.config,
         group: request.group,
         outside: request.outside,
@@ -144,22 +144,22 @@ fn build(request: Request<'_>, status_pipe: &mut StatusPipe) -> Result<(), Fault
     if first.is_none() {
         status_pipe.send(Message::Pid(pid));
     }
-    part.state.pid = Some(pid);
-    if let Err(fault) = part.attend(pid, &sync, status_pipe) {
+    context.state.pid = Some(pid);
+    if let Err(fault) = context.serve(pid, &sync, status_pipe) {
         // It is this process's child, which nobody else collects.
         let _ = process::signal(pid, signal::KILL);
         return Err(fault);
     }
     match first {
-        Some(first) => part.receive(pid, &first, &sync, status_pipe),
+        Some(first) => context.receive(pid, &first, &sync, status_pipe),
         None => Ok(()),
     }
 }
 
-impl Part<'_> {
+impl BuildContext<'_> {
     /// Does what the process `pid` waits for.
     #[inline(never)]
-    fn attend(
+    fn serve(
         &self,
         pid: Pid,
         sync: &BuilderSocket,
@@ -167,11 +167,11 @@ impl Part<'_> {
     ) -> Result<(), Fault> {
         let config = self.config;
         if self.is_new {
-            namespaces::settle_maps(config, pid)?;
+            namespaces::write_or_check_maps(config, pid)?;
         }
         // The process that joins namespaces has done that.
         if !self.joins_namespaces {
-            limits::raise(&config.process, Some(pid))?;
+            limits::raise_limits(&config.process, Some(pid))?;
         }
         if !self.is_new {
             return Ok(());
@@ -312,8 +312,8 @@ fn spawn(request: Request<'_>, status_pipe: &mut StatusPipe) -> Result<Option<Sp
     }
 }
 
-/// Joins the namespaces that exist, and makes the first process there, in a PID namespace of its own
-/// or the host's; in a process that does nothing else.
+/// Joins the namespaces that exist, and makes the first process there, in a PID namespace of its
+/// own or the host's; in a process that does nothing else.
 #[inline(never)]
 fn join_and_make(
     request: Request<'_>,
@@ -322,7 +322,7 @@ fn join_and_make(
     sync: SyncSocket,
     to: PidWriter,
 ) -> Result<(), Fault> {
-    limits::raise(&request.config.process, None)?;
+    limits::raise_limits(&request.config.process, None)?;
     joined.join()?;
     let flags = namespaces::flags_of_new(&request.config.namespaces);
     match fork(&request, flags | u64::from(linux::CLONE_PARENT))? {

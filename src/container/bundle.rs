@@ -25,8 +25,8 @@ pub struct Bundles {
     pub excess: usize,
 }
 
-/// The bundles in `directory`: its subdirectories that hold a `config.json`. `skip` is called with each of those whose names no
-/// container can have.
+/// The bundles in `directory`: its subdirectories that hold a `config.json`. `skip` is called with
+/// each of those whose names no container can have.
 ///
 /// # Errors
 /// [`Code::NoContainers`] if there is no such directory.

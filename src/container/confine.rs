@@ -1,23 +1,27 @@
-//! What of a container's own tree it shall not see or not change: `linux.maskedPaths`, `linux.readonlyPaths`; and the parameters
-//! of its namespaces, `linux.sysctl`.
+//! What of a container's own tree it shall not see or not change: `linux.maskedPaths`,
+//! `linux.readonlyPaths`; and the parameters of its namespaces, `linux.sysctl`.
 //!
 //! # Where a path leads
 //!
-//! Nearly all of these paths are below `/proc` and `/sys`. They are not looked for by name there: another container that shares a
-//! directory of the rootfs can rename what is mounted on, at any moment, and the mask would land beside the procfs
-//! (CVE-2025-31133, CVE-2023-27561). [`ProcSysMounts`] keeps descriptors of what was mounted at the two, and the rest of the path is walked
-//! from there. Everything else is resolved inside the rootfs; a symbolic link is followed in it, since it is what the link leads to
-//! that can be read. A path that does not exist needs no mask, and is skipped; nothing else is.
+//! Nearly all of these paths are below `/proc` and `/sys`. They are not looked for by name there:
+//! another container that shares a directory of the rootfs can rename what is mounted on, at any
+//! moment, and the mask would land beside the procfs (CVE-2025-31133, CVE-2023-27561).
+//! [`ProcSysMounts`] keeps descriptors of what was mounted at the two, and the rest of the path is
+//! walked from there. Everything else is resolved inside the rootfs; a symbolic link is followed in
+//! it, since it is what the link leads to that can be read. A path that does not exist needs no
+//! mask, and is skipped; nothing else is.
 //!
 //! # What a mask is
 //!
-//! On a file, the host's `/dev/null`, which was seen to be the null device: what an image has by that name is not asked. It is
-//! bound read-only, or chmod(2) of a mask would change the host's. On a directory, an empty read-only filesystem, one for all.
+//! On a file, the host's `/dev/null`, which was seen to be the null device: what an image has by
+//! that name is not asked. It is bound read-only, or chmod(2) of a mask would change the host's. On
+//! a directory, an empty read-only filesystem, one for all.
 //!
 //! # The order
 //!
-//! After everything is mounted and made, or it would be mounted over the mask; first what is read-only, because a mask lies on top
-//! of it; before the root is entered, while `/dev/null` is still the host's.
+//! After everything is mounted and made, or it would be mounted over the mask; first what is
+//! read-only, because a mask lies on top of it; before the root is entered, while `/dev/null` is
+//! still the host's.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, fstat};
@@ -69,7 +73,8 @@ impl ProcSysMounts {
     }
 }
 
-/// Makes read-only and covers what the bundle says; `label` is the option that labels a new filesystem, if that is asked for.
+/// Makes read-only and covers what the bundle says; `label` is the option that labels a new
+/// filesystem, if that is asked for.
 #[inline(never)]
 pub(super) fn apply(
     root: BorrowedFd<'_>,
@@ -99,7 +104,8 @@ pub(super) fn apply(
     })
 }
 
-/// Puts a copy of what is there on top of it, which has its attributes and is read-only, with all below it.
+/// Puts a copy of what is there on top of it, which has its attributes and is read-only, with all
+/// below it.
 fn make_read_only(target: BorrowedFd<'_>) -> Result<Detached, Errno> {
     let copy = Detached::copy_of(target, true)?;
     let none = MountAttrFlags::empty();
@@ -158,8 +164,9 @@ impl Masks<'_> {
     }
 }
 
-/// Sets the parameters, through a procfs that nobody else sees: a path in the container may be somebody else's
-/// (CVE-2025-52881). This process is in the container's namespaces, so the files are theirs.
+/// Sets the parameters, through a procfs that nobody else sees: a path in the container may be
+/// somebody else's (CVE-2025-52881). This process is in the container's namespaces, so the files
+/// are theirs.
 #[inline(never)]
 pub(super) fn set_parameters(confinement: &Confinement<'_>) -> Result<(), Fault> {
     let mut procfs = None;

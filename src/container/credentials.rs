@@ -1,17 +1,20 @@
-//! Whom the program runs as, and what it may do: user and groups, capabilities, no_new_privs (credentials(7), capabilities(7)).
+//! Whom the program runs as, and what it may do: user and groups, capabilities, no_new_privs
+//! (credentials(7), capabilities(7)).
 //!
 //! # The rules that force the order
 //!
-//! * A user that is not root may change nothing of this. So the groups come first, then the user; and as a change from root to
-//!   another user clears the permitted, effective and ambient sets, the permitted one is kept over it (PR_SET_KEEPCAPS) until the
-//!   sets that were asked for are in place. execve(2) forgets that it was kept.
-//! * Capabilities leave the bounding set while there is CAP_SETPCAP, and what is not in it cannot be made inheritable. A
-//!   capability can be made ambient when it is permitted and inheritable.
-//! * What execve makes of the sets is the kernel's: a program of root gets all that the bounding set holds, whatever was permitted
-//!   before; another's gets the ambient set, and what its file has.
+//! * A user that is not root may change nothing of this. So the groups come first, then the user;
+//!   and as a change from root to another user clears the permitted, effective and ambient sets,
+//!   the permitted one is kept over it (PR_SET_KEEPCAPS) until the sets that were asked for are in
+//!   place. execve(2) forgets that it was kept.
+//! * Capabilities leave the bounding set while there is CAP_SETPCAP, and what is not in it cannot
+//!   be made inheritable. A capability can be made ambient when it is permitted and inheritable.
+//! * What execve makes of the sets is the kernel's: a program of root gets all that the bounding
+//!   set holds, whatever was permitted before; another's gets the ambient set, and what its file
+//!   has.
 //!
-//! Without `process.capabilities` there are none, but for a container that is `berth.privileged`: there the bounding set stays as it
-//! is, so that root has all capabilities, and another user none.
+//! Without `process.capabilities` there are none, but for a container that is `berth.privileged`:
+//! there the bounding set stays as it is, so that root has all capabilities, and another user none.
 
 use heapless::Vec;
 use rustix::io::Errno;
@@ -29,20 +32,21 @@ use crate::parse::config::capabilities::{Capabilities, Set};
 use crate::parse::config::user::{MAX_GROUPS, User};
 use crate::sys::console;
 
-/// Takes on the user and the rights of `process`. What comes after has no others. `can_change_groups` is not in a user namespace
-/// that denies setgroups(2): there alone it keeps the groups that it has, if no others are asked for.
+/// Takes on the user and the rights of `process`. What comes after has no others.
+/// `can_change_groups` is not in a user namespace that denies setgroups(2): there alone it keeps
+/// the groups that it has, if no others are asked for.
 #[inline(never)]
 pub(super) fn apply(process: &Process<'_>, can_change_groups: bool) -> Result<(), Fault> {
     let uid = Uid::from_raw(process.user.uid);
-    console::give_pipes_to(uid);
+    console::chown_pipes(uid);
     if let Some(capabilities) = &process.capabilities {
-        bound(capabilities.bounding)?;
+        limit_bounding_set(capabilities.bounding)?;
         set_keep_capabilities(true).during(Op::Set, "PR_SET_KEEPCAPS")?;
     }
     become_user(&process.user, can_change_groups)?;
     match &process.capabilities {
         Some(capabilities) => set(capabilities)?,
-        None => inherit_none()?,
+        None => clear_inheritable()?,
     }
     if process.no_new_privileges {
         set_no_new_privs(true).during(Op::Set, "no_new_privs")?;
@@ -51,7 +55,7 @@ pub(super) fn apply(process: &Process<'_>, can_change_groups: bool) -> Result<()
 }
 
 /// Whether [`apply`] leaves CAP_SYS_ADMIN.
-pub(super) fn keep_administration(process: &Process<'_>) -> bool {
+pub(super) fn keep_sys_admin(process: &Process<'_>) -> bool {
     match &process.capabilities {
         Some(capabilities) => capabilities
             .effective
@@ -72,7 +76,7 @@ fn become_user(user: &User<'_>, can_change_groups: bool) -> Result<(), Fault> {
 }
 
 /// Takes all that is not in `set` out of the bounding set, also what this program has no name for.
-fn bound(set: Set) -> Result<(), Fault> {
+fn limit_bounding_set(set: Set) -> Result<(), Fault> {
     for number in (0..u64::BITS).filter(|number| !set.has(*number)) {
         match remove_capability_from_bounding_set(single(number)) {
             Ok(()) => {}
@@ -100,8 +104,9 @@ fn set(capabilities: &Capabilities<'_>) -> Result<(), Fault> {
         .during(Op::Set, "ambient capabilities")
 }
 
-/// Has no capability that whoever started berth has had inheritable: a file's would be the program's too.
-fn inherit_none() -> Result<(), Fault> {
+/// Has no capability that whoever started berth has had inheritable: a file's would be the
+/// program's too.
+fn clear_inheritable() -> Result<(), Fault> {
     let own = capabilities(None).map(|own| CapabilitySets {
         inheritable: CapabilitySet::empty(),
         ..own

@@ -1,9 +1,10 @@
-//! The devices that a container finds in its `/dev` (OCI runtime specification, config-linux.md, "Default Devices" and
-//! "Dev symbolic links"), and those of `linux.devices`.
+//! The devices that a container finds in its `/dev` (OCI runtime specification, config-linux.md,
+//! "Default Devices" and "Dev symbolic links"), and those of `linux.devices`.
 //!
-//! Who is root only in a user namespace makes no device nodes (`EPERM`, user_namespaces(7)). There, the host's are bound, on
-//! empty files: each is looked at before, that it is the device of its name. A bind mount goes only into a tree that is attached,
-//! until Linux 6.15, so this comes in two steps: [`populate`], and [`Nodes::bind`].
+//! Who is root only in a user namespace makes no device nodes (`EPERM`, user_namespaces(7)). There,
+//! the host's are bound, on empty files: each is looked at before, that it is the device of its
+//! name. A bind mount goes only into a tree that is attached, until Linux 6.15, so this comes in
+//! two steps: [`populate`], and [`Nodes::bind`].
 
 use core::ffi::CStr;
 
@@ -42,20 +43,23 @@ const LINKS: &[(&str, &CStr)] = &[
     ("ptmx", c"pts/ptmx"),
 ];
 
-/// The machine's memory, which is masked by default: where the kernel has it, runc and crun have a link to it.
+/// The machine's memory, which is masked by default: where the kernel has it, runc and crun have a
+/// link to it.
 const CORE: (&str, &CStr) = ("core", c"/proc/kcore");
 
 const DIRECTORIES: &[&str] = &["pts", "shm", "mqueue"];
 
-/// The host's nodes, where the container could not get its own: each with its name, mounted nowhere yet.
+/// The host's nodes, where the container could not get its own: each with its name, mounted nowhere
+/// yet.
 #[must_use = "nodes that could not be made are there only when they are bound"]
 pub struct Nodes(Vec<(&'static str, Detached), { NODES.len() }>);
 
-/// Fills a fresh tmpfs, which nobody else sees yet, as a container's `/dev`. The host's `/dev` must still be there.
+/// Fills a fresh tmpfs, which nobody else sees yet, as a container's `/dev`. The host's `/dev` must
+/// still be there.
 ///
 /// # Errors
-/// Those of mknodat(2), symlinkat(2) and mkdirat(2); where nodes cannot be made, those of opening the host's, `ENODEV` for one that
-/// is another device.
+/// Those of mknodat(2), symlinkat(2) and mkdirat(2); where nodes cannot be made, those of opening
+/// the host's, `ENODEV` for one that is another device.
 pub fn populate(dev: BorrowedFd<'_>) -> Result<Nodes, Fault> {
     let mut nodes = Nodes(Vec::new());
     for (name, major, minor) in NODES {
@@ -91,7 +95,8 @@ pub fn populate(dev: BorrowedFd<'_>) -> Result<Nodes, Fault> {
 }
 
 impl Nodes {
-    /// Binds the host's nodes into `dev`, which is attached by now; nothing where nodes could be made.
+    /// Binds the host's nodes into `dev`, which is attached by now; nothing where nodes could be
+    /// made.
     ///
     /// # Errors
     /// Those of openat(2) and move_mount(2).
@@ -109,7 +114,8 @@ impl Nodes {
 /// Makes what `linux.devices` lists, and the directories that lead there.
 ///
 /// # Errors
-/// `EEXIST` where something else is, which is no link to such a device either; `EPERM` where it can neither be made nor bound.
+/// `EEXIST` where something else is, which is no link to such a device either; `EPERM` where it can
+/// neither be made nor bound.
 #[inline(never)]
 pub(super) fn make_all(
     root: BorrowedFd<'_>,

@@ -1,4 +1,5 @@
-//! Hooks: programs that are run at moments of a container's life (config.md, "POSIX-platform Hooks"; runtime.md, "Lifecycle").
+//! Hooks: programs that are run at moments of a container's life (config.md, "POSIX-platform
+//! Hooks"; runtime.md, "Lifecycle").
 //!
 //! | moment | who runs it | where |
 //! |---|---|---|
@@ -8,9 +9,10 @@
 //! | poststart | who starts it | outside, when the program runs |
 //! | poststop | who clears it away | outside, when the container has ended |
 //!
-//! Whoever runs them waits for each in turn; PID 1 runs none. A hook that fails is the end of
-//! a container that does not run yet, and later a warning. The container's state is on its standard input, in a file, so that
-//! a hook need not read it. What hooks print goes where their maker's output goes; inside, that is the container's.
+//! Whoever runs them waits for each in turn; PID 1 runs none. A hook that fails is the end of a
+//! container that does not run yet, and later a warning. The container's state is on its standard
+//! input, in a file, so that a hook need not read it. What hooks print goes where their maker's
+//! output goes; inside, that is the container's.
 
 use core::convert::Infallible;
 
@@ -30,7 +32,8 @@ use crate::sys::process::{self, Environment, Forked, Status};
 use crate::sys::{fs, signal};
 use crate::text::Text;
 
-/// Runs the hooks of `moment`, each to its end, and tells `warn` of each that fails: nothing can be taken back by then.
+/// Runs the hooks of `moment`, each to its end, and tells `warn` of each that fails: nothing can be
+/// taken back by then.
 pub fn run_all(
     config: &Config<'_>,
     moment: HookKind,
@@ -47,7 +50,8 @@ pub fn run_all(
 /// Runs the hooks of `moment`, each to its end; the first that fails is the last.
 ///
 /// # Errors
-/// `ECANCELED` for a hook that ended badly, `ETIMEDOUT` for one that was too slow, those of execve(2) and of the rest.
+/// `ECANCELED` for a hook that ended badly, `ETIMEDOUT` for one that was too slow, those of
+/// execve(2) and of the rest.
 #[inline(never)]
 pub(super) fn run(config: &Config<'_>, moment: HookKind, state: &State<'_>) -> Result<(), Fault> {
     config
@@ -72,7 +76,7 @@ fn run_one(hook: &Hook<'_>, moment: HookKind, state: &State<'_>) -> Result<(), F
 
 /// Executes the hook in a process of its own, or says why it cannot be.
 fn start(hook: &Hook<'_>, moment: HookKind, state: &State<'_>) -> Result<Pid, Errno> {
-    let input = fs::file_of("state", state)?;
+    let input = fs::anonymous_file("state", state)?;
     let (failure_from, failure) = pipe_with(PipeFlags::CLOEXEC)?;
     match process::fork(0, None)? {
         Forked::Child => {
@@ -121,7 +125,8 @@ fn execute(
             process::execute_or_report(path, arguments, environment, failure)
         })
     };
-    // The specification has the semantics of environ(7) for it; without one, runc and crun have the hook inherit theirs.
+    // The specification has the semantics of environ(7) for it; without one, runc and crun have the
+    // hook inherit theirs.
     let Some(env) = hook.env() else {
         return Err(become_it(Environment::inherited()));
     };

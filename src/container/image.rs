@@ -1,20 +1,22 @@
-//! `berth.image`: a file of the bundle that holds the container's root filesystem, and `berth.verity`, its root hash.
+//! `berth.image`: a file of the bundle that holds the container's root filesystem, and
+//! `berth.verity`, its root hash.
 //!
-//! The new process does all of it, in its own mount namespace. The devices have no owner but their user: a loop device is
-//! given up with the mount on it (LO_FLAGS_AUTOCLEAR), and so is a checked one (DM_DEFERRED_REMOVE), so that nothing is left
-//! to do when the container ends.
+//! The new process does all of it, in its own mount namespace. The devices have no owner but their
+//! user: a loop device is given up with the mount on it (LO_FLAGS_AUTOCLEAR), and so is a checked
+//! one (DM_DEFERRED_REMOVE), so that nothing is left to do when the container ends.
 //!
 //! # Without a device
 //!
-//! erofs reads a file itself (Linux 6.12, CONFIG_EROFS_FS_BACKED_BY_FILE) when its source is none of a block device. Then there is
-//! one page cache less, and no driver that is needed. Its source is the descriptor's name in `/proc`, so that what is mounted is what
-//! was opened, beneath the bundle. The kernel says ENOTBLK where it cannot, and so does erofs of a file on a filesystem from which it
-//! cannot read, such as a tmpfs.
+//! erofs reads a file itself (Linux 6.12, CONFIG_EROFS_FS_BACKED_BY_FILE) when its source is none
+//! of a block device. Then there is one page cache less, and no driver that is needed. Its source
+//! is the descriptor's name in `/proc`, so that what is mounted is what was opened, beneath the
+//! bundle. The kernel says ENOTBLK where it cannot, and so does erofs of a file on a filesystem
+//! from which it cannot read, such as a tmpfs.
 //!
 //! # Types
 //!
-//! Which filesystem it is, is read here, and only those are mounted that are made for images: to have the kernel try all that
-//! it has on a file of unknown origin is to try all their bugs.
+//! Which filesystem it is, is read here, and only those are mounted that are made for images: to
+//! have the kernel try all that it has on a file of unknown origin is to try all their bugs.
 
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
@@ -62,8 +64,9 @@ pub(super) struct Image<'a> {
 /// Makes the filesystem in the file of the bundle, mounted nowhere yet.
 ///
 /// # Errors
-/// Those of opening the file beneath the bundle and through no link, of the loop device and of dm-verity, `EOPNOTSUPP` for another
-/// type of filesystem, those of mounting it; with the kernel's words, if it left any.
+/// Those of opening the file beneath the bundle and through no link, of the loop device and of
+/// dm-verity, `EOPNOTSUPP` for another type of filesystem, those of mounting it; with the kernel's
+/// words, if it left any.
 #[inline(never)]
 pub(super) fn make(image: &Image<'_>) -> Result<Detached, Fault> {
     let access = if image.can_be_written() {
@@ -111,15 +114,15 @@ fn mount_unchecked(file: &OwnedFd, image: &Image<'_>) -> Result<Detached, Fault>
     on_device(file, image, fstype, &|node| mount(kind, node, image))
 }
 
-/// Has `mount` mount what is on a loop device of the file, at the node that it is given: a filesystem of the type `fstype`, or what
-/// is checked first.
+/// Has `mount` mount what is on a loop device of the file, at the node that it is given: a
+/// filesystem of the type `fstype`, or what is checked first.
 fn on_device(
     file: &OwnedFd,
     image: &Image<'_>,
     fstype: &str,
     mount: &dyn Fn(&str) -> Result<Detached, Fault>,
 ) -> Result<Detached, Fault> {
-    let mark = kmsg::Mark::here();
+    let mark = kmsg::LogPosition::here();
     let device = LoopDevice::new(file.as_fd(), !image.can_be_written(), image.path)?;
     mount(&device.node).map_err(|mut fault| {
         quote(&mut fault, fstype, &mark, &device.node);
@@ -127,8 +130,9 @@ fn on_device(
     })
 }
 
-/// Adds what the kernel said first about the loop device at `node`: other containers have theirs at the same time.
-fn quote(fault: &mut Fault, fstype: &str, mark: &kmsg::Mark, node: &str) {
+/// Adds what the kernel said first about the loop device at `node`: other containers have theirs at
+/// the same time.
+fn quote(fault: &mut Fault, fstype: &str, mark: &kmsg::LogPosition, node: &str) {
     let number = node.strip_prefix("/dev/loop").unwrap_or_default();
     // Filesystems call it by its name, dm-verity by its number.
     let [name, device] = [

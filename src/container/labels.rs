@@ -1,11 +1,13 @@
-//! What the machine's security modules know a container's program by: a profile of AppArmor, a label of SELinux.
+//! What the machine's security modules know a container's program by: a profile of AppArmor, a
+//! label of SELinux.
 //!
-//! Both are asked for by a file of this process's own in `/proc`, and take effect at its next execve(2). A process that it forks
-//! before would have them too, so it is done when all hooks have run. A container's `/proc` may be anything, and a profile that was
-//! written to a file of an image confines nobody (CVE-2019-16884, CVE-2025-52881): it is written to a procfs ([`Procfs`]).
+//! Both are asked for by a file of this process's own in `/proc`, and take effect at its next
+//! execve(2). A process that it forks before would have them too, so it is done when all hooks have
+//! run. A container's `/proc` may be anything, and a profile that was written to a file of an image
+//! confines nobody (CVE-2019-16884, CVE-2025-52881): it is written to a procfs ([`Procfs`]).
 //!
-//! AppArmor has a directory of its own there. SELinux shares its files with other modules, which would take a label for a word of
-//! theirs: so it has to be there.
+//! AppArmor has a directory of its own there. SELinux shares its files with other modules, which
+//! would take a label for a word of theirs: so it has to be there.
 
 use core::fmt;
 
@@ -30,7 +32,7 @@ const SELINUX: &str = "label of SELinux";
 
 /// What is done with a profile or a label.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(super) enum Purpose {
     /// It is seen whether there is one of this name, and whether this process may have it executed.
     Check,
     /// The next execve(2) takes it on.
@@ -40,30 +42,32 @@ pub(super) enum Moment {
 /// Has the program confined as it is to be, or sees whether that can be.
 ///
 /// # Errors
-/// `EOPNOTSUPP` for a profile or label on a machine without that module, `ENOENT` for a profile that is not loaded, `EINVAL` for a
-/// label that the policy does not know, and others of the module.
+/// `EOPNOTSUPP` for a profile or label on a machine without that module, `ENOENT` for a profile
+/// that is not loaded, `EINVAL` for a label that the policy does not know, and others of the
+/// module.
 #[inline(never)]
-pub(super) fn apply(process: &Process<'_>, moment: Moment) -> Result<(), Fault> {
+pub(super) fn apply(process: &Process<'_>, purpose: Purpose) -> Result<(), Fault> {
     if let Some(label) = process.selinux_label {
         write_label("exec", label, "")?;
-        if moment == Moment::Check {
+        if purpose == Purpose::Check {
             write_label("exec", label, "\n")?;
         }
     }
     let Some(profile) = process.apparmor_profile else {
         return Ok(());
     };
-    let (file, word) = match moment {
-        Moment::Check => ("apparmor/current", "permprofile"),
-        Moment::Execute => ("apparmor/exec", "exec"),
+    let (file, word) = match purpose {
+        Purpose::Check => ("apparmor/current", "permprofile"),
+        Purpose::Execute => ("apparmor/exec", "exec"),
     };
     let written = match (profile, write(file, format_args!("{word} {profile}"))) {
-        // There may be nothing to be confined by, and who is confined and may not change that stays so.
+        // There may be nothing to be confined by, and who is confined and may not change that stays
+        // so.
         (UNCONFINED, _) => Ok(()),
         (_, Err(fault)) if is_missing(&fault) => Err(Errno::OPNOTSUPP),
         (_, written) => written.map_err(|fault| fault.errno),
     };
-    say(written, APPARMOR, profile)
+    name_module(written, APPARMOR, profile)
 }
 
 /// Has the keys that this process makes from now on be those of the program.
@@ -75,10 +79,11 @@ pub(super) fn label_keys(process: &Process<'_>) -> Result<(), Fault> {
 
 /// Sees that filesystems can be labelled, if they are to be.
 pub(super) fn check_mounts(label: Option<&str>) -> Result<(), Fault> {
-    label.map_or(Ok(()), |label| say(has_selinux(), SELINUX, label))
+    label.map_or(Ok(()), |label| name_module(has_selinux(), SELINUX, label))
 }
 
-/// The option that puts `label` on all files of a new filesystem (mount(8), `context=`), if there is one.
+/// The option that puts `label` on all files of a new filesystem (mount(8), `context=`), if there
+/// is one.
 #[inline(never)]
 pub(super) fn context_of(label: Option<&str>) -> Result<Option<Path>, Fault> {
     label
@@ -87,7 +92,8 @@ pub(super) fn context_of(label: Option<&str>) -> Result<Option<Path>, Fault> {
         .transpose()
 }
 
-/// Puts `label` on the topmost directory of a filesystem that takes no `context=`, if the policy has labels for it.
+/// Puts `label` on the topmost directory of a filesystem that takes no `context=`, if the policy
+/// has labels for it.
 pub(super) fn label_top(top: BorrowedFd<'_>, label: &str) -> Result<(), Fault> {
     let directory = open_directory(top, ".")?;
     match fsetxattr(
@@ -97,12 +103,12 @@ pub(super) fn label_top(top: BorrowedFd<'_>, label: &str) -> Result<(), Fault> {
         XattrFlags::empty(),
     ) {
         Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
-        Err(errno) => say(Err(errno), SELINUX, label),
+        Err(errno) => name_module(Err(errno), SELINUX, label),
     }
 }
 
-/// Where SELinux is, there is its filesystem, mounted or not; and with a policy, which gives labels a meaning, this process has one of
-/// several parts. Before that any label would be taken.
+/// Where SELinux is, there is its filesystem, mounted or not; and with a policy, which gives labels
+/// a meaning, this process has one of several parts. Before that any label would be taken.
 #[inline(never)]
 fn has_selinux() -> Result<(), Errno> {
     let mut own = [0; 64];
@@ -123,7 +129,7 @@ fn write_label(file: &str, label: &str, line: &str) -> Result<(), Fault> {
     let text = if line.is_empty() { label } else { line };
     let written = has_selinux()
         .and_then(|()| write(file, format_args!("{text}")).map_err(|fault| fault.errno));
-    say(written, SELINUX, label)
+    name_module(written, SELINUX, label)
 }
 
 /// Writes to a file in this process's directory `attr`.
@@ -143,7 +149,7 @@ fn is_missing(fault: &Fault) -> bool {
 }
 
 #[inline(never)]
-fn say(result: Result<(), Errno>, module: &str, name: &str) -> Result<(), Fault> {
+fn name_module(result: Result<(), Errno>, module: &str, name: &str) -> Result<(), Fault> {
     let (lacks, cause) = match result {
         Err(Errno::OPNOTSUPP) => (
             ", which this machine has not in force,",

@@ -1,10 +1,12 @@
 //! `berth.landlock.*`: the container's rights to files and ports, put into force.
 //!
-//! Paths are those of the container, so its root is `/` by now. From then on nothing can be mounted, also not with every capability
-//! (Documentation/userspace-api/landlock.rst, "Current limitations"), so it comes after all mounts.
+//! Paths are those of the container, so its root is `/` by now. From then on nothing can be
+//! mounted, also not with every capability (Documentation/userspace-api/landlock.rst, "Current
+//! limitations"), so it comes after all mounts.
 //!
-//! Asking for what the kernel cannot restrict is an error. What is asked for in general, that nothing else can be changed, is as
-//! much as the kernel knows of: truncating a file is a right of its own since Linux 6.2, before that it is nobody's to forbid.
+//! Asking for what the kernel cannot restrict is an error. What is asked for in general, that
+//! nothing else can be changed, is as much as the kernel knows of: truncating a file is a right of
+//! its own since Linux 6.2, before that it is nobody's to forbid.
 
 use rustix::fd::AsFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
@@ -15,10 +17,12 @@ use crate::parse::config::Landlock;
 use crate::parse::config::landlock::{Paths, Ports};
 use crate::sys::landlock::{self, BIND, CONNECT, EXECUTE, Files, OF_A_FILE, READ, Ruleset, Tcp};
 
-/// What this process, and so the program that it becomes, is restricted to by [`Ruleset::restrict_self`]; `None` if by nothing.
+/// What this process, and so the program that it becomes, is restricted to by
+/// [`Ruleset::restrict_self`]; `None` if by nothing.
 ///
 /// # Errors
-/// `EOPNOTSUPP` and `ENOSYS` on a kernel without Landlock, or with one that cannot restrict ports; those of opening the paths.
+/// `EOPNOTSUPP` and `ENOSYS` on a kernel without Landlock, or with one that cannot restrict ports;
+/// those of opening the paths.
 #[inline(never)]
 pub(super) fn ruleset(asked: &Landlock<'_>) -> Result<Option<Ruleset>, Fault> {
     if !asked.is_asked_for() {

@@ -1,5 +1,6 @@
-//! How much the program may use, and when it gets its turn: `process.rlimits`, `oomScoreAdj`, `scheduler`, `ioPriority`. And
-//! `linux.personality`, `linux.memoryPolicy`, and where one more process of a container runs, `execCPUAffinity`. All of it outlives execve(2).
+//! How much the program may use, and when it gets its turn: `process.rlimits`, `oomScoreAdj`,
+//! `scheduler`, `ioPriority`. And `linux.personality`, `linux.memoryPolicy`, and where one more
+//! process of a container runs, `execCPUAffinity`. All of it outlives execve(2).
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -13,11 +14,11 @@ use crate::sys::path::path;
 use crate::sys::procfs::Procfs;
 use crate::text::Text;
 
-/// How eagerly the kernel kills it for want of memory (proc_pid_oom_score_adj(5)). Without a wish, it is PID 1's, as the
-/// specification has it.
+/// How eagerly the kernel kills it for want of memory (proc_pid_oom_score_adj(5)). Without a wish,
+/// it is PID 1's, as the specification has it.
 ///
-/// Of the process `first`, or of this one, from which the first then has it. To be called where a procfs can be made: while the host's
-/// is still to be seen.
+/// Of the process `first`, or of this one, from which the first then has it. To be called where a
+/// procfs can be made: while the host's is still to be seen.
 #[inline(never)]
 pub(super) fn set_oom_score(process: &Process<'_>, first: Option<Pid>) -> Result<(), Fault> {
     let Some(score) = process.oom_score_adj else {
@@ -32,9 +33,9 @@ pub(super) fn set_oom_score(process: &Process<'_>, first: Option<Pid>) -> Result
     Procfs::new_or_mounted()?.write(&path, score.as_str().as_bytes())
 }
 
-/// What takes rights on the host, which the first process may not have any more: the score, and how far its limits can go up. A limit
-/// that cannot is [refused](apply_to_resources) later.
-pub(super) fn raise(process: &Process<'_>, first: Option<Pid>) -> Result<(), Fault> {
+/// What takes rights on the host, which the first process may not have any more: the score, and how
+/// far its limits can go up. A limit that cannot is [refused](apply_to_resources) later.
+pub(super) fn raise_limits(process: &Process<'_>, first: Option<Pid>) -> Result<(), Fault> {
     set_oom_score(process, first)?;
     let number = first.map_or(0, |first| first.as_raw_nonzero().get());
     for limit in &process.rlimits {
@@ -45,16 +46,18 @@ pub(super) fn raise(process: &Process<'_>, first: Option<Pid>) -> Result<(), Fau
 
 /// When a process runs on the processors of `process.execCPUAffinity`.
 #[derive(Clone, Copy)]
-pub(super) enum Moment {
-    /// `initial`: before it is in the container's control group, where the kernel takes away what the group has not.
+pub(super) enum AffinityStage {
+    /// `initial`: before it is in the container's control group, where the kernel takes away what
+    /// the group has not.
     Initial,
     /// `final`: in it.
     Final,
 }
 
-/// Has this process run on those that are asked for; those that the machine, or its control group, has of them.
+/// Has this process run on those that are asked for; those that the machine, or its control group,
+/// has of them.
 #[inline(never)]
-pub(super) fn set_affinity(process: &Process<'_>, moment: Moment) -> Result<(), Fault> {
+pub(super) fn set_affinity(process: &Process<'_>, moment: AffinityStage) -> Result<(), Fault> {
     let mut lists = process.exec_affinity.iter().zip(LISTS);
     let Some((Some(list), field)) = lists.nth(moment as usize) else {
         return Ok(());
@@ -66,8 +69,8 @@ pub(super) fn set_affinity(process: &Process<'_>, moment: Moment) -> Result<(), 
     sched_setaffinity(None, &set).during(Op::Set, field)
 }
 
-/// Has this process run on all processors that its control group has, whatever those of who started berth are: kernels since 6.2 keep
-/// them over the change of the group.
+/// Has this process run on all processors that its control group has, whatever those of who started
+/// berth are: kernels since 6.2 keep them over the change of the group.
 pub(super) fn reset_affinity() {
     // Where a filter denies the call, they stay.
     let _ = attributes::run_everywhere();
@@ -102,7 +105,8 @@ pub(super) fn apply(process: &Process<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `process.rlimits`, last: a process may be left without memory for a mapping, and without a free descriptor.
+/// `process.rlimits`, last: a process may be left without memory for a mapping, and without a free
+/// descriptor.
 #[inline(never)]
 pub(super) fn apply_to_resources(process: &Process<'_>) -> Result<(), Fault> {
     for limit in &process.rlimits {

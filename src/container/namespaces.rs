@@ -1,10 +1,12 @@
-//! The namespaces of a container: those that it joins, and what has to be written before the others can be lived in.
+//! The namespaces of a container: those that it joins, and what has to be written before the others
+//! can be lived in.
 //!
 //! # Control groups
 //!
-//! In a hierarchy that is mounted with `nsdelegate` nobody can put a process into a group that is not below the root of his own
-//! cgroup namespace (`ENOENT`; Documentation/admin-guide/cgroup-v2.rst, "Delegation"). The first process begins in its group; so who
-//! makes it leaves that namespace out, and it is joined by the first process itself.
+//! In a hierarchy that is mounted with `nsdelegate` nobody can put a process into a group that is
+//! not below the root of his own cgroup namespace (`ENOENT`;
+//! Documentation/admin-guide/cgroup-v2.rst, "Delegation"). The first process begins in its group;
+//! so who makes it leaves that namespace out, and it is joined by the first process itself.
 
 use core::fmt::Write as _;
 
@@ -21,7 +23,8 @@ use crate::sys::procfs::Procfs;
 use crate::sys::{id_maps, namespace};
 use crate::text::Text;
 
-/// Bytes that a map may have, as the kernel shows it: 340 lines of three numbers in eleven places each (user_namespaces(7)).
+/// Bytes that a map may have, as the kernel shows it: 340 lines of three numbers in eleven places
+/// each (user_namespaces(7)).
 const SHOWN_MAX: usize = 340 * 33 + 1;
 
 /// Namespaces that exist, opened.
@@ -48,9 +51,9 @@ impl<'p> JoinedNamespaces<'p> {
 
     /// Moves this process into all of them but that of control groups.
     ///
-    /// The right to join one is had in the user namespace that it belongs to (setns(2)): a superuser has it before it gives up
-    /// its own, anybody else has it after. So the user namespace comes in the middle, and what was refused before it is tried
-    /// again.
+    /// The right to join one is had in the user namespace that it belongs to (setns(2)): a
+    /// superuser has it before it gives up its own, anybody else has it after. So the user
+    /// namespace comes in the middle, and what was refused before it is tried again.
     #[inline(never)]
     pub(super) fn join(&self) -> Result<(), Fault> {
         let is_user = |kind: Kind| kind == Kind::User;
@@ -81,13 +84,15 @@ fn enter((kind, path, file): &(Kind, &str, OwnedFd)) -> Result<(), Fault> {
     namespace::join(file.as_fd(), *kind).during(Op::Join, *path)
 }
 
-/// The flags of clone3(2) for those that are made with the process. A time namespace is not: see [`enter_time`].
+/// The flags of clone3(2) for those that are made with the process. A time namespace is not: see
+/// [`enter_time`].
 pub(super) fn flags_of_new(namespaces: &Namespaces<'_>) -> u64 {
     let is_made = |kind: &Kind| namespaces.is_new(*kind) && *kind != Kind::Time;
     namespace::flags(Kind::ALL.into_iter().filter(is_made)).into()
 }
 
-/// Moves this process into those namespaces of the process `pidfd` that its container has for itself, of the kinds that are wanted.
+/// Moves this process into those namespaces of the process `pidfd` that its container has for
+/// itself, of the kinds that are wanted.
 pub(super) fn join_container(
     pidfd: BorrowedFd<'_>,
     namespaces: &Namespaces<'_>,
@@ -101,10 +106,11 @@ pub(super) fn join_container(
     }
 }
 
-/// Tells the kernel which users and groups those of the process `pid`, the first of a user namespace, are here; or sees that those
-/// of one that it has joined are the ones that are asked for.
+/// Tells the kernel which users and groups those of the process `pid`, the first of a user
+/// namespace, are here; or sees that those of one that it has joined are the ones that are asked
+/// for.
 #[inline(never)]
-pub(super) fn settle_maps(config: &Config<'_>, pid: Pid) -> Result<(), Fault> {
+pub(super) fn write_or_check_maps(config: &Config<'_>, pid: Pid) -> Result<(), Fault> {
     let (users, groups) = (&config.uid_map, &config.gid_map);
     if config.namespaces.is_new(Kind::User)
         && let (Some(users), Some(groups)) = (users, groups)
@@ -115,8 +121,9 @@ pub(super) fn settle_maps(config: &Config<'_>, pid: Pid) -> Result<(), Fault> {
     check_map(pid, id_maps::GROUPS, groups)
 }
 
-/// Holds what the configuration says of a user namespace that was joined against what it is, with the outer ids as they are called
-/// here: the kernel shows them so to who opens the file (user_namespaces(7)).
+/// Holds what the configuration says of a user namespace that was joined against what it is, with
+/// the outer ids as they are called here: the kernel shows them so to who opens the file
+/// (user_namespaces(7)).
 #[inline(never)]
 fn check_map(
     pid: Pid,

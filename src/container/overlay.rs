@@ -1,21 +1,23 @@
 //! `berth.overlay`: a writable layer above the root filesystem, which is left as it is.
 //!
-//! The kernel takes the layers by path, and makes copies of the mounts that they are on, which must be in this mount namespace
-//! for that (clone_private_mount of fs/namespace.c). So what lies below is attached at the rootfs first, and a tmpfs on that;
-//! the overlay comes to lie above both, and they go with the host's tree when its root is entered. The paths are those of
-//! descriptors, `self/fd/N` from the root of a procfs as the working directory: they mean what was opened, whatever anybody
-//! renames meanwhile.
+//! The kernel takes the layers by path, and makes copies of the mounts that they are on, which must
+//! be in this mount namespace for that (clone_private_mount of fs/namespace.c). So what lies below
+//! is attached at the rootfs first, and a tmpfs on that; the overlay comes to lie above both, and
+//! they go with the host's tree when its root is entered. The paths are those of descriptors,
+//! `self/fd/N` from the root of a procfs as the working directory: they mean what was opened,
+//! whatever anybody renames meanwhile.
 //!
 //! # In a user namespace
 //!
-//! There an overlay may be made since Linux 5.11, and keeps its notes in attributes that a user may set (`userxattr`); a tmpfs
-//! has those since 6.6, and before that a directory that was removed cannot be made again there.
-//! All changes are the root user's of the namespace: the directory must be his, and a file whose owner the namespace does not
-//! know cannot be changed.
+//! There an overlay may be made since Linux 5.11, and keeps its notes in attributes that a user may
+//! set (`userxattr`); a tmpfs has those since 6.6, and before that a directory that was removed
+//! cannot be made again there. All changes are the root user's of the namespace: the directory must
+//! be his, and a file whose owner the namespace does not know cannot be changed.
 //!
 //! # One container at a time
 //!
-//! Of two overlays with the same upper directory the kernel says in its log that what becomes of it is undefined, and makes both.
+//! Of two overlays with the same upper directory the kernel says in its log that what becomes of it
+//! is undefined, and makes both.
 
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
@@ -43,9 +45,10 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 /// Makes the overlay above `lower`, which is attached already, and attaches it there.
 ///
 /// # Errors
-/// Those of opening and making the directories, and of mounting, with the option `label` too, if there is one; with the kernel's words, if it left any.
+/// Those of opening and making the directories, and of mounting, with the option `label` too, if
+/// there is one; with the kernel's words, if it left any.
 #[inline(never)]
-pub(super) fn above(
+pub(super) fn mount_above(
     lower: &Detached,
     bundle: &str,
     layer: Overlay<'_>,
@@ -62,7 +65,7 @@ pub(super) fn above(
         Overlay::Directory(path) => (open_or_make(bundle, path).during(Op::Open, path)?, path),
     };
     let words = [is_in_user_namespace.then_some("userxattr"), label];
-    let mark = kmsg::Mark::here();
+    let mark = kmsg::LogPosition::here();
     let made = Layer::prepare(directory.as_fd(), lower.root())
         .and_then(|layer| mount(lower, &layer, &words))
         .and_then(|made| {
@@ -94,8 +97,8 @@ fn mount(lower: &Detached, layer: &Layer, words: &[Option<&str>]) -> Result<Deta
     made
 }
 
-/// The directory at `path`. One that is relative is in the bundle, behind no link; what is missing is made, where it would be in a
-/// directory.
+/// The directory at `path`. One that is relative is in the bundle, behind no link; what is missing
+/// is made, where it would be in a directory.
 fn open_or_make(bundle: &str, path: &str) -> Result<OwnedFd, Errno> {
     let base = openat(CWD, bundle, DIRECTORY, Mode::empty())?;
     let resolve = match path.starts_with('/') {

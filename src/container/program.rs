@@ -29,8 +29,8 @@ pub(super) type List = Strings<{ MAX_SIZE + PASSWD_MAX }, { MAX_STRINGS + 4 }>;
 const PASSWD: &str = "/etc/passwd";
 const PASSWD_MAX: usize = 256 * 1024;
 
-/// A program that is ready to be executed: that takes no memory and no descriptor any more, of which the limits of
-/// `process.rlimits` may leave none.
+/// A program that is ready to be executed: that takes no memory and no descriptor any more, of
+/// which the limits of `process.rlimits` may leave none.
 pub(super) struct Program {
     arguments: List,
     variables: List,
@@ -52,7 +52,7 @@ impl Program {
             set.during(Op::Exec, text)?;
         }
         // One that is empty is as good as none: Docker relies on that.
-        if first_with("HOME=", &program.variables).is_none_or(str::is_empty) {
+        if value_after("HOME=", &program.variables).is_none_or(str::is_empty) {
             program.set_home(process.user.uid)?;
         }
         for variable in more {
@@ -62,8 +62,8 @@ impl Program {
         Ok(program)
     }
 
-    /// Sets the home directory that the container knows for the user, or `/`, as runc and crun do. It is inside here, and what an image
-    /// has by that name is opened only if it is a file.
+    /// Sets the home directory that the container knows for the user, or `/`, as runc and crun do.
+    /// It is inside here, and what an image has by that name is opened only if it is a file.
     #[inline(never)]
     fn set_home(&mut self, uid: u32) -> Result<(), Fault> {
         let mut room = Buffer::<PASSWD_MAX>::new();
@@ -81,12 +81,13 @@ impl Program {
         Err(Errno::NOEXEC).during(Op::Exec, "")
     }
 
-    /// Sees whether there is a program. That it can be executed by whom it will be, and that its interpreter is there, is not known
-    /// before it is.
+    /// Sees whether there is a program. That it can be executed by whom it will be, and that its
+    /// interpreter is there, is not known before it is.
     ///
     /// # Errors
-    /// `ENOENT` and the like, `EACCES` for what is no file or has no permission for anybody to execute it.
-    pub(super) fn look(&self) -> Result<(), Fault> {
+    /// `ENOENT` and the like, `EACCES` for what is no file or has no permission for anybody to
+    /// execute it.
+    pub(super) fn check(&self) -> Result<(), Fault> {
         self.find(&|path| match statat(CWD, path, AtFlags::empty()) {
             Ok(stat) => {
                 let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
@@ -104,18 +105,19 @@ impl Program {
     /// Attempts the path, or those in PATH until one does.
     #[inline(never)]
     fn find(&self, attempt: &dyn Fn(&str) -> Result<(), Errno>) -> Result<(), Fault> {
-        let name = first_with("", &self.arguments).unwrap_or_default();
+        let name = value_after("", &self.arguments).unwrap_or_default();
         if name.as_bytes().contains(&b'/') {
             return attempt(name).during(Op::Exec, name);
         }
-        let search = first_with("PATH=", &self.variables).unwrap_or(DEFAULT_PATH);
+        let search = value_after("PATH=", &self.variables).unwrap_or(DEFAULT_PATH);
         let mut errno = Errno::NOENT;
         let mut room = LongPath::new();
         for directory in search.split(':').filter(|part| !part.is_empty()) {
             let path = long_path(&mut room, format_args!("{directory}/{name}"));
             match path.and_then(attempt) {
                 Err(Errno::NOENT | Errno::NOTDIR) => {}
-                // Found, but not executable: worth more than "not found" if nothing better comes (execvp(3)).
+                // Found, but not executable: worth more than "not found" if nothing better comes
+                // (execvp(3)).
                 Err(Errno::ACCESS) => errno = Errno::ACCESS,
                 other => return other.during(Op::Exec, name),
             }
@@ -145,7 +147,7 @@ fn open_passwd() -> Result<OwnedFd, Errno> {
 
 /// What follows `prefix` in the first string that begins so.
 #[inline(never)]
-pub(super) fn first_with<'l>(prefix: &str, list: &'l List) -> Option<&'l str> {
+pub(super) fn value_after<'l>(prefix: &str, list: &'l List) -> Option<&'l str> {
     let texts = list.iter().filter_map(|text| text.to_str().ok());
     let mut found = texts.filter_map(|text| text.strip_prefix(prefix));
     found.next()

@@ -1,8 +1,9 @@
 //! How a container's set-up tells its maker that it failed.
 //!
-//! The set-up runs in the new process, inside its namespaces, where no log can be reached any more. It writes one
-//! [`Fault`] into a pipe that closes on exec: what its maker reads is either the fault or the end of the file. Then the
-//! program runs; or the process ended without a word, which the kernel knows ([`has_ended_without_a_program`]).
+//! The set-up runs in the new process, inside its namespaces, where no log can be reached any more.
+//! It writes one [`Fault`] into a pipe that closes on exec: what its maker reads is either the
+//! fault or the end of the file. Then the program runs; or the process ended without a word, which
+//! the kernel knows ([`has_ended_without_a_program`]).
 //!
 //! [`has_ended_without_a_program`]: crate::sys::process::has_ended_without_a_program
 
@@ -14,10 +15,12 @@ use crate::cause::Cause;
 use crate::error::{Fault, Op, SUBJECT_MAX, WORDS_MAX};
 use crate::text::Text;
 
-/// The operation, the cause, the error number, the length of the subject. The subject and the kernel's words follow.
+/// The operation, the cause, the error number, the length of the subject. The subject and the
+/// kernel's words follow.
 const HEADER: usize = 2 + size_of::<i32>() + size_of::<u16>();
 
-/// The largest report, in bytes: less than PIPE_BUF, so that it is written whole or not at all (pipe(7)).
+/// The largest report, in bytes: less than PIPE_BUF, so that it is written whole or not at all
+/// (pipe(7)).
 pub(super) const REPORT_MAX: usize = HEADER + SUBJECT_MAX + WORDS_MAX;
 
 /// A fault as bytes.

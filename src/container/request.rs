@@ -25,8 +25,8 @@ pub struct Request<'r> {
     pub streams: Streams,
     /// A FIFO, opened with O_PATH, that the container waits at before it executes its program.
     ///
-    /// * It must be writable for everybody, in a directory that is not: the root of a user namespace
-    ///   is another user outside.
+    /// * It must be writable for everybody, in a directory that is not: the root of a user
+    ///   namespace is another user outside.
     /// * When all is set up, the process says [`super::StartEvent::Created`], and after
     ///   [`super::PendingStart::confirm_recorded`] opens the FIFO for writing, which waits until
     ///   somebody opens it for reading (fifo(7)). If the caller ends before that, so does the

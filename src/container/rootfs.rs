@@ -2,15 +2,16 @@
 //!
 //! # The rules that force the order (mount_namespaces(7), pivot_root(2))
 //!
-//! * In a new mount namespace every mount is a peer of the host's. Before anything is mounted, all are made slaves (or what
-//!   `linux.rootfsPropagation` asks for), or it would appear on the host.
-//! * pivot_root wants the new root to be a mount point, and no shared mount above it: so the rootfs is bound over itself,
-//!   and what is to be shared is made so afterwards.
-//! * The old root, which lies on top after `pivot_root(".", ".")`, is detached at once. MS_MOVE and chroot leave it below,
-//!   where a process with CAP_SYS_ADMIN or CAP_SYS_CHROOT could come back to it: those modes give both up.
+//! * In a new mount namespace every mount is a peer of the host's. Before anything is mounted, all
+//!   are made slaves (or what `linux.rootfsPropagation` asks for), or it would appear on the host.
+//! * pivot_root wants the new root to be a mount point, and no shared mount above it: so the rootfs
+//!   is bound over itself, and what is to be shared is made so afterwards.
+//! * The old root, which lies on top after `pivot_root(".", ".")`, is detached at once. MS_MOVE and
+//!   chroot leave it below, where a process with CAP_SYS_ADMIN or CAP_SYS_CHROOT could come back to
+//!   it: those modes give both up.
 //!
-//! A container that shares its mount namespace is a program in a directory: nothing is mounted for it, since others would see it,
-//! and no propagation is changed, since it would be theirs.
+//! A container that shares its mount namespace is a program in a directory: nothing is mounted for
+//! it, since others would see it, and no propagation is changed, since it would be theirs.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -44,8 +45,9 @@ pub(super) fn path_of(bundle: &str, root: &str) -> Result<Path, Fault> {
 }
 
 impl<'c> Rootfs<'c> {
-    /// The directory at `root`, relative to `bundle` unless absolute. That is all where the mount namespace is not the container's
-    /// alone. Where this process may not go, it is opened by way of the `sync`.
+    /// The directory at `root`, relative to `bundle` unless absolute. That is all where the mount
+    /// namespace is not the container's alone. Where this process may not go, it is opened by way
+    /// of the `sync`.
     #[inline(never)]
     pub(super) fn open(
         bundle: &str,
@@ -68,8 +70,9 @@ impl<'c> Rootfs<'c> {
         })
     }
 
-    /// Cuts the namespace loose from the host's and binds the directory over itself, or mounts `image` there; with the writable layer
-    /// above it that is asked for, and that with the option `label`.
+    /// Cuts the namespace loose from the host's and binds the directory over itself, or mounts
+    /// `image` there; with the writable layer above it that is asked for, and that with the option
+    /// `label`.
     #[inline(never)]
     pub(super) fn bind(
         &mut self,
@@ -81,7 +84,8 @@ impl<'c> Rootfs<'c> {
         let propagation = config.rootfs_propagation;
         let namespace = match propagation {
             None | Some(Propagation::Slave) => Propagation::Slave,
-            // "shared" is a peer group of the container's own, not the host's (config-linux.md, "Rootfs Mount Propagation").
+            // "shared" is a peer group of the container's own, not the host's (config-linux.md,
+            // "Rootfs Mount Propagation").
             Some(Propagation::Shared | Propagation::Private | Propagation::Unbindable) => {
                 Propagation::Private
             }
@@ -101,7 +105,7 @@ impl<'c> Rootfs<'c> {
         let mounted = match layer {
             Some(layer) => {
                 let is_in_user_namespace = config.namespaces.has(Kind::User);
-                overlay::above(&lower, bundle, layer, is_in_user_namespace, label)?
+                overlay::mount_above(&lower, bundle, layer, is_in_user_namespace, label)?
             }
             None => lower,
         };
@@ -148,8 +152,9 @@ impl<'c> Rootfs<'c> {
     }
 }
 
-/// From the next execve on, no program of the container has these (capabilities(7), "bounding set"): CAP_SYS_ADMIN could
-/// unmount what lies on top of the host's root, and with CAP_SYS_CHROOT a second chroot leads out of the first (chroot(2)).
+/// From the next execve on, no program of the container has these (capabilities(7), "bounding
+/// set"): CAP_SYS_ADMIN could unmount what lies on top of the host's root, and with CAP_SYS_CHROOT
+/// a second chroot leads out of the first (chroot(2)).
 pub(super) fn drop_escape_capabilities() -> Result<(), Fault> {
     for capability in [CapabilitySet::SYS_ADMIN, CapabilitySet::SYS_CHROOT] {
         remove_capability_from_bounding_set(capability)

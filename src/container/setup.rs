@@ -2,8 +2,8 @@
 //!
 //! It runs inside the namespaces, and is three lists of steps: [`MAKE`] makes the container, or
 //! [`JOIN`] goes into one that runs; [`LEAVE`] gives up everything of the host's; then the program
-//! gets what it shall have, as [`AT_START`] or [`AT_CREATE`] say. The order of the rows is the order
-//! in which they run, and a row says why it stands where it does.
+//! gets what it shall have, as [`AT_START`] or [`AT_CREATE`] say. The order of the rows is the
+//! order in which they run, and a row says why it stands where it does.
 //!
 //! Between the second and the third list, [`Launch::prepare`] makes what takes memory and
 //! descriptors: the program's limits may leave it none.
@@ -20,7 +20,7 @@ use super::confine::{self, ProcSysMounts};
 use super::deferred::DeferredFork;
 use super::handshake::SyncSocket;
 use super::image::{self, Image};
-use super::limits::Moment;
+use super::limits::AffinityStage;
 use super::mounts::{EarlyCopies, Mounts};
 use super::program::Program;
 use super::request::{self, Request, Streams};
@@ -99,7 +99,7 @@ const MAKE: &[SetupStep] = &[
     // Mounting a disk or an image opens a device that the program need not be allowed.
     step("confine devices", confine_devices),
     // The standard input that came with this process is the host's `/dev/null`.
-    step("open its /dev/null", read_own_null),
+    step("open its /dev/null", reopen_standard_input),
 ];
 
 /// Goes into a container that runs; the process that forks this one has joined its namespaces.
@@ -146,7 +146,7 @@ const AT_START: &[LaunchStep] = &[
 ];
 
 /// The same, where the filter's agent is told of the container when that is created
-/// ([`seccomp::is_agent_told_early`]). No startContainer hooks are asked for then.
+/// ([`seccomp::is_agent_notified_at_create`]). No startContainer hooks are asked for then.
 const AT_CREATE: &[LaunchStep] = &[
     step("apply labels", apply_labels),
     step("apply scheduling", apply_scheduling),
@@ -564,9 +564,9 @@ fn confine_devices(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
     }
 }
 
-fn read_own_null(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
+fn reopen_standard_input(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
     match setup.request.streams {
-        Streams::Pipes { .. } => console::read_own_null().during(Op::Open, "/dev/null"),
+        Streams::Pipes { .. } => console::reopen_standard_input().during(Op::Open, "/dev/null"),
         _ => Ok(()),
     }
 }
@@ -621,7 +621,7 @@ fn set_affinity(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
     let process = &setup.config().process;
     match setup.request.is_new() || process.exec_affinity.iter().all(Option::is_none) {
         true => limits::reset_affinity(),
-        false => limits::set_affinity(process, Moment::Final)?,
+        false => limits::set_affinity(process, AffinityStage::Final)?,
     }
     Ok(())
 }
@@ -676,8 +676,8 @@ impl<'r, 's> Launch<'r, 's> {
         let exec_fifo = match setup.request.exec_fifo.take() {
             Some(fifo) => {
                 // Who creates a container is told that it has no program, not only who starts it.
-                program.look()?;
-                labels::apply(process, labels::Moment::Check)?;
+                program.check()?;
+                labels::apply(process, labels::Purpose::Check)?;
                 Some(ExecFifo::new(fifo)?)
             }
             None => None,
@@ -687,7 +687,7 @@ impl<'r, 's> Launch<'r, 's> {
             status_pipe: setup.status_pipe,
             state,
             is_new,
-            is_early: exec_fifo.is_some() && seccomp::is_agent_told_early(config),
+            is_early: exec_fifo.is_some() && seccomp::is_agent_notified_at_create(config),
             can_change_groups: setup.can_change_groups,
             entered,
             program,
@@ -729,7 +729,7 @@ fn run_start_hooks(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
 }
 
 fn apply_labels(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
-    labels::apply(&launch.config.process, labels::Moment::Execute)
+    labels::apply(&launch.config.process, labels::Purpose::Execute)
 }
 
 fn apply_scheduling(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
@@ -756,7 +756,7 @@ fn limit_resources(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
 /// user and its capabilities change.
 fn install_filter_first(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
     match &mut launch.filter {
-        Some(filter) if !seccomp::comes_last(&launch.config.process) => filter.install(),
+        Some(filter) if !seccomp::is_installed_last(&launch.config.process) => filter.install(),
         _ => Ok(()),
     }
 }
@@ -776,7 +776,7 @@ fn enter_working_directory_again(launch: &mut Launch<'_, '_>) -> Result<(), Faul
 
 fn install_filter_last(launch: &mut Launch<'_, '_>) -> Result<(), Fault> {
     match &mut launch.filter {
-        Some(filter) if seccomp::comes_last(&launch.config.process) => filter.install(),
+        Some(filter) if seccomp::is_installed_last(&launch.config.process) => filter.install(),
         _ => Ok(()),
     }
 }

@@ -1,5 +1,5 @@
-//! A first process that others see as soon as it exists: it is in a PID namespace that the container
-//! does not have for itself.
+//! A first process that others see as soon as it exists: it is in a PID namespace that the
+//! container does not have for itself.
 //!
 //! Any process there that has CAP_SYS_PTRACE can look into it, non-dumpable or not (ptrace(2),
 //! "PTRACE_MODE"): a directory of the host among its descriptors, or the host's root behind
@@ -44,7 +44,7 @@ use super::deferred::{DeferredFork, ProcfsHelper};
 use super::exposure::{close_all_but, hide};
 use super::handshake::{PidWriter, ProcfsSocket, SyncSocket, pair};
 use super::hooks;
-use super::limits::{self, Moment};
+use super::limits::{self, AffinityStage};
 use super::mounts;
 use super::namespaces::{self, JoinedNamespaces};
 use super::request::{Place, Request};
@@ -69,7 +69,7 @@ pub(super) fn begin(
     pid: PidWriter,
 ) -> Result<(), Fault> {
     let config = request.config;
-    limits::raise(&config.process, None)?;
+    limits::raise_limits(&config.process, None)?;
     // Before it is in a user namespace of others.
     hide(&config.process, request.keeps_keyring)?;
     let mut procfs = None;
@@ -83,7 +83,7 @@ pub(super) fn begin(
             namespace::enter_new(namespaces::flags_of_new(&config.namespaces))?;
         }
         Place::Running { first, pid } => {
-            limits::set_affinity(&config.process, Moment::Initial)?;
+            limits::set_affinity(&config.process, AffinityStage::Initial)?;
             let root = root_of(first, pid)?;
             namespaces::join_container(first, &config.namespaces, |_| true)?;
             // The root of a mount namespace is that of a container which has pivoted.

@@ -23,7 +23,8 @@ pub fn start(request: Request<'_>) -> Result<PendingStart, Fault> {
     if builder::is_needed(&request) {
         return match process::fork(0, None).during(Op::Clone, request.id)? {
             Forked::Child => {
-                // The caller's alone: the processes that write see by it whether the caller is gone.
+                // The caller's alone: the processes that write see by it whether the caller is
+                // gone.
                 drop(ends);
                 builder::run(request, status_pipe, caller)
             }

@@ -1,4 +1,5 @@
-//! The state of a container as the specification has it (runtime.md, "State"), for its hooks and for who asks.
+//! The state of a container as the specification has it (runtime.md, "State"), for its hooks and
+//! for who asks.
 
 use core::fmt;
 
@@ -70,8 +71,8 @@ impl fmt::Display for State<'_> {
     }
 }
 
-/// The state of one of a container's processes, for the agent that its filter asks (config-linux.md, "The Container Process
-/// State"). `Display` is its JSON.
+/// The state of one of a container's processes, for the agent that its filter asks
+/// (config-linux.md, "The Container Process State"). `Display` is its JSON.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ProcessState<'s> {
     /// The process that has the filter, as the caller sees it.

@@ -6,11 +6,12 @@ use rustix::io::Errno;
 
 use crate::error::{During, Fault, Op};
 use crate::sys::fs::mount_id;
-use crate::sys::mount::{look_at, resolve_in_root};
+use crate::sys::mount::{kind_and_mount_root, resolve_in_root};
 use crate::sys::path::{LONG_PATH_MAX, LongPath, long_path};
 use crate::text::split_last;
 
-/// How many symbolic links that lead nowhere yet are followed: as many as the kernel follows in a path (path_resolution(7)).
+/// How many symbolic links that lead nowhere yet are followed: as many as the kernel follows in a
+/// path (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 
 /// What something is to be mounted on, looked at once.
@@ -20,8 +21,8 @@ pub(super) struct Target {
     is_mount_root: bool,
 }
 
-/// The destination inside `root` for something of this kind, made if it is missing: a directory for a directory, else an empty
-/// file.
+/// The destination inside `root` for something of this kind, made if it is missing: a directory for
+/// a directory, else an empty file.
 pub(super) fn prepare(
     root: BorrowedFd<'_>,
     destination: &str,
@@ -41,7 +42,8 @@ impl Target {
     }
 
     fn new(file: OwnedFd, destination: &str) -> Result<Self, Fault> {
-        let (kind, is_mount_root) = look_at(file.as_fd()).during(Op::Mount, destination)?;
+        let (kind, is_mount_root) =
+            kind_and_mount_root(file.as_fd()).during(Op::Mount, destination)?;
         Ok(Self {
             file,
             kind,
@@ -53,14 +55,16 @@ impl Target {
         self.kind.is_dir()
     }
 
-    /// The file, if something of this kind can be mounted on it, which is `destination` inside `root`.
+    /// The file, if something of this kind can be mounted on it, which is `destination` inside
+    /// `root`.
     pub(super) fn accept(
         self,
         root: BorrowedFd<'_>,
         destination: &str,
         kind: FileType,
     ) -> Result<OwnedFd, Fault> {
-        // The kernel takes a directory on a directory, else a file on a file, and says EINVAL (move_mount(2)).
+        // The kernel takes a directory on a directory, else a file on a file, and says EINVAL
+        // (move_mount(2)).
         match [kind, self.kind].map(FileType::is_dir) {
             [true, false] => return Err(Errno::NOTDIR).during(Op::Mount, destination),
             [false, true] => return Err(Errno::ISDIR).during(Op::Mount, destination),
@@ -106,8 +110,9 @@ fn find_missing(root: BorrowedFd<'_>, destination: &str, kind: FileType) -> Resu
     Err(Errno::LOOP).during(Op::Mount, destination)
 }
 
-/// Makes what is missing on the way to `wanted`, and itself. A symbolic link on the way that leads nowhere ends it, which is the
-/// answer: where the whole path leads with it, inside the root, is `led_to` then.
+/// Makes what is missing on the way to `wanted`, and itself. A symbolic link on the way that leads
+/// nowhere ends it, which is the answer: where the whole path leads with it, inside the root, is
+/// `led_to` then.
 fn create_missing(
     root: BorrowedFd<'_>,
     wanted: &str,
@@ -151,7 +156,8 @@ fn create(directory: BorrowedFd<'_>, name: &str, as_file: bool) -> Result<(), Er
     }
 }
 
-/// Where `rest` behind the link `name` in `parent` leads. What is no link was made by somebody else just now, and will be found.
+/// Where `rest` behind the link `name` in `parent` leads. What is no link was made by somebody else
+/// just now, and will be found.
 #[inline(never)]
 fn follow(
     directory: BorrowedFd<'_>,

@@ -1,7 +1,8 @@
-//! A terminal of the container's own: a pair of ends of which the container has one and somebody outside the other (pty(7)).
+//! A terminal of the container's own: a pair of ends of which the container has one and somebody
+//! outside the other (pty(7)).
 //!
-//! It is made in the container's own devpts, so that it has a name there and nowhere else. Whoever serves it gets the other end
-//! through a socket, as `--console-socket` has it.
+//! It is made in the container's own devpts, so that it has a name there and nowhere else. Whoever
+//! serves it gets the other end through a socket, as `--console-socket` has it.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstatfs, openat2};
@@ -19,7 +20,8 @@ const MAKER: &str = "/dev/pts/ptmx";
 /// `DEVPTS_SUPER_MAGIC` (include/uapi/linux/magic.h).
 const DEVPTS: i64 = 0x1cd1;
 
-/// Makes a terminal in the devpts below `root`, makes one end of it this process's standard descriptors, and sends the other through `socket`. With `bind`, `/dev/console` is it, too.
+/// Makes a terminal in the devpts below `root`, makes one end of it this process's standard
+/// descriptors, and sends the other through `socket`. With `bind`, `/dev/console` is it, too.
 pub(super) fn set_up(
     root: BorrowedFd<'_>,
     size: Option<[u16; 2]>,

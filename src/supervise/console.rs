@@ -127,7 +127,7 @@ impl Console {
             match write(console, self.queue.front()) {
                 Ok(len) => {
                     let written = self.queue.front().get(..len).unwrap_or_default();
-                    kmsg::hold_progress(!written.ends_with(b"\n"));
+                    kmsg::pause_progress(!written.ends_with(b"\n"));
                     self.queue.consume(len);
                     self.stuck_since = None;
                     self.is_given_up = false;
@@ -143,7 +143,7 @@ impl Console {
                 // EIO: the line was hung up. It does not come back.
                 Err(_) => {
                     self.console = None;
-                    kmsg::hold_progress(false);
+                    kmsg::pause_progress(false);
                     self.queue = Queue::default();
                     return;
                 }

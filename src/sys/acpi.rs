@@ -51,8 +51,8 @@ impl PowerButton {
     /// Opens the socket; `None` on a machine without ACPI.
     ///
     /// # Errors
-    /// Those of socket(2), send(2), recv(2) and setsockopt(2); `EBADMSG` for an answer that names no
-    /// group of events.
+    /// Those of socket(2), send(2), recv(2) and setsockopt(2); `EBADMSG` for an answer that names
+    /// no group of events.
     pub fn open() -> Result<Option<Self>, Fault> {
         // A family that is not there makes the kernel run modprobe, and wait for it.
         if !fs::is_directory(ACPI) {

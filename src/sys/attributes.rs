@@ -1,5 +1,5 @@
-//! What a process passes on to the programs that it executes: limits, scheduling, I/O priority, personality. Each function is the
-//! C call of its manual page, on the calling process.
+//! What a process passes on to the programs that it executes: limits, scheduling, I/O priority,
+//! personality. Each function is the C call of its manual page, on the calling process.
 
 use core::mem::size_of;
 
@@ -10,7 +10,8 @@ use super::arch::syscall5;
 use super::raw::check;
 use crate::parse::config::scheduling::Scheduler;
 
-/// `prlimit(2)`: at most `soft` of the resource `RLIMIT_*`, and at most `hard` if the program raises that.
+/// `prlimit(2)`: at most `soft` of the resource `RLIMIT_*`, and at most `hard` if the program
+/// raises that.
 ///
 /// # Errors
 /// Those of `setrlimit(2)`.
@@ -19,12 +20,13 @@ pub fn set_resource_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Err
         rlim_cur: soft,
         rlim_max: hard,
     };
-    // SAFETY: `limit` is what the kernel reads, and outlives the call; it is asked for no old limit.
+    // SAFETY: `limit` is what the kernel reads, and outlives the call; it is asked for no old
+    // limit.
     unsafe { prlimit(0, resource, &raw const limit, core::ptr::null_mut()) }
 }
 
-/// Has the process `pid` be able to go up to `hard` of the resource: `prlimit(2)`. Neither limit becomes lower. `pid` 0 is this
-/// process.
+/// Has the process `pid` be able to go up to `hard` of the resource: `prlimit(2)`. Neither limit
+/// becomes lower. `pid` 0 is this process.
 ///
 /// # Errors
 /// Those of `prlimit(2)`.
@@ -39,7 +41,8 @@ pub fn raise_hard_limit(pid: i32, resource: u32, hard: u64) -> Result<(), Errno>
         return Ok(());
     }
     limit.rlim_max = hard;
-    // SAFETY: `limit` is what the kernel reads, and outlives the call; it is asked for no old limit.
+    // SAFETY: `limit` is what the kernel reads, and outlives the call; it is asked for no old
+    // limit.
     unsafe { prlimit(pid, resource, &raw const limit, core::ptr::null_mut()) }
 }
 
@@ -107,7 +110,8 @@ pub fn set_scheduler(scheduler: &Scheduler) -> Result<(), Errno> {
     check(result).map(drop)
 }
 
-/// `sched_setaffinity(2)` with all processors that a kernel can have: those that the machine and the control group have of them.
+/// `sched_setaffinity(2)` with all processors that a kernel can have: those that the machine and
+/// the control group have of them.
 ///
 /// # Errors
 /// Those of `sched_setaffinity(2)`.
@@ -153,7 +157,8 @@ pub fn set_io_priority(priority: u16) -> Result<(), Errno> {
 /// `set_mempolicy(2)`: `nodes` are bits, from the lowest of the first word on.
 ///
 /// # Errors
-/// Those of `set_mempolicy(2)`: `EINVAL` for nodes that the machine does not have, `ENOSYS` of a kernel that knows one only.
+/// Those of `set_mempolicy(2)`: `EINVAL` for nodes that the machine does not have, `ENOSYS` of a
+/// kernel that knows one only.
 pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
     // The kernel takes one bit less than it is told, also of none (get_nodes of mm/mempolicy.c).
     let bits = size_of_val(nodes).saturating_mul(8).saturating_add(1);

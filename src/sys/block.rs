@@ -55,7 +55,8 @@ impl Device {
     /// The disk that this partition is on.
     pub fn disk(&self) -> Option<Self> {
         self.partition?;
-        // The class has links into the tree of devices, where a partition's directory is inside its disk's.
+        // The class has links into the tree of devices, where a partition's directory is inside its
+        // disk's.
         Self::at(format_args!("{CLASS}/{}/..", SysfsName(&self.name)))
     }
 
@@ -63,7 +64,8 @@ impl Device {
     pub fn driver(&self) -> Option<Text<32>> {
         let up = if self.partition.is_some() { "/.." } else { "" };
         let name = SysfsName(&self.name);
-        // What an NVMe namespace or a card's block device belongs to is a class device, whose parent has the driver.
+        // What an NVMe namespace or a card's block device belongs to is a class device, whose
+        // parent has the driver.
         ["device/driver", "device/device/driver"]
             .iter()
             .find_map(|link| {
@@ -77,7 +79,8 @@ impl Device {
             })
     }
 
-    /// The size in sectors of 512 bytes, whatever the device's own sectors are. None for a device that is gone.
+    /// The size in sectors of 512 bytes, whatever the device's own sectors are. None for a device
+    /// that is gone.
     pub fn sectors(&self) -> u64 {
         self.attribute("size").unwrap_or_default()
     }
@@ -124,7 +127,8 @@ impl core::fmt::Display for SysfsName<'_> {
 /// Calls `visit` with each block device until it answers `false`.
 ///
 /// # Errors
-/// Those of reading the class directory. A device that vanishes while it is looked at is not visited.
+/// Those of reading the class directory. A device that vanishes while it is looked at is not
+/// visited.
 pub fn each_device(mut visit: impl FnMut(&Device) -> bool) -> Result<(), Fault> {
     each_name(CLASS, |name| {
         let device = Device::at(format_args!("{CLASS}/{name}"));
@@ -147,7 +151,8 @@ pub fn make_node(name: &str, (major, minor): (u32, u32)) {
     }
 }
 
-/// Whether another device is made of the one at `node`, as by the device-mapper: then it cannot be mounted itself.
+/// Whether another device is made of the one at `node`, as by the device-mapper: then it cannot be
+/// mounted itself.
 pub fn is_held(node: &str) -> bool {
     let mut is_held = false;
     if let Some(name) = node.strip_prefix("/dev/")
@@ -207,8 +212,8 @@ pub fn table_entry(disk: &Device, number: u32) -> Result<Option<Entry>, Fault> {
     }
 }
 
-/// What is wrong with the partition table of a whole disk, of which the kernel made no partitions or not all; `None` if nothing is, or
-/// there is no table.
+/// What is wrong with the partition table of a whole disk, of which the kernel made no partitions
+/// or not all; `None` if nothing is, or there is no table.
 pub fn table_flaw(disk: &Device) -> Option<Flaw> {
     if disk.partition.is_some() {
         return None;
@@ -249,13 +254,15 @@ impl<'n> Opened<'n> {
         Self::of(open_file(CWD, node)?, node)
     }
 
-    /// The device, or the file with a filesystem in it, that is open already; `node` is what it is called in errors.
+    /// The device, or the file with a filesystem in it, that is open already; `node` is what it is
+    /// called in errors.
     ///
     /// # Errors
     /// Those of lseek(2).
     pub fn of(file: OwnedFd, node: &'n str) -> Result<Self, Fault> {
-        // A few places are read, and what is read ahead of them is thrown away when the last descriptor of the device is closed.
-        // Where nothing is read ahead anyway there is no such advice.
+        // A few places are read, and what is read ahead of them is thrown away when the last
+        // descriptor of the device is closed. Where nothing is read ahead anyway there is no such
+        // advice.
         let _ = fadvise(&file, 0, None, Advice::Random);
         let size = seek(&file, SeekFrom::End(0)).during(Op::Read, node)?;
         Ok(Self {
@@ -279,8 +286,8 @@ impl<'n> Opened<'n> {
         }
     }
 
-    /// Whether it is a member of a RAID array that has its superblock at the end, behind a filesystem of `taken` bytes. One that cannot
-    /// be read is none.
+    /// Whether it is a member of a RAID array that has its superblock at the end, behind a
+    /// filesystem of `taken` bytes. One that cannot be read is none.
     pub fn is_member_by_its_end(&mut self, taken: Option<u64>) -> bool {
         superblock::is_member_by_its_end(self, taken.unwrap_or_default())
     }

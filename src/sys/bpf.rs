@@ -1,7 +1,7 @@
 //! bpf(2), as far as it decides on the devices of a control group (BPF_PROG_TYPE_CGROUP_DEVICE).
 //!
-//! The structures are those parts of `union bpf_attr` (include/uapi/linux/bpf.h) that a command reads; what is not handed over
-//! is zero for the kernel.
+//! The structures are those parts of `union bpf_attr` (include/uapi/linux/bpf.h) that a command
+//! reads; what is not handed over is zero for the kernel.
 
 use core::mem::{size_of, size_of_val};
 
@@ -58,7 +58,7 @@ struct Information {
 }
 
 #[repr(C)]
-struct Ask {
+struct IdRequest {
     program: i32,
     size: u32,
     information: u64,
@@ -86,12 +86,13 @@ struct Query {
 /// Makes the call.
 ///
 /// # Safety
-/// `attributes` is what `command` takes, and all addresses in it lead to what lives until the call returns and is as large as it
-/// says; what the kernel writes there nobody else refers to.
+/// `attributes` is what `command` takes, and all addresses in it lead to what lives until the call
+/// returns and is as large as it says; what the kernel writes there nobody else refers to.
 unsafe fn call<T>(command: usize, attributes: &mut T) -> Result<usize, Errno> {
     let size = size_of_val(attributes);
     let address = core::ptr::from_mut(attributes).expose_provenance();
-    // SAFETY: `attributes` has the size given and outlives the call; the caller answers for what it holds.
+    // SAFETY: `attributes` has the size given and outlives the call; the caller answers for what it
+    // holds.
     let result = unsafe { syscall5(linux::__NR_bpf, command, address, size, 0, 0) };
     match result {
         // The kernel returns errors as -4095..=-1 (include/linux/err.h).
@@ -107,8 +108,8 @@ impl DeviceProgram {
     /// Hands the instructions to the kernel, which checks them.
     ///
     /// # Errors
-    /// Those of bpf(2): `EINVAL` for a program that its verifier refuses and where it knows no such programs, `EPERM` without
-    /// CAP_BPF in the first user namespace.
+    /// Those of bpf(2): `EINVAL` for a program that its verifier refuses and where it knows no such
+    /// programs, `EPERM` without CAP_BPF in the first user namespace.
     pub fn load(instructions: &[u8]) -> Result<Self, Errno> {
         let mut load = Load {
             kind: CGROUP_DEVICE_PROGRAM,
@@ -129,12 +130,14 @@ impl DeviceProgram {
     }
 
     fn from_number(number: usize) -> Self {
-        // SAFETY: the kernel has just made this descriptor for us; nobody else owns it. It closes on exec.
+        // SAFETY: the kernel has just made this descriptor for us; nobody else owns it. It closes
+        // on exec.
         Self(unsafe { OwnedFd::from_raw_fd(number as i32) })
     }
 
-    /// Has it decide for the group `cgroup`, in place of those that berth has attached before. Between the two both do, so that nothing
-    /// is allowed that neither would. Others, as systemd's of a unit's group, stay, and have to allow too.
+    /// Has it decide for the group `cgroup`, in place of those that berth has attached before.
+    /// Between the two both do, so that nothing is allowed that neither would. Others, as systemd's
+    /// of a unit's group, stay, and have to allow too.
     ///
     /// # Errors
     /// Those of bpf(2): `EPERM` below a group whose program admits no other.
@@ -157,12 +160,13 @@ impl DeviceProgram {
 
     fn name(&self) -> Result<[u8; 16], Errno> {
         let mut information = Information::default();
-        let mut ask = Ask {
+        let mut ask = IdRequest {
             program: self.0.as_raw_fd(),
             size: size_of::<Information>() as u32,
             information: (&raw mut information).expose_provenance() as u64,
         };
-        // SAFETY: the information has the size given, outlives the call, and is not looked at meanwhile. It asks for no lists.
+        // SAFETY: the information has the size given, outlives the call, and is not looked at
+        // meanwhile. It asks for no lists.
         unsafe { call(INFO, &mut ask) }?;
         Ok(information.name)
     }
@@ -193,7 +197,8 @@ fn attached<'i>(
         count: ids.len() as u32,
         padding: 0,
     };
-    // SAFETY: the list has room for as many numbers as it says, outlives the call, and is not looked at meanwhile.
+    // SAFETY: the list has room for as many numbers as it says, outlives the call, and is not
+    // looked at meanwhile.
     unsafe { call(PROGRAM_QUERY, &mut query) }?;
     Ok(ids.get(..query.count as usize).unwrap_or_default())
 }

@@ -17,7 +17,8 @@ const PATH: usize = 8;
 /// Tells the kernel that the device at `node` belongs to a btrfs: BTRFS_IOC_SCAN_DEV.
 ///
 /// # Errors
-/// Those of openat(2): `ENOENT` or `ENODEV` without a driver; those of the ioctl, `EINVAL` for what is no btrfs.
+/// Those of openat(2): `ENOENT` or `ENODEV` without a driver; those of the ioctl, `EINVAL` for what
+/// is no btrfs.
 pub fn register(node: &str) -> Result<(), Fault> {
     let control = open(CONTROL, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let control = control.during(Op::Open, CONTROL)?;

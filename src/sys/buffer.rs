@@ -1,9 +1,10 @@
 //! Room for bytes that costs memory only where and while it is used.
 //!
-//! Buffers here are sized for the worst that is accepted, which hardly ever comes. On the stack they would be touched page
-//! by page by the compiler's stack probes, and what the stack has grown to is never given back; PID 1 would keep the memory
-//! of its largest moment for ever, and every child would begin with a copy of the page tables for it. So the room is a
-//! mapping of its own (mmap(2), MAP_ANONYMOUS), made on first use and gone with the buffer.
+//! Buffers here are sized for the worst that is accepted, which hardly ever comes. On the stack
+//! they would be touched page by page by the compiler's stack probes, and what the stack has grown
+//! to is never given back; PID 1 would keep the memory of its largest moment for ever, and every
+//! child would begin with a copy of the page tables for it. So the room is a mapping of its own
+//! (mmap(2), MAP_ANONYMOUS), made on first use and gone with the buffer.
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
@@ -44,7 +45,8 @@ impl<const N: usize> Buffer<N> {
             // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
             self.start = unsafe { mmap_anonymous(ptr::null_mut(), N, access, MapFlags::PRIVATE) }?;
         }
-        // SAFETY: the mapping has `N` bytes, which the kernel has zeroed, and nobody but this buffer refers to it.
+        // SAFETY: the mapping has `N` bytes, which the kernel has zeroed, and nobody but this
+        // buffer refers to it.
         Ok(unsafe { slice::from_raw_parts_mut(self.start.cast(), N) })
     }
 

@@ -1,4 +1,5 @@
-//! The clock of the event stream: CLOCK_BOOTTIME (clock_gettime(2)), which no one sets and which suspends do not stop.
+//! The clock of the event stream: CLOCK_BOOTTIME (clock_gettime(2)), which no one sets and which
+//! suspends do not stop.
 
 use core::ops::{Add, Sub};
 use core::time::Duration;
@@ -44,7 +45,8 @@ fn read(clock: u32) -> Timespec {
 }
 
 impl Moment {
-    /// How long it is from now until this moment, as poll(2) and its kin take it; zero if it has passed.
+    /// How long it is from now until this moment, as poll(2) and its kin take it; zero if it has
+    /// passed.
     pub fn from_now(self) -> Timespec {
         let left = self.0.saturating_sub(now().0);
         Timespec {

@@ -1,7 +1,7 @@
 //! The console, and the three standard descriptors.
 //!
-//! The kernel opens `/dev/console` for PID 1 before it starts it, if the initramfs has the node and the console works. Neither
-//! is certain, and a machine without a console must boot all the same.
+//! The kernel opens `/dev/console` for PID 1 before it starts it, if the initramfs has the node and
+//! the console works. Neither is certain, and a machine without a console must boot all the same.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -15,19 +15,20 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout}
 /// Where programs find the console.
 pub const PATH: &str = "/dev/console";
 
-/// Makes sure that descriptors 0, 1 and 2 are open, so that no file that is opened later is taken for one of them.
-pub fn occupy_standard_descriptors() {
+/// Makes sure that descriptors 0, 1 and 2 are open, so that no file that is opened later is taken
+/// for one of them.
+pub fn fill_standard_descriptors() {
     let open_already = standard_descriptors()
         .iter()
         .all(|descriptor| fcntl_getfd(descriptor).is_ok());
     if open_already {
         return;
     }
-    occupy_with(open_own_null());
+    fill_standard_descriptors_with(open_own_null());
 }
 
 /// Puts copies of `null` where the three are not open.
-pub fn occupy_with(null: Option<OwnedFd>) {
+pub fn fill_standard_descriptors_with(null: Option<OwnedFd>) {
     let Some(null) = null else { return };
     // Descriptors are given out from the lowest free number on.
     while let Ok(copy) = dup(&null) {
@@ -68,14 +69,16 @@ pub fn set_standard_descriptors(
     dup2_stderr(error)
 }
 
-/// Gives those of the three that are pipes to a user, who can open them by name then (`/dev/stdout`). Nothing else: `/dev/null`
-/// and the console are everybody's. Where a pipe cannot be given away, the descriptors work all the same.
+/// Gives those of the three that are pipes to a user, who can open them by name then
+/// (`/dev/stdout`). Nothing else: `/dev/null` and the console are everybody's. Where a pipe cannot
+/// be given away, the descriptors work all the same.
 #[allow(
     unused_unsafe,
     reason = "with the standard library, which tests turn on, rustix has these safe"
 )]
-pub fn give_pipes_to(user: Uid) {
-    // SAFETY: the descriptors are only asked about and given away, not closed; if one is not open, both fail.
+pub fn chown_pipes(user: Uid) {
+    // SAFETY: the descriptors are only asked about and given away, not closed; if one is not open,
+    // both fail.
     let standard = unsafe { [stdin(), stdout(), stderr()] };
     for stream in standard {
         if fstat(stream).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_fifo()) {
@@ -84,13 +87,13 @@ pub fn give_pipes_to(user: Uid) {
     }
 }
 
-/// Gives the program nothing to read that is the host's: who is root may change the permissions of what a descriptor leads to, and
-/// the host's null device is everybody's. So standard input becomes that of this root, or where it has none, a pipe without a
-/// writer.
+/// Gives the program nothing to read that is the host's: who is root may change the permissions of
+/// what a descriptor leads to, and the host's null device is everybody's. So standard input becomes
+/// that of this root, or where it has none, a pipe without a writer.
 ///
 /// # Errors
 /// Those of pipe2(2) and dup2(2).
-pub fn read_own_null() -> rustix::io::Result<()> {
+pub fn reopen_standard_input() -> rustix::io::Result<()> {
     let flags =
         OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let null = open(c"/dev/null", flags, Mode::empty());
@@ -138,7 +141,8 @@ pub fn open_console() -> Option<OwnedFd> {
 
 /// Opens the console for a program that shall use it as its terminal.
 pub fn open_terminal() -> Option<OwnedFd> {
-    // Opening may wait for a carrier, so it does not block; reading and writing do, as a program expects.
+    // Opening may wait for a carrier, so it does not block; reading and writing do, as a program
+    // expects.
     let console = open_console()?;
     fcntl_setfl(&console, OFlags::empty()).ok()?;
     Some(console)

@@ -1,8 +1,9 @@
 //! Copies of trees: `cp -a` within one mount, for a tmpfs that begins with what it covers.
 //!
-//! Neither side is walked by path: each directory is opened beneath the one it is in, through no link and onto no other mount.
-//! Files, directories, symbolic links, FIFOs, sockets and devices come with their modes, owners, times and extended attributes;
-//! two names of one file become two files. A tree is as deep as [`DEPTH_MAX`] at most, and as large as the target takes.
+//! Neither side is walked by path: each directory is opened beneath the one it is in, through no
+//! link and onto no other mount. Files, directories, symbolic links, FIFOs, sockets and devices
+//! come with their modes, owners, times and extended attributes; two names of one file become two
+//! files. A tree is as deep as [`DEPTH_MAX`] at most, and as large as the target takes.
 
 use core::ffi::CStr;
 
@@ -30,8 +31,8 @@ const PERMISSIONS: RawMode = 0o7777;
 /// Copies what is in the directory `from` into the directory `to`.
 ///
 /// # Errors
-/// Those of the calls it makes, with the name of the file where it stopped: `ENOSPC` when `to` is full, `ELOOP` for a tree that is
-/// too deep.
+/// Those of the calls it makes, with the name of the file where it stopped: `ENOSPC` when `to` is
+/// full, `ELOOP` for a tree that is too deep.
 pub fn copy_contents(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Fault> {
     copy_level(from, to, DEPTH_MAX)
 }
@@ -151,7 +152,8 @@ fn copy_link(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()
     symlinkat(target, to, name)
 }
 
-/// Extended attributes (xattr(7)). Those of a kind that the target does not have are left out: tmpfs has `user.` from Linux 6.6.
+/// Extended attributes (xattr(7)). Those of a kind that the target does not have are left out:
+/// tmpfs has `user.` from Linux 6.6.
 #[inline(never)]
 fn copy_extended(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut names = [0; ATTRIBUTES];

@@ -14,8 +14,8 @@ pub fn is_inherited(number: u32) -> bool {
     flags.is_ok_and(|flags| flags & linux::FD_CLOEXEC as usize == 0)
 }
 
-/// Takes the descriptor `number`, which this program was started with. From now on it is closed when
-/// a program is executed. `None` if it is not open, if it was taken before, and for the three
+/// Takes the descriptor `number`, which this program was started with. From now on it is closed
+/// when a program is executed. `None` if it is not open, if it was taken before, and for the three
 /// standard ones.
 pub fn take_inherited(number: u32) -> Option<OwnedFd> {
     if number <= 2 || !is_inherited(number) {

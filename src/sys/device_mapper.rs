@@ -1,6 +1,8 @@
-//! The device-mapper: a block device made of others (Documentation/admin-guide/device-mapper/, include/uapi/linux/dm-ioctl.h).
+//! The device-mapper: a block device made of others (Documentation/admin-guide/device-mapper/,
+//! include/uapi/linux/dm-ioctl.h).
 //!
-//! A device is made in three steps: it gets a name, then a table, which is one line here, then the table is put to use.
+//! A device is made in three steps: it gets a name, then a table, which is one line here, then the
+//! table is put to use.
 
 use core::ffi::c_void;
 use core::fmt::{self, Write as _};
@@ -25,7 +27,8 @@ const HEADER: usize = 312;
 /// The length of `struct dm_target_spec`.
 const TARGET: usize = 40;
 
-/// Room for the parameters of a target: dm-verity's longest, with a digest of 64 bytes and a salt of 256, take less.
+/// Room for the parameters of a target: dm-verity's longest, with a digest of 64 bytes and a salt
+/// of 256, take less.
 const PARAMETERS: usize = 1024;
 
 const REQUEST: usize = HEADER + TARGET + PARAMETERS;
@@ -85,9 +88,9 @@ pub struct Target<'t> {
 /// Makes a read-only device and says its number; its node is `/dev/dm-MINOR`.
 ///
 /// # Errors
-/// Those of opening the control device, `ENODEV` or `ENXIO` without a device-mapper in the kernel; those of the ioctls, `EINVAL`
-/// for a table that the target refuses, which the kernel's log explains. `ENAMETOOLONG` for what does not fit. No device stays
-/// then.
+/// Those of opening the control device, `ENODEV` or `ENXIO` without a device-mapper in the kernel;
+/// those of the ioctls, `EINVAL` for a table that the target refuses, which the kernel's log
+/// explains. `ENAMETOOLONG` for what does not fit. No device stays then.
 #[inline(never)]
 pub fn create_read_only(
     name: &str,
@@ -119,7 +122,8 @@ pub fn create_read_only(
 /// Takes a device away.
 ///
 /// # Errors
-/// Those of opening the control device and of the ioctl: `ENXIO` if there is no such device, `EBUSY` while it is used.
+/// Those of opening the control device and of the ioctl: `ENXIO` if there is no such device,
+/// `EBUSY` while it is used.
 pub fn remove(name: &str) -> Result<(), Fault> {
     let control = open_control()?;
     Request::new(name)
@@ -203,11 +207,12 @@ impl Request {
     }
 
     fn send(&mut self, control: &OwnedFd, command: Command) -> Result<(), Errno> {
-        let request = Sent {
+        let request = Answer {
             command,
             request: self,
         };
-        // SAFETY: the request begins with the structure of the opcode and has the length that it says.
+        // SAFETY: the request begins with the structure of the opcode and has the length that it
+        // says.
         unsafe { ioctl(control, request) }
     }
 
@@ -220,14 +225,14 @@ impl Request {
     }
 }
 
-struct Sent<'r> {
+struct Answer<'r> {
     command: Command,
     request: &'r mut Request,
 }
 
-// SAFETY: the pointer is to a request of the length that it says, which the kernel reads, and writes an answer of at most that
-// length to.
-unsafe impl Ioctl for Sent<'_> {
+// SAFETY: the pointer is to a request of the length that it says, which the kernel reads, and
+// writes an answer of at most that length to.
+unsafe impl Ioctl for Answer<'_> {
     type Output = ();
 
     const IS_MUTATING: bool = true;

@@ -11,7 +11,8 @@ use crate::error::{During, Fault, Op};
 
 pub use rustix::event::epoll::EventFlags as Interest;
 
-/// How many ready descriptors one round takes. More are served in the next: the kernel rotates its list, so none starves.
+/// How many ready descriptors one round takes. More are served in the next: the kernel rotates its
+/// list, so none starves.
 const ROUND: usize = 32;
 
 /// A set of descriptors, each with a number that says what it is for.
@@ -64,13 +65,15 @@ impl Epoll {
         .during(Op::Watch, "a descriptor")
     }
 
-    /// Stops watching `descriptor`. Needed where a copy of it lives on in another process: closing ours is not enough then.
+    /// Stops watching `descriptor`. Needed where a copy of it lives on in another process: closing
+    /// ours is not enough then.
     pub fn remove(&self, descriptor: impl AsFd) {
         // A descriptor that is not watched is what was wanted.
         let _ = epoll::delete(&self.0, descriptor);
     }
 
-    /// Sleeps until a descriptor is ready or `deadline` has come; without a deadline, for as long as it takes.
+    /// Sleeps until a descriptor is ready or `deadline` has come; without a deadline, for as long
+    /// as it takes.
     ///
     /// # Errors
     /// Those of epoll_pwait2(2) other than `EINTR`.

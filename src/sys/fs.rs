@@ -1,4 +1,5 @@
-//! Files and directories: bounded reads, directories as entries, and the one function that destroys.
+//! Files and directories: bounded reads, directories as entries, and the one function that
+//! destroys.
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -20,7 +21,8 @@ const DEPTH_MAX: usize = 128;
 /// Room for the entries of one getdents64(2) call, in bytes.
 const ENTRIES: usize = 2048;
 
-// Whatever `directory` is below, openat(2) is called with one type: the binary has a copy of its wrapper for each.
+// Whatever `directory` is below, openat(2) is called with one type: the binary has a copy of its
+// wrapper for each.
 
 /// Opens `path` for reading, relative to `directory`.
 ///
@@ -71,7 +73,8 @@ pub fn read_up_to(file: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
 /// The whole of the file at `path`, which must be shorter than `buffer`.
 ///
 /// # Errors
-/// Those of openat(2) and read(2); `EFBIG` if the file fills the buffer. What is too long is refused, never cut.
+/// Those of openat(2) and read(2); `EFBIG` if the file fills the buffer. What is too long is
+/// refused, never cut.
 pub fn read_file<'b>(
     directory: impl AsFd,
     path: &str,
@@ -85,7 +88,8 @@ pub fn read_file<'b>(
     }
 }
 
-/// Writes `bytes` to the existing file at `path` in one call, as sysfs, procfs and cgroupfs want it.
+/// Writes `bytes` to the existing file at `path` in one call, as sysfs, procfs and cgroupfs want
+/// it.
 ///
 /// # Errors
 /// Those of openat(2) and write(2).
@@ -115,11 +119,12 @@ pub fn create_file(path: &str, bytes: &[u8]) -> Result<(), Fault> {
         .during(Op::Write, path)
 }
 
-/// A file without a name that holds what `content` displays as, to be read from its beginning (memfd_create(2)).
+/// A file without a name that holds what `content` displays as, to be read from its beginning
+/// (memfd_create(2)).
 ///
 /// # Errors
 /// Those of memfd_create(2), write(2) and lseek(2).
-pub fn file_of(name: &str, content: &dyn core::fmt::Display) -> Result<OwnedFd, Errno> {
+pub fn anonymous_file(name: &str, content: &dyn core::fmt::Display) -> Result<OwnedFd, Errno> {
     struct Writer(OwnedFd, Result<(), Errno>);
     impl core::fmt::Write for Writer {
         fn write_str(&mut self, text: &str) -> core::fmt::Result {
@@ -162,8 +167,8 @@ pub fn is_directory(path: &str) -> bool {
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
-/// True if something is mounted on `path`: it is on another device than the directory that it is in. A bind mount within
-/// one filesystem is not told.
+/// True if something is mounted on `path`: it is on another device than the directory that it is
+/// in. A bind mount within one filesystem is not told.
 pub fn is_mount_point(path: &str) -> bool {
     let Ok(parent) = super::path::path(format_args!("{path}/..")) else {
         return false;
@@ -174,8 +179,8 @@ pub fn is_mount_point(path: &str) -> bool {
     }
 }
 
-/// Calls `visit` with the name and type of each entry of `directory`, until it answers `false`. The order is the
-/// filesystem's.
+/// Calls `visit` with the name and type of each entry of `directory`, until it answers `false`. The
+/// order is the filesystem's.
 ///
 /// # Errors
 /// Those of getdents64(2).
@@ -207,8 +212,8 @@ pub fn each_name(path: &str, mut visit: impl FnMut(&str) -> bool) -> Result<(), 
     .during(Op::List, path)
 }
 
-/// The identity of the mount that `path` in `file` is on, or `file` itself for "" (`stx_mnt_id`, Linux 5.8); zero on older
-/// kernels.
+/// The identity of the mount that `path` in `file` is on, or `file` itself for "" (`stx_mnt_id`,
+/// Linux 5.8); zero on older kernels.
 ///
 /// # Errors
 /// Those of statx(2).
@@ -223,26 +228,27 @@ pub fn mount_id(file: impl AsFd, path: &CStr) -> Result<u64, Errno> {
     Ok(stat.stx_mnt_id)
 }
 
-/// Removes everything below `directory`: files, directories, nodes. Never leaves the mount that it is on; mount points in it,
-/// and the way to them, stay. Returns the number of entries removed.
+/// Removes everything below `directory`: files, directories, nodes. Never leaves the mount that it
+/// is on; mount points in it, and the way to them, stay. Returns the number of entries removed.
 ///
 /// # Errors
-/// Those of the calls it makes, with the name where it stopped; `ELOOP` for a tree deeper than 128 directories.
+/// Those of the calls it makes, with the name where it stopped; `ELOOP` for a tree deeper than 128
+/// directories.
 pub fn remove_contents(directory: BorrowedFd<'_>) -> Result<usize, Fault> {
-    let home = Home::of(directory).during(Op::Remove, "old root")?;
+    let filesystem = Filesystem::of(directory).during(Op::Remove, "old root")?;
     let mut removed = 0;
-    remove_level(directory, home, DEPTH_MAX, &mut removed)?;
+    remove_level(directory, filesystem, DEPTH_MAX, &mut removed)?;
     Ok(removed)
 }
 
 /// The mount and the device that a file is on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Home {
+struct Filesystem {
     mount: u64,
     device: (u32, u32),
 }
 
-impl Home {
+impl Filesystem {
     fn of(file: BorrowedFd<'_>) -> Result<Self, Errno> {
         let stat = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
         Ok(Self {
@@ -254,7 +260,7 @@ impl Home {
 
 fn remove_level(
     directory: BorrowedFd<'_>,
-    home: Home,
+    filesystem: Filesystem,
     depth: usize,
     removed: &mut usize,
 ) -> Result<(), Fault> {
@@ -263,7 +269,7 @@ fn remove_level(
     }
     let mut failed = None;
     each_entry(directory, |name, kind| {
-        match remove_entry(directory, (name, kind), home, depth, removed) {
+        match remove_entry(directory, (name, kind), filesystem, depth, removed) {
             Ok(()) => true,
             Err(fault) => {
                 failed = Some(fault);
@@ -278,7 +284,7 @@ fn remove_level(
 fn remove_entry(
     directory: BorrowedFd<'_>,
     (name, kind): (&CStr, FileType),
-    home: Home,
+    filesystem: Filesystem,
     depth: usize,
     removed: &mut usize,
 ) -> Result<(), Fault> {
@@ -293,16 +299,17 @@ fn remove_entry(
             *removed += 1;
             return Ok(());
         }
-        // Linux says EISDIR for a directory where POSIX says EPERM; EBUSY is a file that something is mounted on.
+        // Linux says EISDIR for a directory where POSIX says EPERM; EBUSY is a file that something
+        // is mounted on.
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(Errno::BUSY) => return Ok(()),
         Err(errno) => return Err(errno).during(Op::Remove, subject()),
     }
     let below = open_directory_here(directory, name).during(Op::Open, subject())?;
-    if Home::of(below.as_fd()).during(Op::Remove, subject())? != home {
+    if Filesystem::of(below.as_fd()).during(Op::Remove, subject())? != filesystem {
         return Ok(());
     }
-    remove_level(below.as_fd(), home, depth - 1, removed)?;
+    remove_level(below.as_fd(), filesystem, depth - 1, removed)?;
     match unlinkat(directory, name, AtFlags::REMOVEDIR) {
         Ok(()) => *removed += 1,
         // It holds a mount point, which stays.
@@ -366,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_file_without_a_name_is_read_from_its_beginning() {
-        let file = file_of("test", &format_args!("{}-{}", "a", 1)).unwrap();
+        let file = anonymous_file("test", &format_args!("{}-{}", "a", 1)).unwrap();
         let mut bytes = [0; 8];
         let len = read_up_to(&file, &mut bytes).unwrap();
         assert_eq!(&bytes[..len], b"a-1");

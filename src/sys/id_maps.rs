@@ -1,8 +1,8 @@
 //! User namespaces that nobody lives in: what they are for is their maps (user_namespaces(7)).
 //!
-//! A mount whose ids are mapped takes the maps from a user namespace (mount_setattr(2), `MOUNT_ATTR_IDMAP`), and the kernel makes
-//! a namespace only with a process in it. So one is made that waits until its namespace has maps and somebody holds a
-//! descriptor of it, and then ends.
+//! A mount whose ids are mapped takes the maps from a user namespace (mount_setattr(2),
+//! `MOUNT_ATTR_IDMAP`), and the kernel makes a namespace only with a process in it. So one is made
+//! that waits until its namespace has maps and somebody holds a descriptor of it, and then ends.
 
 use core::fmt::Write;
 
@@ -41,7 +41,7 @@ pub fn namespace(procfs: &Procfs, maps: &[IdMap<'_>; 2]) -> Result<OwnedFd, Faul
             exit(0)
         }
         Forked::Parent(pid) => {
-            let namespace = give_maps(procfs, pid, maps);
+            let namespace = write_maps(procfs, pid, maps);
             drop(hold);
             wait_for(pid);
             namespace
@@ -49,30 +49,32 @@ pub fn namespace(procfs: &Procfs, maps: &[IdMap<'_>; 2]) -> Result<OwnedFd, Faul
     }
 }
 
-fn give_maps(procfs: &Procfs, pid: Pid, maps: &[IdMap<'_>; 2]) -> Result<OwnedFd, Fault> {
+fn write_maps(procfs: &Procfs, pid: Pid, maps: &[IdMap<'_>; 2]) -> Result<OwnedFd, Fault> {
     write(procfs, pid, maps.each_ref())?;
     procfs.follow(&of(pid, "ns")?, "user", OFlags::RDONLY)
 }
 
 /// The file of a map below `/proc/<pid>`, and what `config.json` calls it.
-pub type Which = (&'static str, &'static str);
+pub type MapFile = (&'static str, &'static str);
 
 /// The map of users.
-pub const USERS: Which = ("uid_map", "uidMappings");
+pub const USERS: MapFile = ("uid_map", "uidMappings");
 
 /// The map of groups.
-pub const GROUPS: Which = ("gid_map", "gidMappings");
+pub const GROUPS: MapFile = ("gid_map", "gidMappings");
 
 /// Gives the user namespace of the process `pid` its maps, of users and of groups.
 ///
 /// # Errors
-/// `EPERM` for ids that this process may not map; `E2BIG` for a map that is longer than a page as the kernel reads it.
+/// `EPERM` for ids that this process may not map; `E2BIG` for a map that is longer than a page as
+/// the kernel reads it.
 #[inline(never)]
 pub fn write(procfs: &Procfs, pid: Pid, [users, groups]: [&IdMap<'_>; 2]) -> Result<(), Fault> {
     write_map(procfs, pid, USERS, users)?;
     match write_map(procfs, pid, GROUPS, groups) {
-        // Without CAP_SETGID here, only the own group can be mapped, and only once none can be given up: a group may be there to
-        // take a right away (user_namespaces(7), "/proc/pid/setgroups").
+        // Without CAP_SETGID here, only the own group can be mapped, and only once none can be
+        // given up: a group may be there to take a right away (user_namespaces(7),
+        // "/proc/pid/setgroups").
         Err(fault) if fault.errno == Errno::PERM => {
             procfs.write(&of(pid, "setgroups")?, b"deny")?;
             write_map(procfs, pid, GROUPS, groups)
@@ -85,7 +87,7 @@ pub fn write(procfs: &Procfs, pid: Pid, [users, groups]: [&IdMap<'_>; 2]) -> Res
 fn write_map(
     procfs: &Procfs,
     pid: Pid,
-    (file, field): Which,
+    (file, field): MapFile,
     map: &IdMap<'_>,
 ) -> Result<(), Fault> {
     let mut lines = heapless::String::<MAP_MAX>::new();

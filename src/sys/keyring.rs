@@ -8,7 +8,8 @@ use super::raw::call;
 /// include/uapi/linux/keyctl.h
 const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
 
-/// `keyctl(2)`, `KEYCTL_JOIN_SESSION_KEYRING` without a name: a new session keyring, of nobody else.
+/// `keyctl(2)`, `KEYCTL_JOIN_SESSION_KEYRING` without a name: a new session keyring, of nobody
+/// else.
 ///
 /// # Errors
 /// Those of `keyctl(2)`; `ENOSYS` of a kernel without keys.

@@ -1,7 +1,8 @@
 //! The kernel's log: where berth speaks, and where the kernel says why a mount failed.
 //!
-//! `/dev/kmsg` (Documentation/ABI/testing/dev-kmsg): one write is one record, one read is one record. The descriptor is
-//! the only global of the program, because the panic handler needs it too.
+//! `/dev/kmsg` (Documentation/ABI/testing/dev-kmsg): one write is one record, one read is one
+//! record. The descriptor is the only global of the program, because the panic handler needs it
+//! too.
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
@@ -24,8 +25,8 @@ const RECORD_READ_MAX: usize = 2048;
 /// Standard error until the log is open.
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(2);
 
-/// Opens the log. Before `/dev` is mounted there may be no node, so one is made: the initramfs is ours to write to.
-/// If all fails, records go to standard error.
+/// Opens the log. Before `/dev` is mounted there may be no node, so one is made: the initramfs is
+/// ours to write to. If all fails, records go to standard error.
 pub fn open_log() {
     if let Ok(log) = open_node(OFlags::WRONLY) {
         DESCRIPTOR.store(log.into_raw_fd(), Ordering::Relaxed);
@@ -48,8 +49,9 @@ fn open_node(access: OFlags) -> Result<OwnedFd, Errno> {
     })
 }
 
-/// Lifts the kernel's limit of ten records in five seconds for each writer (Documentation/admin-guide/sysctl/kernel.rst,
-/// `printk_devkmsg`): a failure report is longer. Needs `/proc`; a kernel that locked the setting keeps its limit.
+/// Lifts the kernel's limit of ten records in five seconds for each writer
+/// (Documentation/admin-guide/sysctl/kernel.rst, `printk_devkmsg`): a failure report is longer.
+/// Needs `/proc`; a kernel that locked the setting keeps its limit.
 pub fn lift_rate_limit() {
     if let Ok(file) = open(
         "/proc/sys/kernel/printk_devkmsg",
@@ -60,9 +62,9 @@ pub fn lift_rate_limit() {
     }
 }
 
-/// Has the kernel show errors on its consoles, whatever log level they were given: a boot that fails says why. Needs
-/// `/proc`.
-pub fn let_errors_through() {
+/// Has the kernel show errors on its consoles, whatever log level they were given: a boot that
+/// fails says why. Needs `/proc`.
+pub fn show_errors_on_consoles() {
     const LEVELS: &str = "/proc/sys/kernel/printk";
     const ERRORS_ARE_SHOWN: u8 = Level::Error as u8 + 1;
     HIDDEN_FROM.fetch_max(ERRORS_ARE_SHOWN, Ordering::Relaxed);
@@ -85,8 +87,8 @@ static IS_HELD: AtomicBool = AtomicBool::new(false);
 /// The level from which on the kernel shows nothing on the console.
 static HIDDEN_FROM: AtomicU8 = AtomicU8::new(u8::MAX);
 
-/// From now on shows what is worth a notice on the console too, where the log level of the kernel keeps it away:
-/// `loglevel=4` is about the kernel's own messages.
+/// From now on shows what is worth a notice on the console too, where the log level of the kernel
+/// keeps it away: `loglevel=4` is about the kernel's own messages.
 ///
 /// `hidden_from` is that log level: the kernel shows what is more urgent by itself.
 pub fn show_progress(hidden_from: u8) {
@@ -96,9 +98,9 @@ pub fn show_progress(hidden_from: u8) {
     }
 }
 
-/// While the console has taken only a part of a container's line, progress is not shown there: it would stand in the
-/// middle. It is in the log and in the event stream all the same.
-pub fn hold_progress(is_held: bool) {
+/// While the console has taken only a part of a container's line, progress is not shown there: it
+/// would stand in the middle. It is in the log and in the event stream all the same.
+pub fn pause_progress(is_held: bool) {
     IS_HELD.store(is_held, Ordering::Relaxed);
 }
 
@@ -140,9 +142,9 @@ pub fn info(stage: Stage, text: fmt::Arguments<'_>) {
 }
 
 /// A place in the kernel's log, from which on it can be read.
-pub struct Mark(Option<OwnedFd>);
+pub struct LogPosition(Option<OwnedFd>);
 
-impl Mark {
+impl LogPosition {
     /// The end of the log as it is now.
     pub fn here() -> Self {
         let log =
@@ -167,15 +169,17 @@ impl Mark {
                         visit(&record);
                     }
                 }
-                // EPIPE: records were overwritten before we came; the next read goes on behind them. EINVAL: this one is
-                // longer than the buffer, and the next read is of the one behind it.
+                // EPIPE: records were overwritten before we came; the next read goes on behind
+                // them. EINVAL: this one is longer than the buffer, and the next read is of the one
+                // behind it.
                 Err(Errno::PIPE | Errno::INTR | Errno::INVAL) => {}
                 _ => break,
             }
         }
     }
 
-    /// The first warning or error that the kernel has logged since and that begins so: the others follow from it.
+    /// The first warning or error that the kernel has logged since and that begins so: the others
+    /// follow from it.
     pub fn first_complaint(&self, beginning: &[u8]) -> Text<SUBJECT_MAX> {
         let mut first = Text::EMPTY;
         self.each_record(&mut |record| {

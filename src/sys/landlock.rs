@@ -1,8 +1,9 @@
-//! Landlock (landlock(7), Documentation/userspace-api/landlock.rst): a process takes rights from itself and from all that it
-//! starts.
+//! Landlock (landlock(7), Documentation/userspace-api/landlock.rst): a process takes rights from
+//! itself and from all that it starts.
 //!
-//! A ruleset names the rights that it is about, which are then denied but for what its rules allow. Rights came with versions of
-//! the interface; naming one that the kernel does not know is an error, so the version is asked first.
+//! A ruleset names the rights that it is about, which are then denied but for what its rules allow.
+//! Rights came with versions of the interface; naming one that the kernel does not know is an
+//! error, so the version is asked first.
 
 use core::mem::size_of;
 
@@ -22,7 +23,8 @@ pub const READ: Files = abi::LANDLOCK_ACCESS_FS_READ_FILE | abi::LANDLOCK_ACCESS
 /// Executing files.
 pub const EXECUTE: Files = abi::LANDLOCK_ACCESS_FS_EXECUTE;
 
-/// All that can be done with a file which is no directory; other rights make no sense for one (`EINVAL`).
+/// All that can be done with a file which is no directory; other rights make no sense for one
+/// (`EINVAL`).
 pub const OF_A_FILE: Files = abi::LANDLOCK_ACCESS_FS_EXECUTE
     | abi::LANDLOCK_ACCESS_FS_WRITE_FILE
     | abi::LANDLOCK_ACCESS_FS_READ_FILE
@@ -73,7 +75,8 @@ impl Ruleset {
     /// A ruleset that denies these rights.
     ///
     /// # Errors
-    /// Those of landlock_create_ruleset(2); `EINVAL` for a right that the kernel does not know, `ENOMSG` for none at all.
+    /// Those of landlock_create_ruleset(2); `EINVAL` for a right that the kernel does not know,
+    /// `ENOMSG` for none at all.
     pub fn new(files: Files, tcp: Tcp) -> Result<Self, Errno> {
         let attributes = abi::landlock_ruleset_attr {
             handled_access_fs: files.into(),
@@ -82,7 +85,8 @@ impl Ruleset {
         };
         let start = (&raw const attributes).expose_provenance();
         let size = size_of::<abi::landlock_ruleset_attr>();
-        // SAFETY: `attributes` has that size and outlives the call. Older kernels take a longer structure whose rest is zero.
+        // SAFETY: `attributes` has that size and outlives the call. Older kernels take a longer
+        // structure whose rest is zero.
         let number = unsafe { call(linux::__NR_landlock_create_ruleset, [start, size, 0, 0, 0]) }?;
         // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(number as i32) }))

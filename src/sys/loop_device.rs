@@ -39,8 +39,8 @@ impl LoopDevice {
     /// Makes a device of `file`; `name` is what it is called in an error.
     ///
     /// # Errors
-    /// Those of opening `/dev/loop-control` and the device: `ENOENT` or `ENODEV` without a loop driver. Those of LOOP_CTL_GET_FREE
-    /// and LOOP_CONFIGURE (Linux 5.8).
+    /// Those of opening `/dev/loop-control` and the device: `ENOENT` or `ENODEV` without a loop
+    /// driver. Those of LOOP_CTL_GET_FREE and LOOP_CONFIGURE (Linux 5.8).
     pub fn new(file: BorrowedFd<'_>, is_read_only: bool, name: &str) -> Result<Self, Fault> {
         let access = if is_read_only {
             OFlags::RDONLY

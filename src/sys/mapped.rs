@@ -1,5 +1,6 @@
-//! A list of values in a mapping of its own, for the same reasons as a [`Buffer`](super::buffer::Buffer): it costs memory only as far as it
-//! was filled once, and nothing on the stack.
+//! A list of values in a mapping of its own, for the same reasons as a
+//! [`Buffer`](super::buffer::Buffer): it costs memory only as far as it was filled once, and
+//! nothing on the stack.
 
 use core::mem::size_of;
 use core::ops::{Deref, DerefMut};
@@ -39,7 +40,8 @@ impl<T, const N: usize> Mapped<T, N> {
     /// Puts `value` at `index`, and those from there on one place further.
     ///
     /// # Errors
-    /// The value, if there is no place for it: there are `N`, or the kernel has no memory, or the list is not so long.
+    /// The value, if there is no place for it: there are `N`, or the kernel has no memory, or the
+    /// list is not so long.
     pub fn insert(&mut self, index: usize, value: T) -> Result<(), T> {
         if self.len >= N || index > self.len {
             return Err(value);
@@ -54,8 +56,9 @@ impl<T, const N: usize> Mapped<T, N> {
             };
             self.start = start.cast();
         }
-        // SAFETY: the mapping has room for `N` values, of which the first `len` are there; `index` is at most `len`, which is less than
-        // `N`. Each value behind `index` is moved by one place, and the place that is left is written without being read.
+        // SAFETY: the mapping has room for `N` values, of which the first `len` are there; `index`
+        // is at most `len`, which is less than `N`. Each value behind `index` is moved by one
+        // place, and the place that is left is written without being read.
         unsafe {
             let place = self.start.add(index);
             ptr::copy(place, place.add(1), self.len - index);

@@ -1,8 +1,8 @@
 //! How things are done: thin calls over rustix, and the few that rustix lacks.
 //!
-//! A function here makes one system call, or the few that make up one step, and adds the operation and its subject to
-//! the error number. What is done, and in which order, is decided above. Together with the programs' `rt.rs` this is the
-//! only place with `unsafe`.
+//! A function here makes one system call, or the few that make up one step, and adds the operation
+//! and its subject to the error number. What is done, and in which order, is decided above.
+//! Together with the programs' `rt.rs` this is the only place with `unsafe`.
 
 pub mod acpi;
 pub mod arch;

@@ -12,14 +12,17 @@ use rustix::system::finit_module;
 use super::fs::open_file;
 use crate::error::{During, Fault, Op};
 
-/// The kernel decompresses the file itself (include/uapi/linux/module.h, Linux 5.17, CONFIG_MODULE_DECOMPRESS).
+/// The kernel decompresses the file itself (include/uapi/linux/module.h, Linux 5.17,
+/// CONFIG_MODULE_DECOMPRESS).
 const MODULE_INIT_COMPRESSED_FILE: i32 = 4;
 
-/// Hands the module file at `path` to the kernel, with `parameters`, words that are divided by spaces. Whether it is
-/// compressed is told by its name, as kmod does. A module that is loaded already is fine.
+/// Hands the module file at `path` to the kernel, with `parameters`, words that are divided by
+/// spaces. Whether it is compressed is told by its name, as kmod does. A module that is loaded
+/// already is fine.
 ///
 /// # Errors
-/// Those of finit_module(2) but `EEXIST`; `E2BIG` for parameters that leave no room for a NUL in their string.
+/// Those of finit_module(2) but `EEXIST`; `E2BIG` for parameters that leave no room for a NUL in
+/// their string.
 pub fn load<const N: usize>(path: &str, parameters: &mut heapless::String<N>) -> Result<(), Fault> {
     let terminated = parameters.push('\0').ok();
     let parameters =
@@ -79,8 +82,8 @@ impl Mapped {
         if self.len == 0 {
             return &[];
         }
-        // SAFETY: `open` mapped `len` readable bytes at `start`; the mapping is private, and the initramfs that the file is
-        // on has no other writer.
+        // SAFETY: `open` mapped `len` readable bytes at `start`; the mapping is private, and the
+        // initramfs that the file is on has no other writer.
         unsafe { slice::from_raw_parts(self.start.cast(), self.len) }
     }
 }
@@ -88,7 +91,8 @@ impl Mapped {
 impl Drop for Mapped {
     fn drop(&mut self) {
         if self.len > 0 {
-            // SAFETY: the mapping is ours, and `bytes` borrows from `self`, so nothing refers to it any more.
+            // SAFETY: the mapping is ours, and `bytes` borrows from `self`, so nothing refers to it
+            // any more.
             let _ = unsafe { munmap(self.start, self.len) };
         }
     }

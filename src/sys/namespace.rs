@@ -37,7 +37,8 @@ const fn link_type(kind: Kind) -> LinkNameSpaceType {
     }
 }
 
-/// Whether this process is root, and root of the machine: in its first user namespace, and not in one where a user has the number
+/// Whether this process is root, and root of the machine: in its first user namespace, and not in
+/// one where a user has the number
 /// 0. Where `/proc` does not tell, it is taken for that.
 #[must_use]
 pub fn is_machines_root() -> bool {
@@ -49,7 +50,8 @@ pub fn is_machines_root() -> bool {
 
 /// Opens the namespace of this kind that the file `path` stands for.
 ///
-/// The file is looked at before it is opened, because opening may do something: a FIFO waits for a writer, a device acts.
+/// The file is looked at before it is opened, because opening may do something: a FIFO waits for a
+/// writer, a device acts.
 ///
 /// # Errors
 /// Those of openat(2); `EINVAL` for what is no namespace, or one of another kind.
@@ -94,7 +96,8 @@ pub fn join(file: BorrowedFd<'_>, kind: Kind) -> Result<(), Errno> {
     move_into_link_name_space(file, Some(link_type(kind)))
 }
 
-/// Moves this process into those namespaces of the process `pidfd` that `flags` name, all or none (setns(2)).
+/// Moves this process into those namespaces of the process `pidfd` that `flags` name, all or none
+/// (setns(2)).
 ///
 /// # Errors
 /// Those of setns(2).
@@ -102,11 +105,13 @@ pub fn join_process(pidfd: BorrowedFd<'_>, flags: u32) -> Result<(), Errno> {
     move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::from_bits_retain(flags))
 }
 
-/// The inode of the machine's own PID namespace, which all others are below (`PROC_PID_INIT_INO` in include/linux/proc_ns.h).
+/// The inode of the machine's own PID namespace, which all others are below (`PROC_PID_INIT_INO` in
+/// include/linux/proc_ns.h).
 const FIRST_OF_PROCESSES: u64 = 0xefff_fffc;
 
-/// Whether this process is in the machine's own PID namespace: not in that of a container. Nothing is mounted to find it out, and
-/// where the kernel has no procfs it is not known, and held to be so.
+/// Whether this process is in the machine's own PID namespace: not in that of a container. Nothing
+/// is mounted to find it out, and where the kernel has no procfs it is not known, and held to be
+/// so.
 pub fn is_first_of_processes() -> bool {
     let namespace = Procfs::new().and_then(|procfs| procfs.follow("self/ns", "pid", OFlags::PATH));
     match namespace {
@@ -116,7 +121,8 @@ pub fn is_first_of_processes() -> bool {
     }
 }
 
-/// Moves this process into new namespaces, as `flags` say (unshare(2)); into one of processes, only its children.
+/// Moves this process into new namespaces, as `flags` say (unshare(2)); into one of processes, only
+/// its children.
 ///
 /// # Errors
 /// Those of unshare(2).
@@ -139,14 +145,15 @@ impl core::fmt::Display for Subject<'_> {
     }
 }
 
-/// Moves this process into a new time namespace, whose clocks are ahead of its own as `offsets` says in the kernel's format
-/// (time_namespaces(7)).
+/// Moves this process into a new time namespace, whose clocks are ahead of its own as `offsets`
+/// says in the kernel's format (time_namespaces(7)).
 ///
-/// unshare(2) gives it to children only; but until somebody is in it, the clocks can be set, and then it can be joined like any
-/// other.
+/// unshare(2) gives it to children only; but until somebody is in it, the clocks can be set, and
+/// then it can be joined like any other.
 ///
 /// # Errors
-/// Those of unshare(2), of writing the offsets (`ERANGE` for a clock that would be before 0), and of setns(2).
+/// Those of unshare(2), of writing the offsets (`ERANGE` for a clock that would be before 0), and
+/// of setns(2).
 pub fn enter_new_time(procfs: &Procfs, offsets: &str) -> Result<(), Fault> {
     const SUBJECT: &str = "a time namespace";
     // SAFETY: what is unshared is no table of descriptors.
@@ -158,12 +165,14 @@ pub fn enter_new_time(procfs: &Procfs, offsets: &str) -> Result<(), Fault> {
     join(new.as_fd(), Kind::Time).during(Op::Join, SUBJECT)
 }
 
-/// Becomes user 0 of group 0 in the user namespace that this process is in, and gives up its other groups; whether it could: not
-/// where the map is a user's own and not a superuser's (user_namespaces(7), "/proc/pid/setgroups"). With every capability in the
-/// namespace, and before any filter, there is no other reason for `EPERM`.
+/// Becomes user 0 of group 0 in the user namespace that this process is in, and gives up its other
+/// groups; whether it could: not where the map is a user's own and not a superuser's
+/// (user_namespaces(7), "/proc/pid/setgroups"). With every capability in the namespace, and before
+/// any filter, there is no other reason for `EPERM`.
 ///
 /// # Errors
-/// Those of setresgid(2), setgroups(2) and setresuid(2): `EINVAL` if the namespace has no such user or group.
+/// Those of setresgid(2), setgroups(2) and setresuid(2): `EINVAL` if the namespace has no such user
+/// or group.
 pub fn become_root() -> Result<bool, Fault> {
     set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)
         .during(Op::Become, "group 0 of the user namespace")?;

@@ -38,8 +38,8 @@ unsafe impl Ioctl for &SetFlags {
     }
 }
 
-/// Brings `lo` up in the network namespace of this process; the kernel gives it its addresses. It does nothing where it is
-/// up already.
+/// Brings `lo` up in the network namespace of this process; the kernel gives it its addresses. It
+/// does nothing where it is up already.
 ///
 /// # Errors
 /// Those of socket(2), and of SIOCSIFFLAGS: `EPERM` without CAP_NET_ADMIN.

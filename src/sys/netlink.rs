@@ -12,7 +12,8 @@ use rustix::net::{
 
 use crate::error::{During, Fault, Op};
 
-/// The kernel's own limit for one uevent (`UEVENT_BUFFER_SIZE`, include/linux/kobject.h), with room for the header.
+/// The kernel's own limit for one uevent (`UEVENT_BUFFER_SIZE`, include/linux/kobject.h), with room
+/// for the header.
 pub const UEVENT_MAX: usize = 4096;
 
 /// The multicast group of the kernel's messages; group 2 is that of udev.
@@ -28,14 +29,16 @@ pub struct Uevents(OwnedFd);
 pub enum Received<'b> {
     /// A message of the kernel's.
     Message(&'b [u8]),
-    /// Messages were lost, and those that were left are thrown away: what is known from them must be looked up afresh.
+    /// Messages were lost, and those that were left are thrown away: what is known from them must
+    /// be looked up afresh.
     Overflow,
     /// Nothing is left to read.
     Nothing,
 }
 
 impl Uevents {
-    /// Opens the socket. Whatever appears from now on is heard of, so open it before looking at what is there.
+    /// Opens the socket. Whatever appears from now on is heard of, so open it before looking at
+    /// what is there.
     ///
     /// # Errors
     /// Those of socket(2) and bind(2).

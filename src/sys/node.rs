@@ -1,7 +1,8 @@
 //! Device nodes and FIFOs: made, recognised, and borrowed from the host where they cannot be made.
 //!
-//! mknod(2) of a device needs CAP_MKNOD in the initial user namespace. Who has less may still be given a node of the host's: bound,
-//! not made (mount_namespaces(7)). Whatever a name led to, what it is is asked of the descriptor.
+//! mknod(2) of a device needs CAP_MKNOD in the initial user namespace. Who has less may still be
+//! given a node of the host's: bound, not made (mount_namespaces(7)). Whatever a name led to, what
+//! it is is asked of the descriptor.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -61,7 +62,7 @@ impl Node {
     }
 
     /// Whether it has the permissions and the owners that matter.
-    fn is_kept_like(&self, stat: &Stat) -> bool {
+    fn has_attributes_of(&self, stat: &Stat) -> bool {
         let permissions = Mode::from_raw_mode(stat.st_mode).as_raw_mode();
         self.mode.is_none_or(|mode| mode == permissions)
             && self.uid.is_none_or(|uid| uid == stat.st_uid)
@@ -70,11 +71,12 @@ impl Node {
 
     /// Makes it as `name` in `directory`. The mode is exact if the umask is empty.
     ///
-    /// One that is there already is left if it is the same, and replaced if it has other permissions or owners.
+    /// One that is there already is left if it is the same, and replaced if it has other
+    /// permissions or owners.
     ///
     /// # Errors
-    /// `EEXIST` if something else is there; those of mknodat(2), unlinkat(2) and fchownat(2): `EPERM` where devices cannot be
-    /// made, `EBUSY` for a mount point.
+    /// `EEXIST` if something else is there; those of mknodat(2), unlinkat(2) and fchownat(2):
+    /// `EPERM` where devices cannot be made, `EBUSY` for a mount point.
     pub fn make(&self, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
         match open_node(directory, name) {
             Err(Errno::NOENT) => {}
@@ -84,7 +86,7 @@ impl Node {
                 if !self.is(&stat) {
                     return Err(Errno::EXIST);
                 }
-                if self.is_kept_like(&stat) {
+                if self.has_attributes_of(&stat) {
                     return Ok(());
                 }
                 unlinkat(directory, name, AtFlags::empty())?;
@@ -109,10 +111,12 @@ impl Node {
         fstat(found).is_ok_and(|stat| self.is(&stat))
     }
 
-    /// Makes the node `name` of `directory` one that can be used, if the mount that it is on has `nodev`: by a mount of its own.
+    /// Makes the node `name` of `directory` one that can be used, if the mount that it is on has
+    /// `nodev`: by a mount of its own.
     ///
     /// # Errors
-    /// Those of openat(2), fstatvfs(3), open_tree(2), mount_setattr(2) and move_mount(2); `EEXIST` if it is something else.
+    /// Those of openat(2), fstatvfs(3), open_tree(2), mount_setattr(2) and move_mount(2); `EEXIST`
+    /// if it is something else.
     pub fn allow(&self, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
         if !fstatvfs(directory)?
             .f_flag
@@ -142,7 +146,8 @@ impl Node {
         }
     }
 
-    /// Opens the node that udev's link in `links` leads to, which bears the numbers of the device: `/dev/char/1:3`.
+    /// Opens the node that udev's link in `links` leads to, which bears the numbers of the device:
+    /// `/dev/char/1:3`.
     ///
     /// # Errors
     /// Those of openat(2); `ENODEV` if that is something else, or this is no device.
@@ -170,8 +175,8 @@ impl Node {
     /// `directory`, which is made if it is missing.
     ///
     /// # Errors
-    /// `EEXIST` if that is something else than the empty file that such a bind leaves behind; as [`Self::of_host`]; those of
-    /// openat(2), open_tree(2) and move_mount(2).
+    /// `EEXIST` if that is something else than the empty file that such a bind leaves behind; as
+    /// [`Self::of_host`]; those of openat(2), open_tree(2) and move_mount(2).
     pub fn bind(&self, path: &str, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
         // What is wrong with the node of that name says more than that there is no link.
         let node = self

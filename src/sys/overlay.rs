@@ -1,7 +1,8 @@
 //! Overlays: a writable layer above what stays as it is (Documentation/filesystems/overlayfs.rst).
 //!
-//! The layer is two directories of one filesystem: what was changed is in `upper`, and `work` is the kernel's own. What is
-//! seen of the topmost directory, its mode and its owner, is that of `upper`.
+//! The layer is two directories of one filesystem: what was changed is in `upper`, and `work` is
+//! the kernel's own. What is seen of the topmost directory, its mode and its owner, is that of
+//! `upper`.
 
 use core::fmt::{self, Display};
 
@@ -28,8 +29,8 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// Those in `directory`. What is missing is made, and a new `upper` is like the directory `lower`, as far as that has owners
-    /// that are known in this user namespace.
+    /// Those in `directory`. What is missing is made, and a new `upper` is like the directory
+    /// `lower`, as far as that has owners that are known in this user namespace.
     ///
     /// # Errors
     /// Those of mkdirat(2) but `EEXIST`; those of openat2(2), `ELOOP` for a symbolic link.
@@ -65,8 +66,8 @@ fn open_or_make(directory: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, bool)
     Ok((opened.during(Op::Open, name)?, is_new))
 }
 
-/// The overlay of the directories at these paths, mounted nowhere yet. They must be on mounts of this mount namespace, of which
-/// the kernel makes copies. `words` are more options.
+/// The overlay of the directories at these paths, mounted nowhere yet. They must be on mounts of
+/// this mount namespace, of which the kernel makes copies. `words` are more options.
 ///
 /// # Errors
 /// Those of [`Detached::new`]. What `EINVAL` is about stands in the kernel's log.

@@ -9,7 +9,8 @@ use rustix::io::Errno;
 
 use crate::error::{During, Fault, Op};
 
-/// The longest path that is put together here, in bytes: engines have some of 300, with two ids of 64 in them.
+/// The longest path that is put together here, in bytes: engines have some of 300, with two ids of
+/// 64 in them.
 pub const PATH_MAX: usize = 511;
 
 /// A path of bounded length.
@@ -18,14 +19,16 @@ pub type Path = heapless::String<PATH_MAX>;
 /// The path that `arguments` spell.
 ///
 /// # Errors
-/// `ENAMETOOLONG` if it is longer than [`PATH_MAX`]. A path is never cut: it would name something else.
+/// `ENAMETOOLONG` if it is longer than [`PATH_MAX`]. A path is never cut: it would name something
+/// else.
 pub fn path(arguments: fmt::Arguments<'_>) -> Result<Path, Errno> {
     let mut path = Path::new();
     fmt::Write::write_fmt(&mut path, arguments).map_err(|_| Errno::NAMETOOLONG)?;
     Ok(path)
 }
 
-/// The longest path that the kernel takes, in bytes (PATH_MAX of include/uapi/linux/limits.h, without the NUL).
+/// The longest path that the kernel takes, in bytes (PATH_MAX of include/uapi/linux/limits.h,
+/// without the NUL).
 pub const LONG_PATH_MAX: usize = linux_raw_sys::general::PATH_MAX as usize - 1;
 
 /// A path that somebody else chose, as long as any can be. It is a page, and not to be moved.
@@ -58,7 +61,8 @@ pub fn place_of(directory: impl AsFd) -> Result<Path, Fault> {
         .during(Op::Open, &link)
 }
 
-/// `text` in `room`, with the NUL that ends it: what rustix does at each call, with room for 4 KiB as well.
+/// `text` in `room`, with the NUL that ends it: what rustix does at each call, with room for 4 KiB
+/// as well.
 ///
 /// # Errors
 /// `EINVAL` if it is longer than [`PATH_MAX`], or has a NUL in it.

@@ -1,4 +1,5 @@
-//! Processes by descriptor (pidfd_open(2)): unlike a number, it never comes to mean another process.
+//! Processes by descriptor (pidfd_open(2)): unlike a number, it never comes to mean another
+//! process.
 
 use linux_raw_sys::general as linux;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,8 +1,10 @@
 //! A procfs that nobody else sees.
 //!
-//! What is written to `/proc` decides what a process may do: its maps of users, its sysctls, its labels. A path below `/proc` leads
-//! where the mounts of the moment lead it, and those may be another's, as in a container's root (CVE-2025-52881). So what is
-//! written goes through an instance of its own, mounted nowhere (fsopen(2), fsmount(2)), and through no link and no mount in it.
+//! What is written to `/proc` decides what a process may do: its maps of users, its sysctls, its
+//! labels. A path below `/proc` leads where the mounts of the moment lead it, and those may be
+//! another's, as in a container's root (CVE-2025-52881). So what is written goes through an
+//! instance of its own, mounted nowhere (fsopen(2), fsmount(2)), and through no link and no mount
+//! in it.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, fstatfs, openat, openat2};
@@ -27,14 +29,14 @@ impl Procfs {
     /// Makes it.
     ///
     /// # Errors
-    /// Those of [`Detached::new`]; `EPERM` without CAP_SYS_ADMIN in the user namespace, and in one that sees a procfs of which a
-    /// part is covered.
+    /// Those of [`Detached::new`]; `EPERM` without CAP_SYS_ADMIN in the user namespace, and in one
+    /// that sees a procfs of which a part is covered.
     pub fn new() -> Result<Self, Fault> {
         Self::with("")
     }
 
-    /// Makes one, or takes the one on `/proc` as [`Self::new_or_mounted`] does, that has nothing but processes: parameters of the kernel
-    /// cannot be reached through it, as long as it is open.
+    /// Makes one, or takes the one on `/proc` as [`Self::new_or_mounted`] does, that has nothing
+    /// but processes: parameters of the kernel cannot be reached through it, as long as it is open.
     ///
     /// # Errors
     /// Those of [`Self::new_or_mounted`].
@@ -51,8 +53,8 @@ impl Procfs {
         Ok(Self(procfs.into_root()))
     }
 
-    /// Makes it, or takes the one that is mounted on `/proc` for who may not make any. That one is held to be a procfs, from its
-    /// root on, and what lies on its files is not entered.
+    /// Makes it, or takes the one that is mounted on `/proc` for who may not make any. That one is
+    /// held to be a procfs, from its root on, and what lies on its files is not entered.
     ///
     /// # Errors
     /// Those of [`Self::new`], when there is none on `/proc` either.
@@ -92,7 +94,8 @@ impl Procfs {
         .during(Op::Open, format_args!("/proc/{path}"))
     }
 
-    /// Opens what the link `name` in the directory `path` of it stands for, as the descriptors in `self/fd` do.
+    /// Opens what the link `name` in the directory `path` of it stands for, as the descriptors in
+    /// `self/fd` do.
     ///
     /// # Errors
     /// Those of [`Self::open`], and of openat(2) for what is opened.

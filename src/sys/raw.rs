@@ -1,8 +1,8 @@
 //! Entering the kernel for the system calls that rustix does not have.
 //!
-//! Numbers and structures come from linux-raw-sys; the instruction is in [`super::arch`]. What calls
-//! this is in the files of its subjects: each function is the C call of its manual page, with the
-//! errors as [`Errno`].
+//! Numbers and structures come from linux-raw-sys; the instruction is in [`super::arch`]. What
+//! calls this is in the files of its subjects: each function is the C call of its manual page, with
+//! the errors as [`Errno`].
 
 use rustix::fd::{FromRawFd, OwnedFd};
 use rustix::io::Errno;

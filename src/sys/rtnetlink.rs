@@ -40,7 +40,8 @@ const ADDRESS: usize = 8;
 
 /// Bytes that a request may have.
 const REQUEST_MAX: usize = 512;
-/// Bytes that are received at once: what the kernel sends of a long list at most (NLMSG_GOODSIZE, with room).
+/// Bytes that are received at once: what the kernel sends of a long list at most (NLMSG_GOODSIZE,
+/// with room).
 const RECEIVE_MAX: usize = 32 * 1024;
 /// Bytes of the addresses of a device.
 const ADDRESSES_MAX: usize = 64 * 1024;
@@ -50,7 +51,8 @@ type Message = heapless::Vec<u8, REQUEST_MAX>;
 /// A socket for requests, of the network namespace that it was opened in.
 pub struct Route(OwnedFd);
 
-/// The addresses of a device that are to follow it: those that are permanent, and known beyond the machine.
+/// The addresses of a device that are to follow it: those that are permanent, and known beyond the
+/// machine.
 pub struct Addresses {
     /// Messages, each with its length in front of it.
     bytes: Buffer<ADDRESSES_MAX>,
@@ -84,7 +86,8 @@ impl Route {
     /// Moves a device into a network namespace, where it has this name.
     ///
     /// # Errors
-    /// `EPERM` without CAP_NET_ADMIN in both, `EEXIST` if the name is taken there, `EINVAL` for a device that cannot be moved.
+    /// `EPERM` without CAP_NET_ADMIN in both, `EEXIST` if the name is taken there, `EINVAL` for a
+    /// device that cannot be moved.
     pub fn move_to(&self, index: u32, namespace: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
         let mut body = link(index, 0)?;
         let descriptor = namespace.as_raw_fd().to_ne_bytes();

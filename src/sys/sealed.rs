@@ -1,9 +1,11 @@
 //! The running program in memory that nobody can write.
 //!
-//! A process that sets a container up is, for a moment, a program of the host's inside it, and `/proc/<pid>/exe` leads to its file
-//! past all mounts. While the program runs the file is busy (`ETXTBSY`); when it has ended, who kept that link open may write to it,
-//! and the host executes what was written (CVE-2019-5736). PID 1 never ends. A command does, so before it touches a container it
-//! becomes a copy of itself: an anonymous file with seals (memfd_create(2)) that even the host's root cannot take away.
+//! A process that sets a container up is, for a moment, a program of the host's inside it, and
+//! `/proc/<pid>/exe` leads to its file past all mounts. While the program runs the file is busy
+//! (`ETXTBSY`); when it has ended, who kept that link open may write to it, and the host executes
+//! what was written (CVE-2019-5736). PID 1 never ends. A command does, so before it touches a
+//! container it becomes a copy of itself: an anonymous file with seals (memfd_create(2)) that even
+//! the host's root cannot take away.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -25,12 +27,12 @@ const SEALS: SealFlags = SealFlags::WRITE
     .union(SealFlags::SHRINK)
     .union(SealFlags::SEAL);
 
-/// Makes this process a sealed copy of its own program, with these arguments and variables, unless it is one already. To be called
-/// before anything was opened that shall not be open twice.
+/// Makes this process a sealed copy of its own program, with these arguments and variables, unless
+/// it is one already. To be called before anything was opened that shall not be open twice.
 ///
 /// # Errors
-/// Those of memfd_create(2) and execveat(2); `EACCES` where the machine forbids programs in anonymous files
-/// (`vm.memfd_noexec=2`). On success of the exec it does not return.
+/// Those of memfd_create(2) and execveat(2); `EACCES` where the machine forbids programs in
+/// anonymous files (`vm.memfd_noexec=2`). On success of the exec it does not return.
 pub fn become_sealed(arguments: StringList<'_>, environment: Environment<'_>) -> Result<(), Fault> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let own = openat(CWD, OWN, flags, Mode::empty()).during(Op::Open, OWN)?;

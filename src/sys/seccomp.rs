@@ -22,16 +22,19 @@ struct FilterProgram {
     instructions: *const Instruction,
 }
 
-/// Adds the filter `program` to this thread, or with the flag TSYNC to all of its process, and to what it executes.
+/// Adds the filter `program` to this thread, or with the flag TSYNC to all of its process, and to
+/// what it executes.
 ///
 /// # Errors
-/// Those of seccomp(2): `EACCES` without CAP_SYS_ADMIN in the user namespace or `no_new_privs`, `EINVAL` for a program that the
-/// kernel does not take and for a flag that it does not know, `ESRCH` if another thread has filters of its own.
+/// Those of seccomp(2): `EACCES` without CAP_SYS_ADMIN in the user namespace or `no_new_privs`,
+/// `EINVAL` for a program that the kernel does not take and for a flag that it does not know,
+/// `ESRCH` if another thread has filters of its own.
 pub fn add_filter(program: &[Instruction], flags: u32) -> Result<(), Errno> {
     check(add(program, flags)?).map(drop)
 }
 
-/// The same; the descriptor, which is marked close-on-exec, is where who has it is asked about calls (seccomp_unotify(2)).
+/// The same; the descriptor, which is marked close-on-exec, is where who has it is asked about
+/// calls (seccomp_unotify(2)).
 ///
 /// # Errors
 /// Those of seccomp(2), as above; `EBUSY` if this process has such a filter already.
@@ -48,14 +51,16 @@ fn add(program: &[Instruction], flags: u32) -> Result<isize, Errno> {
         len: u16::try_from(program.len()).map_err(|_| Errno::INVAL)?,
         instructions: program.as_ptr(),
     };
-    // SAFETY: `program` names as many instructions as there are, and both outlive the call, which copies them.
+    // SAFETY: `program` names as many instructions as there are, and both outlive the call, which
+    // copies them.
     Ok(unsafe { set_filter((&raw const program).expose_provenance(), flags) })
 }
 
 /// Whether this kernel has the flag of filters.
 #[must_use]
 pub fn has_flag(flag: u32) -> bool {
-    // SAFETY: there is no program at null, and the kernel says so (`EFAULT`) when it has taken the flags.
+    // SAFETY: there is no program at null, and the kernel says so (`EFAULT`) when it has taken the
+    // flags.
     let result = unsafe { set_filter(0, flag | SECCOMP_FILTER_FLAG_NEW_LISTENER) };
     result != -(Errno::INVAL.raw_os_error() as isize)
 }
@@ -64,8 +69,8 @@ pub fn has_flag(flag: u32) -> bool {
 /// `program` is the address of a [`FilterProgram`] that outlives the call, or null.
 #[inline(never)]
 unsafe fn set_filter(program: usize, flags: u32) -> isize {
-    // With TSYNC, the number of a thread that could not follow would be the result; and a listener is not to be had with that
-    // (kernel/seccomp.c, `seccomp_set_mode_filter`).
+    // With TSYNC, the number of a thread that could not follow would be the result; and a listener
+    // is not to be had with that (kernel/seccomp.c, `seccomp_set_mode_filter`).
     let flags = flags | SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
     // SAFETY: the caller's promise.
     unsafe {

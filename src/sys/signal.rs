@@ -83,7 +83,8 @@ fn descriptor(set: Set) -> Result<OwnedFd, Errno> {
 
 /// A child changed its state.
 pub const CHLD: u32 = linux::SIGCHLD;
-/// Stop the machine (`poweroff` of busybox sends SIGUSR2 to PID 1; this is what everybody else means by it).
+/// Stop the machine (`poweroff` of busybox sends SIGUSR2 to PID 1; this is what everybody else
+/// means by it).
 pub const TERM: u32 = linux::SIGTERM;
 /// The end of a process, whether it likes it or not.
 pub const KILL: u32 = linux::SIGKILL;
@@ -96,8 +97,8 @@ pub const WINCH: u32 = linux::SIGWINCH;
 /// The power fails, or the hypervisor asks for power-off.
 pub const PWR: u32 = linux::SIGPWR;
 
-/// What is written is read by nobody any more. To this program, the error of write(2) is enough: it has a container to make or to
-/// clear away.
+/// What is written is read by nobody any more. To this program, the error of write(2) is enough: it
+/// has a container to make or to clear away.
 const PIPE: u32 = linux::SIGPIPE;
 /// The last signal (signal(7), "Real-time signals").
 const LAST: u32 = 64;
@@ -109,8 +110,9 @@ const RECORD: usize = 128;
 pub struct Signals(pub OwnedFd);
 
 impl Signals {
-    /// Blocks all signals and makes those of `wanted` readable. The kernel sends PID 1 no signal that it neither waits for
-    /// nor handles, so what is not wanted is lost for good, as it should be.
+    /// Blocks all signals and makes those of `wanted` readable. The kernel sends PID 1 no signal
+    /// that it neither waits for nor handles, so what is not wanted is lost for good, as it should
+    /// be.
     ///
     /// # Errors
     /// Those of signalfd(2).
@@ -132,7 +134,8 @@ impl Signals {
                         let field = record.get(start..).and_then(<[u8]>::first_chunk);
                         u32::from_ne_bytes(field.copied().unwrap_or_default())
                     });
-                    // Of a write of this process's own, which has failed: blocked, it comes though it is ignored.
+                    // Of a write of this process's own, which has failed: blocked, it comes though
+                    // it is ignored.
                     if number == PIPE && sender == getpid().as_raw_nonzero().get().unsigned_abs() {
                         continue;
                     }
@@ -145,8 +148,9 @@ impl Signals {
     }
 }
 
-/// Ignores SIGPIPE and nothing else; whether who started this program ignores that, too. Dispositions outlive execve(2) where they are
-/// SIG_IGN; and who ignores SIGCHLD cannot wait for a child (waitpid(2)).
+/// Ignores SIGPIPE and nothing else; whether who started this program ignores that, too.
+/// Dispositions outlive execve(2) where they are SIG_IGN; and who ignores SIGCHLD cannot wait for a
+/// child (waitpid(2)).
 pub fn ignore_pipes_only() -> bool {
     for signal in (1..=LAST).filter(|signal| *signal != PIPE) {
         // Of two, nothing can be changed.
@@ -155,7 +159,8 @@ pub fn ignore_pipes_only() -> bool {
     set_ignored(PIPE, true).unwrap_or(true)
 }
 
-/// Neither blocks nor ignores anything any more, in a program that has begun with [`ignore_pipes_only`]: programs expect to be started so.
+/// Neither blocks nor ignores anything any more, in a program that has begun with
+/// [`ignore_pipes_only`]: programs expect to be started so.
 pub fn reset() {
     // Neither call can fail with a set of the right size and a signal that there is.
     let _ = set_mask(Set::EMPTY);

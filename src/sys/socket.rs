@@ -19,13 +19,14 @@ use super::raw::call;
 /// A connection to who listens at `path`.
 ///
 /// # Errors
-/// Those of connect(2): `ENOENT` if there is no such socket, `ECONNREFUSED` if nobody listens; `ENAMETOOLONG`.
+/// Those of connect(2): `ENOENT` if there is no such socket, `ECONNREFUSED` if nobody listens;
+/// `ENAMETOOLONG`.
 pub fn connect(path: &str) -> Result<OwnedFd, Errno> {
     connect_to(path.as_bytes(), None)
 }
 
-/// A connection to who listens at `name`: a path, or a zero and a name that is in no filesystem. Who listens, and accepts nobody for so
-/// long, is not waited for any longer.
+/// A connection to who listens at `name`: a path, or a zero and a name that is in no filesystem.
+/// Who listens, and accepts nobody for so long, is not waited for any longer.
 ///
 /// # Errors
 /// Those of [`connect`]; `EAGAIN` after that time.
@@ -106,7 +107,8 @@ struct Address {
 /// Sends `text` and a descriptor with it (SCM_RIGHTS), by one sendmsg(2).
 ///
 /// # Errors
-/// Those of sendmsg(2); `EPIPE` if the other end is gone, also when it was only before all of the text was sent.
+/// Those of sendmsg(2); `EPIPE` if the other end is gone, also when it was only before all of the
+/// text was sent.
 pub fn send(socket: &OwnedFd, text: &[u8], descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -124,7 +126,8 @@ pub fn send(socket: &OwnedFd, text: &[u8], descriptor: BorrowedFd<'_>) -> Result
 /// The descriptor that was sent through `socket`.
 ///
 /// # Errors
-/// Those of recvmsg(2); `EPIPE` if none came, because the other end is gone or has sent something else.
+/// Those of recvmsg(2); `EPIPE` if none came, because the other end is gone or has sent something
+/// else.
 pub fn receive(socket: &OwnedFd, flags: RecvFlags) -> Result<OwnedFd, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -156,7 +159,8 @@ pub fn packets() -> Result<(OwnedFd, OwnedFd), Errno> {
 /// What one packet brought: how many bytes, and a descriptor, if one came along.
 pub type Packet = (usize, Option<OwnedFd>);
 
-/// The next packet, and of the descriptors that came with it the first. Its end is that of the connection: no bytes.
+/// The next packet, and of the descriptors that came with it the first. Its end is that of the
+/// connection: no bytes.
 ///
 /// # Errors
 /// Those of recvmsg(2); `EMSGSIZE` for a packet that does not fit.

@@ -7,8 +7,8 @@ use rustix::mm::{Advice, madvise};
 /// What is kept below the frame of the function, in bytes: its own calls use less than half of it.
 const KEPT: usize = 1024;
 
-/// How far below the caller pages are given back. The kernel keeps at least 128 MiB below the top of
-/// a stack free of other mappings (`MIN_GAP` of mm/util.c).
+/// How far below the caller pages are given back. The kernel keeps at least 128 MiB below the top
+/// of a stack free of other mappings (`MIN_GAP` of mm/util.c).
 const REACH: usize = 1 << 20;
 
 /// The usual size. A kernel with larger pages refuses the call, and nothing is given back.
@@ -17,7 +17,8 @@ const PAGE: usize = 4096;
 /// Gives the kernel back the memory of the stack that deeper calls have used. It is there again, as
 /// zeros, when a later call needs it.
 ///
-/// A process that lives for months should call it once its beginning, whose frames were deep, is over.
+/// A process that lives for months should call it once its beginning, whose frames were deep, is
+/// over.
 #[inline(never)]
 pub fn release_unused() {
     let here = 0_u8;

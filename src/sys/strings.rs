@@ -34,11 +34,13 @@ pub fn inherited() -> StringList<'static> {
         return unsafe { StringList::new(NONE) };
     }
     let mut len = 0;
-    // SAFETY: it is the start of a list for ever, which ends in null; so nothing behind that is read.
+    // SAFETY: it is the start of a list for ever, which ends in null; so nothing behind that is
+    // read.
     while !unsafe { *start.add(len) }.is_null() {
         len += 1;
     }
-    // SAFETY: as many pointers were just read, and the null behind them; all is as in the list that was kept.
+    // SAFETY: as many pointers were just read, and the null behind them; all is as in the list that
+    // was kept.
     unsafe { StringList::new(core::slice::from_raw_parts(start, len + 1)) }
 }
 
@@ -78,8 +80,8 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
     /// Appends what `text` formats to.
     ///
     /// # Errors
-    /// `E2BIG` if there are too many or they are too long, `EINVAL` for one with a NUL in it, `ENOMEM`. The list is then
-    /// unfit for use: what is left of the string stands in it.
+    /// `E2BIG` if there are too many or they are too long, `EINVAL` for one with a NUL in it,
+    /// `ENOMEM`. The list is then unfit for use: what is left of the string stands in it.
     pub fn push(&mut self, text: fmt::Arguments<'_>) -> Result<(), Errno> {
         if self.count >= COUNT {
             return Err(Errno::TOOBIG);
@@ -98,7 +100,8 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         Ok(())
     }
 
-    /// [Pushes](Self::push) a variable, `NAME=value`, in the place of the one of that name, if there is one.
+    /// [Pushes](Self::push) a variable, `NAME=value`, in the place of the one of that name, if
+    /// there is one.
     ///
     /// # Errors
     /// As of [`push`](Self::push).
@@ -158,8 +161,9 @@ impl<const BYTES: usize, const COUNT: usize> Strings<BYTES, COUNT> {
         let (_, pointers, _) = unsafe { self.pointers.bytes().align_to() };
         let none = [ptr::null()];
         let list = if pointers.is_empty() { &none } else { pointers };
-        // SAFETY: `count` pointers are to C strings in `self.bytes`, whose mapping stays where it is and which is borrowed
-        // meanwhile. Those behind are null, and there is one at least: `COUNT` is less than there are places.
+        // SAFETY: `count` pointers are to C strings in `self.bytes`, whose mapping stays where it
+        // is and which is borrowed meanwhile. Those behind are null, and there is one at least:
+        // `COUNT` is less than there are places.
         user(unsafe { StringList::new(list) })
     }
 }

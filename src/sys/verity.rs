@@ -1,4 +1,5 @@
-//! A block device that is held against a hash tree: dm-verity (Documentation/admin-guide/device-mapper/verity.rst).
+//! A block device that is held against a hash tree: dm-verity
+//! (Documentation/admin-guide/device-mapper/verity.rst).
 
 use super::block::{self, SECTOR};
 use super::device_mapper::{self, Target};
@@ -6,7 +7,8 @@ use crate::error::{During, Fault, Op};
 use crate::parse::verity::tree::{HashTree, SUPERBLOCK};
 use crate::text::Hex;
 
-/// Where a hash tree is: the node of a device, and the byte of it with which the tree's superblock begins.
+/// Where a hash tree is: the node of a device, and the byte of it with which the tree's superblock
+/// begins.
 pub struct Place<'p> {
     /// The node.
     pub node: &'p str,
@@ -27,11 +29,12 @@ pub fn read(place: &Place<'_>) -> Result<Superblock, Fault> {
     Ok(superblock)
 }
 
-/// Makes the device `name` of what is on the device at `data`, checked by `tree`, and says its number.
+/// Makes the device `name` of what is on the device at `data`, checked by `tree`, and says its
+/// number.
 ///
 /// # Errors
-/// Those of [`device_mapper::create_read_only`], whose reasons the kernel's log has in lines that begin with
-/// `device-mapper: table`.
+/// Those of [`device_mapper::create_read_only`], whose reasons the kernel's log has in lines that
+/// begin with `device-mapper: table`.
 pub fn create(
     name: &str,
     data: &str,

@@ -1,4 +1,5 @@
-//! Ports of a virtio console by name (Linux, drivers/char/virtio_console.c: `/sys/class/virtio-ports/vportNpM/name`).
+//! Ports of a virtio console by name (Linux, drivers/char/virtio_console.c:
+//! `/sys/class/virtio-ports/vportNpM/name`).
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 

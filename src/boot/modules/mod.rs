@@ -226,7 +226,7 @@ impl Loader<'_> {
             Outcome::Listed | Outcome::BuiltIn | Outcome::Absent => {}
         }
         let release = release();
-        let mark = kmsg::Mark::here();
+        let mark = kmsg::LogPosition::here();
         for file in &files {
             let added = self.files.add(indexes.dep, file);
             if !added.map_err(|error| too_many(&error))? {
@@ -248,7 +248,12 @@ impl Loader<'_> {
 
 /// Loads one file; `mark` is a place in the kernel's log before it.
 #[inline(never)]
-fn load_one(plan: &Plan<'_>, release: &str, file: &str, mark: &kmsg::Mark) -> Result<(), Error> {
+fn load_one(
+    plan: &Plan<'_>,
+    release: &str,
+    file: &str,
+    mark: &kmsg::LogPosition,
+) -> Result<(), Error> {
     let Err(mut fault) = insert(plan, release, file)? else {
         return Ok(());
     };

@@ -45,7 +45,7 @@ struct Report<'m> {
 
 /// Reports `error`, which ends the boot with `action`.
 pub(super) fn report(machine: &mut Machine, error: &Error, action: &str) {
-    kmsg::let_errors_through();
+    kmsg::show_errors_on_consoles();
     let stage = machine.journal.stage_of(error);
     let mut report = Report {
         machine,

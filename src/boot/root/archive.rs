@@ -37,7 +37,7 @@ pub(super) fn mount(plan: &Plan<'_>) -> Result<Mounted<'static>, Error> {
     const FSTYPE: &str = "tmpfs";
     let archive = Mapped::open(ARCHIVE).at(Code::RootArchive)?;
     let options = options(plan, FSTYPE, FSTYPE)?;
-    let mark = kmsg::Mark::here();
+    let mark = kmsg::LogPosition::here();
     // Without a mode everybody may write to the root of a tmpfs.
     let mut data = ["mode=0755"].into_iter().chain(options.data());
     let attributes = attributes_to_set(options.flags);

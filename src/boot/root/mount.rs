@@ -106,7 +106,7 @@ fn mount<'s>(
     let options = options(plan, source, fstype)?;
     let text = plan.rootflags.unwrap_or_default();
     machine.load_for_filesystem(plan, fstype, text);
-    let mark = kmsg::Mark::here();
+    let mark = kmsg::LogPosition::here();
     let read_only = wants_read_only(plan, &options);
     let made = make_or_mount(source, fstype, &options, read_only, at).or_else(|fault| {
         let is_protected = matches!(fault.errno, Errno::ROFS | Errno::ACCESS);
@@ -161,7 +161,7 @@ fn make_or_mount(
 }
 
 /// What became of a mount as `fstype` that the kernel refused; `mark` is a place in its log before that.
-pub(super) fn refused(mut fault: Fault, fstype: &str, mark: &kmsg::Mark) -> Error {
+pub(super) fn refused(mut fault: Fault, fstype: &str, mark: &kmsg::LogPosition) -> Error {
     let mut cause = Cause::Unknown;
     let words = mark.telling_complaint(&mut |words| {
         cause = of_filesystem(fstype, words);

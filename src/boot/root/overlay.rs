@@ -66,7 +66,7 @@ pub(super) fn mount(
         .and_then(|directory| make_layer(&directory))
         .at(Code::RootMount)?;
     machine.load_for_filesystem(plan, "overlay", "");
-    let mark = kmsg::Mark::here();
+    let mark = kmsg::LogPosition::here();
     let [upper, work] = [
         format_args!("{UPPER}/berth/upper"),
         format_args!("{UPPER}/berth/work"),
@@ -92,7 +92,7 @@ fn on_device(
     let fstype = device.fstype(format_args!(" for berth.overlay={wanted}"))?;
     btrfs::gather(machine, plan, &device)?;
     machine.load_for_filesystem(plan, fstype, "");
-    let mark = kmsg::Mark::here();
+    let mark = kmsg::LogPosition::here();
     let layer = make(&device.node, fstype, &RootOptions::NONE, false)
         .map_err(|fault| refused(fault, fstype, &mark))?;
     Ok((layer, Text::new(&device.node)))

@@ -183,7 +183,7 @@ impl<'p> Search<'p> {
         // It may be gone again.
         let device = uevent.properties.devname.and_then(block::Device::named)?;
         machine.devices.make_node(&device);
-        self.look_at(&device)
+        self.kind_and_mount_root(&device)
     }
 
     /// Looks at what is there. A name that is on the device itself may be on several, as that of a copy is.
@@ -196,7 +196,7 @@ impl<'p> Search<'p> {
         let mut candidates = Candidates::default();
         block::each_device(|device| {
             machine.devices.make_node(device);
-            if let Some(found) = self.look_at(device) {
+            if let Some(found) = self.kind_and_mount_root(device) {
                 candidates.add(found);
             }
             candidates.is_empty() || self.is_shared()
@@ -224,7 +224,7 @@ impl<'p> Search<'p> {
     }
 
     /// The device, if it is the one wanted and can be read.
-    fn look_at(&mut self, device: &block::Device) -> Option<Device> {
+    fn kind_and_mount_root(&mut self, device: &block::Device) -> Option<Device> {
         match self.wanted {
             // The uevent may be that of the device or of what the path goes through.
             DeviceRef::Path(node) => return self.look_at_path(node),

@@ -77,7 +77,7 @@ pub(super) fn find(
     machine.load_for_filesystem(plan, kind.fstype, "");
     let mut has_said_so = false;
     loop {
-        let mark = kmsg::Mark::here();
+        let mark = kmsg::LogPosition::here();
         let fault = match make(&kind, tag, plan, &options) {
             Ok(mount) => {
                 let fstype = kind.fstype;
@@ -118,7 +118,12 @@ fn make(
     Detached::new(kind.fstype, tag, &mut data, attributes)
 }
 
-fn never_came(plan: &Plan<'_>, wanted: DeviceRef<'_>, fault: &Fault, mark: &kmsg::Mark) -> Error {
+fn never_came(
+    plan: &Plan<'_>,
+    wanted: DeviceRef<'_>,
+    fault: &Fault,
+    mark: &kmsg::LogPosition,
+) -> Error {
     let seconds = plan.rootwait.limit().unwrap_or_default().as_secs();
     let words = mark.last_complaint();
     Error::new(

@@ -39,7 +39,7 @@ pub(super) fn mount<'s>(
     device: &Device,
     asked: &Verity<'_>,
 ) -> Result<Mounted<'s>, Error> {
-    let mark = kmsg::Mark::here();
+    let mark = kmsg::LogPosition::here();
     let verified = open(machine, plan, device, asked)?;
     let mounted =
         identify(verified).and_then(|device| device.mount(machine, plan, mount::place(plan)));
@@ -78,7 +78,7 @@ fn open(
         .map_err(|reason| refused(format_args!("{reason} at byte {offset} of {node}"), device))?;
     let algorithm = path(format_args!("crypto-{}", tree.algorithm));
     machine.load_by_name(plan, algorithm.as_deref().unwrap_or_default());
-    let mark = kmsg::Mark::here();
+    let mark = kmsg::LogPosition::here();
     verity::create(NAME, &device.node, &tree, &place, asked.root_hash).map_err(|mut fault| {
         let words = mark.first_complaint(b"device-mapper: table");
         fault.quote(words.as_str(), Cause::Unknown);
@@ -113,7 +113,7 @@ fn identify((_, minor): (u32, u32)) -> Result<Device, Error> {
 }
 
 /// What went wrong above a checked device, in the words of the check if it was that.
-fn explain(error: Error, mark: &kmsg::Mark) -> Error {
+fn explain(error: Error, mark: &kmsg::LogPosition) -> Error {
     let words = mark.first_complaint(b"device-mapper: verity");
     if words.is_empty() {
         return error;

@@ -13,15 +13,15 @@ use crate::sys::buffer::Buffer;
 const SUBJECT: &str = "linux.resources.devices";
 
 impl Group {
-    /// Allows the devices that the configuration lists, and no others but those that every container is given; where it takes a
-    /// program ([`DeviceAccess`]).
+    /// Allows the devices that the configuration lists, and no others but those that every
+    /// container is given; where it takes a program ([`DeviceAccess`]).
     ///
-    /// The container's set-up calls it last: to mount a block device, and to make a loop device of an image, is to open a device
-    /// that its program need not be allowed.
+    /// The container's set-up calls it last: to mount a block device, and to make a loop device of
+    /// an image, is to open a device that its program need not be allowed.
     ///
     /// # Errors
-    /// Those of bpf(2): `EINVAL` and `ENOSYS` where the kernel lacks CONFIG_CGROUP_BPF, `EPERM` in another user namespace than the
-    /// first.
+    /// Those of bpf(2): `EINVAL` and `ENOSYS` where the kernel lacks CONFIG_CGROUP_BPF, `EPERM` in
+    /// another user namespace than the first.
     #[inline(never)]
     pub fn confine_devices(&self, config: &Config<'_>) -> Result<(), Fault> {
         if config.device_access() != DeviceAccess::Program {

@@ -1,19 +1,22 @@
 //! A control group for each container (Documentation/admin-guide/cgroup-v2.rst).
 //!
-//! The container's first process is born in it, so it holds all of its processes whatever they do, with or without a PID
-//! namespace: they can be killed in one write, and the kernel counts there whom it killed for want of memory.
+//! The container's first process is born in it, so it holds all of its processes whatever they do,
+//! with or without a PID namespace: they can be killed in one write, and the kernel counts there
+//! whom it killed for want of memory.
 //!
 //! # Where it is
 //!
-//! `berth/<id>`, or where `linux.cgroupsPath` says: below `berth` too when it begins with no `/`, else below the root of the
-//! hierarchy. Groups on the way that are missing are made, and marked as ours by an extended attribute, so that whoever removes
-//! the last group below them knows that they may go too, in another process as well.
+//! `berth/<id>`, or where `linux.cgroupsPath` says: below `berth` too when it begins with no `/`,
+//! else below the root of the hierarchy. Groups on the way that are missing are made, and marked as
+//! ours by an extended attribute, so that whoever removes the last group below them knows that they
+//! may go too, in another process as well.
 //!
 //! # Controllers
 //!
-//! A controller counts in a group when the group above has it in its `cgroup.subtree_control`. The kernel refuses that where
-//! the group above holds processes itself ("No Internal Process Constraint"); the root of the hierarchy, where PID 1 is, may.
-//! What [`Resources`] ask for must be enabled; memory and pids are, where it is possible, so that containers are counted.
+//! A controller counts in a group when the group above has it in its `cgroup.subtree_control`. The
+//! kernel refuses that where the group above holds processes itself ("No Internal Process
+//! Constraint"); the root of the hierarchy, where PID 1 is, may. What [`Resources`] ask for must be
+//! enabled; memory and pids are, where it is possible, so that containers are counted.
 
 mod devices;
 mod processes;
@@ -67,9 +70,9 @@ impl Groups {
             return Ok(None);
         }
         let root = fs::open_directory(CWD, ROOT)?;
-        count(root.as_fd());
+        enable_counting(root.as_fd());
         match make(root.as_fd(), PARENT) {
-            Ok((parent, _)) => count(parent.as_fd()),
+            Ok((parent, _)) => enable_counting(parent.as_fd()),
             // A user may have a group elsewhere.
             Err(fault) if matches!(fault.errno, Errno::ACCESS | Errno::PERM) => {}
             Err(fault) => return Err(fault),
@@ -77,8 +80,8 @@ impl Groups {
         Ok(Some(Self { root }))
     }
 
-    /// Makes the group of the container `id`, with the limits that its bundle asks for in force. What the bundle says comes after
-    /// `prepare`.
+    /// Makes the group of the container `id`, with the limits that its bundle asks for in force.
+    /// What the bundle says comes after `prepare`.
     ///
     /// # Errors
     /// Those of [`Group::create`] and [`Group::apply`]. Then there is no group.
@@ -124,11 +127,13 @@ pub fn group_path(id: &str, place: Option<CgroupsPath<'_>>) -> Result<Path, Errn
 }
 
 impl Group {
-    /// Makes the group at `path` below `root`, and those on the way to it, with the controllers that `resources` need.
+    /// Makes the group at `path` below `root`, and those on the way to it, with the controllers
+    /// that `resources` need.
     ///
     /// # Errors
-    /// `EBUSY` if there are processes in it already; `EOPNOTSUPP` for a controller that there is not, with the field that needs
-    /// it; those of mkdirat(2) but `EEXIST`, of openat(2), and of enabling a controller.
+    /// `EBUSY` if there are processes in it already; `EOPNOTSUPP` for a controller that there is
+    /// not, with the field that needs it; those of mkdirat(2) but `EEXIST`, of openat(2), and of
+    /// enabling a controller.
     pub fn create(
         root: BorrowedFd<'_>,
         path: &str,
@@ -146,7 +151,7 @@ impl Group {
                 Some(_) if is_new => {
                     // Without the mark it stays.
                     let _ = fsetxattr(&below, MARK, b"", XattrFlags::empty());
-                    count(below.as_fd());
+                    enable_counting(below.as_fd());
                 }
                 None if !is_new && is_populated(below.as_fd()) => {
                     return Err(Errno::BUSY).during(Op::Create, format_args!("{ROOT}/{path}"));
@@ -158,8 +163,9 @@ impl Group {
         group.map(Self).ok_or(Errno::INVAL).during(Op::Create, path)
     }
 
-    /// The group `name` in the one at `path` below the root, which was made for us by another and holds the process `holder` until there
-    /// are others; with the limits that `resources` ask for in force. Without a name it is that group itself.
+    /// The group `name` in the one at `path` below the root, which was made for us by another and
+    /// holds the process `holder` until there are others; with the limits that `resources` ask for
+    /// in force. Without a name it is that group itself.
     ///
     /// # Errors
     /// Those of [`Self::create`] and [`Self::apply`]; `EINVAL` for what is no name.
@@ -192,18 +198,19 @@ impl Group {
         Ok(group)
     }
 
-    /// Has the group at `path`, from the host's root, count with the controllers that other limits need: when it was made, these were not
-    /// asked for.
+    /// Has the group at `path`, from the host's root, count with the controllers that other limits
+    /// need: when it was made, these were not asked for.
     ///
     /// # Errors
-    /// `EOPNOTSUPP` for a controller that there is not, with the field that needs it; those of openat(2), and of enabling a
-    /// controller.
+    /// `EOPNOTSUPP` for a controller that there is not, with the field that needs it; those of
+    /// openat(2), and of enabling a controller.
     pub fn enable(path: &str, resources: &Resources<'_>) -> Result<(), Fault> {
         let path = path.strip_prefix(ROOT).unwrap_or(path);
         Self::enable_below_root(path, resources).map(drop)
     }
 
-    /// The group at `below`, from the root of the hierarchy, which counts with what `resources` need.
+    /// The group at `below`, from the root of the hierarchy, which counts with what `resources`
+    /// need.
     fn enable_below_root(
         below: &str,
         resources: &Resources<'_>,
@@ -226,14 +233,15 @@ impl Group {
         }
     }
 
-    /// Says whose it is to who finds it: a group may be there that another made, and nothing in that is to be killed.
-    pub fn mark(&self, owner: Owner) {
+    /// Says whose it is to who finds it: a group may be there that another made, and nothing in
+    /// that is to be killed.
+    pub fn set_owner(&self, owner: Owner) {
         // Before Linux 5.7 groups have no marks: then what is in it is left to end by itself.
         let _ = fsetxattr(self, OWNER, &bytes_of(owner), XattrFlags::empty());
     }
 
     /// Whether that was said of this owner.
-    pub fn is_of(&self, owner: Owner) -> bool {
+    pub fn belongs_to(&self, owner: Owner) -> bool {
         let expected = bytes_of(owner);
         let mut found = [0; size_of::<Owner>()];
         fgetxattr(self, OWNER, &mut found[..]) == Ok(found.len()) && found == expected
@@ -285,7 +293,7 @@ fn make(parent: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, bool), Fault> {
 }
 
 /// Has the groups below this one counted.
-fn count(group: BorrowedFd<'_>) {
+fn enable_counting(group: BorrowedFd<'_>) {
     for controller in CONTROLLERS {
         // One that the kernel lacks, or does not give here, is done without.
         let _ = fs::write_file(group, SUBTREE, controller);

@@ -16,7 +16,8 @@ use crate::sys::fs::{self, each_entry, open_file, read_up_to};
 use crate::sys::path::path;
 use crate::text::Text;
 
-/// How long processes may take to stop. One that waits for a device cannot be stopped before that answers.
+/// How long processes may take to stop. One that waits for a device cannot be stopped before that
+/// answers.
 const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How deep groups in groups are looked into, which costs stack.
@@ -31,8 +32,8 @@ impl Group {
         fs::write_file(self, "cgroup.kill", b"1")
     }
 
-    /// Limits its processes and threads to the share of all that systemd's `DefaultTasksMax=` is too, so that one container leaves
-    /// some to the others and to PID 1.
+    /// Limits its processes and threads to the share of all that systemd's `DefaultTasksMax=` is
+    /// too, so that one container leaves some to the others and to PID 1.
     pub fn limit_processes(&self) {
         // One that does without the controller does without the limit, too.
         let _ = self.set_share_of_processes();
@@ -55,14 +56,15 @@ impl Group {
     /// Has a process be in it.
     ///
     /// # Errors
-    /// `EBUSY` for a group that has groups with controllers in it (cgroup-v2.rst, "No Internal Process Constraint"); those of openat(2).
+    /// `EBUSY` for a group that has groups with controllers in it (cgroup-v2.rst, "No Internal
+    /// Process Constraint"); those of openat(2).
     pub fn add(&self, pid: Pid) -> Result<(), Fault> {
         let number = Text::<16>::new(pid.as_raw_nonzero());
         fs::write_file(self, "cgroup.procs", number.as_str().as_bytes())
     }
 
     /// Whether the kernel killed a process in it for want of memory (`memory.events`).
-    pub fn was_out_of_memory(&self) -> bool {
+    pub fn had_oom_kill(&self) -> bool {
         let mut buffer = [0; 512];
         fs::read_file(self, "memory.events", &mut buffer).is_ok_and(|events| {
             events
@@ -95,8 +97,8 @@ impl Group {
         fs::write_file(self, FREEZE, b"0")
     }
 
-    /// Waits for a change of `cgroup.events`, which is an exceptional condition there (cgroup-v2.rst, "\[Un\]populated
-    /// Notification").
+    /// Waits for a change of `cgroup.events`, which is an exceptional condition there
+    /// (cgroup-v2.rst, "\[Un\]populated Notification").
     fn wait_until_frozen(&self) -> Result<(), Errno> {
         let events = openat(
             self.as_fd(),
@@ -121,8 +123,8 @@ impl Group {
         }
     }
 
-    /// Calls `see` with the PID of each process in it and in the groups in it, as the caller's PID namespace has them; 0 is one
-    /// of another.
+    /// Calls `see` with the PID of each process in it and in the groups in it, as the caller's PID
+    /// namespace has them; 0 is one of another.
     ///
     /// # Errors
     /// Those of openat(2) and read(2); `ELOOP` for groups more than 16 deep.

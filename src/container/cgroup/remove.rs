@@ -1,9 +1,11 @@
 //! The end of a group, and of those that the container made in it.
 //!
-//! A group can be removed when nothing is in it, neither processes nor groups: EBUSY otherwise. A container that may write to
-//! its own group can leave as many groups there as it likes, and as deep, so what is walked here is neither held in memory nor
-//! on the stack: down into the first group, up again when a group is empty. It is walked [so many steps](STEPS) at a
-//! time, and [so often](ROUNDS) at most: a container that makes groups faster than they are removed holds nobody up for ever.
+//! A group can be removed when nothing is in it, neither processes nor groups: EBUSY otherwise. A
+//! container that may write to its own group can leave as many groups there as it likes, and as
+//! deep, so what is walked here is neither held in memory nor on the stack: down into the first
+//! group, up again when a group is empty. It is walked [so many steps](STEPS) at a time, and [so
+//! often](ROUNDS) at most: a container that makes groups faster than they are removed holds nobody
+//! up for ever.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -24,7 +26,7 @@ pub(super) const STEPS: usize = 16;
 const ROUNDS: usize = 1 << 14;
 
 /// What became of the first group in a group.
-enum First {
+enum FirstChild {
     /// There is none, any more or as it was before.
     None {
         /// Whether there were some.
@@ -49,14 +51,15 @@ pub(super) struct Removal {
 }
 
 impl Group {
-    /// Removes it, all groups in it, and those that were made on the way to it and hold nothing else.
+    /// Removes it, all groups in it, and those that were made on the way to it and hold nothing
+    /// else.
     ///
     /// # Errors
     /// `EBUSY` while a process is in it; those of unlinkat(2).
     pub fn remove(&self) -> Result<(), Fault> {
         let mut removal = Removal::default();
         for _ in 0..ROUNDS {
-            if self.go_on_removing(&mut removal, &mut { STEPS })? {
+            if self.remove_some(&mut removal, &mut { STEPS })? {
                 return Ok(());
             }
         }
@@ -64,7 +67,7 @@ impl Group {
     }
 
     /// The same for as many `steps`, which are counted down. Whether it is gone.
-    pub(super) fn go_on_removing(
+    pub(super) fn remove_some(
         &self,
         removal: &mut Removal,
         steps: &mut usize,
@@ -82,23 +85,29 @@ impl Group {
             };
             *removal = Removal::default();
         }
-        Self::removed(&path, usize::MAX, result).map(|()| true)
+        Self::remove_empty_parents(&path, usize::MAX, result).map(|()| true)
     }
 
-    /// Removes it if nothing was ever in it, and those that were made on the way to it and hold nothing else.
+    /// Removes it if nothing was ever in it, and those that were made on the way to it and hold
+    /// nothing else.
     pub fn discard(&self) {
         if let Ok(path) = place_of(self) {
             Self::discard_at(&path, usize::MAX);
         }
     }
 
-    /// The same with what there is of a group that was to be made at `path`. So many bytes of that name groups that were there before.
+    /// The same with what there is of a group that was to be made at `path`. So many bytes of that
+    /// name groups that were there before.
     pub fn discard_at(path: &str, existing: usize) {
         // One that was there before may hold something, and stays.
-        let _ = Self::removed(path, existing, unlink(path));
+        let _ = Self::remove_empty_parents(path, existing, unlink(path));
     }
 
-    fn removed(path: &str, existing: usize, result: Result<(), Errno>) -> Result<(), Fault> {
+    fn remove_empty_parents(
+        path: &str,
+        existing: usize,
+        result: Result<(), Errno>,
+    ) -> Result<(), Fault> {
         result.during(Op::Remove, path)?;
         let mut path = path;
         while let Some((parent, _)) = split_last(path, b'/') {
@@ -130,20 +139,20 @@ impl Removal {
         loop {
             let here = self.below.as_ref().map_or(top, AsFd::as_fd);
             match remove_first(here, steps)? {
-                First::Failed(errno) => return Err(errno),
-                First::Paused => {
+                FirstChild::Failed(errno) => return Err(errno),
+                FirstChild::Paused => {
                     self.is_entered = false;
                     return Ok(false);
                 }
-                First::Entered(group) => {
+                FirstChild::Entered(group) => {
                     self.below = Some(group);
                     self.depth += 1;
                     self.is_entered = true;
                 }
-                First::None { .. } if self.depth == 0 => return Ok(true),
+                FirstChild::None { .. } if self.depth == 0 => return Ok(true),
                 // It could not be removed, and no group is in it: a process is.
-                First::None { removed: false } if self.is_entered => return Err(Errno::BUSY),
-                First::None { .. } => {
+                FirstChild::None { removed: false } if self.is_entered => return Err(Errno::BUSY),
+                FirstChild::None { .. } => {
                     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                     self.below = Some(openat(here, c"..", flags, Mode::empty())?);
                     self.depth -= 1;
@@ -155,29 +164,30 @@ impl Removal {
 }
 
 /// Removes the groups in `group`, up to the first that holds something.
-fn remove_first(group: BorrowedFd<'_>, steps: &mut usize) -> Result<First, Errno> {
+fn remove_first(group: BorrowedFd<'_>, steps: &mut usize) -> Result<FirstChild, Errno> {
     // It may have been listed before.
     seek(group, SeekFrom::Start(0))?;
-    let mut first = First::None { removed: false };
+    let mut first = FirstChild::None { removed: false };
     each_entry(group, |name, kind| {
         if kind != FileType::Directory {
             return true;
         }
         let Some(left) = steps.checked_sub(1) else {
-            first = First::Paused;
+            first = FirstChild::Paused;
             return false;
         };
         *steps = left;
         first = match unlinkat(group, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => {
-                first = First::None { removed: true };
+                first = FirstChild::None { removed: true };
                 return true;
             }
             Err(Errno::BUSY) => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                openat(group, name, flags, Mode::empty()).map_or_else(First::Failed, First::Entered)
+                openat(group, name, flags, Mode::empty())
+                    .map_or_else(FirstChild::Failed, FirstChild::Entered)
             }
-            Err(errno) => First::Failed(errno),
+            Err(errno) => FirstChild::Failed(errno),
         };
         false
     })?;

@@ -74,7 +74,8 @@ pub(super) fn enable(
     )
 }
 
-/// Has the groups in `group` count with everything that it counts with itself, as far as that is possible.
+/// Has the groups in `group` count with everything that it counts with itself, as far as that is
+/// possible.
 pub(super) fn enable_all(group: BorrowedFd<'_>) {
     let mut buffer = [0; CONTROLLERS_MAX];
     let available = fs::read_file(group, AVAILABLE, &mut buffer).unwrap_or_default();
@@ -113,8 +114,8 @@ impl Group {
     /// Puts the limits of `resources` in force. What they do not mention stays as it is.
     ///
     /// # Errors
-    /// Those of openat(2) and write(2), with the file, the value and the field; `EBUSY` for a limit of memory that is to be
-    /// checked first, when more is in use.
+    /// Those of openat(2) and write(2), with the file, the value and the field; `EBUSY` for a limit
+    /// of memory that is to be checked first, when more is in use.
     #[inline(never)]
     pub fn apply(&self, resources: &Resources<'_>) -> Result<(), Fault> {
         if let Some(limit) = resources.limit_to_check() {

@@ -1,8 +1,9 @@
 //! What a container has without asking (config-linux.md, "Default Filesystems", "Default Devices").
 //!
-//! Each only where there is a directory for it and the bundle does not say what belongs there. They are mounted first, so that
-//! the bundle's mounts may lie in them. `/dev/pts`, `/dev/shm` and `/dev/mqueue` are those of a `/dev` that was made here, by
-//! default or because the bundle mounts a tmpfs on it: the host's `/dev`, bound, has its own.
+//! Each only where there is a directory for it and the bundle does not say what belongs there. They
+//! are mounted first, so that the bundle's mounts may lie in them. `/dev/pts`, `/dev/shm` and
+//! `/dev/mqueue` are those of a `/dev` that was made here, by default or because the bundle mounts
+//! a tmpfs on it: the host's `/dev`, bound, has its own.
 
 use linux_raw_sys::general::{MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY};
 use rustix::io::Errno;
@@ -19,14 +20,16 @@ const GUARDED: u32 = NOSUID_NOEXEC | MS_NODEV;
 /// The container's processes.
 pub(in crate::container) const PROC: Mount<'static> = default("/proc", "proc", GUARDED, "");
 
-/// The machine, to look at only. Not where the bundle mounts something in it: a directory that it counts on may not be there.
+/// The machine, to look at only. Not where the bundle mounts something in it: a directory that it
+/// counts on may not be there.
 const SYS: Mount<'static> = default("/sys", "sysfs", GUARDED | MS_RDONLY, "");
 
 /// Devices. What is mapped from them may be executed, as in the machine's own `/dev`.
 const DEV: Mount<'static> = default("/dev", "tmpfs", MS_NOSUID, "mode=755,size=64m");
 
-/// Terminals of its own: each devpts that is mounted is a new one (Documentation/filesystems/devpts.rst). A terminal's group is
-/// that of who opens it: a user namespace may lack `tty`, 5.
+/// Terminals of its own: each devpts that is mounted is a new one
+/// (Documentation/filesystems/devpts.rst). A terminal's group is that of who opens it: a user
+/// namespace may lack `tty`, 5.
 const PTS: Mount<'static> = default(
     "/dev/pts",
     "devpts",
@@ -77,8 +80,9 @@ impl Mounts<'_> {
         }
     }
 
-    /// Mounts it where the kernel has it and lets this process mount it: what nobody asked for is no reason to fail. Sysfs is
-    /// the network namespace's, and with the host's a user namespace may not mount it.
+    /// Mounts it where the kernel has it and lets this process mount it: what nobody asked for is
+    /// no reason to fail. Sysfs is the network namespace's, and with the host's a user namespace
+    /// may not mount it.
     fn make_if_possible(
         &self,
         default: &Mount<'_>,
@@ -102,7 +106,7 @@ impl Mounts<'_> {
         }
         match Target::find(self.root, path) {
             Ok(target) if target.is_directory() => {
-                proc_and_sys.record(path, self.place(default, None, Some(target))?);
+                proc_and_sys.record(path, self.mount_item(default, None, Some(target))?);
                 Ok(())
             }
             _ => Ok(()),

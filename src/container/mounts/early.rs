@@ -1,21 +1,24 @@
-//! Bind mounts that are copied before the namespace is cut loose from the host's, and before this process is somebody else.
+//! Bind mounts that are copied before the namespace is cut loose from the host's, and before this
+//! process is somebody else.
 //!
 //! # Those that exchange mounts with the host
 //!
-//! They are copied before the namespace is cut loose ([`crate::container`]): from then on its mounts are slaves or private, and
-//! so would be every copy of them. Of a private mount none can be a slave, and of a slave none a peer of its master
-//! (mount_namespaces(7)).
+//! They are copied before the namespace is cut loose ([`crate::container`]): from then on its
+//! mounts are slaves or private, and so would be every copy of them. Of a private mount none can be
+//! a slave, and of a slave none a peer of its master (mount_namespaces(7)).
 //!
-//! All others are copied late, just before they are attached, for what the host mounts meanwhile does not reach a detached copy.
-//! So in a volume that is tied, what the host mounts or unmounts while the container is being set up passes it by; from then on,
-//! everything arrives. A later copy cannot be a peer any more, and one that is attached early is cut loose with the rest.
+//! All others are copied late, just before they are attached, for what the host mounts meanwhile
+//! does not reach a detached copy. So in a volume that is tied, what the host mounts or unmounts
+//! while the container is being set up passes it by; from then on, everything arrives. A later copy
+//! cannot be a peer any more, and one that is attached early is cut loose with the rest.
 //!
 //! # All of a container in a user namespace
 //!
-//! As user 0 inside, its first process is somebody without rights outside, and does not get through a directory that only the host's
-//! root may enter: container engines keep their containers in such. Until then it is still whoever made it, and owns what he owns,
-//! though it has no rights beyond that any more (user_namespaces(7), "Capabilities"): see [`crate::container::broker`]. It cannot come
-//! back to that.
+//! As user 0 inside, its first process is somebody without rights outside, and does not get through
+//! a directory that only the host's root may enter: container engines keep their containers in
+//! such. Until then it is still whoever made it, and owns what he owns, though it has no rights
+//! beyond that any more (user_namespaces(7), "Capabilities"): see [`crate::container::broker`]. It
+//! cannot come back to that.
 
 use rustix::io::Errno;
 
@@ -30,8 +33,8 @@ use crate::sys::path::LongPath;
 /// For each of the mounts, also of one that was added, its copy, if it is tied to the host's.
 pub(in crate::container) type EarlyCopies = [Option<Detached>; MAX_MOUNTS + 1];
 
-/// Copies what asks to be the host's peer, or its slave where the container's `root` is none; or all that is bound, by way of the `sync`
-/// where this process may not go.
+/// Copies what asks to be the host's peer, or its slave where the container's `root` is none; or
+/// all that is bound, by way of the `sync` where this process may not go.
 #[inline(never)]
 pub(in crate::container) fn copy_early(
     bundle: &str,
@@ -61,7 +64,8 @@ pub(in crate::container) fn copy_early(
             ),
             (copy, _) => copy,
         }?;
-        // At once, with all that is bound with it: the container's mounts inside would appear on the host.
+        // At once, with all that is bound with it: the container's mounts inside would appear on
+        // the host.
         copy.set_propagation(propagation, true)
             .during(Op::Propagation, item.destination)?;
         *place = Some(copy);

@@ -2,15 +2,17 @@
 //!
 //! # In a user namespace
 //!
-//! The kernel maps the ids of a mount for who has CAP_SYS_ADMIN in the user namespace that the *filesystem* was mounted in
-//! (can_idmap_mount of fs/namespace.c). That of a volume is the host's, where the container's first process has no rights. So it
-//! makes the mount like any other, and has the builder map it before it attaches it: it says the number of the descriptor, and
-//! the builder finds the mount behind `/proc/<pid>/fd`. To make the mount outside and hand it in would do too, but what the host
-//! had mounted read-only could be made writable inside: only the copies of a namespace that is owned by somebody with less rights
-//! have their attributes locked (mount_namespaces(7), "Restrictions on mount namespaces").
+//! The kernel maps the ids of a mount for who has CAP_SYS_ADMIN in the user namespace that the
+//! *filesystem* was mounted in (can_idmap_mount of fs/namespace.c). That of a volume is the host's,
+//! where the container's first process has no rights. So it makes the mount like any other, and has
+//! the builder map it before it attaches it: it says the number of the descriptor, and the builder
+//! finds the mount behind `/proc/<pid>/fd`. To make the mount outside and hand it in would do too,
+//! but what the host had mounted read-only could be made writable inside: only the copies of a
+//! namespace that is owned by somebody with less rights have their attributes locked
+//! (mount_namespaces(7), "Restrictions on mount namespaces").
 //!
-//! The builder makes the maps as well, so that the outer ids are the host's in any case. Those of the container's own user
-//! namespace are taken from there.
+//! The builder makes the maps as well, so that the outer ids are the host's in any case. Those of
+//! the container's own user namespace are taken from there.
 
 use core::fmt;
 
@@ -61,7 +63,8 @@ pub(in crate::container) fn map_of(
     }
 }
 
-/// Only of the maps it says itself what is wrong with them, and `why` more than an error number does.
+/// Only of the maps it says itself what is wrong with them, and `why` more than an error number
+/// does.
 fn attempt(
     process: &dyn fmt::Display,
     mount: RawFd,
@@ -81,8 +84,8 @@ fn attempt(
     let recursive = ids.recursive == Recursive::Yes;
     let mapped = map_ids(mount.as_fd(), maps.as_fd(), recursive);
     if mapped == Err(Errno::INVAL) {
-        // The mount is detached, and the maps are not those of the namespace that the filesystem was mounted in: there is no other
-        // reason left.
+        // The mount is detached, and the maps are not those of the namespace that the filesystem
+        // was mounted in: there is no other reason left.
         *why = ", which its filesystem cannot have";
     }
     mapped.during(Op::Mount, "")

@@ -12,8 +12,8 @@ use crate::error::{During, Fault, Op};
 use crate::parse::config::{Mount, MountOptions};
 use crate::parse::mount_options::words;
 use crate::sys::mount::{
-    About, Detached, attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags,
-    is_mount_root, is_read_only, reconfigure, resolve_in_root,
+    Detached, MountSubject, attributes_to_clear, attributes_to_set, change_attributes,
+    filesystem_flags, is_mount_root, is_read_only, reconfigure, resolve_in_root,
 };
 use crate::sys::path::{LongPath, Path, long_path};
 use crate::text::{Text, contains};
@@ -31,12 +31,14 @@ pub(super) fn make(
         return bind(mounts.bundle, item);
     }
     let fstype = match item.fstype.unwrap_or_default() {
-        // To mount the host's again would set the options of the hierarchy anew, for all (apply_cgroup_root_flags of
-        // kernel/cgroup/cgroup.c): without `nsdelegate`, every container could lift its own limits.
+        // To mount the host's again would set the options of the hierarchy anew, for all
+        // (apply_cgroup_root_flags of kernel/cgroup/cgroup.c): without `nsdelegate`, every
+        // container could lift its own limits.
         "cgroup" | "cgroup2" if !mounts.has_cgroups => {
             return copy(&open_source(cgroup::ROOT)?, cgroup::ROOT, item);
         }
-        // The specification's name for the hierarchy of either version; there is only the second here.
+        // The specification's name for the hierarchy of either version; there is only the second
+        // here.
         "cgroup" => "cgroup2",
         fstype => fstype,
     };
@@ -69,16 +71,16 @@ pub(super) fn make(
 }
 
 /// What the item mounts, as errors tell of it.
-fn about<'a>(item: &Mount<'a>, fstype: &'a str) -> About<'a> {
-    About {
+fn about<'a>(item: &Mount<'a>, fstype: &'a str) -> MountSubject<'a> {
+    MountSubject {
         source: item.source.unwrap_or(fstype),
         fstype,
         on: item.destination,
     }
 }
 
-/// The option for the mode of a tmpfs of which the bundle does not say it: that of the directory that it covers, as with runc and
-/// crun. Empty for all others, and if there is none yet.
+/// The option for the mode of a tmpfs of which the bundle does not say it: that of the directory
+/// that it covers, as with runc and crun. Empty for all others, and if there is none yet.
 #[inline(never)]
 fn covered_mode(root: BorrowedFd<'_>, item: &Mount<'_>) -> Text<16> {
     let mut option = Text::EMPTY;
@@ -92,15 +94,15 @@ fn covered_mode(root: BorrowedFd<'_>, item: &Mount<'_>) -> Text<16> {
     option
 }
 
-/// There is one for all mounts in an IPC namespace, and what was mounted with a label can only be mounted again with the same: so
-/// its topmost directory is labelled, as runc and crun do it.
+/// There is one for all mounts in an IPC namespace, and what was mounted with a label can only be
+/// mounted again with the same: so its topmost directory is labelled, as runc and crun do it.
 const MQUEUE: &str = "mqueue";
 
 /// The kernel's own, whose files have the labels that the policy gives them.
 const NEVER_LABELLED: [&str; 4] = ["proc", "sysfs", "cgroup2", MQUEUE];
 
-/// The option that puts `label` on all files of a filesystem (mount(8), `context=`), where it takes one and the item does not say
-/// another.
+/// The option that puts `label` on all files of a filesystem (mount(8), `context=`), where it takes
+/// one and the item does not say another.
 #[inline(never)]
 fn label_of(item: &Mount<'_>, fstype: &str, label: Option<&str>) -> Result<Option<Path>, Fault> {
     let has_label = words(item.options.data).any(|word| word.starts_with("context="));
@@ -120,7 +122,8 @@ fn configure_with<'a>(
 ) -> Result<OwnedFd, Fault> {
     let about = &about(item, fstype);
     let flags = item.options.flags;
-    // A disk is mounted read-only as a whole; other filesystems may have one superblock for all, whose state is the host's.
+    // A disk is mounted read-only as a whole; other filesystems may have one superblock for all,
+    // whose state is the host's.
     let is_read_only = flags.set & MS_RDONLY != 0 && about.source.starts_with('/');
     let mut options = filesystem_flags(flags)
         .chain(is_read_only.then_some("ro"))
@@ -161,8 +164,8 @@ pub(super) fn copy(opened: &OwnedFd, source: &str, item: &Mount<'_>) -> Result<D
         .during(Op::Mount, format_args!("{source} on {}", item.destination))
 }
 
-/// Like mount(8), `ro` is for the top alone, also of `rbind`; `rro` is for all below it too, and then there may be words for the
-/// top that differ.
+/// Like mount(8), `ro` is for the top alone, also of `rbind`; `rro` is for all below it too, and
+/// then there may be words for the top that differ.
 fn set_attributes(mount: BorrowedFd<'_>, options: &MountOptions<'_>) -> Result<(), Errno> {
     for (flags, recursive) in [(options.below, true), (options.flags, false)] {
         let [set, clear] = [attributes_to_set(flags), attributes_to_clear(flags)];
@@ -171,8 +174,9 @@ fn set_attributes(mount: BorrowedFd<'_>, options: &MountOptions<'_>) -> Result<(
     Ok(())
 }
 
-/// Changes what is mounted at the destination: attributes that are named, while all others stay; and options of the filesystem,
-/// which are those of all its mounts. `ro` and `rw` are the mount's: the filesystem may be the host's.
+/// Changes what is mounted at the destination: attributes that are named, while all others stay;
+/// and options of the filesystem, which are those of all its mounts. `ro` and `rw` are the mount's:
+/// the filesystem may be the host's.
 pub(super) fn remount(root: BorrowedFd<'_>, item: &Mount<'_>) -> Result<OwnedFd, Fault> {
     let options = &item.options;
     let again = format_args!("{} again", item.destination);

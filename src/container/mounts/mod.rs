@@ -1,10 +1,11 @@
-//! What is mounted in a container besides its root: `mounts` of its `config.json`, in order, and before them what every
-//! container has ([`defaults`]).
+//! What is mounted in a container besides its root: `mounts` of its `config.json`, in order, and
+//! before them what every container has ([`defaults`]).
 //!
-//! Every mount is made detached, where nobody sees it, gets its contents and attributes there, and is attached to a descriptor
-//! of its destination. The destination was resolved inside the rootfs once (openat2(2), RESOLVE_IN_ROOT), so that a symbolic
-//! link in an image cannot lead the mount elsewhere, neither before nor after the check. What is changed later is changed
-//! through the descriptor of the mount.
+//! Every mount is made detached, where nobody sees it, gets its contents and attributes there, and
+//! is attached to a descriptor of its destination. The destination was resolved inside the rootfs
+//! once (openat2(2), RESOLVE_IN_ROOT), so that a symbolic link in an image cannot lead the mount
+//! elsewhere, neither before nor after the check. What is changed later is changed through the
+//! descriptor of the mount.
 
 mod defaults;
 mod early;
@@ -52,14 +53,17 @@ pub(super) struct Mounts<'c> {
     pub(super) has_nodev: bool,
     /// Who maps the ids of mounts, if the container is in a user namespace of its own.
     pub(super) mapper: Option<&'c SyncSocket>,
-    /// Who mounts procfs, if this process is not in the container's PID namespace: see [`super::shared_pid`].
+    /// Who mounts procfs, if this process is not in the container's PID namespace: see
+    /// [`super::shared_pid`].
     pub(super) procfs: Option<&'c ProcfsSocket>,
 }
 
 impl<'c> Mounts<'c> {
-    /// Mounts what every container has, then everything that the bundle asks for; what lies at `/proc` and `/sys` is kept.
+    /// Mounts what every container has, then everything that the bundle asks for; what lies at
+    /// `/proc` and `/sys` is kept.
     ///
-    /// `tied` are the copies of bind mounts that were made before; then it has the mounts that ask for a propagation of their own.
+    /// `tied` are the copies of bind mounts that were made before; then it has the mounts that ask
+    /// for a propagation of their own.
     #[inline(never)]
     pub(super) fn make(&self, early: &mut EarlyCopies) -> Result<ProcSysMounts, Fault> {
         let mut proc_and_sys = ProcSysMounts::default();
@@ -68,7 +72,7 @@ impl<'c> Mounts<'c> {
             let copy = place.take();
             let mount = match item.options.is_remount() {
                 true => make::remount(self.root, item)?,
-                false => self.place(item, copy, None)?,
+                false => self.mount_item(item, copy, None)?,
             };
             if item.options.propagation.is_some() {
                 let mount = fcntl_dupfd_cloexec(&mount, 0).during(Op::Mount, item.destination)?;
@@ -79,8 +83,9 @@ impl<'c> Mounts<'c> {
         Ok(proc_and_sys)
     }
 
-    /// Mounts one item, or the copy that was made of what it binds, on `target`, if that was found before.
-    fn place(
+    /// Mounts one item, or the copy that was made of what it binds, on `target`, if that was found
+    /// before.
+    fn mount_item(
         &self,
         item: &Mount<'_>,
         copy: Option<Detached>,
@@ -137,8 +142,8 @@ pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Re
         .during(Op::Mount, console::PATH)
 }
 
-/// Gives the mounts that were [made](Mounts::make) the propagation that they ask for. Called when the container's root is `/`, after the
-/// propagation of the whole was set.
+/// Gives the mounts that were [made](Mounts::make) the propagation that they ask for. Called when
+/// the container's root is `/`, after the propagation of the whole was set.
 pub(super) fn propagate(items: MountList<'_>, made: &mut EarlyCopies) -> Result<(), Fault> {
     for (item, mount) in items.iter().zip(made) {
         if let (Some((propagation, recursive)), Some(mount)) =
@@ -152,8 +157,8 @@ pub(super) fn propagate(items: MountList<'_>, made: &mut EarlyCopies) -> Result<
     Ok(())
 }
 
-/// Copies what `target` holds into `made`. The copy's root is like the directory that it covers, unless the options say what it
-/// is like.
+/// Copies what `target` holds into `made`. The copy's root is like the directory that it covers,
+/// unless the options say what it is like.
 fn copy_up(target: BorrowedFd<'_>, made: &Detached, item: &Mount<'_>) -> Result<(), Fault> {
     let destination = item.destination;
     let from = open_directory(target, ".")?;

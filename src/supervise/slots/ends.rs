@@ -46,7 +46,7 @@ impl Slots {
             let _ = group.kill();
         }
         Some(Ended {
-            out_of_memory: group.as_ref().is_some_and(Group::was_out_of_memory),
+            out_of_memory: group.as_ref().is_some_and(Group::had_oom_kill),
             on_exit: slot.on_exit,
         })
     }

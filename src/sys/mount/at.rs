@@ -1,16 +1,19 @@
-//! Mounting and unmounting relative to a directory descriptor: what mountat(2) and unmountat(2) would do, if there were any.
+//! Mounting and unmounting relative to a directory descriptor: what mountat(2) and unmountat(2)
+//! would do, if there were any.
 //!
-//! mount(2) and umount2(2) take paths, and a path that was checked may mean another file when the kernel walks it again:
-//! whoever can rename a directory on the way chooses what is mounted over, or unmounted. Here a name is walked once, beneath
-//! the directory and through no link (openat2(2)), and all that follows works on the descriptor that this gave.
+//! mount(2) and umount2(2) take paths, and a path that was checked may mean another file when the
+//! kernel walks it again: whoever can rename a directory on the way chooses what is mounted over,
+//! or unmounted. Here a name is walked once, beneath the directory and through no link
+//! (openat2(2)), and all that follows works on the descriptor that this gave.
 //!
 //! # Why not move_mount(2) both ways
 //!
-//! To attach a detached mount, it is the way. To take one away by moving it into a detached tree is refused (`EINVAL`): a mount
-//! whose parent is shared cannot be moved at all, and none can be moved into a tree that is not attached. What is left is
-//! umount2(2), which has no descriptor; so it is given a path that nobody else can change. With a procfs that is
-//! `self/fd/N` from a descriptor of that procfs, which works for files too. Without one the directory is entered, and the path
-//! is `.`; that is the mount which lies topmost there, as the descriptor is.
+//! To attach a detached mount, it is the way. To take one away by moving it into a detached tree is
+//! refused (`EINVAL`): a mount whose parent is shared cannot be moved at all, and none can be moved
+//! into a tree that is not attached. What is left is umount2(2), which has no descriptor; so it is
+//! given a path that nobody else can change. With a procfs that is `self/fd/N` from a descriptor of
+//! that procfs, which works for files too. Without one the directory is entered, and the path is
+//! `.`; that is the mount which lies topmost there, as the descriptor is.
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -27,20 +30,23 @@ use crate::sys::path::path;
 /// Attaches `mount` on what `name` is beneath `directory`.
 ///
 /// # Errors
-/// Those of openat2(2), `ELOOP` for a symbolic link on the way and `EXDEV` for a way out; those of move_mount(2).
+/// Those of openat2(2), `ELOOP` for a symbolic link on the way and `EXDEV` for a way out; those of
+/// move_mount(2).
 pub fn mountat(mount: &Detached, directory: BorrowedFd<'_>, name: &str) -> Result<(), Fault> {
     resolve(directory, name)
         .and_then(|target| mount.attach(target.as_fd()))
         .during(Op::Mount, name)
 }
 
-/// Takes the topmost mount away from what `name` is beneath `directory`; it ends when its last user does (MNT_DETACH).
+/// Takes the topmost mount away from what `name` is beneath `directory`; it ends when its last user
+/// does (MNT_DETACH).
 ///
-/// `procfs` is the root of a procfs of this process's PID namespace. Without it only a directory can be unmounted. The
-/// working directory is another one meanwhile.
+/// `procfs` is the root of a procfs of this process's PID namespace. Without it only a directory
+/// can be unmounted. The working directory is another one meanwhile.
 ///
 /// # Errors
-/// Those of openat2(2), as for [`mountat`]; `EINVAL` if nothing is mounted there; those of fchdir(2) and umount2(2).
+/// Those of openat2(2), as for [`mountat`]; `EINVAL` if nothing is mounted there; those of
+/// fchdir(2) and umount2(2).
 pub fn unmountat(
     directory: BorrowedFd<'_>,
     name: &str,
@@ -89,14 +95,14 @@ fn resolve(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// Those of statx(2).
 pub fn is_mount_root(file: BorrowedFd<'_>) -> Result<bool, Errno> {
-    look_at(file).map(|(_, is_mount_root)| is_mount_root)
+    kind_and_mount_root(file).map(|(_, is_mount_root)| is_mount_root)
 }
 
 /// What the file is, and whether it [is the root of a mount](is_mount_root): both by one call.
 ///
 /// # Errors
 /// Those of statx(2).
-pub fn look_at(file: BorrowedFd<'_>) -> Result<(FileType, bool), Errno> {
+pub fn kind_and_mount_root(file: BorrowedFd<'_>) -> Result<(FileType, bool), Errno> {
     let found = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
     let attributes = found.stx_attributes & found.stx_attributes_mask;
     Ok((

@@ -1,7 +1,8 @@
 //! Attributes: what is a mount's own, and what belongs to the filesystem that is mounted.
 //!
-//! mount(2) has one set of flags for both. The calls of Linux 5.2 keep them apart: a mount has attributes (mount_setattr(2)),
-//! and a filesystem has options (fsconfig(2)), which all mounts of it share.
+//! mount(2) has one set of flags for both. The calls of Linux 5.2 keep them apart: a mount has
+//! attributes (mount_setattr(2)), and a filesystem has options (fsconfig(2)), which all mounts of
+//! it share.
 
 use linux_raw_sys::general as linux;
 use rustix::fd::{AsRawFd, BorrowedFd};
@@ -31,8 +32,9 @@ const ATTRIBUTES: &[(u32, MountAttrFlags)] = &[
     ),
 ];
 
-/// Flags of mount(2) that belong to the filesystem, as fsconfig(2) names them and their absence. `silent` and `iversion` are
-/// missing: the first concerns only what the kernel prints, and every filesystem that has versions of inodes keeps them by now.
+/// Flags of mount(2) that belong to the filesystem, as fsconfig(2) names them and their absence.
+/// `silent` and `iversion` are missing: the first concerns only what the kernel prints, and every
+/// filesystem that has versions of inodes keeps them by now.
 const FILESYSTEM_FLAGS: &[(u32, &str, &str)] = &[
     (linux::MS_SYNCHRONOUS, "sync", "async"),
     (linux::MS_DIRSYNC, "dirsync", ""),
@@ -45,8 +47,8 @@ pub fn attributes_to_set(flags: MountFlags) -> MountAttrFlags {
     attributes(flags.set)
 }
 
-/// What a copy of a mount shall not inherit. The kind of access times is one field of the kernel's, cleared as a whole
-/// whenever any of it is set (mount_setattr(2)).
+/// What a copy of a mount shall not inherit. The kind of access times is one field of the kernel's,
+/// cleared as a whole whenever any of it is set (mount_setattr(2)).
 pub fn attributes_to_clear(flags: MountFlags) -> MountAttrFlags {
     const ACCESS_TIMES: u32 = linux::MS_NOATIME | linux::MS_STRICTATIME | linux::MS_RELATIME;
     let mut clear = attributes(flags.clear);
@@ -75,8 +77,8 @@ pub fn filesystem_flags<'o>(flags: MountFlags) -> impl Iterator<Item = &'o str> 
     FILESYSTEM_FLAGS.iter().filter_map(word)
 }
 
-/// Sets and clears attributes of the mount that `mount` is the root of, and if `recursive` of all below it: mount_setattr(2).
-/// Nothing to change is no call.
+/// Sets and clears attributes of the mount that `mount` is the root of, and if `recursive` of all
+/// below it: mount_setattr(2). Nothing to change is no call.
 ///
 /// # Errors
 /// Those of mount_setattr(2).
@@ -115,8 +117,8 @@ pub fn forbid_devices(root: BorrowedFd<'_>) -> Result<(), Errno> {
     change_attributes(root, nodev, MountAttrFlags::empty(), true)
 }
 
-/// Whether nothing can be written in the directory that `mount` is, be it for the mount or for the filesystem (access(2),
-/// `EROFS`). statfs(2) would tell too, but has vfat count its free clusters.
+/// Whether nothing can be written in the directory that `mount` is, be it for the mount or for the
+/// filesystem (access(2), `EROFS`). statfs(2) would tell too, but has vfat count its free clusters.
 pub fn is_read_only(mount: BorrowedFd<'_>) -> bool {
     accessat(mount, c".", Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ROFS)
 }
@@ -137,12 +139,14 @@ pub fn propagate(
     apply(mount, &change, recursive)
 }
 
-/// Has the ids of files be seen through the maps of the user namespace `maps`: those in the filesystem as the inner, those
-/// that are seen as the outer ones. Only before the mount is attached, and only once.
+/// Has the ids of files be seen through the maps of the user namespace `maps`: those in the
+/// filesystem as the inner, those that are seen as the outer ones. Only before the mount is
+/// attached, and only once.
 ///
 /// # Errors
-/// Those of mount_setattr(2): `EINVAL` for a filesystem that cannot do it, or was mounted in this namespace, `EPERM` for a mount that
-/// has maps already, and without CAP_SYS_ADMIN in the user namespace that the filesystem was mounted in.
+/// Those of mount_setattr(2): `EINVAL` for a filesystem that cannot do it, or was mounted in this
+/// namespace, `EPERM` for a mount that has maps already, and without CAP_SYS_ADMIN in the user
+/// namespace that the filesystem was mounted in.
 pub fn map_ids(mount: BorrowedFd<'_>, maps: BorrowedFd<'_>, recursive: bool) -> Result<(), Errno> {
     let change = linux::mount_attr {
         attr_set: linux::MOUNT_ATTR_IDMAP.into(),

@@ -1,4 +1,5 @@
-//! Filesystem contexts (fsopen(2), fspick(2)): options one by one, and the kernel's own words about them.
+//! Filesystem contexts (fsopen(2), fspick(2)): options one by one, and the kernel's own words about
+//! them.
 
 use core::fmt;
 
@@ -14,7 +15,7 @@ use crate::sys::path::{PATH_MAX, terminated};
 use crate::text::Text;
 
 /// What a mount is of, as errors tell of it: `source as fstype on destination`.
-pub struct About<'a> {
+pub struct MountSubject<'a> {
     /// The device, or what it is called in its place; empty for a mount that is there already.
     pub source: &'a str,
     /// The type; empty if it is not known.
@@ -23,7 +24,7 @@ pub struct About<'a> {
     pub on: &'a str,
 }
 
-impl fmt::Display for About<'_> {
+impl fmt::Display for MountSubject<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { source, fstype, on } = self;
         match (*source, *on) {
@@ -34,16 +35,18 @@ impl fmt::Display for About<'_> {
     }
 }
 
-/// Changes options of the filesystem whose mount has its root at `mount`, which is at `destination`.
+/// Changes options of the filesystem whose mount has its root at `mount`, which is at
+/// `destination`.
 ///
 /// # Errors
-/// Those of fspick(2) and fsconfig(2), with the option that the kernel refused and its words, if it left any.
+/// Those of fspick(2) and fsconfig(2), with the option that the kernel refused and its words, if it
+/// left any.
 pub fn reconfigure(
     mount: BorrowedFd<'_>,
     destination: &str,
     options: &mut dyn Iterator<Item = &str>,
 ) -> Result<(), Fault> {
-    let about = &About {
+    let about = &MountSubject {
         source: "",
         fstype: "",
         on: destination,
@@ -63,7 +66,7 @@ pub fn reconfigure(
 /// Sets options, each `key=value` or `key`; quotes around a value are removed.
 pub(super) fn set_options(
     context: &OwnedFd,
-    about: &About<'_>,
+    about: &MountSubject<'_>,
     options: &mut dyn Iterator<Item = &str>,
 ) -> Result<(), Fault> {
     for option in options {
@@ -96,7 +99,7 @@ pub(super) fn set_option(context: &OwnedFd, key: &str, value: Option<&str>) -> R
 #[inline(never)]
 pub(super) fn refused(
     errno: Errno,
-    about: &About<'_>,
+    about: &MountSubject<'_>,
     context: Option<&OwnedFd>,
     what: &str,
 ) -> Fault {
@@ -111,8 +114,8 @@ pub(super) fn refused(
     fault
 }
 
-/// What the kernel has to say about the last call on a filesystem context (fsopen(2), "Message retrieval"), without the
-/// letter that gives its kind.
+/// What the kernel has to say about the last call on a filesystem context (fsopen(2), "Message
+/// retrieval"), without the letter that gives its kind.
 pub(super) fn message(context: BorrowedFd<'_>) -> Text<128> {
     let mut last = Text::EMPTY;
     let mut message = [0; 256];

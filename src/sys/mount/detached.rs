@@ -12,7 +12,7 @@ use rustix::mount::{
 
 use super::Propagation;
 use super::attributes::{change_attributes, is_read_only, propagate};
-use super::context::{About, message, refused, set_option, set_options};
+use super::context::{MountSubject, message, refused, set_option, set_options};
 use crate::error::Fault;
 use crate::sys::buffer::Buffer;
 use crate::text::Text;
@@ -28,7 +28,8 @@ pub struct Detached {
     context: Option<OwnedFd>,
 }
 
-/// Whether the kernel has this filesystem: it says so to who may mount, in the own namespace at least.
+/// Whether the kernel has this filesystem: it says so to who may mount, in the own namespace at
+/// least.
 #[must_use]
 pub fn has_filesystem(fstype: &str) -> bool {
     fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).is_ok()
@@ -45,18 +46,20 @@ impl From<OwnedFd> for Detached {
 impl Detached {
     /// A new instance of a filesystem: fsopen(2), one fsconfig(2) for each option, fsmount(2).
     ///
-    /// Each option is `key=value` or `key`; quotes around a value are removed. An error names the option that the kernel refused,
-    /// and has the kernel's own words where it left any in the context.
+    /// Each option is `key=value` or `key`; quotes around a value are removed. An error names the
+    /// option that the kernel refused, and has the kernel's own words where it left any in the
+    /// context.
     ///
     /// # Errors
-    /// Those of the three calls; `ENODEV` is that of fsopen(2) for a filesystem that the kernel does not have.
+    /// Those of the three calls; `ENODEV` is that of fsopen(2) for a filesystem that the kernel
+    /// does not have.
     pub fn new(
         fstype: &str,
         source: &str,
         options: &mut dyn Iterator<Item = &str>,
         attributes: MountAttrFlags,
     ) -> Result<Self, Fault> {
-        let about = About {
+        let about = MountSubject {
             source,
             fstype,
             on: "",
@@ -69,7 +72,7 @@ impl Detached {
     /// # Errors
     /// Those of fsopen(2) and fsconfig(2).
     pub fn configure(
-        about: &About<'_>,
+        about: &MountSubject<'_>,
         options: &mut dyn Iterator<Item = &str>,
     ) -> Result<OwnedFd, Fault> {
         let context = match fsopen(about.fstype, FsOpenFlags::FSOPEN_CLOEXEC) {
@@ -86,15 +89,16 @@ impl Detached {
         }
     }
 
-    /// A new instance of a filesystem whose `options` are too long for fsconfig(2), which takes 255 bytes of each: mount(2)
-    /// takes a page of all together. It mounts on `/`, on top of which `/..` leads; from there a copy is taken, and it is unmounted.
-    /// So `/` must not be shared. `flags` are `MS_*` bits.
+    /// A new instance of a filesystem whose `options` are too long for fsconfig(2), which takes 255
+    /// bytes of each: mount(2) takes a page of all together. It mounts on `/`, on top of which
+    /// `/..` leads; from there a copy is taken, and it is unmounted. So `/` must not be shared.
+    /// `flags` are `MS_*` bits.
     ///
     /// # Errors
     /// `E2BIG` for what is longer than a page, those of mount(2).
     #[inline(never)]
     pub fn of_page(
-        about: &About<'_>,
+        about: &MountSubject<'_>,
         flags: u32,
         options: &mut dyn Iterator<Item = &str>,
     ) -> Result<Self, Fault> {
@@ -130,7 +134,7 @@ impl Detached {
     /// Those of fsmount(2).
     pub fn of(
         context: OwnedFd,
-        about: &About<'_>,
+        about: &MountSubject<'_>,
         attributes: MountAttrFlags,
     ) -> Result<Self, Fault> {
         match fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes) {
@@ -142,8 +146,8 @@ impl Detached {
         }
     }
 
-    /// A copy of the mount that `source` is in, from `source` down (open_tree(2), OPEN_TREE_CLONE); with the mounts below it
-    /// if `recursive`.
+    /// A copy of the mount that `source` is in, from `source` down (open_tree(2), OPEN_TREE_CLONE);
+    /// with the mounts below it if `recursive`.
     ///
     /// The copy of a shared mount is its *peer*: what is mounted in one appears in the other. Use
     /// [`Self::set_propagation`] before [`Self::attach`] where that is not wanted.
@@ -169,7 +173,8 @@ impl Detached {
         propagate(self.root(), propagation, recursive)
     }
 
-    /// Sets and clears attributes (`MOUNT_ATTR_*`) of it, and with `recursive` of all below it: mount_setattr(2).
+    /// Sets and clears attributes (`MOUNT_ATTR_*`) of it, and with `recursive` of all below it:
+    /// mount_setattr(2).
     ///
     /// # Errors
     /// Those of mount_setattr(2).

@@ -1,8 +1,9 @@
 //! Mounts, by path and by descriptor.
 //!
-//! By path, with mount(2), for the first mounts and for the root: nobody else runs yet, so a path means the same to us and
-//! to the kernel. By descriptor, with the calls of Linux 5.2 (fsopen(2), open_tree(2), move_mount(2)), for containers:
-//! their trees are not ours, and a path that was checked may mean something else when it is used.
+//! By path, with mount(2), for the first mounts and for the root: nobody else runs yet, so a path
+//! means the same to us and to the kernel. By descriptor, with the calls of Linux 5.2 (fsopen(2),
+//! open_tree(2), move_mount(2)), for containers: their trees are not ours, and a path that was
+//! checked may mean something else when it is used.
 
 pub mod at;
 mod attributes;
@@ -20,12 +21,12 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 
 pub use rustix::mount::MountFlags as Flags;
 
-pub use at::{is_mount_root, look_at};
+pub use at::{is_mount_root, kind_and_mount_root};
 pub use attributes::{
     attributes_to_clear, attributes_to_set, change_attributes, filesystem_flags, forbid_devices,
     is_read_only, make_read_only, map_ids, propagate,
 };
-pub use context::{About, reconfigure};
+pub use context::{MountSubject, reconfigure};
 pub use detached::{Detached, has_filesystem};
 
 use crate::error::{During, Fault, Op};
@@ -68,8 +69,8 @@ pub fn mount_new(
         .during(Op::Mount, format_args!("{source} as {fstype} on {target}"))
 }
 
-/// Moves the mount at `source` to `target` (MS_MOVE). The kernel refuses with EINVAL when the mount that `source` is in is
-/// shared.
+/// Moves the mount at `source` to `target` (MS_MOVE). The kernel refuses with EINVAL when the mount
+/// that `source` is in is shared.
 ///
 /// # Errors
 /// Those of mount(2).
@@ -117,7 +118,8 @@ pub fn set_propagation(target: &str, propagation: Propagation) -> Result<(), Fau
     )
 }
 
-/// Makes the mount at `target` read-only, leaving its other flags: what is left to do for a root that cannot be unmounted.
+/// Makes the mount at `target` read-only, leaving its other flags: what is left to do for a root
+/// that cannot be unmounted.
 ///
 /// # Errors
 /// Those of mount(2); `EBUSY` while a file is open for writing.
@@ -142,8 +144,8 @@ pub fn unmount_now(target: &[u8]) -> Result<(), Errno> {
     unmount(target, UnmountFlags::NOFOLLOW)
 }
 
-/// Opens what `path` names inside `root`, where `..` and symbolic links cannot lead out of it (openat2(2),
-/// RESOLVE_IN_ROOT), for use as a mount source or target.
+/// Opens what `path` names inside `root`, where `..` and symbolic links cannot lead out of it
+/// (openat2(2), RESOLVE_IN_ROOT), for use as a mount source or target.
 ///
 /// # Errors
 /// Those of openat2(2).
@@ -161,8 +163,9 @@ const WALKS: usize = 1024;
 
 /// Opens what `path` is below `directory`, within the limits of `resolve`.
 ///
-/// While anything in the system is mounted or renamed, the kernel cannot tell for sure that a `..` stayed inside, and says
-/// `EAGAIN` (openat2(2)). As other containers start at the same time, that is no attack; who makes it one gets the error.
+/// While anything in the system is mounted or renamed, the kernel cannot tell for sure that a `..`
+/// stayed inside, and says `EAGAIN` (openat2(2)). As other containers start at the same time, that
+/// is no attack; who makes it one gets the error.
 fn walk(directory: BorrowedFd<'_>, path: &str, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let once = || openat2(directory, path, flags, Mode::empty(), resolve);
@@ -176,8 +179,8 @@ fn walk(directory: BorrowedFd<'_>, path: &str, resolve: ResolveFlags) -> Result<
     result
 }
 
-/// `pivot_root(".", ".")` with the new root as the working directory, then the old root, which now lies on top of it, is
-/// taken away (pivot_root(2), "NOTES").
+/// `pivot_root(".", ".")` with the new root as the working directory, then the old root, which now
+/// lies on top of it, is taken away (pivot_root(2), "NOTES").
 ///
 /// # Errors
 /// Those of pivot_root(2); `EINVAL` where the current root is the initramfs of a kernel before 7.0.

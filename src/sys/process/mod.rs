@@ -73,11 +73,13 @@ impl<'a> Environment<'a> {
         self.list
     }
 
-    /// Writes zeros over the variables that this process was started with: they are shown to who may look at it, as
-    /// `/proc/<pid>/environ` and in its memory, and may hold secrets. None has a value any more then.
+    /// Writes zeros over the variables that this process was started with: they are shown to who
+    /// may look at it, as `/proc/<pid>/environ` and in its memory, and may hold secrets. None has a
+    /// value any more then.
     pub fn forget(self) {
         if self.is_own {
-            // SAFETY: that is what `own` was promised, and no variable is held on to: `value` is for words that are copied.
+            // SAFETY: that is what `own` was promised, and no variable is held on to: `value` is
+            // for words that are copied.
             unsafe { self.list.wipe() }
             strings::forget_inherited();
         }
@@ -151,8 +153,8 @@ fn end_of(status: WaitStatus) -> Option<Status> {
     })
 }
 
-/// Waits until this child has ended, and collects it. What is still there after `timeout` is killed, with its process group, which
-/// it leads.
+/// Waits until this child has ended, and collects it. What is still there after `timeout` is
+/// killed, with its process group, which it leads.
 ///
 /// # Errors
 /// `ETIMEDOUT` for one that was killed; those of pidfd_open(2), poll(2) and waitpid(2).
@@ -181,8 +183,8 @@ pub fn wait_no_longer_than(pid: Pid, timeout: Option<Duration>) -> Result<Status
     }
 }
 
-/// A child that has ended, if there is one, and is there until it is [reaped](reap). Ask until there is none: the kernel does
-/// not count SIGCHLD.
+/// A child that has ended, if there is one, and is there until it is [reaped](reap). Ask until
+/// there is none: the kernel does not count SIGCHLD.
 pub fn ended() -> Option<Pid> {
     // SAFETY: all fields are integers and pointers, for which zero is a value.
     let mut info: linux::siginfo_t = unsafe { core::mem::zeroed() };
@@ -208,12 +210,14 @@ pub fn reap(pid: Pid) -> Option<Status> {
     end_of(status)
 }
 
-/// Whether `pid`, a child that was not reaped yet, has ended, or is about to, without having executed a program: the kernel keeps of a
-/// new process that it has not, and of every process when it begins to end (PF_FORKNOEXEC and PF_EXITING in include/linux/sched.h,
-/// shown by proc_pid_stat(5)). False if nothing is known.
+/// Whether `pid`, a child that was not reaped yet, has ended, or is about to, without having
+/// executed a program: the kernel keeps of a new process that it has not, and of every process when
+/// it begins to end (PF_FORKNOEXEC and PF_EXITING in include/linux/sched.h, shown by
+/// proc_pid_stat(5)). False if nothing is known.
 ///
-/// A process that has executed nothing, lives, and has closed what closes on exec is in the midst of execve(2) and does not come back
-/// from it: kernels close first (`begin_new_exec`), and whoever else had the descriptor may have closed it last.
+/// A process that has executed nothing, lives, and has closed what closes on exec is in the midst
+/// of execve(2) and does not come back from it: kernels close first (`begin_new_exec`), and whoever
+/// else had the descriptor may have closed it last.
 pub fn has_ended_without_a_program(pid: Pid) -> bool {
     const PF_EXITING: u32 = 0x4;
     const PF_FORKNOEXEC: u32 = 0x40;
@@ -227,7 +231,8 @@ pub fn has_ended_without_a_program(pid: Pid) -> bool {
     flags.is_some_and(|flags| flags & BOTH == BOTH)
 }
 
-/// `flags` of a line of proc_pid_stat(5). The second field is a name in parentheses, and may hold others.
+/// `flags` of a line of proc_pid_stat(5). The second field is a name in parentheses, and may hold
+/// others.
 fn flags_of(stat: &[u8]) -> Option<u32> {
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = stat.get(name_end..)?.split(|byte| *byte == b' ');
@@ -244,13 +249,15 @@ pub fn wait_for(pid: Pid) {
     while matches!(waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
 }
 
-/// True while there is a child, running or not reaped yet. Every process that loses its parent becomes a child of PID 1.
+/// True while there is a child, running or not reaped yet. Every process that loses its parent
+/// becomes a child of PID 1.
 pub fn has_children() -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     !matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
 }
 
-/// Sends `signal` to `pid`, which must be a child that was not reaped yet: only then is the number still its own.
+/// Sends `signal` to `pid`, which must be a child that was not reaped yet: only then is the number
+/// still its own.
 ///
 /// # Errors
 /// Those of kill(2).
@@ -264,8 +271,9 @@ pub fn signal(pid: Pid, signal: u32) -> Result<(), Fault> {
 
 /// Kills every process but this one.
 pub fn kill_all() {
-    // kill(2): "If pid equals -1, then sig is sent to every process [...] except for process 1"; rustix spells a negative
-    // PID as a process group. That nobody is left to kill is what is wanted.
+    // kill(2): "If pid equals -1, then sig is sent to every process [...] except for process 1";
+    // rustix spells a negative PID as a process group. That nobody is left to kill is what is
+    // wanted.
     let _ = kill_process_group(Pid::INIT, Signal::KILL);
 }
 
@@ -280,8 +288,8 @@ pub enum End {
     Halt,
 }
 
-/// Ends the machine: reboot(2), from a child, because a kernel that does not support the command returns to the caller or
-/// ends it, and the end of PID 1 is a panic.
+/// Ends the machine: reboot(2), from a child, because a kernel that does not support the command
+/// returns to the caller or ends it, and the end of PID 1 is a panic.
 ///
 /// # Errors
 /// Those of clone3(2).
@@ -306,7 +314,8 @@ pub fn end_machine_from_here(end: End) {
     let _ = rustix::system::reboot(command);
 }
 
-/// Tells the kernel to send SIGINT on Ctrl-Alt-Del instead of rebooting at once (reboot(2), LINUX_REBOOT_CMD_CAD_OFF).
+/// Tells the kernel to send SIGINT on Ctrl-Alt-Del instead of rebooting at once (reboot(2),
+/// LINUX_REBOOT_CMD_CAD_OFF).
 pub fn take_ctrl_alt_del() {
     // Fails in a PID namespace that is not the first, where there is no keyboard either.
     let _ = rustix::system::reboot(RebootCommand::CadOff);
