@@ -65,11 +65,12 @@ impl Toolchain {
         })
     }
 
-    /// Builds one of berth's programs. Returns where cargo left it.
+    /// Builds both of berth's programs, side by side: the longest part, the linker's, has one
+    /// thread. Returns the directory where cargo left them.
     ///
     /// # Errors
     /// cargo's.
-    pub fn build(&self, workspace: &Path, program: &str) -> Result<PathBuf> {
+    pub fn build(&self, workspace: &Path) -> Result<PathBuf> {
         let of_cargo =
             env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
         // Apart from what another compiler built.
@@ -81,15 +82,7 @@ impl Toolchain {
         let mut flags = vec![LINKED_DIRECTLY];
         let mut cargo = Command::new("cargo");
         cargo
-            .args([
-                "build",
-                "--quiet",
-                "--release",
-                "-p",
-                "berth",
-                "--bin",
-                program,
-            ])
+            .args(["build", "--quiet", "--release", "-p", "berth", "--bins"])
             .args(["--target", self.target, "--target-dir"])
             .arg(&built)
             .current_dir(workspace)
@@ -103,10 +96,10 @@ impl Toolchain {
         let status = cargo.status().context("start cargo")?;
         ensure!(
             status.success(),
-            "{program} does not build for {}: {status}",
+            "berth does not build for {}: {status}",
             self.target
         );
-        Ok(built.join(self.target).join("release").join(program))
+        Ok(built.join(self.target).join("release"))
     }
 }
 

@@ -24,17 +24,13 @@ pub(crate) const CASES: &[Case] = cases![
 /// The way to a vfat disk, and to the event port.
 const MODULES: [&str; 4] = ["virtio_pci", "virtio_console", "virtio_blk", "vfat"];
 
-/// `/init` and `berth`, built by the first test that asks for them.
-fn programs() -> Result<[PathBuf; 2]> {
-    static BUILT: OnceLock<Result<[PathBuf; 2], String>> = OnceLock::new();
-    let build = || -> Result<[PathBuf; 2]> {
+/// The directory of `init` and `berth`, built by the first test that asks for them.
+fn programs() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let build = || {
         let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
         let workspace = tests.parent().context("the tests are in no workspace")?;
-        let toolchain = Toolchain::get(Arch::Aarch64)?;
-        Ok([
-            toolchain.build(workspace, "init")?,
-            toolchain.build(workspace, "berth")?,
-        ])
+        Toolchain::get(Arch::Aarch64)?.build(workspace)
     };
     let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
     built.clone().map_err(|error| anyhow!(error))
@@ -54,7 +50,7 @@ fn busybox(tree: Tree, busybox: &Path, bundle: Bundle, script: &str) -> Tree {
 fn containers_run_on_aarch64(lab: &Lab) -> Result<()> {
     setup::ensure_programs(Arch::Aarch64)?;
     let kernel = lab.series.get(Arch::Aarch64)?;
-    let [init, berth] = programs()?;
+    let programs = programs()?;
     let program = rootfs::busybox(Arch::Aarch64)?;
     let tree = busybox(
         disk::files([])?,
@@ -74,8 +70,8 @@ fn containers_run_on_aarch64(lab: &Lab) -> Result<()> {
         Bundle::new("filtered").set("/linux/seccomp", profile),
         "busybox mkdir /dev/a 2>&1; busybox touch /dev/b && echo made",
     );
-    let image = Spec::new(init)
-        .berth(berth)
+    let image = Spec::new(programs.join("init"))
+        .berth(programs.join("berth"))
         .modules(ModuleTree::open(&kernel.modules, Some(&kernel.release))?)
         .load(MODULES)
         .build(Compression::Zstd)?;
