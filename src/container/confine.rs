@@ -1,27 +1,28 @@
-//! What of a container's own tree it shall not see or not change: `linux.maskedPaths`,
-//! `linux.readonlyPaths`; and the parameters of its namespaces, `linux.sysctl`.
+//! What a container may not see or not change of its own tree (`linux.maskedPaths`,
+//! `linux.readonlyPaths`), and the kernel parameters of its namespaces (`linux.sysctl`).
 //!
-//! # Where a path leads
+//! # How a path is found
 //!
-//! Nearly all of these paths are below `/proc` and `/sys`. They are not looked for by name there:
-//! another container that shares a directory of the rootfs can rename what is mounted on, at any
-//! moment, and the mask would land beside the procfs (CVE-2025-31133, CVE-2023-27561).
-//! [`ProcSysMounts`] keeps descriptors of what was mounted at the two, and the rest of the path is
-//! walked from there. Everything else is resolved inside the rootfs; a symbolic link is followed in
-//! it, since it is what the link leads to that can be read. A path that does not exist needs no
-//! mask, and is skipped; nothing else is.
+//! Nearly all of these paths are below `/proc` and `/sys`. They are not looked up by name there:
+//! another container that shares a directory of the rootfs can rename a mount point at any moment,
+//! and the mask would land beside the procfs (CVE-2025-31133, CVE-2023-27561). [`ProcSysMounts`]
+//! keeps descriptors of what was mounted at the two, and the rest of the path is walked from there.
+//!
+//! All other paths are resolved inside the rootfs. A symbolic link is followed, since a program
+//! could read what it leads to. A path that does not exist needs no mask, and is skipped; no other
+//! error is.
 //!
 //! # What a mask is
 //!
-//! On a file, the host's `/dev/null`, which was seen to be the null device: what an image has by
-//! that name is not asked. It is bound read-only, or chmod(2) of a mask would change the host's. On
-//! a directory, an empty read-only filesystem, one for all.
+//! * On a file, it is the host's `/dev/null`, which was checked to be the null device: what an
+//!   image has by that name is not used. It is bound read-only, since chmod(2) of a mask would
+//!   change the host's.
+//! * On a directory, it is an empty read-only filesystem, one for all.
 //!
 //! # The order
 //!
-//! After everything is mounted and made, or it would be mounted over the mask; first what is
-//! read-only, because a mask lies on top of it; before the root is entered, while `/dev/null` is
-//! still the host's.
+//! Paths become read-only first, because a mask lies on top of that. [`super::setup`] says when all
+//! of this is done.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, fstat};
@@ -164,9 +165,9 @@ impl Masks<'_> {
     }
 }
 
-/// Sets the parameters, through a procfs that nobody else sees: a path in the container may be
-/// somebody else's (CVE-2025-52881). This process is in the container's namespaces, so the files
-/// are theirs.
+/// Sets the parameters, through a procfs that no other process sees: a path in the container may
+/// lead elsewhere (CVE-2025-52881). This process is in the container's namespaces, so the files are
+/// those of the container.
 #[inline(never)]
 pub(super) fn set_parameters(confinement: &Confinement<'_>) -> Result<(), Fault> {
     let mut procfs = None;

@@ -1,20 +1,21 @@
-//! Whom the program runs as, and what it may do: user and groups, capabilities, no_new_privs
-//! (credentials(7), capabilities(7)).
+//! The program's user and rights: user and groups, capabilities, no_new_privs (credentials(7),
+//! capabilities(7)).
 //!
 //! # The rules that force the order
 //!
-//! * A user that is not root may change nothing of this. So the groups come first, then the user;
-//!   and as a change from root to another user clears the permitted, effective and ambient sets,
-//!   the permitted one is kept over it (PR_SET_KEEPCAPS) until the sets that were asked for are in
-//!   place. execve(2) forgets that it was kept.
-//! * Capabilities leave the bounding set while there is CAP_SETPCAP, and what is not in it cannot
-//!   be made inheritable. A capability can be made ambient when it is permitted and inheritable.
-//! * What execve makes of the sets is the kernel's: a program of root gets all that the bounding
-//!   set holds, whatever was permitted before; another's gets the ambient set, and what its file
+//! * Only root may change any of this. So the groups come first, then the user. A change from root
+//!   to another user clears the permitted, effective and ambient sets; the permitted one is kept
+//!   over it (PR_SET_KEEPCAPS) until the sets that were asked for are in place. execve(2) forgets
+//!   that it was kept.
+//! * Capabilities can leave the bounding set while there is CAP_SETPCAP, and what is not in it
+//!   cannot be made inheritable. A capability can be made ambient when it is permitted and
+//!   inheritable.
+//! * The kernel makes new sets at execve: a program of root gets all that the bounding set holds,
+//!   whatever was permitted before; another user's program gets the ambient set, and what its file
 //!   has.
 //!
-//! Without `process.capabilities` there are none, but for a container that is `berth.privileged`:
-//! there the bounding set stays as it is, so that root has all capabilities, and another user none.
+//! Without `process.capabilities` the program has none. In a container that is `berth.privileged`,
+//! the bounding set stays as it is then, so that root has all capabilities, and another user none.
 
 use heapless::Vec;
 use rustix::io::Errno;
@@ -104,8 +105,8 @@ fn set(capabilities: &Capabilities<'_>) -> Result<(), Fault> {
         .during(Op::Set, "ambient capabilities")
 }
 
-/// Has no capability that whoever started berth has had inheritable: a file's would be the
-/// program's too.
+/// Clears the inheritable capabilities that berth was started with: the program could get them
+/// through its file.
 fn clear_inheritable() -> Result<(), Fault> {
     let own = capabilities(None).map(|own| CapabilitySets {
         inheritable: CapabilitySet::empty(),

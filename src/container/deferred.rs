@@ -13,7 +13,7 @@ use crate::sys::process::{self, Forked};
 pub(super) struct DeferredFork {
     /// Where the process that sets up says which is the first.
     pub(super) pid: PidWriter,
-    /// Who makes procfs.
+    /// The process that makes procfs, if the container mounts any.
     pub(super) procfs: Option<ProcfsHelper>,
 }
 

@@ -1,10 +1,10 @@
 //! The devices that a container finds in its `/dev` (OCI runtime specification, config-linux.md,
 //! "Default Devices" and "Dev symbolic links"), and those of `linux.devices`.
 //!
-//! Who is root only in a user namespace makes no device nodes (`EPERM`, user_namespaces(7)). There,
-//! the host's are bound, on empty files: each is looked at before, that it is the device of its
-//! name. A bind mount goes only into a tree that is attached, until Linux 6.15, so this comes in
-//! two steps: [`populate`], and [`Nodes::bind`].
+//! A process that is root only in a user namespace cannot make device nodes (`EPERM`,
+//! user_namespaces(7)). There, the host's nodes are bound on empty files; each is checked to be the
+//! device of its name first. Until Linux 6.15, a bind mount can be attached only to a tree that is
+//! attached itself. So this comes in two steps: [`populate`], and [`Nodes::bind`].
 
 use core::ffi::CStr;
 

@@ -1,18 +1,20 @@
 //! Hooks: programs that are run at moments of a container's life (config.md, "POSIX-platform
 //! Hooks"; runtime.md, "Lifecycle").
 //!
-//! | moment | who runs it | where |
+//! | moment | run by | where |
 //! |---|---|---|
 //! | prestart, createRuntime | the builder | outside, when all is mounted and `/` is still the host's |
 //! | createContainer | the container's first process, after them | inside, before its root is `/`: a path is the host's |
 //! | startContainer | the same | inside, before the program |
-//! | poststart | who starts it | outside, when the program runs |
-//! | poststop | who clears it away | outside, when the container has ended |
+//! | poststart | the process that starts the container | outside, when the program runs |
+//! | poststop | the process that deletes the container | outside, when the container has ended |
 //!
-//! Whoever runs them waits for each in turn; PID 1 runs none. A hook that fails is the end of a
-//! container that does not run yet, and later a warning. The container's state is on its standard
-//! input, in a file, so that a hook need not read it. What hooks print goes where their maker's
-//! output goes; inside, that is the container's.
+//! * Hooks run one after the other; PID 1 runs none.
+//! * A hook that fails ends a container that does not run yet. Later, it is a warning.
+//! * The container's state is on a hook's standard input, in a file, so that a hook need not read
+//!   it.
+//! * What hooks print goes where the output of the process goes that runs them; inside, that is the
+//!   container's output.
 
 use core::convert::Infallible;
 
@@ -103,9 +105,9 @@ fn execute(
     input: impl AsFd,
     failure: BorrowedFd<'_>,
 ) -> Result<Infallible, Errno> {
-    // Whoever runs it may have blocked them.
+    // The process that runs it may have blocked signals.
     signal::reset();
-    // A group of its own, which can be killed as a whole.
+    // A process group of its own, which can be killed as a whole.
     rustix::process::setsid()?;
     dup2_stdin(input)?;
     if !matches!(moment, HookKind::CreateContainer | HookKind::StartContainer) {

@@ -1,13 +1,13 @@
-//! What the machine's security modules know a container's program by: a profile of AppArmor, a
-//! label of SELinux.
+//! The program's profile of AppArmor and label of SELinux.
 //!
-//! Both are asked for by a file of this process's own in `/proc`, and take effect at its next
-//! execve(2). A process that it forks before would have them too, so it is done when all hooks have
-//! run. A container's `/proc` may be anything, and a profile that was written to a file of an image
-//! confines nobody (CVE-2019-16884, CVE-2025-52881): it is written to a procfs ([`Procfs`]).
+//! A process asks for both in files of its own in `/proc`, and they take effect at its next
+//! execve(2). A process that it forks before that would have them, too, so it asks when all hooks
+//! have run. The container's `/proc` may be anything, and a profile that was written to a file of
+//! an image confines nothing (CVE-2019-16884, CVE-2025-52881): it is written to a procfs of our own
+//! ([`Procfs`]).
 //!
 //! AppArmor has a directory of its own there. SELinux shares its files with other modules, which
-//! would take a label for a word of theirs: so it has to be there.
+//! would take a label for a word of theirs. So it is checked first that SELinux is there.
 
 use core::fmt;
 
@@ -61,8 +61,8 @@ pub(super) fn apply(process: &Process<'_>, purpose: Purpose) -> Result<(), Fault
         Purpose::Execute => ("apparmor/exec", "exec"),
     };
     let written = match (profile, write(file, format_args!("{word} {profile}"))) {
-        // There may be nothing to be confined by, and who is confined and may not change that stays
-        // so.
+        // There may be no AppArmor; and a process that is confined, and may not change that, stays
+        // confined.
         (UNCONFINED, _) => Ok(()),
         (_, Err(fault)) if is_missing(&fault) => Err(Errno::OPNOTSUPP),
         (_, written) => written.map_err(|fault| fault.errno),

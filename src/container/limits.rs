@@ -1,6 +1,6 @@
 //! How much the program may use, and when it gets its turn: `process.rlimits`, `oomScoreAdj`,
-//! `scheduler`, `ioPriority`. And `linux.personality`, `linux.memoryPolicy`, and where one more
-//! process of a container runs, `execCPUAffinity`. All of it outlives execve(2).
+//! `scheduler`, `ioPriority`, `linux.personality`, `linux.memoryPolicy`; and `execCPUAffinity`,
+//! which says where one more process of a container runs. All of it outlives execve(2).
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -17,8 +17,8 @@ use crate::text::Text;
 /// How eagerly the kernel kills it for want of memory (proc_pid_oom_score_adj(5)). Without a wish,
 /// it is PID 1's, as the specification has it.
 ///
-/// Of the process `first`, or of this one, from which the first then has it. To be called where a
-/// procfs can be made: while the host's is still to be seen.
+/// It is set for the process `first`, or for this one, from which the first process inherits it. A
+/// procfs must be within reach: the host's is, until its root is left.
 #[inline(never)]
 pub(super) fn set_oom_score(process: &Process<'_>, first: Option<Pid>) -> Result<(), Fault> {
     let Some(score) = process.oom_score_adj else {
@@ -33,8 +33,8 @@ pub(super) fn set_oom_score(process: &Process<'_>, first: Option<Pid>) -> Result
     Procfs::new_or_mounted()?.write(&path, score.as_str().as_bytes())
 }
 
-/// What takes rights on the host, which the first process may not have any more: the score, and how
-/// far its limits can go up. A limit that cannot is [refused](apply_to_resources) later.
+/// Sets what takes rights on the host, which the first process may no longer have: the score, and
+/// the hard limits that go up. A limit that cannot go up is [refused](apply_to_resources) later.
 pub(super) fn raise_limits(process: &Process<'_>, first: Option<Pid>) -> Result<(), Fault> {
     set_oom_score(process, first)?;
     let number = first.map_or(0, |first| first.as_raw_nonzero().get());
@@ -47,15 +47,15 @@ pub(super) fn raise_limits(process: &Process<'_>, first: Option<Pid>) -> Result<
 /// When a process runs on the processors of `process.execCPUAffinity`.
 #[derive(Clone, Copy)]
 pub(super) enum AffinityStage {
-    /// `initial`: before it is in the container's control group, where the kernel takes away what
-    /// the group has not.
+    /// `initial`: before it is in the container's control group, where the kernel removes
+    /// processors that the group does not have.
     Initial,
-    /// `final`: in it.
+    /// `final`: in that group.
     Final,
 }
 
-/// Has this process run on those that are asked for; those that the machine, or its control group,
-/// has of them.
+/// Has this process run on the processors that are asked for, as far as the machine, or its control
+/// group, has them.
 #[inline(never)]
 pub(super) fn set_affinity(process: &Process<'_>, moment: AffinityStage) -> Result<(), Fault> {
     let mut lists = process.exec_affinity.iter().zip(LISTS);
@@ -69,14 +69,15 @@ pub(super) fn set_affinity(process: &Process<'_>, moment: AffinityStage) -> Resu
     sched_setaffinity(None, &set).during(Op::Set, field)
 }
 
-/// Has this process run on all processors that its control group has, whatever those of who started
-/// berth are: kernels since 6.2 keep them over the change of the group.
+/// Has this process run on all processors of its control group, whatever berth itself was
+/// restricted to: kernels since 6.2 keep the affinity when the group changes.
 pub(super) fn reset_affinity() {
-    // Where a filter denies the call, they stay.
+    // Where a filter denies the call, the affinity stays.
     let _ = attributes::run_everywhere();
 }
 
-/// All others but those of resources. A process may be left without a processor that others want.
+/// Sets everything but the limits of resources. From then on the process may have to wait for a
+/// processor.
 #[inline(never)]
 pub(super) fn apply(process: &Process<'_>) -> Result<(), Fault> {
     if let Some(personality) = process.personality {

@@ -2,51 +2,54 @@
 //!
 //! # What a container is
 //!
-//! A process in namespaces of its own, on a root of its own, in a control group of its own. The new
-//! process is made with clone3(2), already in its namespaces and its control group, and sets the
-//! rest up itself, from inside; only then does it execute the container's program. What fails on
-//! the way comes back through a pipe ([`status_pipe`], [`report`]).
+//! A process in namespaces of its own, on a root of its own, in a control group of its own.
+//! clone3(2) makes the new process already in its namespaces and its control group. That process
+//! sets the rest up from inside, and only then executes the container's program. A failure on the
+//! way comes back through a pipe ([`status_pipe`], [`report`]).
 //!
 //! # How to start one
 //!
-//! [`start()`] takes a [`Request`] (the bundle's directory, the parsed configuration, the control
-//! group, where the standard descriptors lead, whether to hold before the program is executed) and
-//! gives a [`PendingStart`] at once. [`PendingStart::wait`] waits for [`StartEvent`]: it holds, it
-//! runs, it failed. [`PendingStart::pid`] is the first process, as soon as it is known. Where
-//! making the container takes time, a short-lived builder does it ([`builder`]); the first process
-//! becomes the caller's child when the builder has ended, so a caller that is not PID 1 and wants
-//! to wait for the container asks for orphans first (prctl(2), PR_SET_CHILD_SUBREAPER), and
-//! collects [`PendingStart::builder`] too.
+//! [`start()`] takes a [`Request`] and gives a [`PendingStart`] at once.
+//!
+//! * [`PendingStart::wait`] waits for the next [`StartEvent`]: the container is created, its
+//!   program runs, or the start failed.
+//! * [`PendingStart::pid`] is the first process, as soon as it is known.
+//! * Where making the container takes time, a short-lived builder does it ([`builder`]). The first
+//!   process becomes the caller's child when the builder has ended. So a caller that is not PID 1,
+//!   and wants to wait for the container, asks for orphans first (prctl(2),
+//!   PR_SET_CHILD_SUBREAPER), and collects [`PendingStart::builder`], too.
 //!
 //! [`Place::Running`] starts one more process in a container that runs.
+//!
+//! # The set-up
+//!
+//! [`setup`] is lists of steps, each with the reason why it stands where it does. What the
+//! processes that make a container say to each other is in [`handshake`].
 //!
 //! # Mounts
 //!
 //! The new mount namespace begins as a copy of the host's, in which every mount is a *peer* of the
 //! original: what is mounted in one appears in the other (mount_namespaces(7)). So the copy is
-//! first made a *slave*: the host's later mounts still arrive, the container's own never leave.
-//! What a bundle binds to exchange mounts with the host in another way, with `slave` or `shared`
-//! among its options, is copied before that. The rootfs is bound over itself, because pivot_root(2)
-//! wants a mount point, and a writable layer laid above it where one is asked for ([`overlay`]);
-//! everything else is mounted below it, by descriptor ([`mounts`]), and then it takes the place of
-//! `/` and the host's tree is gone from the namespace ([`rootfs`]).
+//! first made a *slave*: later mounts of the host still arrive, and the container's own never
+//! leave. A volume that exchanges mounts with the host in another way, with `slave` or `shared`
+//! among its options, is copied before that.
 //!
-//! # The order
+//! The rootfs is bound over itself, because pivot_root(2) wants a mount point; a writable layer
+//! lies above it where the bundle asks for one ([`overlay`]). Everything else is mounted below it,
+//! by descriptor ([`mounts`]). Then it takes the place of `/`, and the host's tree is gone from the
+//! namespace ([`rootfs`]).
 //!
-//! Rootfs, mounts, devices, console; read-only paths, masks; the root read-only; then the root is
-//! entered. A mask comes after all that could be mounted over it ([`confine`]), a node before its
-//! filesystem is read-only, and everything before the host's tree is gone: sources, the host's
-//! `/dev/null` and its nodes are found there, through nothing that an image says. Parameters of the
-//! kernel are set when hooks and the caller have brought what comes from outside, as network
-//! devices, through a procfs that is mounted nowhere.
+//! # What could lead back to the host
 //!
-//! # What leads back
+//! Until the program runs, the process is the host's in all but its namespaces. So it
 //!
-//! Until the program runs, the process is the host's in all but its namespaces. So it cannot be
-//! traced, has a session keyring of its own, closes every descriptor before it looks at a path of
-//! the container's for its own sake (the working directory, the program), and sees that the kernel
-//! calls the working directory reachable. The binary behind its `/proc/<pid>/exe` is a sealed copy
-//! ([`crate::sys::sealed`]): PID 1 has made one, and a command becomes one of itself first.
+//! * cannot be traced, and has a session keyring of its own ([`exposure`]);
+//! * closes every descriptor before it looks at a path of the container's for its own sake, as the
+//!   working directory and the program are;
+//! * checks that the kernel calls the working directory reachable.
+//!
+//! The binary behind its `/proc/<pid>/exe` is a sealed copy ([`crate::sys::sealed`]): PID 1 has
+//! made one, and a command becomes one of itself first.
 
 mod broker;
 mod builder;

@@ -1,12 +1,13 @@
-//! The namespaces of a container: those that it joins, and what has to be written before the others
-//! can be lived in.
+//! The namespaces of a container: those that it joins, and what has to be written before a process
+//! can use the others.
 //!
 //! # Control groups
 //!
-//! In a hierarchy that is mounted with `nsdelegate` nobody can put a process into a group that is
-//! not below the root of his own cgroup namespace (`ENOENT`;
-//! Documentation/admin-guide/cgroup-v2.rst, "Delegation"). The first process begins in its group;
-//! so who makes it leaves that namespace out, and it is joined by the first process itself.
+//! In a hierarchy that is mounted with `nsdelegate`, a process can be put only into groups below
+//! the root of the cgroup namespace of the process that does it (`ENOENT`;
+//! Documentation/admin-guide/cgroup-v2.rst, "Delegation"). The first process begins in its group.
+//! So the process that makes it does not join a cgroup namespace; the first process joins that
+//! itself.
 
 use core::fmt::Write as _;
 
@@ -121,9 +122,9 @@ pub(super) fn write_or_check_maps(config: &Config<'_>, pid: Pid) -> Result<(), F
     check_map(pid, id_maps::GROUPS, groups)
 }
 
-/// Holds what the configuration says of a user namespace that was joined against what it is, with
-/// the outer ids as they are called here: the kernel shows them so to who opens the file
-/// (user_namespaces(7)).
+/// Compares the maps of a user namespace that was joined with those that the configuration asks
+/// for. The outer ids are as this process sees them: the kernel shows them so to the process that
+/// opens the file (user_namespaces(7)).
 #[inline(never)]
 fn check_map(
     pid: Pid,

@@ -1,23 +1,23 @@
 //! `berth.overlay`: a writable layer above the root filesystem, which is left as it is.
 //!
-//! The kernel takes the layers by path, and makes copies of the mounts that they are on, which must
-//! be in this mount namespace for that (clone_private_mount of fs/namespace.c). So what lies below
-//! is attached at the rootfs first, and a tmpfs on that; the overlay comes to lie above both, and
-//! they go with the host's tree when its root is entered. The paths are those of descriptors,
-//! `self/fd/N` from the root of a procfs as the working directory: they mean what was opened,
-//! whatever anybody renames meanwhile.
+//! The kernel takes the layers by path, and copies the mounts that they are on, which must be in
+//! this mount namespace for that (clone_private_mount of fs/namespace.c). So the lower layer is
+//! attached at the rootfs first, and a tmpfs on that. The overlay lies above both, and both go with
+//! the host's tree when the root is entered. The paths are those of descriptors, `self/fd/N` from
+//! the root of a procfs as the working directory: they mean what was opened, whatever another
+//! process renames meanwhile.
 //!
 //! # In a user namespace
 //!
-//! There an overlay may be made since Linux 5.11, and keeps its notes in attributes that a user may
-//! set (`userxattr`); a tmpfs has those since 6.6, and before that a directory that was removed
-//! cannot be made again there. All changes are the root user's of the namespace: the directory must
-//! be his, and a file whose owner the namespace does not know cannot be changed.
+//! An overlay can be made there since Linux 5.11, and keeps its notes in attributes that a user may
+//! set (`userxattr`). A tmpfs has those since 6.6; before that, a directory that was removed cannot
+//! be made again. Changes belong to the root user of the namespace: that user must own the
+//! directory, and a file whose owner the namespace does not map cannot be changed.
 //!
 //! # One container at a time
 //!
-//! Of two overlays with the same upper directory the kernel says in its log that what becomes of it
-//! is undefined, and makes both.
+//! Two overlays with the same upper directory are undefined behaviour: the kernel says so in its
+//! log, and makes both.
 
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};

@@ -96,7 +96,7 @@ impl Program {
                     .then_some(())
                     .ok_or(Errno::ACCESS)
             }
-            // Root may be who cannot look (on a network's filesystem, or in a user namespace).
+            // Root may not be allowed to look (on a network's filesystem, or in a user namespace).
             Err(Errno::ACCESS) => Ok(()),
             Err(errno) => Err(errno),
         })

@@ -1,9 +1,9 @@
-//! How a container's set-up tells its maker that it failed.
+//! How the set-up of a container reports its failure.
 //!
-//! The set-up runs in the new process, inside its namespaces, where no log can be reached any more.
-//! It writes one [`Fault`] into a pipe that closes on exec: what its maker reads is either the
-//! fault or the end of the file. Then the program runs; or the process ended without a word, which
-//! the kernel knows ([`has_ended_without_a_program`]).
+//! The set-up runs in the new process, inside its namespaces, where it reaches no log. It writes
+//! one [`Fault`] into a pipe that is closed by execve(2). The caller reads the fault, or the end of
+//! the file: then the program runs, or the process ended without a report, which the kernel knows
+//! ([`has_ended_without_a_program`]).
 //!
 //! [`has_ended_without_a_program`]: crate::sys::process::has_ended_without_a_program
 

@@ -1,17 +1,17 @@
-//! A root of its own.
+//! The container's root.
 //!
 //! # The rules that force the order (mount_namespaces(7), pivot_root(2))
 //!
 //! * In a new mount namespace every mount is a peer of the host's. Before anything is mounted, all
 //!   are made slaves (or what `linux.rootfsPropagation` asks for), or it would appear on the host.
-//! * pivot_root wants the new root to be a mount point, and no shared mount above it: so the rootfs
-//!   is bound over itself, and what is to be shared is made so afterwards.
+//! * pivot_root wants the new root to be a mount point, and no shared mount above it. So the rootfs
+//!   is bound over itself, and becomes shared only afterwards.
 //! * The old root, which lies on top after `pivot_root(".", ".")`, is detached at once. MS_MOVE and
 //!   chroot leave it below, where a process with CAP_SYS_ADMIN or CAP_SYS_CHROOT could come back to
-//!   it: those modes give both up.
+//!   it: those modes give up both capabilities.
 //!
-//! A container that shares its mount namespace is a program in a directory: nothing is mounted for
-//! it, since others would see it, and no propagation is changed, since it would be theirs.
+//! A container that shares its mount namespace is a program in a directory. Nothing is mounted for
+//! it and no propagation is changed, since other processes would see that.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};

@@ -1,44 +1,46 @@
 //! The container's filter of system calls ([`crate::parse::seccomp`] says what it means).
 //!
-//! It is made before anything else is, so that a profile which cannot be had costs nothing, and it
-//! is installed as the last step before the program is executed: what it denies, berth has no use
-//! for any more. Only a program that is left neither CAP_SYS_ADMIN nor `noNewPrivileges` has it
-//! installed before its user and rights are set, by calls that it must allow then. From there on it
-//! is asked about calls of berth's own:
+//! The filter is compiled while everything may still be called, and installed as the last step
+//! before the program is executed: berth no longer needs what it denies. If a process keeps neither
+//! CAP_SYS_ADMIN nor no_new_privs, its filter is installed before its UID and capabilities change,
+//! and must allow the calls that change them. From then on, the filter is asked about these calls
+//! of berth's own:
 //!
 //! * execve(2). A profile that denies it, whatever the arguments, is refused: nothing would ever
 //!   start.
 //! * write(2), of the [`super::report`] of an execve that failed.
-//! * exit_group(2) after that. Where it is denied the process ends by an instruction that does not
+//! * exit_group(2) after that. Where it is denied, the process ends by an instruction that does not
 //!   exist ([`process::exit`]).
 //!
 //! # Agents
 //!
-//! A filter that asks an agent comes with a descriptor by which that is asked (seccomp_unotify(2)),
-//! and until the agent has it, who calls what it would be asked about waits for ever. So these two
-//! calls come first, and a profile that does not let them through is refused:
+//! A filter that asks an agent comes with a descriptor by which it asks (seccomp_unotify(2)). Until
+//! the agent has that descriptor, a call that the agent would be asked about waits for ever. So
+//! these two calls come first, and a profile that does not allow them is refused:
 //!
 //! * sendmsg(2), of the descriptor and the state, through a connection that [`super::builder`] has
 //!   made.
 //! * close(2), of the connection and of the descriptor.
 //!
-//! All later ones, execve(2) too, it can answer.
+//! The agent can answer all later calls, execve(2) too.
 //!
-//! Who creates a container may want its agent to have the descriptor before the container is
-//! started, as with runc. So such a filter comes before the process holds, and so do its user and
-//! rights, if what is called from there on is let through:
+//! With runc, an agent has the descriptor when the container is created, and not only when it is
+//! started. So such a filter is installed before the process waits for the start, and the user and
+//! the rights change before that, if the filter allows the calls that follow:
 //!
-//! * write(2), that it holds; read(2), that it can be found; openat(2), of the FIFO.
+//! * write(2), which says that the container is created; read(2), which waits for its record;
+//!   openat(2), of the FIFO.
 //! * prlimit64(2) and landlock_restrict_self(2), where the configuration asks for that: a limit may
 //!   leave no descriptor for the FIFO, and to Landlock it is a file of the host's.
 //!
-//! Otherwise it comes when the container is started. So it does with startContainer hooks, which
-//! the filter is not for, and with Landlock for who could restrict himself no more.
+//! Otherwise the filter is installed when the container is started. The same holds for a container
+//! with startContainer hooks, which the filter is not meant for, and for one with Landlock whose
+//! process could no longer restrict itself.
 //!
-//! # Without a word
+//! # When the report cannot be written
 //!
-//! If the report cannot be written, or the process is killed for trying, its maker finds the end of
-//! the pipe and a process that never executed anything, and says so.
+//! If the filter keeps the process from writing its report, or kills it for trying, the caller
+//! finds the end of the pipe and a process that never executed anything, and says so.
 //!
 //! [`process::exit`]: crate::sys::process::exit
 
@@ -64,17 +66,18 @@ const PROFILE: &str = "linux.seccomp";
 const AGENT: &str = "the agent of linux.seccomp";
 const SIZE: usize = MAX_INSTRUCTIONS * size_of::<Instruction>();
 
-/// What one that holds calls from its filter on.
+/// What a container that waits for its start calls once its filter is installed.
 const HOLDING: [u32; 3] = [linux::__NR_write, linux::__NR_read, linux::__NR_openat];
 
-/// Whether the filter comes after user and rights: who has given up his rights can install it no
-/// more, unless he can gain none either (seccomp(2), SECCOMP_SET_MODE_FILTER).
+/// Whether the filter is installed after the user and the rights have changed: a process that has
+/// given up its rights can install a filter only if it can gain none either (seccomp(2),
+/// SECCOMP_SET_MODE_FILTER).
 pub(super) fn is_installed_last(process: &Process<'_>) -> bool {
     process.no_new_privileges || credentials::keep_sys_admin(process)
 }
 
-/// Whether the filter's agent is told of a container's first process when that is created, and not
-/// only when it is started.
+/// Whether the filter's agent is notified of a container's first process when that is created, and
+/// not only when it is started.
 #[must_use]
 #[inline(never)]
 pub fn is_agent_notified_at_create(config: &Config<'_>) -> bool {

@@ -1,5 +1,5 @@
 //! The state of a container as the specification has it (runtime.md, "State"), for its hooks and
-//! for who asks.
+//! for callers that ask.
 
 use core::fmt;
 

@@ -156,8 +156,8 @@ fn create(directory: BorrowedFd<'_>, name: &str, as_file: bool) -> Result<(), Er
     }
 }
 
-/// Where `rest` behind the link `name` in `parent` leads. What is no link was made by somebody else
-/// just now, and will be found.
+/// The path to which `rest` behind the link `name` in `parent` leads. If `name` is no link, another
+/// process has just made it, and it will be found.
 #[inline(never)]
 fn follow(
     directory: BorrowedFd<'_>,

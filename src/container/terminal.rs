@@ -1,8 +1,8 @@
-//! A terminal of the container's own: a pair of ends of which the container has one and somebody
-//! outside the other (pty(7)).
+//! A terminal of the container's own: a pair of ends (pty(7)), of which one is in the container and
+//! the other outside.
 //!
-//! It is made in the container's own devpts, so that it has a name there and nowhere else. Whoever
-//! serves it gets the other end through a socket, as `--console-socket` has it.
+//! It is made in the container's own devpts, so that it has a name there and nowhere else. The
+//! process that serves it gets the other end through a socket, as `--console-socket` has it.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstatfs, openat2};

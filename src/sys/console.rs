@@ -69,9 +69,9 @@ pub fn set_standard_descriptors(
     dup2_stderr(error)
 }
 
-/// Gives those of the three that are pipes to a user, who can open them by name then
-/// (`/dev/stdout`). Nothing else: `/dev/null` and the console are everybody's. Where a pipe cannot
-/// be given away, the descriptors work all the same.
+/// Makes the user the owner of those of the three that are pipes, so that it can open them by name
+/// (`/dev/stdout`). Others are left: `/dev/null` and the console belong to everybody. Where a pipe
+/// cannot be given away, the descriptors work all the same.
 #[allow(
     unused_unsafe,
     reason = "with the standard library, which tests turn on, rustix has these safe"
@@ -87,9 +87,9 @@ pub fn chown_pipes(user: Uid) {
     }
 }
 
-/// Gives the program nothing to read that is the host's: who is root may change the permissions of
-/// what a descriptor leads to, and the host's null device is everybody's. So standard input becomes
-/// that of this root, or where it has none, a pipe without a writer.
+/// Replaces a standard input that is the host's null device: a root user can change the permissions
+/// of a file through a descriptor, and all programs of the host use that one. Standard input
+/// becomes the null device of this root, or where it has none, a pipe without a writer.
 ///
 /// # Errors
 /// Those of pipe2(2) and dup2(2).

@@ -131,7 +131,7 @@ pub fn warning(stage: Stage, text: fmt::Arguments<'_>) {
     say(Level::Warning, stage, text);
 }
 
-/// Says what whoever boots wants to see.
+/// Writes a record for the people who watch the boot.
 pub fn notice(stage: Stage, text: fmt::Arguments<'_>) {
     say(Level::Notice, stage, text);
 }

@@ -1,8 +1,8 @@
 //! Device nodes and FIFOs: made, recognised, and borrowed from the host where they cannot be made.
 //!
-//! mknod(2) of a device needs CAP_MKNOD in the initial user namespace. Who has less may still be
-//! given a node of the host's: bound, not made (mount_namespaces(7)). Whatever a name led to, what
-//! it is is asked of the descriptor.
+//! mknod(2) of a device needs CAP_MKNOD in the initial user namespace. A process with less rights
+//! can be given a node of the host's, which is bound and not made (mount_namespaces(7)). Whatever a
+//! name led to, the descriptor tells what it is.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -36,7 +36,7 @@ const MODE: u32 = 0o666;
 const NULL: Node = Node::of(NodeKind::Character(1, 3));
 
 impl Node {
-    /// A node of this kind, whoever owns it.
+    /// A node of this kind, with any owner.
     pub const fn of(kind: NodeKind) -> Self {
         Self {
             kind,
@@ -54,7 +54,7 @@ impl Node {
         }
     }
 
-    /// Whether this is such a node, whoever owns it.
+    /// Whether this is such a node, with any owner.
     fn is(&self, stat: &Stat) -> bool {
         let (kind, device) = self.device();
         FileType::from_raw_mode(stat.st_mode) == kind
@@ -106,7 +106,7 @@ impl Node {
         chownat(&made, "", uid, gid, AtFlags::EMPTY_PATH)
     }
 
-    /// Whether `found` is such a node, whoever owns it.
+    /// Whether `found` is such a node, with any owner.
     pub fn is_at(&self, found: &OwnedFd) -> bool {
         fstat(found).is_ok_and(|stat| self.is(&stat))
     }
@@ -204,7 +204,7 @@ pub fn null_of_host() -> Result<OwnedFd, Errno> {
     NULL.of_host("/dev/null")
 }
 
-/// Opens what `name` itself is, be it a symbolic link.
+/// Opens `name` itself, and not what it leads to if it is a symbolic link.
 fn open_node(directory: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, name, flags, Mode::empty())

@@ -53,8 +53,8 @@ impl Procfs {
         Ok(Self(procfs.into_root()))
     }
 
-    /// Makes it, or takes the one that is mounted on `/proc` for who may not make any. That one is
-    /// held to be a procfs, from its root on, and what lies on its files is not entered.
+    /// Makes it; a process that may not make any takes the one that is mounted on `/proc`. That is
+    /// checked to be a procfs, from its root on, and what is mounted on its files is not entered.
     ///
     /// # Errors
     /// Those of [`Self::new`], when there is none on `/proc` either.

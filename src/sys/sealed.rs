@@ -1,11 +1,11 @@
 //! The running program in memory that nobody can write.
 //!
 //! A process that sets a container up is, for a moment, a program of the host's inside it, and
-//! `/proc/<pid>/exe` leads to its file past all mounts. While the program runs the file is busy
-//! (`ETXTBSY`); when it has ended, who kept that link open may write to it, and the host executes
-//! what was written (CVE-2019-5736). PID 1 never ends. A command does, so before it touches a
-//! container it becomes a copy of itself: an anonymous file with seals (memfd_create(2)) that even
-//! the host's root cannot take away.
+//! `/proc/<pid>/exe` leads to its file past all mounts. While the program runs, the file is busy
+//! (`ETXTBSY`). When it has ended, a process that kept that link open may write to the file, and
+//! the host executes what was written (CVE-2019-5736). PID 1 never ends. A command does, so before
+//! it touches a container it becomes a copy of itself: an anonymous file with seals
+//! (memfd_create(2)) that even the host's root cannot take away.
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{

@@ -33,8 +33,8 @@ pub fn add_filter(program: &[Instruction], flags: u32) -> Result<(), Errno> {
     check(add(program, flags)?).map(drop)
 }
 
-/// The same; the descriptor, which is marked close-on-exec, is where who has it is asked about
-/// calls (seccomp_unotify(2)).
+/// The same; the result is the descriptor by which the filter asks about calls
+/// (seccomp_unotify(2)), marked close-on-exec.
 ///
 /// # Errors
 /// Those of seccomp(2), as above; `EBUSY` if this process has such a filter already.

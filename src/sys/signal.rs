@@ -148,12 +148,12 @@ impl Signals {
     }
 }
 
-/// Ignores SIGPIPE and nothing else; whether who started this program ignores that, too.
-/// Dispositions outlive execve(2) where they are SIG_IGN; and who ignores SIGCHLD cannot wait for a
-/// child (waitpid(2)).
+/// Ignores SIGPIPE and nothing else; whether SIGPIPE was ignored when this program was started.
+/// Signals that are ignored stay so over execve(2), and a process that ignores SIGCHLD cannot wait
+/// for a child (waitpid(2)).
 pub fn ignore_pipes_only() -> bool {
     for signal in (1..=LAST).filter(|signal| *signal != PIPE) {
-        // Of two, nothing can be changed.
+        // SIGKILL and SIGSTOP cannot be changed.
         let _ = set_ignored(signal, false);
     }
     set_ignored(PIPE, true).unwrap_or(true)

@@ -16,7 +16,7 @@ use rustix::net::{
 
 use super::raw::call;
 
-/// A connection to who listens at `path`.
+/// A connection to the process that listens at `path`.
 ///
 /// # Errors
 /// Those of connect(2): `ENOENT` if there is no such socket, `ECONNREFUSED` if nobody listens;
@@ -25,8 +25,9 @@ pub fn connect(path: &str) -> Result<OwnedFd, Errno> {
     connect_to(path.as_bytes(), None)
 }
 
-/// A connection to who listens at `name`: a path, or a zero and a name that is in no filesystem.
-/// Who listens, and accepts nobody for so long, is not waited for any longer.
+/// A connection to the process that listens at `name`: a path, or a zero and a name that is in no
+/// filesystem. A process that listens, and accepts no connection for `time`, is not waited for any
+/// longer.
 ///
 /// # Errors
 /// Those of [`connect`]; `EAGAIN` after that time.
@@ -46,7 +47,7 @@ fn connect_to(name: &[u8], time: Option<Duration>) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// A socket for datagrams to who has `name`: as [`connect_within`] has it.
+/// A socket for datagrams to the process that has `name`: as [`connect_within`] has it.
 ///
 /// # Errors
 /// Those of connect(2).
@@ -54,7 +55,7 @@ pub fn datagrams_to(name: &[u8]) -> Result<OwnedFd, Errno> {
     datagrams(__NR_connect, name)
 }
 
-/// A socket for datagrams from who sends to `path`, which is made.
+/// A socket for datagrams that others send to `path`, which is made.
 ///
 /// # Errors
 /// Those of bind(2): `EADDRINUSE` if there is something at that path.

@@ -39,13 +39,13 @@ pub const ROOT: &str = "/sys/fs/cgroup";
 /// The group below which containers have theirs.
 pub const PARENT: &str = "berth";
 
-/// What says of a group that it was made on the way to another.
+/// The extended attribute of a group that was made on the way to another.
 const MARK: &str = "user.berth";
 
-/// What says of a container's group whose it is.
+/// The extended attribute of a container's group that names its owner.
 const OWNER: &str = "user.berth.owner";
 
-/// What tells an owner of groups from all others, for as long as both are there.
+/// An owner of groups: a number that no other owner has while both exist.
 pub type Owner = [u64; 2];
 
 /// The controllers that containers are counted by, as far as the kernel has them.
@@ -233,14 +233,15 @@ impl Group {
         }
     }
 
-    /// Says whose it is to who finds it: a group may be there that another made, and nothing in
-    /// that is to be killed.
+    /// Records the owner. A group may be there that another owner has made, and nothing in that may
+    /// be killed.
     pub fn set_owner(&self, owner: Owner) {
-        // Before Linux 5.7 groups have no marks: then what is in it is left to end by itself.
+        // Before Linux 5.7 groups have no attributes. Then the processes in the group are left to
+        // end by themselves.
         let _ = fsetxattr(self, OWNER, &bytes_of(owner), XattrFlags::empty());
     }
 
-    /// Whether that was said of this owner.
+    /// Whether `owner` is recorded as the owner.
     pub fn belongs_to(&self, owner: Owner) -> bool {
         let expected = bytes_of(owner);
         let mut found = [0; size_of::<Owner>()];
@@ -259,7 +260,7 @@ impl Group {
 impl TryFrom<OwnedFd> for Group {
     type Error = Errno;
 
-    /// The group whose directory that is; `EINVAL` for what is none.
+    /// The group that `directory` is; `EINVAL` if it is none.
     fn try_from(directory: OwnedFd) -> Result<Self, Errno> {
         /// statfs(2), CGROUP2_SUPER_MAGIC.
         const MAGIC: u64 = 0x6367_7270;
@@ -292,7 +293,7 @@ fn make(parent: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, bool), Fault> {
     Ok((fs::open_directory(parent, name)?, is_new))
 }
 
-/// Has the groups below this one counted.
+/// Enables the controllers by which containers are counted for the groups below this one.
 fn enable_counting(group: BorrowedFd<'_>) {
     for controller in CONTROLLERS {
         // One that the kernel lacks, or does not give here, is done without.

@@ -28,8 +28,8 @@ const SYS: Mount<'static> = default("/sys", "sysfs", GUARDED | MS_RDONLY, "");
 const DEV: Mount<'static> = default("/dev", "tmpfs", MS_NOSUID, "mode=755,size=64m");
 
 /// Terminals of its own: each devpts that is mounted is a new one
-/// (Documentation/filesystems/devpts.rst). A terminal's group is that of who opens it: a user
-/// namespace may lack `tty`, 5.
+/// (Documentation/filesystems/devpts.rst). A terminal's group is that of the process that opens it,
+/// since a user namespace may lack `tty`, 5.
 const PTS: Mount<'static> = default(
     "/dev/pts",
     "devpts",

@@ -1,24 +1,25 @@
-//! Bind mounts that are copied before the namespace is cut loose from the host's, and before this
-//! process is somebody else.
+//! Bind mounts that are copied before the namespace is cut off from the host's, and before this
+//! process changes its user.
 //!
-//! # Those that exchange mounts with the host
+//! # Volumes that exchange mounts with the host
 //!
-//! They are copied before the namespace is cut loose ([`crate::container`]): from then on its
-//! mounts are slaves or private, and so would be every copy of them. Of a private mount none can be
-//! a slave, and of a slave none a peer of its master (mount_namespaces(7)).
+//! After the cut ([`crate::container`]), the mounts of the namespace are slaves or private, and so
+//! would be every copy of them. A copy of a private mount cannot be a slave, and a copy of a slave
+//! cannot be a peer of its master (mount_namespaces(7)). So these volumes are copied before it.
 //!
-//! All others are copied late, just before they are attached, for what the host mounts meanwhile
-//! does not reach a detached copy. So in a volume that is tied, what the host mounts or unmounts
-//! while the container is being set up passes it by; from then on, everything arrives. A later copy
-//! cannot be a peer any more, and one that is attached early is cut loose with the rest.
+//! All others are copied late, just before they are attached, since what the host mounts meanwhile
+//! does not reach a detached copy. A volume that is copied early misses what the host mounts or
+//! unmounts in it during the set-up; from then on, everything arrives. It cannot be avoided: a
+//! later copy cannot be a peer any more, and a copy that is attached early is cut off with the
+//! rest.
 //!
-//! # All of a container in a user namespace
+//! # All volumes of a container in a user namespace
 //!
-//! As user 0 inside, its first process is somebody without rights outside, and does not get through
-//! a directory that only the host's root may enter: container engines keep their containers in
-//! such. Until then it is still whoever made it, and owns what he owns, though it has no rights
-//! beyond that any more (user_namespaces(7), "Capabilities"): see [`crate::container::broker`]. It
-//! cannot come back to that.
+//! As user 0 of its namespace, the first process has no rights outside, and cannot get through a
+//! directory that only the host's root may enter. Container engines keep their containers in such
+//! directories. Before that it is still its maker's user, and gets through directories of that
+//! user, though it has no other rights any more (user_namespaces(7), "Capabilities"; see
+//! [`crate::container::broker`]). It cannot come back to that.
 
 use rustix::io::Errno;
 
@@ -30,11 +31,12 @@ use crate::parse::mount_options::Propagation;
 use crate::sys::mount::Detached;
 use crate::sys::path::LongPath;
 
-/// For each of the mounts, also of one that was added, its copy, if it is tied to the host's.
+/// For each of the mounts, also of one that was added, its copy, if it was copied early.
 pub(in crate::container) type EarlyCopies = [Option<Detached>; MAX_MOUNTS + 1];
 
-/// Copies what asks to be the host's peer, or its slave where the container's `root` is none; or
-/// all that is bound, by way of the `sync` where this process may not go.
+/// Copies the volumes that ask to be peers of the host's, and those that ask to be its slaves where
+/// the container's `root` is none. In a user namespace, with `sync`, it copies all volumes, and has
+/// the builder open the sources that this process cannot reach.
 #[inline(never)]
 pub(in crate::container) fn copy_early(
     bundle: &str,
@@ -49,7 +51,7 @@ pub(in crate::container) fn copy_early(
             Some((Propagation::Shared, _)) => Propagation::Shared,
             Some((Propagation::Slave, _)) if !root_is_slave => Propagation::Slave,
             _ if sync.is_none() => continue,
-            // What the namespace will be.
+            // What the mounts of the namespace will be.
             _ if root_is_slave => Propagation::Slave,
             _ => Propagation::Private,
         };

@@ -2,17 +2,19 @@
 //!
 //! # In a user namespace
 //!
-//! The kernel maps the ids of a mount for who has CAP_SYS_ADMIN in the user namespace that the
-//! *filesystem* was mounted in (can_idmap_mount of fs/namespace.c). That of a volume is the host's,
-//! where the container's first process has no rights. So it makes the mount like any other, and has
-//! the builder map it before it attaches it: it says the number of the descriptor, and the builder
-//! finds the mount behind `/proc/<pid>/fd`. To make the mount outside and hand it in would do too,
-//! but what the host had mounted read-only could be made writable inside: only the copies of a
-//! namespace that is owned by somebody with less rights have their attributes locked
-//! (mount_namespaces(7), "Restrictions on mount namespaces").
+//! The kernel maps the ids of a mount for a process that has CAP_SYS_ADMIN in the user namespace in
+//! which the *filesystem* was mounted (can_idmap_mount of fs/namespace.c). For a volume that is the
+//! host's, where the container's first process has no rights. So that process makes the mount like
+//! any other, and has the builder map it before it attaches it: it sends the number of the
+//! descriptor, and the builder finds the mount behind `/proc/<pid>/fd`.
 //!
-//! The builder makes the maps as well, so that the outer ids are the host's in any case. Those of
-//! the container's own user namespace are taken from there.
+//! To make the mount outside and hand it in would be simpler, but then what the host had mounted
+//! read-only could be made writable inside. Only the copies of a namespace that is owned by a user
+//! with less rights have their attributes locked (mount_namespaces(7), "Restrictions on mount
+//! namespaces").
+//!
+//! The builder makes the maps as well, so that the outer ids are the host's in any case. The maps
+//! of the container's own user namespace are taken from that.
 
 use core::fmt;
 
@@ -30,7 +32,7 @@ use crate::sys::mount::map_ids;
 use crate::sys::path::{Path, path};
 use crate::sys::procfs::Procfs;
 
-/// Maps the ids of `mount`, which is in no tree yet, or has it done by who may.
+/// Maps the ids of `mount`, which is in no tree yet, or has the builder do it.
 pub(super) fn map(
     mapper: Option<&SyncSocket>,
     mount: BorrowedFd<'_>,
@@ -63,15 +65,15 @@ pub(in crate::container) fn map_of(
     }
 }
 
-/// Only of the maps it says itself what is wrong with them, and `why` more than an error number
-/// does.
+/// Faults of the maps tell by themselves what is wrong. Of the rest, `why` tells more than an error
+/// number does.
 fn attempt(
     process: &dyn fmt::Display,
     mount: RawFd,
     ids: &MappedIds<'_>,
     why: &mut &str,
 ) -> Result<(), Fault> {
-    // Who may make none has no rights to map ids either.
+    // A process that may not make a procfs has no rights to map ids either.
     let procfs = Procfs::new()?;
     let path = |part: &dyn fmt::Display, behind| -> Result<Path, Fault> {
         path(format_args!("{part}{behind}")).during(Op::Open, "")

@@ -94,11 +94,12 @@ fn covered_mode(root: BorrowedFd<'_>, item: &Mount<'_>) -> Text<16> {
     option
 }
 
-/// There is one for all mounts in an IPC namespace, and what was mounted with a label can only be
-/// mounted again with the same: so its topmost directory is labelled, as runc and crun do it.
+/// There is one such filesystem for all its mounts in an IPC namespace, and if it was mounted with
+/// a label, it can only be mounted again with the same. So its topmost directory is labelled, as
+/// runc and crun do it.
 const MQUEUE: &str = "mqueue";
 
-/// The kernel's own, whose files have the labels that the policy gives them.
+/// Filesystems of the kernel's own: the policy gives their files their labels.
 const NEVER_LABELLED: [&str; 4] = ["proc", "sysfs", "cgroup2", MQUEUE];
 
 /// The option that puts `label` on all files of a filesystem (mount(8), `context=`), where it takes
@@ -122,8 +123,8 @@ fn configure_with<'a>(
 ) -> Result<OwnedFd, Fault> {
     let about = &about(item, fstype);
     let flags = item.options.flags;
-    // A disk is mounted read-only as a whole; other filesystems may have one superblock for all,
-    // whose state is the host's.
+    // A disk is mounted read-only as a whole. Other filesystems may have one superblock for all
+    // mounts, which is the host's, too.
     let is_read_only = flags.set & MS_RDONLY != 0 && about.source.starts_with('/');
     let mut options = filesystem_flags(flags)
         .chain(is_read_only.then_some("ro"))

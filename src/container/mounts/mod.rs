@@ -51,9 +51,9 @@ pub(super) struct Mounts<'c> {
     pub(super) has_cgroups: bool,
     /// Whether nodes are of no use but in `/dev`.
     pub(super) has_nodev: bool,
-    /// Who maps the ids of mounts, if the container is in a user namespace of its own.
+    /// The builder, if that maps the ids of mounts.
     pub(super) mapper: Option<&'c SyncSocket>,
-    /// Who mounts procfs, if this process is not in the container's PID namespace: see
+    /// The process that makes procfs, if this one is not in the container's PID namespace: see
     /// [`super::shared_pid`].
     pub(super) procfs: Option<&'c ProcfsSocket>,
 }

@@ -117,8 +117,8 @@ pub fn forbid_devices(root: BorrowedFd<'_>) -> Result<(), Errno> {
     change_attributes(root, nodev, MountAttrFlags::empty(), true)
 }
 
-/// Whether nothing can be written in the directory that `mount` is, be it for the mount or for the
-/// filesystem (access(2), `EROFS`). statfs(2) would tell too, but has vfat count its free clusters.
+/// Whether nothing can be written in the directory that `mount` is, because of the mount or of the
+/// filesystem.
 pub fn is_read_only(mount: BorrowedFd<'_>) -> bool {
     accessat(mount, c".", Access::WRITE_OK, AtFlags::empty()) == Err(Errno::ROFS)
 }

@@ -28,8 +28,8 @@ pub struct Detached {
     context: Option<OwnedFd>,
 }
 
-/// Whether the kernel has this filesystem: it says so to who may mount, in the own namespace at
-/// least.
+/// Whether the kernel has this filesystem. It answers a process that may mount, at least in a mount
+/// namespace of its own.
 #[must_use]
 pub fn has_filesystem(fstype: &str) -> bool {
     fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC).is_ok()

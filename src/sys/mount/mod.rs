@@ -165,7 +165,7 @@ const WALKS: usize = 1024;
 ///
 /// While anything in the system is mounted or renamed, the kernel cannot tell for sure that a `..`
 /// stayed inside, and says `EAGAIN` (openat2(2)). As other containers start at the same time, that
-/// is no attack; who makes it one gets the error.
+/// is no attack. After so many walks, an attacker who provokes it gets the error.
 fn walk(directory: BorrowedFd<'_>, path: &str, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let once = || openat2(directory, path, flags, Mode::empty(), resolve);

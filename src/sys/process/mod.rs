@@ -73,9 +73,9 @@ impl<'a> Environment<'a> {
         self.list
     }
 
-    /// Writes zeros over the variables that this process was started with: they are shown to who
-    /// may look at it, as `/proc/<pid>/environ` and in its memory, and may hold secrets. None has a
-    /// value any more then.
+    /// Writes zeros over the variables that this process was started with. Others can read them, as
+    /// `/proc/<pid>/environ` and in its memory, and they may hold secrets. None has a value any
+    /// more then.
     pub fn forget(self) {
         if self.is_own {
             // SAFETY: that is what `own` was promised, and no variable is held on to: `value` is
@@ -211,13 +211,13 @@ pub fn reap(pid: Pid) -> Option<Status> {
 }
 
 /// Whether `pid`, a child that was not reaped yet, has ended, or is about to, without having
-/// executed a program: the kernel keeps of a new process that it has not, and of every process when
-/// it begins to end (PF_FORKNOEXEC and PF_EXITING in include/linux/sched.h, shown by
+/// executed a program. The kernel keeps two flags: a new process has not executed anything, and a
+/// process has begun to end (PF_FORKNOEXEC and PF_EXITING in include/linux/sched.h, shown by
 /// proc_pid_stat(5)). False if nothing is known.
 ///
-/// A process that has executed nothing, lives, and has closed what closes on exec is in the midst
-/// of execve(2) and does not come back from it: kernels close first (`begin_new_exec`), and whoever
-/// else had the descriptor may have closed it last.
+/// A process that has executed nothing, lives, and has closed its close-on-exec descriptors is in
+/// the middle of execve(2) and will not come back from it: kernels close those first
+/// (`begin_new_exec`), and another process that had the descriptor may have closed it last.
 pub fn has_ended_without_a_program(pid: Pid) -> bool {
     const PF_EXITING: u32 = 0x4;
     const PF_FORKNOEXEC: u32 = 0x40;
