@@ -37,7 +37,7 @@ use crate::sys::node;
 use crate::sys::path::path;
 use crate::sys::procfs::Procfs;
 
-/// The places of which the mounts are remembered.
+/// The mount points that are remembered.
 const PLACES: [&str; 2] = ["proc", "sys"];
 
 /// The topmost mounts at `/proc` and `/sys`, where the bundle or berth has mounted something there.
@@ -74,8 +74,8 @@ impl ProcSysMounts {
     }
 }
 
-/// Makes read-only and covers what the bundle says; `label` is the option that labels a new
-/// filesystem, if that is asked for.
+/// Makes paths read-only and masks paths, as the bundle says; `label` is the option that labels a
+/// new filesystem, if that is asked for.
 #[inline(never)]
 pub(super) fn apply(
     root: BorrowedFd<'_>,
@@ -87,7 +87,7 @@ pub(super) fn apply(
         if let Some(target) = proc_and_sys.find(root, path)? {
             let copy = make_read_only(target.as_fd())
                 .during(Op::Mount, format_args!("{path} read-only"))?;
-            // What comes below it, comes on top.
+            // Later paths below it are found in the copy.
             proc_and_sys.record(path, copy.into_root());
         }
         Ok(())
@@ -105,8 +105,7 @@ pub(super) fn apply(
     })
 }
 
-/// Puts a copy of what is there on top of it, which has its attributes and is read-only, with all
-/// below it.
+/// Mounts a read-only copy of `target`, with all mounts below it, on top of it.
 fn make_read_only(target: BorrowedFd<'_>) -> Result<Detached, Errno> {
     let copy = Detached::copy_of(target, true)?;
     let none = MountAttrFlags::empty();
@@ -142,7 +141,7 @@ impl Masks<'_> {
             None => node::null_of_host()?,
         };
         let mask = Detached::copy_of(null.as_fd(), false)?;
-        // What the host mounts on its own /dev/null stays there.
+        // A mount of the host's on its own /dev/null does not reach the mask.
         mask.set_propagation(Propagation::Private, false)?;
         mask.change_attributes(FILE_MASK, MountAttrFlags::empty(), false)?;
         mask.attach(target)?;
@@ -152,7 +151,8 @@ impl Masks<'_> {
 
     fn cover_directory(&mut self, target: BorrowedFd<'_>) -> Result<(), Errno> {
         if let Some(first) = &self.empty {
-            // Once it is attached it can be copied (open_tree(2) wants a mount of this namespace).
+            // A mount that is attached can be copied (open_tree(2) wants a mount of this
+            // namespace).
             return Detached::copy_of(first.root(), false)?.attach(target);
         }
         let attributes = FILE_MASK | MountAttrFlags::MOUNT_ATTR_NODEV;

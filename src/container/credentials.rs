@@ -33,9 +33,9 @@ use crate::parse::config::capabilities::{Capabilities, Set};
 use crate::parse::config::user::{MAX_GROUPS, User};
 use crate::sys::console;
 
-/// Takes on the user and the rights of `process`. What comes after has no others.
-/// `can_change_groups` is not in a user namespace that denies setgroups(2): there alone it keeps
-/// the groups that it has, if no others are asked for.
+/// Takes on the user and the rights of `process`, and gives up all others. `can_change_groups` is
+/// false in a user namespace that denies setgroups(2): there alone the process keeps its groups, if
+/// no others are asked for.
 #[inline(never)]
 pub(super) fn apply(process: &Process<'_>, can_change_groups: bool) -> Result<(), Fault> {
     let uid = Uid::from_raw(process.user.uid);
@@ -76,7 +76,8 @@ fn become_user(user: &User<'_>, can_change_groups: bool) -> Result<(), Fault> {
     set_thread_res_uid(uid, uid, uid).during(Op::Set, format_args!("uid {}", user.uid))
 }
 
-/// Takes all that is not in `set` out of the bounding set, also what this program has no name for.
+/// Removes all that is not in `set` from the bounding set, including capabilities that this program
+/// has no name for.
 fn limit_bounding_set(set: Set) -> Result<(), Fault> {
     for number in (0..u64::BITS).filter(|number| !set.has(*number)) {
         match remove_capability_from_bounding_set(single(number)) {

@@ -8,7 +8,7 @@ use crate::parse::config::ConfigError;
 use crate::sys::process;
 use crate::text::Text;
 
-/// What is said of a container that is `berth.privileged`.
+/// The warning about a container that is `berth.privileged`.
 pub const PRIVILEGED: &str = "PRIVILEGED (berth.privileged): ALL CAPABILITIES, ALL DEVICES, NO PATH MASKED OR READ-ONLY, BUT FOR WHAT ITS OWN FIELDS SAY";
 
 /// Why a `config.json` is refused: `path` is its own, or its bundle's.
@@ -27,13 +27,13 @@ pub fn refusal(path: &str, error: &ConfigError<'_>) -> Error {
 /// Why there is no program.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum StartFailure {
-    /// The set-up said so.
+    /// The set-up reported it.
     Reported(Fault),
-    /// It said nothing, and ended like this, if that is known.
+    /// The process ended without a report; with this status, if that is known.
     Died(Option<process::Status>),
 }
 
-/// How a failed set-up is known: by its code, the container and the fault, if it could tell it.
+/// The error of a failed set-up: its code, the container, and the fault if one was reported.
 pub fn setup_error(id: &str, why: StartFailure) -> Error {
     let fault = match why {
         StartFailure::Reported(fault) => fault,

@@ -95,7 +95,7 @@ impl Image<'_> {
     }
 }
 
-/// Mounts what is in the file, without a device where that can be.
+/// Mounts the filesystem in the file, without a device where that is possible.
 #[inline(never)]
 fn mount_unchecked(file: &OwnedFd, image: &Image<'_>) -> Result<Detached, Fault> {
     let copy = fcntl_dupfd_cloexec(file, 0).during(Op::Open, image.path)?;
@@ -105,7 +105,7 @@ fn mount_unchecked(file: &OwnedFd, image: &Image<'_>) -> Result<Detached, Fault>
     if kind.fstype() == Some("erofs") {
         let source = path(format_args!("/proc/self/fd/{}", file.as_raw_fd()));
         let source = source.during(Op::Open, image.path)?;
-        // Why it could not, the device will tell, with the kernel's words about it.
+        // If it could not, the attempt with a device tells why, with the kernel's words.
         if let Ok(mounted) = mount(kind, &source, image) {
             return Ok(mounted);
         }
@@ -114,8 +114,8 @@ fn mount_unchecked(file: &OwnedFd, image: &Image<'_>) -> Result<Detached, Fault>
     on_device(file, image, fstype, &|node| mount(kind, node, image))
 }
 
-/// Has `mount` mount what is on a loop device of the file, at the node that it is given: a
-/// filesystem of the type `fstype`, or what is checked first.
+/// Puts a loop device on the file, and calls `mount` with its node. It holds a filesystem of the
+/// type `fstype`, or one that is checked first.
 fn on_device(
     file: &OwnedFd,
     image: &Image<'_>,
@@ -130,8 +130,8 @@ fn on_device(
     })
 }
 
-/// Adds what the kernel said first about the loop device at `node`: other containers have theirs at
-/// the same time.
+/// Adds the first complaint of the kernel about the loop device at `node` to `fault`. Other
+/// containers have loop devices at the same time.
 fn quote(fault: &mut Fault, fstype: &str, mark: &kmsg::LogPosition, node: &str) {
     let number = node.strip_prefix("/dev/loop").unwrap_or_default();
     // Filesystems call it by its name, dm-verity by its number.
@@ -155,7 +155,8 @@ fn quote(fault: &mut Fault, fstype: &str, mark: &kmsg::LogPosition, node: &str) 
     });
 }
 
-/// Mounts what is on the device at `node`, with a checked device between them.
+/// Mounts the filesystem on the device at `node`, with a device between them that checks it
+/// (dm-verity).
 #[inline(never)]
 fn mount_checked(node: &str, image: &Image<'_>, verity: &Verity<'_>) -> Result<Detached, Fault> {
     let bundle = image.bundle;
@@ -165,12 +166,12 @@ fn mount_checked(node: &str, image: &Image<'_>, verity: &Verity<'_>) -> Result<D
     let mounted = path(format_args!("/dev/dm-{minor}"))
         .during(Op::Open, image.path)
         .and_then(|node| mount(content(&node)?.kind, &node, image));
-    // From now on it lives as long as the mount, or not at all.
+    // From now on the device lives as long as the mount.
     device_mapper::remove_when_unused(&name)?;
     mounted
 }
 
-/// Puts a checked device above the one at `node` and says its number.
+/// Makes the checked device above the one at `node`, and returns its minor number.
 fn check(node: &str, name: &str, image: &str, verity: &Verity<'_>) -> Result<u32, Fault> {
     let refused = |why: &dyn core::fmt::Display| {
         Err(Errno::INVAL).during(Op::Configure, format_args!("dm-verity for {image}: {why}"))
@@ -197,7 +198,7 @@ fn content(node: &str) -> Result<Content, Fault> {
     block::content(node, &mut Buffer::<WINDOW>::new(), Depth::Superblock)
 }
 
-/// Mounts what is on the device, or in the file, at `node`.
+/// Mounts the filesystem on the device, or in the file, at `node`.
 fn mount(kind: Kind, node: &str, image: &Image<'_>) -> Result<Detached, Fault> {
     let known = TYPES.iter().find(|(name, _)| kind.fstype() == Some(name));
     let (fstype, is_writable) = known.ok_or(Errno::OPNOTSUPP).during(

@@ -17,8 +17,8 @@ use crate::parse::config::Landlock;
 use crate::parse::config::landlock::{Paths, Ports};
 use crate::sys::landlock::{self, BIND, CONNECT, EXECUTE, Files, OF_A_FILE, READ, Ruleset, Tcp};
 
-/// What this process, and so the program that it becomes, is restricted to by
-/// [`Ruleset::restrict_self`]; `None` if by nothing.
+/// The ruleset that restricts this process, and so the program that it becomes
+/// ([`Ruleset::restrict_self`]); `None` if nothing is asked for.
 ///
 /// # Errors
 /// `EOPNOTSUPP` and `ENOSYS` on a kernel without Landlock, or with one that cannot restrict ports;

@@ -14,8 +14,8 @@ use crate::sys::path::path;
 use crate::sys::procfs::Procfs;
 use crate::text::Text;
 
-/// How eagerly the kernel kills it for want of memory (proc_pid_oom_score_adj(5)). Without a wish,
-/// it is PID 1's, as the specification has it.
+/// How eagerly the kernel kills the process when memory is short (proc_pid_oom_score_adj(5)).
+/// Without a value, it is that of PID 1, as the specification has it.
 ///
 /// It is set for the process `first`, or for this one, from which the first process inherits it. A
 /// procfs must be within reach: the host's is, until its root is left.

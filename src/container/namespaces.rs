@@ -52,9 +52,10 @@ impl<'p> JoinedNamespaces<'p> {
 
     /// Moves this process into all of them but that of control groups.
     ///
-    /// The right to join one is had in the user namespace that it belongs to (setns(2)): a
-    /// superuser has it before it gives up its own, anybody else has it after. So the user
-    /// namespace comes in the middle, and what was refused before it is tried again.
+    /// A process needs rights in the user namespace that owns the one it joins (setns(2)): a
+    /// superuser has them before it joins the new user namespace, and any other user has them
+    /// afterwards. So the user namespace comes in the middle, and what was refused before it is
+    /// tried again.
     #[inline(never)]
     pub(super) fn join(&self) -> Result<(), Fault> {
         let is_user = |kind: Kind| kind == Kind::User;
@@ -92,8 +93,8 @@ pub(super) fn flags_of_new(namespaces: &Namespaces<'_>) -> u64 {
     namespace::flags(Kind::ALL.into_iter().filter(is_made)).into()
 }
 
-/// Moves this process into those namespaces of the process `pidfd` that its container has for
-/// itself, of the kinds that are wanted.
+/// Moves this process into the namespaces of the process `pidfd` that its container does not share
+/// with the host, as far as `is_wanted` says.
 pub(super) fn join_container(
     pidfd: BorrowedFd<'_>,
     namespaces: &Namespaces<'_>,
@@ -107,9 +108,8 @@ pub(super) fn join_container(
     }
 }
 
-/// Tells the kernel which users and groups those of the process `pid`, the first of a user
-/// namespace, are here; or sees that those of one that it has joined are the ones that are asked
-/// for.
+/// Writes the maps of the user namespace whose first process is `pid`; or, for a namespace that was
+/// joined, checks that its maps are those that are asked for.
 #[inline(never)]
 pub(super) fn write_or_check_maps(config: &Config<'_>, pid: Pid) -> Result<(), Fault> {
     let (users, groups) = (&config.uid_map, &config.gid_map);

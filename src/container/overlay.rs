@@ -35,7 +35,7 @@ use crate::sys::overlay::{self, Layer};
 use crate::sys::procfs::Procfs;
 use crate::text::{Text, split_last};
 
-/// What begins the kernel's words about any overlay.
+/// The beginning of the kernel's messages about overlays.
 const WORDS: &[u8] = b"overlayfs: ";
 
 const DIRECTORY: OFlags = OFlags::RDONLY
@@ -97,8 +97,8 @@ fn mount(lower: &Detached, layer: &Layer, words: &[Option<&str>]) -> Result<Deta
     made
 }
 
-/// The directory at `path`. One that is relative is in the bundle, behind no link; what is missing
-/// is made, where it would be in a directory.
+/// The directory at `path`. A relative path is below the bundle, and no link is followed. If the
+/// directory is missing in one that exists, it is made.
 fn open_or_make(bundle: &str, path: &str) -> Result<OwnedFd, Errno> {
     let base = openat(CWD, bundle, DIRECTORY, Mode::empty())?;
     let resolve = match path.starts_with('/') {

@@ -29,7 +29,7 @@ pub(super) type List = Strings<{ MAX_SIZE + PASSWD_MAX }, { MAX_STRINGS + 4 }>;
 const PASSWD: &str = "/etc/passwd";
 const PASSWD_MAX: usize = 256 * 1024;
 
-/// A program that is ready to be executed: that takes no memory and no descriptor any more, of
+/// A program that is ready to be executed. From then on that takes no memory and no descriptor, of
 /// which the limits of `process.rlimits` may leave none.
 pub(super) struct Program {
     arguments: List,
@@ -51,7 +51,7 @@ impl Program {
             let set = program.variables.set(format_args!("{}", Unescaped(text)));
             set.during(Op::Exec, text)?;
         }
-        // One that is empty is as good as none: Docker relies on that.
+        // An empty HOME counts as none: Docker relies on that.
         if value_after("HOME=", &program.variables).is_none_or(str::is_empty) {
             program.set_home(process.user.uid)?;
         }
@@ -62,8 +62,9 @@ impl Program {
         Ok(program)
     }
 
-    /// Sets the home directory that the container knows for the user, or `/`, as runc and crun do.
-    /// It is inside here, and what an image has by that name is opened only if it is a file.
+    /// Sets HOME to the directory that the container's passwd(5) has for the user, or to `/`, as
+    /// runc and crun do. The root is the container's by now, and what an image has by that name is
+    /// opened only if it is a file.
     #[inline(never)]
     fn set_home(&mut self, uid: u32) -> Result<(), Fault> {
         let mut room = Buffer::<PASSWD_MAX>::new();
@@ -77,12 +78,12 @@ impl Program {
     /// Becomes the program. Returns only what went wrong.
     pub(super) fn execute(&self) -> Result<Infallible, Fault> {
         self.find(&|path| Err(self.try_path(path)))?;
-        // No call of execve(2) that returns has done what it should.
+        // execve(2) returned, so it has not executed the program.
         Err(Errno::NOEXEC).during(Op::Exec, "")
     }
 
-    /// Sees whether there is a program. That it can be executed by whom it will be, and that its
-    /// interpreter is there, is not known before it is.
+    /// Checks that there is a program. Whether the user of the program may execute it, and whether
+    /// its interpreter is there, is known only when it is executed.
     ///
     /// # Errors
     /// `ENOENT` and the like, `EACCES` for what is no file or has no permission for anybody to

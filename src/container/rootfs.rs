@@ -45,9 +45,9 @@ pub(super) fn path_of(bundle: &str, root: &str) -> Result<Path, Fault> {
 }
 
 impl<'c> Rootfs<'c> {
-    /// The directory at `root`, relative to `bundle` unless absolute. That is all where the mount
-    /// namespace is not the container's alone. Where this process may not go, it is opened by way
-    /// of the `sync`.
+    /// Opens the directory at `root`, relative to `bundle` unless absolute. Where this process
+    /// cannot reach it, the builder opens it, through `sync`. Nothing more is done where the mount
+    /// namespace is shared.
     #[inline(never)]
     pub(super) fn open(
         bundle: &str,
@@ -70,9 +70,9 @@ impl<'c> Rootfs<'c> {
         })
     }
 
-    /// Cuts the namespace loose from the host's and binds the directory over itself, or mounts
-    /// `image` there; with the writable layer above it that is asked for, and that with the option
-    /// `label`.
+    /// Cuts the mounts of this namespace off from the host's, and binds the directory over itself,
+    /// or mounts `image` there. Above that comes the writable layer that is asked for. `label` is
+    /// the option that labels it.
     #[inline(never)]
     pub(super) fn bind(
         &mut self,
@@ -95,7 +95,7 @@ impl<'c> Rootfs<'c> {
         let layer = config.annotations.overlay;
         let lower = match image {
             Some(image) => image,
-            // What lies below an overlay is one filesystem, without what is mounted in it.
+            // The lower layer of an overlay is one filesystem, without the mounts in it.
             None => Detached::copy_of(place, layer.is_none())
                 .during(Op::Mount, format_args!("{path} on itself"))?,
         };
@@ -146,15 +146,15 @@ impl<'c> Rootfs<'c> {
                 mount::set_propagation_recursive("/", Propagation::Shared)
             }
             Some(Propagation::Slave | Propagation::Private) => Ok(()),
-            // The rootfs alone: a volume in it may be tied to the host's.
+            // The rootfs alone: a volume in it may exchange mounts with the host.
             Some(Propagation::Unbindable) => mount::set_propagation("/", Propagation::Unbindable),
         }
     }
 }
 
-/// From the next execve on, no program of the container has these (capabilities(7), "bounding
-/// set"): CAP_SYS_ADMIN could unmount what lies on top of the host's root, and with CAP_SYS_CHROOT
-/// a second chroot leads out of the first (chroot(2)).
+/// Removes both capabilities from the bounding set, so that no program of the container has them
+/// (capabilities(7)): CAP_SYS_ADMIN could unmount what lies on top of the host's root, and with
+/// CAP_SYS_CHROOT a second chroot leads out of the first (chroot(2)).
 pub(super) fn drop_escape_capabilities() -> Result<(), Fault> {
     for capability in [CapabilitySet::SYS_ADMIN, CapabilitySet::SYS_CHROOT] {
         remove_capability_from_bounding_set(capability)

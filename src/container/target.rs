@@ -10,11 +10,11 @@ use crate::sys::mount::{kind_and_mount_root, resolve_in_root};
 use crate::sys::path::{LONG_PATH_MAX, LongPath, long_path};
 use crate::text::split_last;
 
-/// How many symbolic links that lead nowhere yet are followed: as many as the kernel follows in a
-/// path (path_resolution(7)).
+/// How many dangling symbolic links are followed: as many as the kernel follows in a path
+/// (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 
-/// What something is to be mounted on, looked at once.
+/// A destination, looked at once.
 pub(super) struct Target {
     file: OwnedFd,
     kind: FileType,
@@ -55,8 +55,7 @@ impl Target {
         self.kind.is_dir()
     }
 
-    /// The file, if something of this kind can be mounted on it, which is `destination` inside
-    /// `root`.
+    /// The file, if something of this kind can be mounted on it. It is `destination` inside `root`.
     pub(super) fn accept(
         self,
         root: BorrowedFd<'_>,
@@ -70,7 +69,7 @@ impl Target {
             [false, true] => return Err(Errno::ISDIR).during(Op::Mount, destination),
             _ => {}
         }
-        // What lies on the root would never be seen: `/` is what it lies on.
+        // A mount on the root itself would never be seen: `/` stays what it was mounted on.
         let is_root =
             || Ok(self.is_mount_root && mount_id(&self.file, c"")? == mount_id(root, c"")?);
         if is_root().during(Op::Mount, destination)? {

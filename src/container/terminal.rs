@@ -14,7 +14,7 @@ use super::mounts;
 use crate::error::{During, Fault, Op};
 use crate::sys::{console, socket as stream};
 
-/// The device that makes them, in a container.
+/// The device that makes terminals, in a container.
 const MAKER: &str = "/dev/pts/ptmx";
 
 /// `DEVPTS_SUPER_MAGIC` (include/uapi/linux/magic.h).
@@ -33,7 +33,7 @@ pub(super) fn set_up(
         mounts::bind_console(root, theirs.as_fd())?;
     }
     console::become_standard_descriptors(&theirs).during(Op::Terminal, MAKER)?;
-    // The text is the terminal's name outside, of which there is none; it has to be something.
+    // The text is the terminal's name outside, which there is not; it has to be something.
     stream::send(socket, b"/dev/ptmx", ours.as_fd())
         .during(Op::Write, "the socket for the terminal")
 }

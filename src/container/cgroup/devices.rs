@@ -13,11 +13,11 @@ use crate::sys::buffer::Buffer;
 const SUBJECT: &str = "linux.resources.devices";
 
 impl Group {
-    /// Allows the devices that the configuration lists, and no others but those that every
-    /// container is given; where it takes a program ([`DeviceAccess`]).
+    /// Allows the devices that the configuration lists and those that every container has, and no
+    /// others, where that takes a program ([`DeviceAccess`]).
     ///
-    /// The container's set-up calls it last: to mount a block device, and to make a loop device of
-    /// an image, is to open a device that its program need not be allowed.
+    /// The container's set-up calls it last: mounting a block device, or making a loop device of an
+    /// image, opens a device that the program need not be allowed.
     ///
     /// # Errors
     /// Those of bpf(2): `EINVAL` and `ENOSYS` where the kernel lacks CONFIG_CGROUP_BPF, `EPERM` in
@@ -29,7 +29,7 @@ impl Group {
         }
         let mut room = Buffer::<MAX_SIZE>::new();
         let mut program = Program::new(room.bytes_mut().during(Op::Configure, SUBJECT)?);
-        // What does not fit is seen at the end.
+        // Whether all rules fit is checked at the end.
         config.each_device_rule(&mut |rule| {
             let _ = program.push(rule);
         });

@@ -80,8 +80,8 @@ impl Groups {
         Ok(Some(Self { root }))
     }
 
-    /// Makes the group of the container `id`, with the limits that its bundle asks for in force.
-    /// What the bundle says comes after `prepare`.
+    /// Makes the group of the container `id`, and puts the limits in force that its bundle asks
+    /// for; `prepare` sets others before.
     ///
     /// # Errors
     /// Those of [`Group::create`] and [`Group::apply`]. Then there is no group.
@@ -147,9 +147,9 @@ impl Group {
             let (below, is_new) = make(parent, name)?;
             resources::enable(parent, below.as_fd(), &needed)?;
             match names.peek() {
-                // The group itself is not marked: it goes in any case.
+                // The group itself is not marked: it is removed in any case.
                 Some(_) if is_new => {
-                    // Without the mark it stays.
+                    // Without the mark it is not removed.
                     let _ = fsetxattr(&below, MARK, b"", XattrFlags::empty());
                     enable_counting(below.as_fd());
                 }
@@ -163,9 +163,9 @@ impl Group {
         group.map(Self).ok_or(Errno::INVAL).during(Op::Create, path)
     }
 
-    /// The group `name` in the one at `path` below the root, which was made for us by another and
-    /// holds the process `holder` until there are others; with the limits that `resources` ask for
-    /// in force. Without a name it is that group itself.
+    /// The group `name` in the group at `path` below the root, which another process (systemd) has
+    /// made and which holds the process `holder` until there are others; with the limits that
+    /// `resources` ask for in force. Without a name, it is that group itself.
     ///
     /// # Errors
     /// Those of [`Self::create`] and [`Self::apply`]; `EINVAL` for what is no name.
@@ -198,8 +198,8 @@ impl Group {
         Ok(group)
     }
 
-    /// Has the group at `path`, from the host's root, count with the controllers that other limits
-    /// need: when it was made, these were not asked for.
+    /// Enables the controllers that new limits need for the group at `path`, from the host's root:
+    /// when it was made, these limits were not asked for.
     ///
     /// # Errors
     /// `EOPNOTSUPP` for a controller that there is not, with the field that needs it; those of
@@ -209,8 +209,8 @@ impl Group {
         Self::enable_below_root(path, resources).map(drop)
     }
 
-    /// The group at `below`, from the root of the hierarchy, which counts with what `resources`
-    /// need.
+    /// The group at `below`, from the root of the hierarchy, with the controllers enabled that
+    /// `resources` need.
     fn enable_below_root(
         below: &str,
         resources: &Resources<'_>,
@@ -296,7 +296,7 @@ fn make(parent: BorrowedFd<'_>, name: &str) -> Result<(OwnedFd, bool), Fault> {
 /// Enables the controllers by which containers are counted for the groups below this one.
 fn enable_counting(group: BorrowedFd<'_>) {
     for controller in CONTROLLERS {
-        // One that the kernel lacks, or does not give here, is done without.
+        // A controller that the kernel lacks, or does not give here, is done without.
         let _ = fs::write_file(group, SUBTREE, controller);
     }
 }

@@ -32,10 +32,10 @@ impl Group {
         fs::write_file(self, "cgroup.kill", b"1")
     }
 
-    /// Limits its processes and threads to the share of all that systemd's `DefaultTasksMax=` is
-    /// too, so that one container leaves some to the others and to PID 1.
+    /// Limits its processes and threads to the share of all that systemd's `DefaultTasksMax=`
+    /// gives, so that one container leaves some to the others and to PID 1.
     pub fn limit_processes(&self) {
-        // One that does without the controller does without the limit, too.
+        // A group without the controller has no limit either.
         let _ = self.set_share_of_processes();
     }
 
@@ -53,7 +53,7 @@ impl Group {
         fs::write_file(self, "pids.max", share.as_str().as_bytes())
     }
 
-    /// Has a process be in it.
+    /// Moves a process into it.
     ///
     /// # Errors
     /// `EBUSY` for a group that has groups with controllers in it (cgroup-v2.rst, "No Internal
@@ -123,8 +123,8 @@ impl Group {
         }
     }
 
-    /// Calls `see` with the PID of each process in it and in the groups in it, as the caller's PID
-    /// namespace has them; 0 is one of another.
+    /// Calls `see` with the PID of each process in it and in the groups below it, as the caller's
+    /// PID namespace has them; a process of another PID namespace is 0.
     ///
     /// # Errors
     /// Those of openat(2) and read(2); `ELOOP` for groups more than 16 deep.
@@ -174,7 +174,7 @@ fn each_process(
     result
 }
 
-/// Those in the group itself: a number a line, in a file of any length.
+/// The processes in the group itself: a number a line, in a file of any length.
 fn list(group: BorrowedFd<'_>, see: &mut dyn FnMut(u32)) -> Result<(), Errno> {
     let file = open_file(group, "cgroup.procs").map_err(|fault| fault.errno)?;
     let mut buffer = [0; 512];
@@ -184,7 +184,8 @@ fn list(group: BorrowedFd<'_>, see: &mut dyn FnMut(u32)) -> Result<(), Errno> {
             Ok(0) => return Ok(()),
             Ok(len) => len,
             Err(Errno::INTR) => continue,
-            // A threaded group: its processes are listed in the one above it. Or one that is gone.
+            // A threaded group, whose processes are listed in the group above it; or a group that
+            // is gone.
             Err(Errno::OPNOTSUPP | Errno::NODEV) => return Ok(()),
             Err(errno) => return Err(errno),
         };

@@ -19,20 +19,20 @@ use crate::sys::fs::{each_entry, open_directory};
 use crate::sys::path::place_of;
 use crate::text::split_last;
 
-/// So many groups are removed, or entered, at once.
+/// How many groups are removed, or entered, at once.
 pub(super) const STEPS: usize = 16;
 
-/// So many times at most.
+/// How many times, at most.
 const ROUNDS: usize = 1 << 14;
 
-/// What became of the first group in a group.
+/// What became of the first group below a group.
 enum FirstChild {
-    /// There is none, any more or as it was before.
+    /// There is none: it was removed, or there never was one.
     None {
-        /// Whether there were some.
+        /// Whether some were removed.
         removed: bool,
     },
-    /// It holds something.
+    /// It holds something, and was opened.
     Entered(OwnedFd),
     /// It could not be removed.
     Failed(Errno),
@@ -43,10 +43,12 @@ enum FirstChild {
 /// How far the removal of a group has come.
 #[derive(Debug, Default)]
 pub(super) struct Removal {
-    /// The group in which it goes on, unless that is the one to be removed; and how deep that is.
+    /// The group in which the removal goes on, unless that is the group to be removed; and how deep
+    /// that is.
     below: Option<OwnedFd>,
     depth: usize,
-    /// It was entered because it could not be removed, and nothing was removed in it since.
+    /// Whether that was entered because it could not be removed, and nothing was removed in it
+    /// since.
     is_entered: bool,
 }
 
@@ -66,7 +68,7 @@ impl Group {
         Err(Errno::BUSY).during(Op::Remove, "a control group")
     }
 
-    /// The same for as many `steps`, which are counted down. Whether it is gone.
+    /// The same for as many `steps`, which are counted down. Whether the group is gone.
     pub(super) fn remove_some(
         &self,
         removal: &mut Removal,
@@ -96,10 +98,10 @@ impl Group {
         }
     }
 
-    /// The same with what there is of a group that was to be made at `path`. So many bytes of that
-    /// name groups that were there before.
+    /// The same for a group that was to be made at `path`. The first `existing` bytes of that name
+    /// groups that were there before.
     pub fn discard_at(path: &str, existing: usize) {
-        // One that was there before may hold something, and stays.
+        // A group that was there before may hold something, and is not removed then.
         let _ = Self::remove_empty_parents(path, existing, unlink(path));
     }
 
@@ -125,7 +127,7 @@ fn is_marked(group: &str) -> bool {
     open_directory(CWD, group).is_ok_and(|group| fgetxattr(group, MARK, &mut [0u8; 0][..]).is_ok())
 }
 
-/// A group that is gone is removed.
+/// Removes the group at `path`, or finds that it is gone.
 fn unlink(path: &str) -> Result<(), Errno> {
     match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
         Err(Errno::NOENT) => Ok(()),
@@ -134,7 +136,7 @@ fn unlink(path: &str) -> Result<(), Errno> {
 }
 
 impl Removal {
-    /// Removes groups in `top`. Whether that holds no more.
+    /// Removes groups below `top`. Whether there are none left.
     fn resume(&mut self, top: BorrowedFd<'_>, steps: &mut usize) -> Result<bool, Errno> {
         loop {
             let here = self.below.as_ref().map_or(top, AsFd::as_fd);
@@ -150,7 +152,7 @@ impl Removal {
                     self.is_entered = true;
                 }
                 FirstChild::None { .. } if self.depth == 0 => return Ok(true),
-                // It could not be removed, and no group is in it: a process is.
+                // It could not be removed, and has no groups: so it holds a process.
                 FirstChild::None { removed: false } if self.is_entered => return Err(Errno::BUSY),
                 FirstChild::None { .. } => {
                     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -163,7 +165,7 @@ impl Removal {
     }
 }
 
-/// Removes the groups in `group`, up to the first that holds something.
+/// Removes the groups below `group`, up to the first that holds something.
 fn remove_first(group: BorrowedFd<'_>, steps: &mut usize) -> Result<FirstChild, Errno> {
     // It may have been listed before.
     seek(group, SeekFrom::Start(0))?;

@@ -51,7 +51,7 @@ pub(super) fn controllers(
     Ok(needed)
 }
 
-/// Has `below`, a group in `parent`, count with the controllers `needed`.
+/// Enables the controllers `needed` for `below`, a group in `parent`.
 pub(super) fn enable(
     parent: BorrowedFd<'_>,
     below: BorrowedFd<'_>,
@@ -63,7 +63,7 @@ pub(super) fn enable(
     let mut buffer = [0; CONTROLLERS_MAX];
     let available = fs::read_file(below, AVAILABLE, &mut buffer)?;
     let mut names = needed.split(' ').filter_map(|word| word.strip_prefix('+'));
-    // Where others have enabled them, we may not be allowed to.
+    // Where others have enabled them, this process may not be allowed to.
     if names.all(|name| has(available, name)) {
         return Ok(());
     }
@@ -74,8 +74,7 @@ pub(super) fn enable(
     )
 }
 
-/// Has the groups in `group` count with everything that it counts with itself, as far as that is
-/// possible.
+/// Enables all controllers of `group` for the groups below it, as far as that is possible.
 pub(super) fn enable_all(group: BorrowedFd<'_>) {
     let mut buffer = [0; CONTROLLERS_MAX];
     let available = fs::read_file(group, AVAILABLE, &mut buffer).unwrap_or_default();
@@ -161,7 +160,7 @@ impl Group {
         fs::write_file(self, file, line.as_bytes()).map_err(|fault| fault.errno)
     }
 
-    /// The kernel would take the limit, and kill for it.
+    /// Refuses a limit below what is in use: the kernel would take it, and kill processes.
     fn check_memory(&self, limit: u64) -> Result<(), Fault> {
         let mut buffer = [0; 32];
         let used = fs::read_file(self, "memory.current", &mut buffer)?;

@@ -20,8 +20,8 @@ const GUARDED: u32 = NOSUID_NOEXEC | MS_NODEV;
 /// The container's processes.
 pub(in crate::container) const PROC: Mount<'static> = default("/proc", "proc", GUARDED, "");
 
-/// The machine, to look at only. Not where the bundle mounts something in it: a directory that it
-/// counts on may not be there.
+/// The machine, read-only. It is not mounted where the bundle mounts something in it: a directory
+/// that the bundle counts on may not be there.
 const SYS: Mount<'static> = default("/sys", "sysfs", GUARDED | MS_RDONLY, "");
 
 /// Devices. What is mapped from them may be executed, as in the machine's own `/dev`.
@@ -40,7 +40,8 @@ const PTS: Mount<'static> = default(
 /// For shm_open(3).
 const SHM: Mount<'static> = default("/dev/shm", "tmpfs", GUARDED, "mode=1777,size=64m");
 
-/// For mq_open(3). They belong to the IPC namespace, so only where that is not the host's.
+/// For mq_open(3). The queues belong to the IPC namespace, so it is mounted only where that is not
+/// the host's.
 const MQUEUE: Mount<'static> = default("/dev/mqueue", "mqueue", GUARDED, "");
 
 const fn default(
@@ -80,9 +81,9 @@ impl Mounts<'_> {
         }
     }
 
-    /// Mounts it where the kernel has it and lets this process mount it: what nobody asked for is
-    /// no reason to fail. Sysfs is the network namespace's, and with the host's a user namespace
-    /// may not mount it.
+    /// Mounts it where the kernel has it and lets this process mount it: a default that is missing
+    /// is no reason to fail. Sysfs belongs to the network namespace, and a user namespace may not
+    /// mount the host's.
     fn make_if_possible(
         &self,
         default: &Mount<'_>,

@@ -66,8 +66,8 @@ pub(in crate::container) fn copy_early(
             ),
             (copy, _) => copy,
         }?;
-        // At once, with all that is bound with it: the container's mounts inside would appear on
-        // the host.
+        // At once, with all mounts below it: else the container's mounts inside would appear on the
+        // host.
         copy.set_propagation(propagation, true)
             .during(Op::Propagation, item.destination)?;
         *place = Some(copy);

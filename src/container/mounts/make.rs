@@ -31,7 +31,7 @@ pub(super) fn make(
         return bind(mounts.bundle, item);
     }
     let fstype = match item.fstype.unwrap_or_default() {
-        // To mount the host's again would set the options of the hierarchy anew, for all
+        // Mounting the host's hierarchy again would set its options anew, for all
         // (apply_cgroup_root_flags of kernel/cgroup/cgroup.c): without `nsdelegate`, every
         // container could lift its own limits.
         "cgroup" | "cgroup2" if !mounts.has_cgroups => {
@@ -56,7 +56,7 @@ pub(super) fn make(
         attributes.remove(MountAttrFlags::MOUNT_ATTR_RDONLY);
     }
     let context = match mounts.procfs {
-        // It shows the processes among which its maker is.
+        // A procfs shows the processes of its maker's PID namespace.
         Some(helper) if fstype == "proc" => {
             let mut items = mounts.items.iter();
             helper.make(items.position(|one| core::ptr::eq(one, item)))
@@ -79,8 +79,9 @@ fn about<'a>(item: &Mount<'a>, fstype: &'a str) -> MountSubject<'a> {
     }
 }
 
-/// The option for the mode of a tmpfs of which the bundle does not say it: that of the directory
-/// that it covers, as with runc and crun. Empty for all others, and if there is none yet.
+/// The option for the mode of a tmpfs, where the bundle does not give one: the mode of the
+/// directory that it covers, as with runc and crun. Empty for all other mounts, and where there is
+/// no directory yet.
 #[inline(never)]
 fn covered_mode(root: BorrowedFd<'_>, item: &Mount<'_>) -> Text<16> {
     let mut option = Text::EMPTY;
@@ -165,8 +166,8 @@ pub(super) fn copy(opened: &OwnedFd, source: &str, item: &Mount<'_>) -> Result<D
         .during(Op::Mount, format_args!("{source} on {}", item.destination))
 }
 
-/// Like mount(8), `ro` is for the top alone, also of `rbind`; `rro` is for all below it too, and
-/// then there may be words for the top that differ.
+/// As with mount(8), `ro` changes the top mount alone, also with `rbind`. `rro` changes all mounts
+/// below it, too, and then there may be words that differ for the top.
 fn set_attributes(mount: BorrowedFd<'_>, options: &MountOptions<'_>) -> Result<(), Errno> {
     for (flags, recursive) in [(options.below, true), (options.flags, false)] {
         let [set, clear] = [attributes_to_set(flags), attributes_to_clear(flags)];
@@ -175,9 +176,9 @@ fn set_attributes(mount: BorrowedFd<'_>, options: &MountOptions<'_>) -> Result<(
     Ok(())
 }
 
-/// Changes what is mounted at the destination: attributes that are named, while all others stay;
-/// and options of the filesystem, which are those of all its mounts. `ro` and `rw` are the mount's:
-/// the filesystem may be the host's.
+/// Changes what is mounted at the destination: the attributes that are named, while all others
+/// stay, and options of the filesystem, which all its mounts share. `ro` and `rw` are attributes of
+/// the mount, since the filesystem may be the host's.
 pub(super) fn remount(root: BorrowedFd<'_>, item: &Mount<'_>) -> Result<OwnedFd, Fault> {
     let options = &item.options;
     let again = format_args!("{} again", item.destination);

@@ -49,7 +49,7 @@ pub(super) struct Mounts<'c> {
     pub(super) has_ipc: bool,
     /// Whether the container has a cgroup namespace of its own.
     pub(super) has_cgroups: bool,
-    /// Whether nodes are of no use but in `/dev`.
+    /// Whether device nodes work nowhere but in `/dev`.
     pub(super) has_nodev: bool,
     /// The builder, if that maps the ids of mounts.
     pub(super) mapper: Option<&'c SyncSocket>,
@@ -59,11 +59,11 @@ pub(super) struct Mounts<'c> {
 }
 
 impl<'c> Mounts<'c> {
-    /// Mounts what every container has, then everything that the bundle asks for; what lies at
-    /// `/proc` and `/sys` is kept.
+    /// Mounts what every container has, then everything that the bundle asks for. The result holds
+    /// the mounts at `/proc` and `/sys`.
     ///
-    /// `tied` are the copies of bind mounts that were made before; then it has the mounts that ask
-    /// for a propagation of their own.
+    /// `early` has the copies of bind mounts that were made before; afterwards it has the mounts
+    /// that ask for a propagation of their own.
     #[inline(never)]
     pub(super) fn make(&self, early: &mut EarlyCopies) -> Result<ProcSysMounts, Fault> {
         let mut proc_and_sys = ProcSysMounts::default();
@@ -83,8 +83,8 @@ impl<'c> Mounts<'c> {
         Ok(proc_and_sys)
     }
 
-    /// Mounts one item, or the copy that was made of what it binds, on `target`, if that was found
-    /// before.
+    /// Mounts one item on `target`, or where its destination is if that was not looked up yet;
+    /// `copy` is the copy of what it binds, if that was made before.
     fn mount_item(
         &self,
         item: &Mount<'_>,
@@ -93,7 +93,7 @@ impl<'c> Mounts<'c> {
     ) -> Result<OwnedFd, Fault> {
         let destination = item.destination;
         let is_dev = item.fstype == Some("tmpfs") && item.is_at("dev") && !item.options.is_bind();
-        // What is to be filled becomes read-only when it is full.
+        // A filesystem that is filled becomes read-only only afterwards.
         let is_filled = is_dev || item.options.copy_up;
         let made = match copy {
             Some(copy) => copy,
@@ -143,7 +143,7 @@ pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: BorrowedFd<'_>) -> Re
 }
 
 /// Gives the mounts that were [made](Mounts::make) the propagation that they ask for. Called when
-/// the container's root is `/`, after the propagation of the whole was set.
+/// the container's root is `/`, and the propagation of the whole tree was set.
 pub(super) fn propagate(items: MountList<'_>, made: &mut EarlyCopies) -> Result<(), Fault> {
     for (item, mount) in items.iter().zip(made) {
         if let (Some((propagation, recursive)), Some(mount)) =
@@ -157,8 +157,8 @@ pub(super) fn propagate(items: MountList<'_>, made: &mut EarlyCopies) -> Result<
     Ok(())
 }
 
-/// Copies what `target` holds into `made`. The copy's root is like the directory that it covers,
-/// unless the options say what it is like.
+/// Copies what `target` holds into `made`. The root of the copy gets the attributes of the
+/// directory that it covers, unless the options name some.
 fn copy_up(target: BorrowedFd<'_>, made: &Detached, item: &Mount<'_>) -> Result<(), Fault> {
     let destination = item.destination;
     let from = open_directory(target, ".")?;
