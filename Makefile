@@ -53,7 +53,7 @@ lint: cc init ## check format, lints, layers, the programs, documentation, fuzz 
 	CARGO_PROFILE_DEV_PANIC=abort $(CARGO) clippy -p berth --bins -- -D warnings
 	$(CARGO) clippy -p berth --lib --tests -- -D warnings
 	$(CARGO) clippy $(TOOLS) --all-targets -- -D warnings
-	cd tests/fuzz && $(CARGO) clippy --quiet --target-dir $(abspath $(CARGO_TARGET_DIR))/fuzz -- -D warnings
+	cd tests/fuzz && $(CARGO) clippy --quiet --release --target-dir $(abspath $(CARGO_TARGET_DIR))/fuzz -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
 	    $(CARGO) doc --quiet --no-deps --document-private-items -p berth --lib
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --no-deps -p berth-initramfs -p berth-qemu -p berth-tests --lib
