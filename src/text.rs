@@ -43,10 +43,7 @@ impl<const N: usize> Text<N> {
 
     /// Appends formatted text, as far as it fits.
     pub fn push(&mut self, arguments: fmt::Arguments<'_>) {
-        let mut room = CutWriter(BoundedWriter::new(&mut self.bytes, self.len.into()));
-        // The error means that the text is full, which is what this type is for.
-        let _ = room.write_fmt(arguments);
-        self.len = room.0.len as u16;
+        push(&mut self.bytes, &mut self.len, arguments);
     }
 
     /// The text.
@@ -58,6 +55,15 @@ impl<const N: usize> Text<N> {
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
+}
+
+/// [`Text::push`] without a copy of the code for each size.
+#[inline(never)]
+fn push(bytes: &mut [u8], len: &mut u16, arguments: fmt::Arguments<'_>) {
+    let mut room = CutWriter(BoundedWriter::new(bytes, (*len).into()));
+    // The error means that the text is full, which is what this type is for.
+    let _ = room.write_fmt(arguments);
+    *len = room.0.len as u16;
 }
 
 /// The first `len` of `bytes`, which are whole characters.

@@ -131,8 +131,7 @@ fn pause(until: Option<Moment>) {
 
 fn kernel_panic_timeout() -> Option<i32> {
     let mut buffer = [0; 32];
-    fs::read_file(CWD, "/proc/sys/kernel/panic", &mut buffer)
-        .ok()
+    fs::read_attribute(format_args!("/proc/sys/kernel/panic"), &mut buffer)
         .and_then(|text| core::str::from_utf8(text.trim_ascii()).ok()?.parse().ok())
 }
 

@@ -78,8 +78,9 @@ impl Shell {
             let _ = rustix::process::ioctl_tiocsctty(&terminal);
             let _ = console::become_standard_descriptors(&terminal);
         }
-        let mut arguments = Strings::<64, 2>::new();
-        let mut variables = Strings::<64, 2>::new();
+        // As large as others are, so that the code is there once.
+        let mut arguments = Strings::<8192, 64>::new();
+        let mut variables = Strings::<8192, 64>::new();
         let _ = arguments.push(format_args!("{SHELL}"));
         let _ = variables.push(format_args!("PATH=/bin:/sbin:/usr/bin:/usr/sbin"));
         let _ = variables.push(format_args!("TERM=linux"));

@@ -17,7 +17,7 @@ use crate::sys::{console, signal, socket};
 const RECORDS: &str = "/run/berth";
 
 /// The words of a call.
-type Words = Strings<8192, 16>;
+type Words = Strings<8192, 64>;
 
 /// One run.
 pub(super) struct Run {

@@ -1,16 +1,17 @@
-//! What is to be started, and when: each container once, after those that it waits for (`berth.after`), and perhaps again
-//! (`berth.restart`).
+//! What is to be started, and when: each container once, after those that it waits for
+//! (`berth.after`), and perhaps again (`berth.restart`).
 //!
-//! To wait for another is an order, not a condition: it is over when it is known whether the other's program runs, and if it
-//! could not be started, this one is started all the same. Who waits for itself by way of others is refused, and whoever waits for
-//! those does so no longer.
+//! * To wait for another is an order, not a condition: it is over when it is known whether the
+//!   other's program runs. If the other could not be started, this one is started all the same.
+//! * A container that waits for itself, directly or by way of others, is refused. Whoever waits for
+//!   it does so no longer.
 //!
-//! Only values; what is started is the loop's to know.
+//! There are only values here. The loop in [`super`] starts what is due.
 
 use core::time::Duration;
 
 use super::policy::Phase;
-use super::restart::Restarts;
+use super::restart::RestartHistory;
 use super::set::Set;
 use crate::container::{BUNDLES_MAX, Id};
 use crate::error::SUBJECT_MAX;
@@ -23,14 +24,14 @@ use crate::text::Text;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Until it is known of all these whether their programs run.
+    /// It waits until it is known of all these whether their programs run.
     Waiting(Set),
     /// It is being set up.
     Starting,
     /// Its program runs, since then.
     Running(Moment),
-    /// Until then, and then it is started again. It ended so.
-    Resting(Moment, Status),
+    /// It has ended so, and is restarted then.
+    Delayed(Moment, Status),
     /// It will not be started any more.
     Over,
 }
@@ -38,7 +39,7 @@ enum State {
 struct Job {
     id: Id,
     state: State,
-    restarts: Restarts,
+    history: RestartHistory,
     /// As its bundle said when it could last be read.
     restart: Restart,
     /// Its program ran once.
@@ -47,20 +48,21 @@ struct Job {
     is_read: bool,
 }
 
-/// What becomes of a bundle that could never be read for want of something: what it says of restarts is not known.
+/// The restart policy of a bundle that could not be read for want of something: what it asks for is
+/// not known.
 const UNREAD: Restart = Restart::OnFailure { max: Some(5) };
 
 /// All containers, in the order of their names.
 pub(super) struct Jobs(Mapped<Job, BUNDLES_MAX>);
 
 impl Jobs {
-    /// To be started at once.
+    /// Containers that are all to be started at once.
     pub(super) fn new(ids: impl Iterator<Item = Id>) -> Self {
         let mut jobs = Mapped::new();
         let all = ids.map(|id| Job {
             id,
             state: State::Waiting(Set::EMPTY),
-            restarts: Restarts::NONE,
+            history: RestartHistory::NONE,
             restart: UNREAD,
             has_run: false,
             is_read: false,
@@ -87,7 +89,7 @@ impl Jobs {
         }
     }
 
-    /// The container waits for those with these names, before its first start; whether there are any.
+    /// The container waits for those with these names before its first start; whether there are any.
     ///
     /// # Errors
     /// The name that none has.
@@ -114,33 +116,34 @@ impl Jobs {
         self.0.iter().all(|job| job.is_read)
     }
 
-    /// It is being set up.
+    /// The container is being set up.
     pub(super) fn set_starting(&mut self, index: usize) {
         self.set(index, State::Starting);
     }
 
-    /// What the bundle of the container at `index` says of restarts.
+    /// The bundle of the container asks for this restart policy.
     pub(super) fn set_restart(&mut self, index: usize, restart: Restart) {
         if let Some(job) = self.0.get_mut(index) {
             job.restart = restart;
         }
     }
 
-    /// Its program runs. Whether for the first time.
+    /// The container's program runs. Whether for the first time.
     pub(super) fn set_running(&mut self, index: usize, now: Moment) -> bool {
         self.set(index, State::Running(now));
         let had_run = |job: &mut Job| core::mem::replace(&mut job.has_run, true);
         !self.0.get_mut(index).is_some_and(had_run)
     }
 
-    /// It could not be started, and nobody tries again.
+    /// The container could not be started, and is not tried again.
     pub(super) fn set_failed(&mut self, index: usize) {
         self.set_read(index);
         self.set(index, State::Over);
     }
 
-    /// Its program has ended, or could not be started for want of something, which counts as [`crate::events::OWN_FAILURE`]. If it shall be
-    /// started again: for which time, and how long it rests before.
+    /// The container's program has ended, or could not be started for want of something, which
+    /// counts as [`crate::events::OWN_FAILURE`]. If it is restarted: for which time, and after which
+    /// delay.
     pub(super) fn set_ended(
         &mut self,
         index: usize,
@@ -154,17 +157,18 @@ impl Jobs {
             State::Running(since) => Duration::from_micros(now - since),
             _ => Duration::ZERO,
         };
-        let rest = job.restarts.next(job.restart, status, ran, phase);
-        job.state = rest.map_or(State::Over, |rest| State::Resting(now + rest, status));
-        rest.map(|rest| (job.restarts.count, rest))
+        let delay = job.history.next(job.restart, status, ran, phase);
+        job.state = delay.map_or(State::Over, |delay| State::Delayed(now + delay, status));
+        delay.map(|delay| (job.history.count, delay))
     }
 
-    /// None is started any more. Calls `ended` with how those ended that rest.
+    /// No container is started any more. Calls `ended` with how those ended that wait for their
+    /// restart.
     pub(super) fn abandon(&mut self, mut ended: impl FnMut(Status)) {
         for job in self.0.iter_mut() {
             match job.state {
                 State::Waiting(_) => job.state = State::Over,
-                State::Resting(_, status) => {
+                State::Delayed(_, status) => {
                     job.state = State::Over;
                     ended(status);
                 }
@@ -173,34 +177,23 @@ impl Jobs {
         }
     }
 
-    /// Those that wait for themselves by way of others.
+    /// Those that wait for themselves, directly or by way of others.
     pub(super) fn cycles(&self) -> Set {
-        let is_on_one = |index: &usize| self.reached_from(*index).has(*index);
+        let is_on_one = |index: &usize| self.distance(self.awaited_by(*index), *index).is_some();
         self.indices().filter(is_on_one).collect()
     }
 
-    /// All that the container waits for, directly or by way of others.
-    fn reached_from(&self, index: usize) -> Set {
-        let mut reached = self.awaited(index);
-        let mut unseen = reached;
-        while let Some(next) = unseen.iter().next() {
-            unseen.remove(next);
-            for further in self.awaited(next).iter().filter(|it| !reached.has(*it)) {
-                unseen.insert(further);
-            }
-            reached = reached.or(&self.awaited(next));
-        }
-        reached
-    }
-
-    /// From a container on a circle back to it, by the shortest way: `a, b, a`.
+    /// The shortest way from a container on a cycle back to it: `a, b, a`.
     #[inline(never)]
     pub(super) fn cycle_through(&self, start: usize) -> Text<SUBJECT_MAX> {
         let mut way = Text::new(self.id(start));
         let mut here = start;
         for _ in self.indices() {
-            let awaited = self.awaited(here).iter();
-            let next = awaited.min_by_key(|next| self.distance(*next, start));
+            let next = self.awaited_by(here).iter().min_by_key(|next| {
+                let only = Set::from_iter([*next]);
+                // One that leads nowhere comes last.
+                self.distance(only, start).unwrap_or(usize::MAX)
+            });
             here = next.unwrap_or(start);
             way.push(format_args!(", {}", self.id(here)));
             if here == start {
@@ -210,69 +203,66 @@ impl Jobs {
         way
     }
 
-    /// How many steps it takes from one to the other; more than there are containers if there is no way.
-    fn distance(&self, from: usize, to: usize) -> usize {
-        let mut reached = Set::from_iter([from]);
-        let mut steps = 0;
-        while !reached.has(to) && steps <= self.0.len() {
-            let awaited = |set: Set, index| set.or(&self.awaited(index));
-            reached = reached.iter().fold(reached, awaited);
-            steps += 1;
+    /// How many steps it takes from the nearest of these to the container, from one that waits to
+    /// one that it waits for; `None` if there is no way.
+    #[inline(never)]
+    fn distance(&self, from: Set, to: usize) -> Option<usize> {
+        let (mut reached, mut new) = (from, from);
+        for steps in self.indices() {
+            if new.has(to) {
+                return Some(steps);
+            }
+            let awaited = |set: Set, index| set.or(&self.awaited_by(index));
+            new = new.iter().fold(Set::EMPTY, awaited).without(&reached);
+            reached = reached.or(&new);
         }
-        steps
+        None
     }
 
     /// What the container waits for, started or not.
-    fn awaited(&self, index: usize) -> Set {
+    #[inline(never)]
+    fn awaited_by(&self, index: usize) -> Set {
         match self.0.get(index).map(|job| job.state) {
             Some(State::Waiting(others)) => others,
             _ => Set::EMPTY,
         }
     }
 
-    /// One that can be started now: it waits for nobody any more, or has rested; and `is_free` says that nothing is left of its
-    /// last run.
+    /// One that can be started now: it waits for no other any more, or its delay is over and
+    /// `is_free` says that nothing is left of its last run.
     pub(super) fn due(&self, now: Moment, is_free: impl Fn(usize) -> bool) -> Option<usize> {
-        let is_unknown = |job: &Job| matches!(job.state, State::Waiting(_) | State::Starting);
-        let unknown = self.matching(is_unknown);
+        let is_unknown = |state: &State| matches!(state, State::Waiting(_) | State::Starting);
+        let jobs = self.0.iter().enumerate();
+        let unknown = jobs.filter(|(_, job)| is_unknown(&job.state));
+        let unknown: Set = unknown.map(|(index, _)| index).collect();
         let is_due = |index: &usize| match self.0.get(*index).map(|job| job.state) {
             Some(State::Waiting(others)) => others.and(&unknown).is_empty(),
-            Some(State::Resting(until, _)) => until <= now && is_free(*index),
+            Some(State::Delayed(until, _)) => until <= now && is_free(*index),
             _ => false,
         };
         self.indices().find(is_due)
     }
 
-    /// When the next has rested of those that `is_free` says are.
+    /// When the next delay is over, of those containers that `is_free` says nothing is left of.
     pub(super) fn deadline(&self, is_free: impl Fn(usize) -> bool) -> Option<Moment> {
-        let rests = self
-            .0
-            .iter()
-            .enumerate()
-            .filter_map(|(index, job)| match job.state {
-                State::Resting(until, _) if is_free(index) => Some(until),
-                _ => None,
-            });
-        rests.min()
+        let jobs = self.0.iter().enumerate();
+        let deadlines = jobs.filter_map(|(index, job)| match job.state {
+            State::Delayed(until, _) if is_free(index) => Some(until),
+            _ => None,
+        });
+        deadlines.min()
     }
 
-    /// Whether any has not been started yet, for whom it waits.
+    /// Whether any has not been started yet because it waits for others.
     pub(super) fn are_waiting(&self) -> bool {
-        !self
-            .matching(|job| matches!(job.state, State::Waiting(_)))
-            .is_empty()
+        let mut jobs = self.0.iter();
+        jobs.any(|job| matches!(job.state, State::Waiting(_)))
     }
 
     /// Whether any will be started, now or later.
     pub(super) fn are_pending(&self) -> bool {
-        !self
-            .matching(|job| matches!(job.state, State::Waiting(_) | State::Resting(..)))
-            .is_empty()
-    }
-
-    fn matching(&self, is_it: impl Fn(&Job) -> bool) -> Set {
-        let found = self.0.iter().enumerate().filter(|(_, job)| is_it(job));
-        found.map(|(index, _)| index).collect()
+        let mut jobs = self.0.iter();
+        jobs.any(|job| matches!(job.state, State::Waiting(_) | State::Delayed(..)))
     }
 }
 
@@ -313,7 +303,7 @@ mod tests {
     fn containers_are_found_by_their_names() {
         let mut jobs = jobs(&["db", "web", "www"]);
         assert_eq!(jobs.wait_for(0, list("web,www")), Ok(true));
-        assert_eq!(jobs.awaited(0), Set::from_iter([1, 2]));
+        assert_eq!(jobs.awaited_by(0), Set::from_iter([1, 2]));
         assert_eq!(jobs.wait_for(1, List::default()), Ok(false));
         assert_eq!(jobs.wait_for(2, list("db,wep")), Err("wep"));
         // The order is that of the first start alone.
@@ -337,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_itself_is_told_by_which_way() {
+    fn a_container_that_waits_for_itself_is_told_by_which_way() {
         for (waits, expected) in [
             (&["a"][..], &[(0, "a, a")][..]),
             (&["b", "a"], &[(0, "a, b, a"), (1, "b, a, b")]),
@@ -372,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_circle_is_started_when_it_was_refused() {
+    fn what_waits_for_a_cycle_is_started_when_that_was_refused() {
         let mut jobs = waiting(&["b", "c", "b"]);
         assert_eq!(due(&jobs), None);
         let cycles = jobs.cycles();
@@ -381,14 +371,14 @@ mod tests {
     }
 
     #[test]
-    fn one_that_rests_is_started_when_that_is_over_and_nothing_is_left_of_it() {
+    fn one_is_restarted_when_its_delay_is_over_and_nothing_is_left_of_it() {
         let mut jobs = jobs(&["a"]);
         jobs.set_starting(0);
         assert!(jobs.set_running(0, NOW));
         jobs.set_restart(0, Restart::Always);
         let bad = Status::Exited(1);
-        let rest = jobs.set_ended(0, bad, Phase::Running, NOW);
-        assert_eq!(rest, Some((1, Duration::from_millis(100))));
+        let again = jobs.set_ended(0, bad, Phase::Running, NOW);
+        assert_eq!(again, Some((1, Duration::from_millis(100))));
         let until = Moment(100_000);
         assert_eq!(jobs.deadline(|_| true), Some(until));
         assert_eq!(jobs.deadline(|_| false), None);
@@ -398,8 +388,8 @@ mod tests {
         assert!(jobs.are_pending() && !jobs.are_waiting());
         jobs.set_starting(0);
         assert!(!jobs.set_running(0, until));
-        let rest = jobs.set_ended(0, bad, Phase::Running, Moment(20_000_000));
-        assert_eq!(rest, Some((2, Duration::from_millis(100))));
+        let again = jobs.set_ended(0, bad, Phase::Running, Moment(20_000_000));
+        assert_eq!(again, Some((2, Duration::from_millis(100))));
 
         let mut statuses = Vec::new();
         jobs.abandon(|status| statuses.push(status));

@@ -1,7 +1,7 @@
-//! `berth.restart`: whether a container is started again, and how long it rests before.
+//! `berth.restart`: whether a container is restarted, and after which delay.
 //!
-//! It rests for 100 ms at first and for twice as long each time, up to a minute, so that one which cannot run does not keep the
-//! machine busy; one that ran for ten seconds could run, and begins anew.
+//! The delay is 100 ms at first and twice as long each time, up to a minute, so that a container
+//! that cannot run does not keep the machine busy. After a run of ten seconds it begins anew.
 
 use core::time::Duration;
 
@@ -13,23 +13,23 @@ const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(60);
 const RAN_WELL: Duration = Duration::from_secs(10);
 
-/// The history of a container.
+/// How often a container was restarted, and how long it is delayed the next time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Restarts {
-    /// How often it was started again.
+pub(super) struct RestartHistory {
+    /// How often it was restarted.
     pub(super) count: u32,
-    rest: Duration,
+    delay: Duration,
 }
 
-impl Restarts {
+impl RestartHistory {
     /// That of a container which was started once.
     pub(super) const NONE: Self = Self {
         count: 0,
-        rest: FIRST,
+        delay: FIRST,
     };
 
-    /// How long it rests before it is started again, which is counted; `None` if it is not. It ran for so long and ended with
-    /// `status`.
+    /// The delay after which the container is restarted, which is counted; `None` if it is not. It
+    /// ran for so long and ended with `status`.
     pub(super) fn next(
         &mut self,
         restart: Restart,
@@ -47,10 +47,10 @@ impl Restarts {
         if !is_wanted || phase != Phase::Running {
             return None;
         }
-        let rest = if ran >= RAN_WELL { FIRST } else { self.rest };
+        let delay = if ran >= RAN_WELL { FIRST } else { self.delay };
         self.count = self.count.saturating_add(1);
-        self.rest = rest.saturating_mul(2).min(LONGEST);
-        Some(rest)
+        self.delay = delay.saturating_mul(2).min(LONGEST);
+        Some(delay)
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
     const BAD: Status = Status::Exited(1);
 
     #[test]
-    fn the_table_of_who_is_started_again() {
+    fn the_table_of_what_is_restarted() {
         let [unlimited, twice] = [None, Some(2)].map(|max| Restart::OnFailure { max });
         let stopping = Phase::Stopping(End::PowerOff);
         for (restart, count, status, phase, expected) in [
@@ -79,27 +79,31 @@ mod tests {
             (Restart::Always, 0, BAD, stopping, false),
             (unlimited, 0, Status::Killed(15), stopping, false),
         ] {
-            let before = Restarts {
+            let before = RestartHistory {
                 count,
-                ..Restarts::NONE
+                ..RestartHistory::NONE
             };
             let mut restarts = before;
-            let rest = restarts.next(restart, status, SHORT, phase);
-            assert_eq!(rest.is_some(), expected, "{restart:?} {status:?} {phase:?}");
+            let delay = restarts.next(restart, status, SHORT, phase);
+            assert_eq!(
+                delay.is_some(),
+                expected,
+                "{restart:?} {status:?} {phase:?}"
+            );
             assert_eq!(restarts.count, before.count + u32::from(expected));
         }
     }
 
     #[test]
-    fn it_rests_twice_as_long_each_time_until_it_ran_well() {
-        let mut restarts = Restarts::NONE;
-        let mut rest = |ran| {
-            let rest = restarts.next(Restart::Always, GOOD, ran, Phase::Running);
-            rest.unwrap().as_millis()
+    fn the_delay_doubles_until_a_run_went_well() {
+        let mut restarts = RestartHistory::NONE;
+        let mut delay = |ran| {
+            let delay = restarts.next(Restart::Always, GOOD, ran, Phase::Running);
+            delay.unwrap().as_millis()
         };
-        let rests: Vec<_> = (0..12).map(|_| rest(SHORT)).collect();
-        assert_eq!(rests[..5], [100, 200, 400, 800, 1600]);
-        assert_eq!(rests[9..], [51_200, 60_000, 60_000]);
-        assert_eq!([rest(RAN_WELL), rest(SHORT)], [100, 200]);
+        let delays: Vec<_> = (0..12).map(|_| delay(SHORT)).collect();
+        assert_eq!(delays[..5], [100, 200, 400, 800, 1600]);
+        assert_eq!(delays[9..], [51_200, 60_000, 60_000]);
+        assert_eq!([delay(RAN_WELL), delay(SHORT)], [100, 200]);
     }
 }

@@ -21,7 +21,7 @@ impl Set {
     }
 
     /// Takes one out.
-    pub(super) fn remove(&mut self, index: usize) {
+    fn remove(&mut self, index: usize) {
         let (word, bit) = place(index);
         if let Some(word) = self.0.get_mut(word) {
             *word &= !bit;
@@ -55,9 +55,29 @@ impl Set {
         self
     }
 
+    /// Those that are not in the other.
+    pub(super) fn without(mut self, other: &Self) -> Self {
+        for (word, other) in self.0.iter_mut().zip(other.0) {
+            *word &= !other;
+        }
+        self
+    }
+
     /// The members, in order.
-    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
-        (0..BUNDLES_MAX).filter(move |index| self.has(*index))
+    pub(super) fn iter(mut self) -> impl Iterator<Item = usize> {
+        core::iter::from_fn(move || {
+            let first = self.first()?;
+            self.remove(first);
+            Some(first)
+        })
+    }
+
+    /// The first member.
+    #[inline(never)]
+    fn first(&self) -> Option<usize> {
+        let mut words = (0..).zip(self.0);
+        let (number, word) = words.find(|(_, word)| *word != 0)?;
+        Some(number * u64::BITS as usize + word.trailing_zeros() as usize)
     }
 }
 
@@ -91,6 +111,8 @@ mod tests {
             set.and(&[3, 5].into_iter().collect()),
             [3].into_iter().collect()
         );
+        let others = [0, last].into_iter().collect();
+        assert_eq!(set.without(&others), [3].into_iter().collect());
         assert!(Set::EMPTY.is_empty() && !set.is_empty());
     }
 }

@@ -11,7 +11,7 @@ use rustix::fs::{
 use rustix::io::{Errno, pread};
 
 use super::buffer::Buffer;
-use super::fs::{each_name, open_file, read_file};
+use super::fs::{each_name, open_file, read_attribute};
 use super::path::{Path, path};
 use crate::error::{During, Fault, Op};
 use crate::parse::partition::{self, Entry, Flaw};
@@ -94,16 +94,15 @@ impl Device {
 
     /// The number that its attribute `name` holds.
     fn attribute(&self, name: &str) -> Option<u64> {
-        let file = path(format_args!("{CLASS}/{}/{name}", SysfsName(&self.name))).ok()?;
         let mut buffer = [0; 32];
-        let text = read_file(CWD, &file, &mut buffer).ok()?;
+        let file = format_args!("{CLASS}/{}/{name}", SysfsName(&self.name));
+        let text = read_attribute(file, &mut buffer)?;
         core::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
     }
 
     fn at(directory: core::fmt::Arguments<'_>) -> Option<Self> {
         let mut buffer = [0; 1024];
-        let attribute = |name: &str| path(format_args!("{directory}/{name}")).ok();
-        let uevent = read_file(CWD, &attribute("uevent")?, &mut buffer).ok()?;
+        let uevent = read_attribute(format_args!("{directory}/uevent"), &mut buffer)?;
         let properties = Properties::from_sysfs(uevent).ok()?;
         Some(Self {
             name: heapless::String::try_from(properties.devname?).ok()?,
@@ -130,6 +129,12 @@ impl core::fmt::Display for SysfsName<'_> {
 /// Those of reading the class directory. A device that vanishes while it is looked at is not
 /// visited.
 pub fn each_device(mut visit: impl FnMut(&Device) -> bool) -> Result<(), Fault> {
+    visit_devices(&mut visit)
+}
+
+/// [`each_device`] without a copy of the code for each visitor.
+#[inline(never)]
+fn visit_devices(visit: &mut dyn FnMut(&Device) -> bool) -> Result<(), Fault> {
     each_name(CLASS, |name| {
         let device = Device::at(format_args!("{CLASS}/{name}"));
         device.is_none_or(|device| visit(&device))

@@ -12,6 +12,7 @@ use rustix::fs::{
 use rustix::io::{Errno, read};
 use rustix::path::Arg;
 
+use super::path::path as path_of;
 use crate::error::{During, Fault, Op};
 use crate::text::Text;
 
@@ -86,6 +87,15 @@ pub fn read_file<'b>(
         Some((bytes, [_, ..])) => Ok(bytes),
         _ => Err(Errno::FBIG).during(Op::Read, path),
     }
+}
+
+/// What the file at this path says, where it can be read and fits: an attribute in sysfs or procfs.
+#[inline(never)]
+pub fn read_attribute<'b>(
+    file: core::fmt::Arguments<'_>,
+    buffer: &'b mut [u8],
+) -> Option<&'b [u8]> {
+    read_file(CWD, &path_of(file).ok()?, buffer).ok()
 }
 
 /// Writes `bytes` to the existing file at `path` in one call, as sysfs, procfs and cgroupfs want
@@ -188,6 +198,15 @@ pub fn each_entry(
     directory: BorrowedFd<'_>,
     mut visit: impl FnMut(&CStr, FileType) -> bool,
 ) -> Result<(), Errno> {
+    visit_entries(directory, &mut visit)
+}
+
+/// [`each_entry`] without a copy of the code for each visitor.
+#[inline(never)]
+fn visit_entries(
+    directory: BorrowedFd<'_>,
+    visit: &mut dyn FnMut(&CStr, FileType) -> bool,
+) -> Result<(), Errno> {
     let mut buffer = [MaybeUninit::uninit(); ENTRIES];
     let mut entries = RawDir::new(directory, &mut buffer);
     while let Some(entry) = entries.next() {
@@ -205,8 +224,14 @@ pub fn each_entry(
 /// # Errors
 /// Those of openat(2) and getdents64(2).
 pub fn each_name(path: &str, mut visit: impl FnMut(&str) -> bool) -> Result<(), Fault> {
+    visit_names(path, &mut visit)
+}
+
+/// [`each_name`] without a copy of the code for each visitor.
+#[inline(never)]
+fn visit_names(path: &str, visit: &mut dyn FnMut(&str) -> bool) -> Result<(), Fault> {
     let directory = open_directory(CWD, path)?;
-    each_entry(directory.as_fd(), |name, _| {
+    visit_entries(directory.as_fd(), &mut |name, _| {
         name.to_str().is_ok_and(|name| !visit(name)).eq(&false)
     })
     .during(Op::List, path)

@@ -4,12 +4,11 @@
 use linux_raw_sys::general as linux;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::fs;
-use super::path::{path, place_of};
+use super::path::place_of;
 use super::raw::call;
 use crate::error::{During, Fault, Op};
 use crate::parse::stat::Stat;
@@ -68,8 +67,9 @@ impl Process {
     #[must_use]
     pub fn is_in_group(&self, group: BorrowedFd<'_>) -> bool {
         let mut text = [0; 4096];
-        let file = path(format_args!("/proc/{}/cgroup", self.number)).unwrap_or_default();
-        let (Ok(directory), Ok(groups)) = (place_of(group), fs::read_file(CWD, &file, &mut text))
+        let groups = format_args!("/proc/{}/cgroup", self.number);
+        let (Ok(directory), Some(groups)) =
+            (place_of(group), fs::read_attribute(groups, &mut text))
         else {
             return false;
         };
@@ -94,8 +94,10 @@ impl AsFd for Process {
 pub fn stat(pid: u32) -> Option<Stat> {
     // 52 numbers of at most 20 digits, and a name of 64 bytes at most.
     let mut buffer = [0; 1280];
-    let file = path(format_args!("/proc/{pid}/stat")).ok()?;
-    Stat::parse(fs::read_file(CWD, &file, &mut buffer).ok()?)
+    Stat::parse(fs::read_attribute(
+        format_args!("/proc/{pid}/stat"),
+        &mut buffer,
+    )?)
 }
 
 /// Whether a file `cgroup` of a process (cgroups(7)) says that it is in the group at this path, or

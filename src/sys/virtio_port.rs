@@ -3,7 +3,7 @@
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
-use super::fs::{each_name, read_file};
+use super::fs::{each_name, read_attribute};
 use super::path::{Path, path};
 
 const CLASS: &str = "/sys/class/virtio-ports";
@@ -17,9 +17,7 @@ pub fn find(wanted: &str) -> Option<Path> {
     // No such class means no such port.
     let _ = each_name(CLASS, |port| {
         let mut buffer = [0; 128];
-        let name = path(format_args!("{CLASS}/{port}/name"))
-            .ok()
-            .and_then(|attribute| read_file(CWD, &attribute, &mut buffer).ok());
+        let name = read_attribute(format_args!("{CLASS}/{port}/name"), &mut buffer);
         if name.map(<[u8]>::trim_ascii_end) == Some(wanted.as_bytes()) {
             found = path(format_args!("/dev/{port}")).ok();
         }
@@ -32,13 +30,11 @@ pub fn find(wanted: &str) -> Option<Path> {
 pub fn make_node(node: &Path) {
     let port = node.strip_prefix("/dev/").unwrap_or(node);
     let mut buffer = [0; 32];
-    let number = path(format_args!("{CLASS}/{port}/dev"))
-        .ok()
-        .and_then(|attribute| {
-            let text = read_file(CWD, &attribute, &mut buffer).ok()?;
-            let (major, minor) = core::str::from_utf8(text).ok()?.trim().split_once(':')?;
-            Some(makedev(major.parse().ok()?, minor.parse().ok()?))
-        });
+    let text = read_attribute(format_args!("{CLASS}/{port}/dev"), &mut buffer);
+    let number = text.and_then(|text| {
+        let (major, minor) = core::str::from_utf8(text).ok()?.trim().split_once(':')?;
+        Some(makedev(major.parse().ok()?, minor.parse().ok()?))
+    });
     if let Some(number) = number {
         // A node that is there already is the one that is wanted.
         let mode = Mode::from_raw_mode(0o600);
@@ -52,9 +48,9 @@ pub fn is_to_be_expected() -> bool {
     // Without virtio there is no such bus.
     let _ = each_name("/sys/bus/virtio/devices", |name| {
         let mut buffer = [0; 16];
-        found = path(format_args!("/sys/bus/virtio/devices/{name}/device")).is_ok_and(|file| {
-            read_file(CWD, &file, &mut buffer).is_ok_and(|id| id.trim_ascii_end() == CONSOLE)
-        });
+        let file = format_args!("/sys/bus/virtio/devices/{name}/device");
+        let id = read_attribute(file, &mut buffer);
+        found = id.is_some_and(|id| id.trim_ascii_end() == CONSOLE);
         !found
     });
     found

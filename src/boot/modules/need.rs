@@ -8,8 +8,6 @@
 //! What cannot be loaded is warned of, and the boot goes on: whether it was needed shows when the
 //! root does not come.
 
-use rustix::fs::CWD;
-
 use super::image::Image;
 use super::{LoadedFiles, Loader, Modules};
 use crate::boot::journal::Journal;
@@ -17,7 +15,7 @@ use crate::error::Stage;
 use crate::parse::modules::Indexes;
 use crate::parse::uevent::{Action, Uevent};
 use crate::plan::Plan;
-use crate::sys::fs::{each_name, read_file};
+use crate::sys::fs::{each_name, read_attribute};
 use crate::sys::kmsg;
 use crate::sys::path::path;
 use crate::text::contains;
@@ -166,7 +164,8 @@ fn has_drivers_to_load(indexes: &Indexes<'_>, files: &LoadedFiles) -> bool {
     !indexes.alias.of_devices().all(is_loaded)
 }
 
-/// Calls `visit` with the modalias and the name of each device that has no driver, until it answers `false`.
+/// Calls `visit` with the modalias and the name of each device that has no driver, until it answers
+/// `false`.
 #[inline(never)]
 fn each_driverless(visit: &mut dyn FnMut(&str, &str) -> bool) {
     let mut goes_on = true;
@@ -177,12 +176,10 @@ fn each_driverless(visit: &mut dyn FnMut(&str, &str) -> bool) {
         };
         let _ = each_name(&devices, |device| {
             let mut buffer = [0; MODALIAS_MAX];
-            let attribute = |name: &str| path(format_args!("{devices}/{device}/{name}"));
-            let modalias = attribute("modalias").ok().and_then(|file| {
-                let text = read_file(CWD, &file, &mut buffer).ok()?;
-                core::str::from_utf8(text).ok()
-            });
-            let driver = attribute("driver");
+            let modalias = format_args!("{devices}/{device}/modalias");
+            let modalias = read_attribute(modalias, &mut buffer)
+                .and_then(|text| core::str::from_utf8(text).ok());
+            let driver = path(format_args!("{devices}/{device}/driver"));
             let has_driver = driver.is_ok_and(|link| rustix::fs::lstat(link.as_str()).is_ok());
             if let Some(modalias) = modalias
                 && !has_driver

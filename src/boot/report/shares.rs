@@ -1,11 +1,8 @@
 //! The shares that the hypervisor offers: what could be meant by a tag that was not found.
 
-use rustix::fs::CWD;
-
 use super::Report;
 use crate::error::SUBJECT_MAX;
-use crate::sys::fs::{each_name, read_file};
-use crate::sys::path::path;
+use crate::sys::fs::{each_name, read_attribute};
 use crate::text::Text;
 
 /// Directories with one entry a share, the attribute that holds its tag (9p's with a NUL at its end), and what a name begins with.
@@ -22,11 +19,8 @@ pub(super) fn list(report: &mut Report<'_>) {
         // A kernel without the driver has no such directory.
         let _ = each_name(directory, |name| {
             let mut buffer = [0; SUBJECT_MAX];
-            let file = path(format_args!("{directory}/{name}/{attribute}"));
-            let tag = file
-                .ok()
-                .and_then(|file| read_file(CWD, &file, &mut buffer).ok());
-            if let Some(tag) = tag {
+            let file = format_args!("{directory}/{name}/{attribute}");
+            if let Some(tag) = read_attribute(file, &mut buffer) {
                 let is_end = |byte: &u8| matches!(*byte, 0 | b'\n');
                 let tag = tag.split(is_end).next().unwrap_or_default();
                 let tag = Text::<SUBJECT_MAX>::from_bytes(tag);

@@ -17,8 +17,9 @@ impl<'a> Builtin<'a> {
     /// # Errors
     /// The first line that is not.
     pub fn new(file: &'a [u8]) -> Result<Self, IndexError> {
-        let is_path = |line| !module_name(line).is_empty();
-        let text = check("modules.builtin", file, is_path)?;
+        let text = check("modules.builtin", file, |line| {
+            !module_name(line).is_empty()
+        })?;
         Ok(Self { text })
     }
 

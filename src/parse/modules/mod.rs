@@ -52,10 +52,11 @@ pub fn module_name(path: &str) -> &str {
 
 /// The text of an index whose every line is accepted by `is_line`. Empty lines and comments are
 /// accepted always, see [`lines`].
+#[inline(never)]
 fn check<'a>(
     file: &'static str,
     bytes: &'a [u8],
-    is_line: impl Fn(&'a str) -> bool,
+    is_line: fn(&str) -> bool,
 ) -> Result<&'a str, IndexError> {
     let error = |fault, offset| {
         let before = bytes.get(..offset).unwrap_or_default();

@@ -10,7 +10,6 @@ use core::time::Duration;
 
 use linux_raw_sys::general as linux;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpid, kill_process,
@@ -223,11 +222,8 @@ pub fn has_ended_without_a_program(pid: Pid) -> bool {
     const PF_FORKNOEXEC: u32 = 0x40;
     const BOTH: u32 = PF_EXITING | PF_FORKNOEXEC;
     let mut stat = [0; 512];
-    let file = super::path::path(format_args!("/proc/{}/stat", pid.as_raw_nonzero()));
-    let flags = file
-        .ok()
-        .and_then(|file| super::fs::read_file(CWD, &file, &mut stat).ok())
-        .and_then(flags_of);
+    let file = format_args!("/proc/{}/stat", pid.as_raw_nonzero());
+    let flags = super::fs::read_attribute(file, &mut stat).and_then(flags_of);
     flags.is_some_and(|flags| flags & BOTH == BOTH)
 }
 
