@@ -18,6 +18,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, write};
 
 use crate::sys::clock;
+use crate::text::BoundedWriter;
 use event::write_line;
 pub(crate) use event::{EndAction, Event, OWN_FAILURE, Stream, SwitchMethod};
 pub(crate) use queue::Queue;
@@ -127,11 +128,11 @@ impl Events {
     }
 
     fn enqueue(&mut self, event: Event<'_>, keep_free: usize) -> bool {
-        // Written where it is pushed from: it is a page, and would be copied on its way.
-        let mut line = heapless::String::<LINE_MAX>::new();
+        let mut room = [0; LINE_MAX];
+        let mut line = BoundedWriter::new(&mut room, 0);
         // One that does not fit is left out.
         write_line(&mut line, event, clock::now()).is_ok()
-            && self.queue.push(line.as_bytes(), keep_free)
+            && self.queue.push(line.written(), keep_free)
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Program {
 pub(crate) const PROGRAMS: [Program; 2] = [
     Program {
         name: "init",
-        limit: 252 * 1024,
+        limit: 241 * 1024,
         goal: 208 * 1024,
     },
     Program {
