@@ -1,7 +1,8 @@
 //! What to do about a failure.
 //!
-//! One pure function from an [`Error`]'s code, cause and error number to a line of advice, so that all advice stands in one place
-//! and is tested as a table. The error's text has no say: see [`crate::cause`].
+//! One pure function from an [`Error`]'s code, cause and error number to a line of advice, so that
+//! all advice stands in one place and is tested as a table. The text of the error is never looked
+//! at: see [`crate::cause`].
 
 mod unpacking;
 
@@ -507,7 +508,8 @@ mod tests {
         }
     }
 
-    /// What is searched for in the kernel's words, and what stood in messages of our own when hints were found by their text.
+    /// What is searched for in the kernel's words, and what stood in messages of our own when hints
+    /// were found by their text.
     const LOOKALIKES: &[&str] = &[
         "IO charset",
         "codepage",

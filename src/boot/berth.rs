@@ -1,9 +1,10 @@
 //! The program that starts containers, kept where nobody can write it.
 //!
-//! PID 1 makes no container itself: that takes reading what strangers wrote. It executes `berth` for it, once for each start and each
-//! end. The program is taken from the initramfs before that is emptied, or from the root where the image has none, into a sealed
-//! anonymous file ([`crate::sys::sealed`]): it is found again whatever becomes of the root, and no container that gets hold of
-//! `/proc/<pid>/exe` can change it.
+//! PID 1 makes no container itself, because that takes reading what strangers wrote. It executes
+//! `berth` once for each start and once for each end. The program is taken from the initramfs
+//! before that is emptied, or from the root where the image has none, into a sealed anonymous file
+//! ([`crate::sys::sealed`]). So PID 1 has it whatever becomes of the root, and a container that
+//! gets hold of `/proc/<pid>/exe` cannot change it.
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};

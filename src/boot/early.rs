@@ -1,8 +1,9 @@
 //! The first stage: a log, the kernel's filesystems, the console, the command line.
 //!
-//! The kernel starts `/init` with nothing mounted but the initramfs, and, if the initramfs has a `/dev/console`, with it as
-//! standard input, output and error (Documentation/filesystems/ramfs-rootfs-initramfs.rst). Nothing may be taken for
-//! granted, so the log comes before all else.
+//! The kernel starts `/init` with nothing mounted but the initramfs, and, if the initramfs has a
+//! `/dev/console`, with it as standard input, output and error
+//! (Documentation/filesystems/ramfs-rootfs-initramfs.rst). Nothing else is certain, so the log
+//! comes first.
 
 use core::ffi::CStr;
 
@@ -27,7 +28,8 @@ struct Mount {
     fstype: &'static str,
     flags: Flags,
     data: &'static CStr,
-    /// Whether the machine can do without it: a kernel may have been built without cgroups or pseudo-terminals.
+    /// Whether the machine can do without it: a kernel may have been built without cgroups or
+    /// pseudo-terminals.
     optional: bool,
 }
 
@@ -79,8 +81,8 @@ const EARLY: &[Mount] = &[
     },
 ];
 
-/// The nodes without which programs do not run, where the kernel makes none: name, major, minor, mode
-/// (Documentation/admin-guide/devices.txt).
+/// The nodes without which programs do not run, where the kernel makes none: name, major, minor,
+/// mode (Documentation/admin-guide/devices.txt).
 const NODES: &[(&str, u32, u32, u32)] = &[
     ("console", 5, 1, 0o600),
     ("full", 1, 7, 0o666),
@@ -101,8 +103,9 @@ pub struct Early<'m> {
 }
 
 impl Pid1 {
-    /// Makes sure that this process is PID 1 of the machine and can speak. `None`, and nothing was touched, if it is not: another
-    /// process, or the first of a container, whose mounts and files must not be taken for the machine's.
+    /// Makes sure that this process is PID 1 of the machine and can speak. `None` if it is not: it
+    /// is another process, or the first one of a container, whose mounts and files are not the
+    /// machine's. Nothing was touched then.
     #[must_use]
     pub fn claim() -> Option<Self> {
         if !process::is_pid_1() || !namespace::is_first_of_processes() {
@@ -115,7 +118,8 @@ impl Pid1 {
         Some(Self(()))
     }
 
-    /// Mounts the kernel's filesystems and takes the console. What is mounted already stays as it is.
+    /// Mounts the kernel's filesystems and takes the console. What is mounted already stays as it
+    /// is.
     ///
     /// # Errors
     /// [`Code::EarlyMount`], [`Code::EventLoop`].
@@ -148,7 +152,7 @@ impl Pid1 {
     }
 }
 
-/// For a failure that comes before the plan: `berth.on_failure=` and the like count all the same.
+/// Reads what the command line says about failures, for a failure that comes before the plan.
 fn honour_failure_policy(machine: &mut Machine) {
     let mut room = Buffer::new();
     // Without /proc nothing is known of it.
@@ -158,9 +162,10 @@ fn honour_failure_policy(machine: &mut Machine) {
     }
 }
 
-/// devtmpfs has all devices from the start. Programs may be mapped from there (`PROT_EXEC` of `/dev/zero`, and of SGX's enclaves), as
-/// systemd has it too. Without it (CONFIG_DEVTMPFS=n) the few nodes that programs need are made on a
-/// tmpfs, and those of disks when they are found: `false`.
+/// devtmpfs has all devices from the start. It is not mounted noexec, as with systemd: programs map
+/// `/dev/zero` and SGX enclaves with `PROT_EXEC`. Without it (CONFIG_DEVTMPFS=n) the answer is
+/// `false`: the few nodes that programs need are made on a tmpfs, and those of disks when they are
+/// found.
 fn mount_dev() -> Result<bool, Fault> {
     fs::make_directory("/dev")?;
     if fs::is_mount_point("/dev") {
@@ -205,8 +210,8 @@ fn mount_one(mount: &Mount) -> Result<(), Fault> {
     mount_new(fstype, fstype, target, mount.flags, mount.data)
 }
 
-/// Room for what the plan borrows from: the image's defaults and the kernel's command line, 4 KiB each, which is the most
-/// that any architecture's kernel takes (COMMAND_LINE_SIZE).
+/// Room for what the plan borrows from: the image's defaults and the kernel's command line, 4 KiB
+/// each, which is the most that any architecture's kernel takes (COMMAND_LINE_SIZE).
 #[derive(Default)]
 pub struct CommandLine {
     defaults: Buffer<{ Self::MAX }>,
@@ -235,8 +240,8 @@ impl<'m> Early<'m> {
     /// Reads what is asked for: the kernel command line over the defaults in the image.
     ///
     /// # Errors
-    /// [`Code::CommandLine`], [`Code::UnknownKey`], [`Code::BadValue`], [`Code::Unsupported`]. What the rest of the line
-    /// says about failures is honoured all the same.
+    /// [`Code::CommandLine`], [`Code::UnknownKey`], [`Code::BadValue`], [`Code::Unsupported`]. What
+    /// the rest of the line says about failures is kept.
     #[inline(never)]
     pub fn read_plan<'t>(&mut self, text: &'t mut CommandLine) -> Result<Plan<'t>, Error> {
         let defaults = match CommandLine::read(DEFAULTS, &mut text.defaults) {

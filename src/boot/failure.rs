@@ -21,7 +21,8 @@ use crate::sys::process::{self, End};
 use crate::sys::{console, fs, kmsg, virtio_port};
 use crate::text::{Shown, Text};
 
-/// How long a report stays on the console before the machine starts again, in seconds, where nobody says.
+/// How long a report stays on the console before the machine starts again, in seconds, where nobody
+/// says.
 const TIME_TO_READ: i32 = 10;
 
 /// How long the report may take to reach the reader of the event stream, once its port is there.
@@ -31,7 +32,8 @@ const DELIVERY: Duration = Duration::from_secs(2);
 pub fn fail(machine: &mut Machine, error: &Error) -> ! {
     let action = machine.on_failure.action;
     if machine.journal.stage_of(error) == Stage::Early {
-        // The port of the event stream may need a driver; whether it can be loaded is not what the report is about.
+        // The port of the event stream may need a driver. If that cannot be loaded, the report is
+        // still about the first failure.
         let _ = modules::load_all(machine, &Plan::empty());
     }
     report(machine, error, action.name());
@@ -100,9 +102,10 @@ fn act(machine: &mut Machine, code: Code) -> ! {
     }
 }
 
-/// `panic=` as the kernel has it (Documentation/admin-guide/kernel-parameters.txt): seconds to wait, 0 for ever, negative
-/// not at all. What was not given is the kernel's own, but for 0: kernels are built with that, and who waits for ever waits for
-/// somebody, so it has to be asked for. `wait` is how the time is spent.
+/// `panic=` as the kernel has it (Documentation/admin-guide/kernel-parameters.txt): seconds to
+/// wait, 0 for ever, negative not at all. Where it is not given, the kernel's own value counts,
+/// except 0: distributions build kernels with that, and a machine that nobody watches would wait
+/// for ever. `wait` is how the time is spent.
 fn reboot_after(timeout: Option<i32>, wait: &mut dyn FnMut(Option<Moment>)) -> ! {
     let seconds = timeout
         .or_else(|| kernel_panic_timeout().filter(|seconds| *seconds != 0))
@@ -122,7 +125,7 @@ fn reboot_after(timeout: Option<i32>, wait: &mut dyn FnMut(Option<Moment>)) -> !
     end(End::Reboot)
 }
 
-/// Sleeps; for ever is left to [`rest`].
+/// Sleeps until then. Without a time it returns, and [`rest`] waits for ever.
 fn pause(until: Option<Moment>) {
     if let Some(until) = until {
         pause_until(until);
@@ -135,7 +138,7 @@ fn kernel_panic_timeout() -> Option<i32> {
         .and_then(|text| core::str::from_utf8(text.trim_ascii()).ok()?.parse().ok())
 }
 
-/// A panic of the kernel's own, for machines that collect its dumps.
+/// Has the kernel panic, for machines that collect its dumps.
 fn panic_kernel() -> ! {
     // Without sysrq, the end of PID 1 is a panic as well.
     let _ = fs::write_file(CWD, "/proc/sysrq-trigger", b"c");
@@ -161,7 +164,7 @@ pub fn rest() -> ! {
     }
 }
 
-/// The end of a process that is not PID 1 of a machine, and has no machine to end.
+/// Ends this process, which is not PID 1 of a machine.
 pub fn not_pid_1() -> ! {
     end_as_a_process(&Error::new(
         Code::NotPid1,
@@ -185,7 +188,8 @@ fn end_as_a_process(error: &Error) -> ! {
     crate::sys::process::exit(OWN_FAILURE.into())
 }
 
-/// What the panic handler does: the report, without anything that could be the cause of the panic.
+/// What the panic handler does: it reports and ends the machine, and uses nothing that could be the
+/// cause of the panic.
 pub fn panicked(place: core::fmt::Arguments<'_>) -> ! {
     let error = Error::new(Code::Panic, crate::error::Op::Exec, "berth", place);
     if !failure_policy::is_pid_1() {

@@ -1,9 +1,9 @@
 //! `init=`: the machine is handed to another program, which becomes PID 1 in our place.
 //!
-//! The program is proven before the switch, while the initramfs and its shell are still there: it exists on the new root,
-//! it is a regular file that may be executed, and the kernel will find it a format for it, be it a script whose interpreter
-//! exists or an ELF file (elf(5)) of this machine whose dynamic loader exists. Paths are resolved inside the new root, as
-//! they will be after the switch.
+//! The program is checked before the switch, while the initramfs and its shell are still there. It
+//! has to exist on the new root and to be a regular file that may be executed: a script whose
+//! interpreter exists, or an ELF file (elf(5)) of this machine whose dynamic loader exists. Paths
+//! are resolved inside the new root, as they will be after the switch.
 
 use core::fmt;
 
@@ -22,8 +22,8 @@ use crate::sys::strings::Strings;
 use crate::sys::{process, signal};
 use crate::text::Text;
 
-/// How much of a program is read to recognise it: what the kernel reads for a script (BINPRM_BUF_SIZE), and enough for
-/// the program headers of an ELF file, which linkers put first.
+/// How much of a program is read to recognise it: what the kernel reads for a script
+/// (BINPRM_BUF_SIZE), and enough for the program headers of an ELF file, which linkers put first.
 const HEAD: usize = 4096;
 
 /// How many scripts may name another script as interpreter (the kernel's limit, exec_binprm()).
@@ -40,7 +40,8 @@ pub(super) struct Successor {
 /// Proves that `program` on the root filesystem at `new_root` can be executed.
 ///
 /// # Errors
-/// [`Code::InitMissing`], [`Code::InitNotExecutable`], [`Code::InitFormat`], [`Code::InitInterpreter`].
+/// [`Code::InitMissing`], [`Code::InitNotExecutable`], [`Code::InitFormat`],
+/// [`Code::InitInterpreter`].
 #[inline(never)]
 pub(super) fn prove(new_root: &str, program: &str) -> Result<Successor, Error> {
     let root = fs::open_directory(CWD, new_root).at(Code::NewRoot)?;
@@ -146,8 +147,8 @@ impl From<ExecutableError> for Text<64> {
     }
 }
 
-/// Reads the beginning of the regular, executable file that `path` names inside `root`; the bytes that were read, and the
-/// size of the file.
+/// Reads the beginning of the regular, executable file that `path` names inside `root`; the bytes
+/// that were read, and the size of the file.
 fn read_head(
     root: BorrowedFd<'_>,
     path: &str,
@@ -177,8 +178,9 @@ fn read_head(
 }
 
 impl Successor {
-    /// Executes the program, with arguments and variables as the kernel would: the words that neither it nor berth knows, and
-    /// those after `--` (`unknown_bootoption()` in init/main.c). Returns only if that fails.
+    /// Executes the program, with arguments and variables as the kernel would: the words that
+    /// neither it nor berth knows, and those after `--` (`unknown_bootoption()` in init/main.c).
+    /// Returns only if that fails.
     pub(super) fn take_over(
         &self,
         journal: &mut Journal,

@@ -73,7 +73,7 @@ impl Machine {
     /// A machine that has just started this program.
     pub fn new() -> Self {
         let mut mounts = List::new();
-        // Without it only the root is left in order.
+        // Without it only the root is left clean.
         let _ = mounts.bytes_mut();
         Self {
             journal: Journal::new(),

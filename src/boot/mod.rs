@@ -1,6 +1,7 @@
 //! What happens from the first instruction to the supervisor, in order: one stage a file.
 //!
-//! A stage is a method that consumes what the stage before it returned, so that they cannot be called in another order:
+//! A stage is a method that consumes what the stage before it returned, so that they cannot be
+//! called in another order:
 //!
 //! ```compile_fail
 //! # use berth::boot::{Loaded, Machine};

@@ -1,7 +1,8 @@
-//! The shell of the image, if it has one: the end of `berth.on_failure=shell`, and the pause of `berth.break=`.
+//! The shell of the image, if it has one: the end of `berth.on_failure=shell`, and the pause of
+//! `berth.break=`.
 //!
-//! It is held by descriptor, because a pause before the containers comes when the initramfs is gone; what is open stays. A
-//! shell that needs files of the image besides, such as a dynamic loader, cannot run then.
+//! It is opened early and kept open, because at a pause before the containers the initramfs is
+//! gone. A shell that needs other files of the image, such as a dynamic loader, cannot run then.
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
@@ -59,7 +60,7 @@ impl Shell {
     pub(super) fn run(&self) {
         match process::fork(0, None) {
             Ok(Forked::Parent(shell)) => loop {
-                // Any child: what the shell leaves behind becomes ours.
+                // Any child is reaped: the orphans of the shell become children of PID 1.
                 match rustix::process::wait(rustix::process::WaitOptions::empty()) {
                     Ok(Some((pid, _))) if pid == shell => return,
                     Ok(_) | Err(rustix::io::Errno::INTR) => {}

@@ -3,20 +3,22 @@
 //! # The rules that force the order (mount_namespaces(7), pivot_root(2), mount(2))
 //!
 //! * A mount cannot be moved out of a shared mount (EINVAL), so `/` goes private first.
-//! * `pivot_root(".", ".")` puts the old root on top of the new one, from where it is detached. Before Linux 7.0 the
-//!   initramfs is the bottom of the mount tree, which pivot_root refuses (EINVAL); then the new root is moved over `/`
-//!   and the root directory of this process with it. Which of the two a kernel allows is found by trying.
-//! * The initramfs is memory. What is on it stays until it is removed by name, or until the last file that is open on it is
-//!   closed; this program is one. So its contents are removed, by descriptor, on both paths.
-//! * A slave follows a *shared* master only, so `/` is made shared in the end: else no container would see a disk that is
-//!   mounted after it was started.
+//! * `pivot_root(".", ".")` puts the old root on top of the new one, from where it is detached.
+//!   Before Linux 7.0 the initramfs is the bottom of the mount tree, which pivot_root refuses
+//!   (EINVAL); then the new root is moved over `/` and the root directory of this process with it.
+//!   Which of the two a kernel allows is found by trying.
+//! * The initramfs is memory. What is on it stays until it is removed by name, or until the last
+//!   file that is open on it is closed; this program is one. So its contents are removed, by
+//!   descriptor, on both paths.
+//! * A slave follows a *shared* master only, so `/` is made shared in the end: else no container
+//!   would see a disk that is mounted after it was started.
 //!
 //! All that can be checked is checked before the first step that cannot be taken back.
 //!
 //! # Staying on the initramfs
 //!
-//! Without `root=` the initramfs remains `/`. So that containers can use pivot_root on old kernels too, it is bound over
-//! itself and that mount takes the place of the new root; nothing is removed.
+//! Without `root=` the initramfs remains `/`. So that containers can use pivot_root on old kernels
+//! too, it is bound over itself and that mount takes the place of the new root; nothing is removed.
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, fstatfs, lstat, stat};
@@ -38,14 +40,14 @@ use crate::sys::path::path;
 use crate::sys::process::{Arguments, Environment};
 use crate::text::Text;
 
-/// The mounts that go along.
+/// The mounts that move to the new root.
 const MOVED: &[&str] = &["/dev", "/proc", "/sys", "/run"];
 
 /// statfs(2), `f_type`: the filesystems that an initramfs can be.
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// `/` is where the machine lives from now on, and is shared.
+/// `/` is the root of the machine from now on, and is shared.
 pub struct Switched<'m> {
     machine: &'m mut Machine,
     successor: Option<Successor>,
@@ -57,7 +59,8 @@ impl<'m> Switched<'m> {
     /// Makes the filesystem at [`SYSROOT`] the root.
     ///
     /// # Errors
-    /// [`Code::NewRoot`], [`Code::MountPoints`] and those of `init=` before anything was changed; [`Code::Switch`] after.
+    /// [`Code::NewRoot`], [`Code::MountPoints`] and those of `init=` before anything was changed;
+    /// [`Code::Switch`] after.
     #[inline(never)]
     pub(super) fn switch(rooted: Rooted<'m>, plan: &Plan<'_>) -> Result<Self, Error> {
         let machine = rooted.machine;
@@ -121,7 +124,8 @@ impl<'m> Switched<'m> {
         self.machine
     }
 
-    /// Hands the machine to the program of `init=`, with what this program was `started_with`. Without one, gives the machine back for supervising it.
+    /// Hands the machine to the program of `init=`, with what this program was `started_with`.
+    /// Without one, gives the machine back for supervising it.
     ///
     /// # Errors
     /// [`Code::InitExec`].
@@ -159,7 +163,8 @@ fn check_new_root() -> Result<(), Error> {
     Ok(())
 }
 
-/// The directories on which the moved mounts will lie. A root that can be written to gets what it lacks.
+/// The directories on which the moved mounts will lie. A root that can be written to gets what it
+/// lacks.
 pub(super) fn prepare_mount_points() -> Result<(), Error> {
     let mut missing = Text::<SUBJECT_MAX>::EMPTY;
     let mut errno = Errno::ROFS;
@@ -193,7 +198,7 @@ pub(super) fn prepare_mount_points() -> Result<(), Error> {
     Err(fault.at(Code::MountPoints).with_detail(detail))
 }
 
-/// A symbolic link would be followed from where we still are: one to `/sys` would have the mount land in the initramfs.
+/// A symbolic link would be followed in the initramfs: one to `/sys` would put the mount there.
 fn is_real_directory(path: &str) -> bool {
     lstat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
@@ -204,7 +209,8 @@ fn sysroot_path(mount: &str) -> Result<crate::sys::path::Path, Error> {
         .at(Code::Switch)
 }
 
-/// The old root, if it is memory that may be freed: `/` could also be a disk that the kernel mounted.
+/// The old root, if it is memory that may be freed: `/` could also be a disk that the kernel
+/// mounted.
 fn initramfs() -> Option<OwnedFd> {
     let root = mount::open_root().ok()?;
     let magic = fstatfs(&root).ok()?.f_type as u64;
@@ -228,7 +234,7 @@ fn exchange() -> Result<SwitchMethod, Fault> {
     Ok(SwitchMethod::Move)
 }
 
-/// Frees the memory of the initramfs. What cannot be removed costs memory, not the boot.
+/// Frees the memory of the initramfs. What cannot be removed costs memory, and the boot goes on.
 fn empty(journal: &mut Journal, old_root: OwnedFd) -> usize {
     match fs::remove_contents(old_root.as_fd()) {
         Ok(removed) => removed,

@@ -1,9 +1,11 @@
-//! The end of what is mounted: nothing is left to be written, and every filesystem knows that it was left in order.
+//! Unmounting at the end of the machine: everything is written, and every filesystem is marked
+//! clean.
 //!
-//! What is mounted is unmounted in the reverse order of mounting. The root cannot be: it is made read-only, which writes
-//! out what is pending and marks the filesystem clean (mount(2), MS_REMOUNT).
+//! What was mounted last is unmounted first. The root cannot be unmounted: it is made read-only,
+//! which writes out what is pending and marks the filesystem clean (mount(2), MS_REMOUNT).
 //!
-//! The end comes where memory may be what the machine lacks, so what it takes is there before ([`List`]).
+//! The machine may end for want of memory, so the memory that this takes is reserved early
+//! ([`List`]).
 
 use core::time::Duration;
 
@@ -25,7 +27,7 @@ use crate::sys::{fs, mount};
 /// How long killed processes have to disappear.
 pub(crate) const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is needed until the last moment, or holds nothing to lose. What lies below the kernel's own filesystems is theirs.
+/// Mounts that stay: they are needed until the last moment, or there is nothing on them to lose.
 const KEPT: &[&[u8]] = &[
     b"/",
     b"/dev",
@@ -35,14 +37,15 @@ const KEPT: &[&[u8]] = &[
     b"/sys",
 ];
 
-/// Below these everything is kept.
+/// Everything below these stays, too.
 const KEPT_BELOW: &[&[u8]] = &[b"/dev/", b"/proc/", b"/sys/"];
 
-/// How much of the list of mounts is looked at at once, in bytes. A line of it is shorter: its longest parts are two paths, and
-/// the options of an overlay.
+/// How much of the list of mounts is looked at at once, in bytes. A line of it is shorter: its
+/// longest parts are two paths, and the options of an overlay.
 const MOUNTS: usize = 64 * 1024;
 
-/// The longest mount point that has a name for the kernel (PATH_MAX of include/uapi/linux/limits.h, with the NUL).
+/// The longest mount point that has a name for the kernel (PATH_MAX of include/uapi/linux/limits.h,
+/// with the NUL).
 const POINT_MAX: usize = 4096;
 
 /// Room for a part of the list of mounts, which takes memory only when it is read.
@@ -62,7 +65,7 @@ pub(crate) fn leave(machine: &mut Machine) {
     unmount_all(&mut machine.journal, &mut machine.mounts);
 }
 
-/// The same without a machine, and in a hurry: what writes is killed, and what cannot be written any more is in order.
+/// The same for the panic handler: processes are killed, and the root is made read-only.
 pub(crate) fn leave_at_once() {
     process::kill_all();
     rustix::fs::sync();
@@ -71,8 +74,8 @@ pub(crate) fn leave_at_once() {
     }
 }
 
-/// Kills what is left, orphans and what ran beside the containers, and waits for it: a process on its way out still has its
-/// files open, and a filesystem with a file open for writing cannot be made read-only. `signals` has SIGCHLD among them.
+/// Kills all processes that are left, and waits for their ends: a filesystem with a file open for
+/// writing cannot be made read-only. `signals` has SIGCHLD among them.
 pub(crate) fn kill_rest(signals: &Signals) {
     process::kill_all();
     let deadline = clock::now() + KILL_TIMEOUT;
@@ -92,8 +95,8 @@ pub(crate) fn kill_rest(signals: &Signals) {
 
 /// Unmounts all that can be, and makes the rest read-only.
 pub(crate) fn unmount_all(journal: &mut Journal, list: &mut List) {
-    // A mount that holds another goes in a later round. One round without progress is followed by a last one that names
-    // what is left.
+    // A mount that holds another goes in a later round. One round without progress is followed by a
+    // last one that names what is left.
     let mut is_last = false;
     loop {
         let (unmounted, failed) = unmount_listed(journal, list, is_last);
@@ -102,8 +105,8 @@ pub(crate) fn unmount_all(journal: &mut Journal, list: &mut List) {
         }
         is_last = unmounted == 0;
     }
-    // The layer below an overlay is written to until the overlay is read-only. Where the switch failed halfway, the list of mounts may
-    // be out of reach.
+    // The layer below an overlay is written to until the overlay is read-only. Where the switch
+    // failed halfway, the list of mounts may be out of reach.
     let left = [SYSROOT, UPPER_LAYER].into_iter();
     for place in ["/"]
         .into_iter()
@@ -167,7 +170,7 @@ fn unmount_one(
 ) {
     let mut path = [0; POINT_MAX];
     let point = entry.mount_point;
-    // What has no name for the kernel stays, and is told of.
+    // The kernel takes no path that is so long: the mount stays, and is reported.
     let result = match point.decode(&mut path) {
         Some(path) if is_kept(path) => return,
         Some(path) => mount::unmount_now(path),

@@ -573,7 +573,8 @@ mod tests {
         "failure", "stream", "line", "lines", "status", "action",
     ];
 
-    /// The row of the event in `docs/events.md`, with those below it that have no name of their own.
+    /// The row of the event in `docs/events.md`, with those below it that have no name of their
+    /// own.
     fn documented(name: &str) -> String {
         let begin = format!("| `{name}` |");
         let rows = include_str!("../../docs/events.md").lines();

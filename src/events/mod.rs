@@ -1,14 +1,15 @@
 //! The event stream: what happened, for programs to read.
 //!
-//! One JSON object a line, on a character device: `{"t":812345,"event":"stage","stage":"root","us":5120}`, where `t` is
-//! microseconds of CLOCK_BOOTTIME. The fields of an event never change their meaning; more fields and more events may
-//! come.
+//! One JSON object a line, on a character device:
+//! `{"t":812345,"event":"stage","stage":"root","us":5120}`, where `t` is microseconds of
+//! CLOCK_BOOTTIME. The fields of an event never change their meaning; more fields and more events
+//! may come.
 //!
 //! # Nothing waits for a reader
 //!
-//! Lines are queued in a bounded [`queue::Queue`] and written when the device takes them. A reader that does not keep up
-//! loses lines of container output before any event about the boot or about the life of a container: a part of the queue is kept
-//! free for those, and a part of that for the end.
+//! Lines are queued in a bounded [`queue::Queue`] and written when the device takes them. A reader
+//! that does not keep up loses lines of container output first. A part of the queue is kept free
+//! for events about the boot and about the state of containers, and a part of that for the end.
 
 mod event;
 mod queue;
@@ -40,7 +41,7 @@ const LAST: usize = 8 * 1024;
 pub(crate) struct Events {
     queue: Queue<QUEUE>,
     device: Option<OwnedFd>,
-    /// Nobody reads on the other side, as far as is known.
+    /// As far as is known, nobody reads on the other side.
     unread: bool,
     dropped: u64,
 }
@@ -56,8 +57,8 @@ impl Events {
         self.device.as_ref().map(AsFd::as_fd)
     }
 
-    /// The device, if lines wait for it and a reader is there: a port without a reader is always "ready" (POLLHUP), and
-    /// waiting for it would be a busy loop.
+    /// The device, if lines wait for it and a reader is there: a port without a reader is always
+    /// "ready" (POLLHUP), and waiting for it would be a busy loop.
     pub(crate) fn device_to_watch(&self) -> Option<BorrowedFd<'_>> {
         self.device().filter(|_| self.is_pending() && !self.unread)
     }
@@ -76,7 +77,8 @@ impl Events {
     /// Adds an event, at this moment, and writes what the device takes.
     pub(crate) fn emit(&mut self, event: Event<'_>) {
         self.note_dropped();
-        // Containers that are started again for days while nobody reads fill even what is reserved, but not that for the end.
+        // Containers that are restarted for days while nobody reads fill what is reserved, but for
+        // the part of the end.
         let keep_free = match event {
             Event::Failure { .. } | Event::Report { .. } | Event::End { .. } => 0,
             _ => LAST,
@@ -136,7 +138,8 @@ impl Events {
     }
 }
 
-/// After a write that took nothing: whether the device is only slow (it is connected), or nobody is there (POLLHUP).
+/// After a write that took nothing: whether the device is only slow (it is connected), or nobody is
+/// there (POLLHUP).
 fn is_writable_later(device: &OwnedFd) -> bool {
     let mut polled = [PollFd::new(device, PollFlags::OUT)];
     let now = Timespec {

@@ -47,7 +47,8 @@ impl<const N: usize> Queue<N> {
     pub(crate) fn consume(&mut self, len: usize) {
         let len = len.min(self.len);
         self.len -= len;
-        // An empty queue begins at the beginning again, so that one that is rarely full touches little memory.
+        // An empty queue starts at the front of its memory again, so that one that is rarely full
+        // touches little of it.
         self.start = if self.len == 0 {
             0
         } else {

@@ -2,7 +2,8 @@
 
 use crate::text::contains;
 
-/// What to do about an initramfs that the kernel could not unpack whole; `reason` is in its words (init/initramfs.c, lib/decompress_*.c).
+/// What to do about an initramfs that the kernel could not unpack whole; `reason` is in its words
+/// (init/initramfs.c, lib/decompress_*.c).
 #[must_use]
 pub(crate) fn unpacking(reason: &str) -> &'static str {
     const REASONS: &[(&str, &str)] = &[

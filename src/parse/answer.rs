@@ -1,5 +1,5 @@
-//! What `berth`, which starts and ends containers for PID 1, answers: one packet an answer, through a socket that keeps packets apart
-//! (unix(7), `SOCK_SEQPACKET`).
+//! What `berth`, which starts and ends containers for PID 1, answers: one packet an answer, through
+//! a socket that keeps packets apart (unix(7), `SOCK_SEQPACKET`).
 //!
 //! | answer | when | what PID 1 does |
 //! |---|---|---|
@@ -10,7 +10,8 @@
 //! | [`Answer::Started`] | the program runs | the container has started |
 //! | [`Answer::Failed`] | there will be no program, or something was not cleared away | it reports why |
 //!
-//! All of it is read as a stranger's: `berth` has read what strangers wrote. Numbers are in the machine's own byte order.
+//! PID 1 trusts none of it, because `berth` has read what strangers wrote. Numbers are in the
+//! machine's own byte order.
 
 use core::time::Duration;
 
@@ -22,13 +23,14 @@ use crate::cause::Cause;
 use crate::error::{Code, DETAIL_MAX, Error, Op, SUBJECT_MAX, WORDS_MAX};
 use crate::text::Text;
 
-/// The largest packet, in bytes: `berth.after` with as many containers as there can be, and the rest of a policy.
+/// The largest packet, in bytes: `berth.after` with as many containers as there can be, and the
+/// rest of a policy.
 pub const ANSWER_MAX: usize = 20 * 1024;
 
 /// The longest warning, in bytes. A longer one is cut.
 pub const WARNING_MAX: usize = 2 * SUBJECT_MAX;
 
-/// What PID 1 says when a start is to go on.
+/// What PID 1 sends when a start is to go on.
 pub const GO: &[u8] = b"go";
 
 const POLICY: u8 = 0;
@@ -63,7 +65,7 @@ pub struct Policy<'a> {
 pub enum Answer<'a> {
     /// What the bundle asks of PID 1.
     Policy(Policy<'a>),
-    /// Something is not done as it was asked for.
+    /// Something that the bundle asks for is not done.
     Warning(&'a str),
     /// Something that is to be seen in the log.
     Notice(&'a str),
@@ -111,7 +113,8 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// The number of a process that can be a container's: neither that of PID 1 nor of a group of processes.
+/// The number of a process that can be a container's: neither that of PID 1 nor of a group of
+/// processes.
 fn pid(bytes: &[u8]) -> Option<i32> {
     let number = i32::from_ne_bytes(bytes.try_into().ok()?);
     (number > 1).then_some(number)
@@ -186,8 +189,8 @@ const fn flag(byte: u8) -> Option<bool> {
     }
 }
 
-/// The code, the operation, the cause, the error number (0 for none); then the subject and the kernel's words, each behind its length;
-/// then the detail.
+/// The code, the operation, the cause, the error number (0 for none); then the subject and the
+/// kernel's words, each behind its length; then the detail.
 #[inline(never)]
 fn encode_error(error: &Error, writer: &mut Writer<'_>) -> Option<()> {
     writer.put(&[FAILED])?;

@@ -7,9 +7,9 @@
 //! value. The parser looks words up in it, the error texts quote it, and the table in
 //! `docs/command-line.md` is made from it, so the three cannot drift apart.
 //!
-//! The kernel and the programs behind `init=` have keys of their own on the same line. A key that is
-//! not in the table is therefore ignored, unless it begins with `berth.`: then it is a mistake, and
-//! starting anyway would do something else than what was asked for.
+//! The kernel and the programs behind `init=` have keys of their own on the same line. A key that
+//! is not in the table is therefore ignored, unless it begins with `berth.`: then it is a mistake,
+//! and starting anyway would do something else than what was asked for.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::string_slice, clippy::arithmetic_side_effects))]
@@ -45,7 +45,8 @@ pub struct Plan<'a> {
     pub rootfstype: List<'a>,
     /// `rootflags=`, a comma list as mount(8) takes it.
     pub rootflags: Option<&'a str>,
-    /// `ro` or `rw`, whichever came last. `None`: as `rootflags=` says, else writable if the device can be written.
+    /// `ro` or `rw`, whichever came last. `None`: as `rootflags=` says, else writable if the device
+    /// can be written.
     pub access: Option<Access>,
     /// `rootwait`, `rootwait=N`.
     pub rootwait: RootWait,
@@ -173,8 +174,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// What is to be done when reading the plan itself failed: every word that *is* understood
-    /// counts, so that a typing error elsewhere does not change `berth.on_failure=` or `panic=`.
+    /// The plan where the line cannot be read as a whole: every word that *is* understood counts,
+    /// so that a typing error elsewhere does not change `berth.on_failure=` or `panic=`.
     #[must_use]
     pub fn salvage(defaults: &'a [u8], cmdline: &'a [u8]) -> Self {
         let mut plan = Self::empty();
@@ -191,17 +192,17 @@ impl<'a> Plan<'a> {
         plan
     }
 
-    /// The candidates for the root in the order in which they are tried: `root=`, then those of `berth.root_fallback=`.
-    /// Without any, the initramfs stays the root.
+    /// The candidates for the root in the order in which they are tried: `root=`, then those of
+    /// `berth.root_fallback=`. Without any, the initramfs stays the root.
     pub fn roots(&self) -> impl Iterator<Item = DeviceRef<'a>> + use<'a> {
         let fallbacks = self.root_fallback.iter();
         let fallbacks = fallbacks.filter_map(|item| DeviceRef::parse(item).ok());
         self.root.into_iter().chain(fallbacks)
     }
 
-    /// Those of `given`, the arguments that the kernel has started this program with, that are for the program of `init=`: the
-    /// words that the kernel does not know, unless they are keys of this program. Those behind `--`, which the kernel puts
-    /// last, are in [`Plan::init_args`].
+    /// Those of `given`, the arguments that the kernel has started this program with, that are for
+    /// the program of `init=`: the words that the kernel does not know, unless they are keys of
+    /// this program. Those behind `--`, which the kernel puts last, are in [`Plan::init_args`].
     pub fn unknown_words<'w>(
         &self,
         given: impl Iterator<Item = &'w str> + Clone,

@@ -1,4 +1,5 @@
-//! What the command line says to and about modules, by the conventions of the kernel and of modprobe(8).
+//! Parameters and blacklists of modules on the command line, by the conventions of the kernel and
+//! of modprobe(8).
 
 use core::fmt;
 
@@ -13,8 +14,9 @@ pub struct Parameter<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// The parameters for `module`: the words `module.name=value`, in order (Documentation/admin-guide/kernel-parameters.rst).
-    /// `-` and `_` are the same in the module's name.
+    /// The parameters for `module`: the words `module.name=value`, in order
+    /// (Documentation/admin-guide/kernel-parameters.rst). `-` and `_` are the same in the module's
+    /// name.
     pub fn module_parameters<'n>(
         &self,
         module: &'n str,
@@ -28,8 +30,8 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Whether `modprobe.blacklist=` keeps devices from loading `module`. One that is asked for by its name is loaded all the
-    /// same (modprobe.d(5), "blacklist").
+    /// Whether `modprobe.blacklist=` keeps devices from loading `module`. A module that is listed
+    /// by its name is loaded all the same (modprobe.d(5), "blacklist").
     #[must_use]
     pub fn is_blacklisted(&self, module: &str) -> bool {
         let lists = self.words().filter(|word| word.key == "modprobe.blacklist");

@@ -1,4 +1,5 @@
-//! What was asked for about the root, as it was understood: the line of a failure report that shows a misread word.
+//! What the command line says about the root, as it was understood. A failure report has it as a
+//! line, in which a misread word shows.
 
 use core::fmt;
 

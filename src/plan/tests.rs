@@ -64,7 +64,8 @@ fn the_last_word_wins_and_the_command_line_overrides_the_defaults() {
 
 #[test]
 fn words_that_nobody_knew_are_for_the_next_init() {
-    // What the kernel starts `/init` with: the words it does not know, those before `init=` left out, and those behind `--`.
+    // What the kernel starts `/init` with: the words it does not know, those before `init=` left
+    // out, and those behind `--`.
     let line = "auto init=/i single ro 3 fruit=apple -- x \"y z\" -- rw";
     for (line, given, expected) in [
         (

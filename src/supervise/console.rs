@@ -1,8 +1,11 @@
-//! What containers print, on its way to the console.
+//! The console, and the lines of containers on their way to it.
 //!
-//! Each line goes out as `<id>: <line>`, with what would do something to a terminal escaped. The console can be slow, or a terminal that someone has stopped; PID 1 waits for
-//! neither. Lines are queued; a full queue makes the containers wait (their pipes are not read), and a console that takes
-//! nothing for [`PATIENCE`] is given up until it takes something again: then lines are dropped and counted.
+//! Each line goes out as `<id>: <line>`. What would do something to a terminal is escaped. The
+//! console can be slow, or someone has stopped the terminal; PID 1 does not wait for it:
+//!
+//! * Lines are queued. While the queue is full, the containers' pipes are not read.
+//! * A console that takes nothing for [`PATIENCE`] is given up until it takes something again.
+//!   Until then lines are dropped and counted.
 
 use core::time::Duration;
 
@@ -21,8 +24,8 @@ use crate::text::{Bytes, Shown, Text};
 /// The size of the queue, in bytes.
 const QUEUE: usize = 64 * 1024;
 
-/// Room for what one read of a pipe can bring: the end of a line that has come before, and then nothing but ends of lines, each with
-/// the longest id in front of it.
+/// Room for what one read of a pipe can bring: the end of a line that has come before, and then
+/// nothing but ends of lines, each with the longest id in front of it.
 const HEADROOM: usize = READ * (ID_MAX + SEPARATOR.len() + 1) + SHOWN_MAX;
 
 /// The longest that a line becomes when it is shown: no byte takes more than `\xNN` does.
@@ -61,7 +64,7 @@ impl Console {
         self.console.as_ref().map(AsFd::as_fd)
     }
 
-    /// True if a container's pipe may be read now.
+    /// True if there is room for what one read of a pipe brings.
     pub(super) fn has_room(&self) -> bool {
         self.queue.len() + HEADROOM <= QUEUE || self.is_given_up
     }
@@ -78,7 +81,8 @@ impl Console {
             .map(|since| since + PATIENCE)
     }
 
-    /// Adds a line. It is shown so that it does nothing to the terminal and stays one line, unless it `is_raw`.
+    /// Adds a line. What would do something to the terminal, or end the line, is escaped, unless it
+    /// `is_raw`.
     pub(super) fn line(&mut self, id: &str, line: &[u8], is_raw: bool) {
         if self.console.is_none() {
             return;
@@ -151,8 +155,8 @@ impl Console {
         }
     }
 
-    /// Waits until the console has taken everything, but no longer than [`PATIENCE`]: the machine ends next, and the last
-    /// words are often the ones that are looked for.
+    /// Waits until the console has taken everything, but no longer than [`PATIENCE`]. The machine
+    /// ends next, and the last lines are often the ones that matter.
     pub(super) fn finish(&mut self) {
         let deadline = clock::now() + PATIENCE;
         while !self.is_given_up && clock::now() < deadline {

@@ -89,7 +89,8 @@ impl Jobs {
         }
     }
 
-    /// The container waits for those with these names before its first start; whether there are any.
+    /// The container waits for those with these names before its first start; whether there are
+    /// any.
     ///
     /// # Errors
     /// The name that none has.
@@ -142,8 +143,8 @@ impl Jobs {
     }
 
     /// The container's program has ended, or could not be started for want of something, which
-    /// counts as [`crate::events::OWN_FAILURE`]. If it is restarted: for which time, and after which
-    /// delay.
+    /// counts as [`crate::events::OWN_FAILURE`]. If it is restarted: for which time, and after
+    /// which delay.
     pub(super) fn set_ended(
         &mut self,
         index: usize,

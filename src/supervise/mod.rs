@@ -1,9 +1,11 @@
 //! The supervisor: one loop, from the first container to the end of the machine.
 //!
-//! PID 1 sleeps in epoll_wait(2) until there is something to do: a signal, a uevent, output of a container, the end of a
-//! set-up, room on the console or on the event device, or a deadline. When none of these comes, it does not wake up.
+//! PID 1 sleeps in epoll_wait(2) until there is something to do: a signal, a uevent, output of a
+//! container, the end of a set-up, room on the console or on the event device, or a deadline. When
+//! none of these comes, it does not wake up.
 //!
-//! What is decided stands in [`policy`], and which container is to be started when in [`jobs`]; here it is carried out.
+//! [`policy`] decides how the machine ends, and [`jobs`] which container is started when. The loop
+//! here does it.
 
 mod answers;
 mod berth;
@@ -46,13 +48,15 @@ use policy::{Action, EndStatus, Input, Phase};
 use slots::{Role, Slots};
 use token::Token;
 
-/// How long containers have to end before they are killed, unless `berth.stop-timeout` says otherwise.
+/// How long containers have to end before they are killed, unless `berth.stop-timeout` says
+/// otherwise.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts the containers and supervises them until the machine ends.
 ///
 /// # Errors
-/// [`Code::EventLoop`], [`Code::NoContainers`]. After the first container was started there are none.
+/// [`Code::EventLoop`], [`Code::NoContainers`]. After the first container was started there are
+/// none.
 #[inline(never)]
 pub fn supervise(switched: Switched<'_>, plan: &Plan<'_>) -> Result<Infallible, Error> {
     let machine = switched.into_machine();
@@ -150,8 +154,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         }
     }
 
-    /// The stage is complete when of every container it is known whether its program runs. What is to be said about it
-    /// comes after that, so that it holds up none of them.
+    /// Completes the stage when it is known of every container whether its program runs.
     fn settle(&mut self) {
         if self.is_settled || self.slots.are_starting() || self.jobs.are_waiting() {
             return;
@@ -230,7 +233,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         }
     }
 
-    /// Watches console and event device while something waits for them, and containers' output while there is room for it.
+    /// Watches console and event device while something waits for them, and containers' output
+    /// while there is room for it.
     fn watch_for_room(&mut self) {
         self.console.flush();
         let console = self.console.console().filter(|_| self.console.is_pending());
@@ -294,14 +298,14 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         let mut shall_end = false;
         while let Some(pid) = process::ended() {
             let found = self.slots.find(pid).or_else(|| {
-                // It may have been made by now, and nobody has listened.
+                // Which process that is may have been answered, and not read yet.
                 self.jobs
                     .indices()
                     .for_each(|index| self.read_answers(index, LEFT));
                 self.slots.find(pid)
             });
             if let Some((index, _)) = found {
-                // Its last words, or what is said of it.
+                // What was answered about it before its end.
                 self.read_answers(index, LEFT);
             }
             let Some(status) = process::reap(pid) else {
@@ -314,7 +318,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 Role::First => shall_end |= self.container_ended(index, status),
                 Role::Starter => {
                     if let Some(error) = self.slots.starter_ended(&self.epoll, index, status) {
-                        // The kernel kills so for want of memory.
+                        // The kernel does this for want of memory.
                         let is_starved = status == Status::Killed(signal::KILL as u8);
                         self.could_not_start(index, &error, is_starved);
                     }
@@ -323,7 +327,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             }
             self.clear(index);
         }
-        // Only now: who is reaped in the same turn has not ended because of it.
+        // Only now: containers that are reaped in the same turn did not end because the machine
+        // does.
         if shall_end {
             let end = policy::end_with_container(self.plan.on_idle);
             self.decide(Input::EndRequested(end));
@@ -342,10 +347,11 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         }
     }
 
-    /// The first process of the container at `index` has ended. Whether the machine shall end with it.
+    /// The first process of the container at `index` has ended. Whether the machine shall end with
+    /// it.
     fn container_ended(&mut self, index: usize, status: Status) -> bool {
         self.finish_output(index);
-        // Its last words come before what is said about its end, on the console too.
+        // Its last lines come before the message about its end, on the console, too.
         self.console.flush();
         let id = self.slots.id(index);
         let Some(ended) = self.slots.end(&self.epoll, index) else {
@@ -357,14 +363,15 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         let phase = self.phase;
         let again = self.jobs.set_ended(index, status, phase, clock::now());
         match again {
-            // What counts is how it ends in the end.
+            // Only the end without a restart counts.
             Some((count, rest)) => self.machine.journal.container_restarts(&id, count, rest),
             None => self.status.note(status, phase),
         }
         again.is_none() && ended.on_exit == OnExit::Shutdown
     }
 
-    /// Reads what an ended container has left in its pipes: its last words come before its end.
+    /// Reads what an ended container has left in its pipes, so that its last lines come before its
+    /// end.
     fn finish_output(&mut self, index: usize) {
         let printer = self.slots.printer(index);
         let (console, journal) = (&mut self.console, &mut self.machine.journal);
@@ -383,7 +390,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         match action {
             Action::Wait => {}
             Action::AskAll => {
-                // How those ended that rest was not the machine's doing.
+                // Those that wait for their restart did not end because the machine does.
                 let status = &mut self.status;
                 self.jobs
                     .abandon(|ended| status.note(ended, Phase::Running));
@@ -441,7 +448,8 @@ fn watch(
         return;
     };
     if wanted {
-        // A descriptor that cannot be watched (a regular file as event device) is written at the next turn.
+        // A descriptor that cannot be watched (a regular file as event device) is written at the
+        // next turn.
         *watched = epoll.add(descriptor, token.encode(), Interest::OUT).is_ok();
     } else {
         epoll.remove(descriptor);

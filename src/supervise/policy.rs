@@ -1,7 +1,8 @@
 //! What the supervisor does when: a pure function, tested as a table.
 //!
-//! The machine runs; then containers are asked to end; then they are made to; then the machine ends. [`next`] knows nothing
-//! of processes or clocks. The loop in [`super`] tells it what happened and does what it answers.
+//! The machine runs; then containers are asked to end; then they are killed; then the machine ends.
+//! [`next`] knows nothing of processes or clocks. The loop in [`super`] calls it with what happened
+//! and does what it returns.
 
 use crate::events::OWN_FAILURE;
 use crate::plan::OnIdle;
@@ -51,7 +52,7 @@ pub(super) const fn next(phase: Phase, input: Input, on_idle: OnIdle) -> (Phase,
             None => (Phase::Running, Action::Wait),
         },
         (Phase::Running, Input::DeadlinePassed) => (Phase::Running, Action::Wait),
-        // The last word counts: whoever asks for a reboot during a power-off means it.
+        // The last request counts: a reboot that is asked for during a power-off is meant.
         (Phase::Stopping(_), Input::EndRequested(end)) => (Phase::Stopping(end), Action::Wait),
         (Phase::Stopping(end), Input::DeadlinePassed) => (Phase::Killing(end), Action::KillAll),
         (Phase::Killing(_), Input::EndRequested(end)) => (Phase::Killing(end), Action::Wait),
@@ -63,7 +64,8 @@ pub(super) const fn next(phase: Phase, input: Input, on_idle: OnIdle) -> (Phase,
     }
 }
 
-/// How the machine ends when a container's end is the machine's (`berth.on-exit`): as it would if nothing were left.
+/// How the machine ends when a container with `berth.on-exit` = `shutdown` has ended: as it does
+/// when nothing is left.
 pub(super) const fn end_with_container(on_idle: OnIdle) -> End {
     match idle_end(on_idle) {
         Some(end) => end,
@@ -80,12 +82,14 @@ const fn idle_end(on_idle: OnIdle) -> Option<End> {
     }
 }
 
-/// The status with which the machine ends: that of the first container that did not end well, else 0.
+/// The status with which the machine ends: that of the first container that did not end well, else
+/// 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct EndStatus(u8);
 
 impl EndStatus {
-    /// Takes note of how a container ended. What ends because the machine does says nothing about the container.
+    /// Takes note of how a container ended. Containers that end because the machine does are not
+    /// counted.
     pub(super) const fn note(&mut self, status: Status, phase: Phase) {
         if self.0 == 0 && matches!(phase, Phase::Running) {
             self.0 = status.as_shell();

@@ -1,4 +1,4 @@
-//! How containers come to be started: all at first, and then those that waited for others or are started again.
+//! Starting containers: all at first, and later those that waited for others or are restarted.
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -51,7 +51,8 @@ impl Supervisor<'_, '_> {
         Ok(())
     }
 
-    /// Has the bundle of the container at `index` read. It goes on from there when PID 1 knows what that asks for.
+    /// Has the bundle of the container at `index` read. The start goes on when the bundle's policy
+    /// was answered.
     #[inline(never)]
     fn start(&mut self, index: usize) {
         let id = self.jobs.id(index);
@@ -73,7 +74,8 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    /// The bundle of the container at `index` asks for this. The first time, it may have to wait for others.
+    /// The bundle of the container at `index` asks for this. The first time, it may have to wait
+    /// for others.
     pub(super) fn follow_policy(&mut self, index: usize, policy: &Policy<'_>) {
         self.jobs.set_restart(index, policy.restart);
         match self.jobs.wait_for(index, policy.after) {
@@ -105,7 +107,8 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    /// The start of the container at `index` is given up, because of what the program that starts it does.
+    /// The start of the container at `index` is given up, because of what the program that starts
+    /// it does.
     pub(super) fn has_failed(&mut self, index: usize, why: &str) {
         let id = self.jobs.id(index);
         let error = Error::new(
@@ -124,7 +127,7 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    /// Refuses containers that would wait for themselves, once it is known of all what they wait for.
+    /// Refuses containers that wait for themselves, when it is known of all what they wait for.
     #[inline(never)]
     fn refuse_cycles(&mut self) {
         if self.has_refused_cycles || !self.jobs.are_all_read() {
@@ -148,7 +151,7 @@ impl Supervisor<'_, '_> {
             self.status.note_failure();
         }
         for index in cycles.iter() {
-            // Only now: until then they are on each other's way.
+            // Only now: the messages above name the whole cycle.
             self.jobs.set_failed(index);
             self.slots.give_up(&self.epoll, index);
         }
@@ -175,8 +178,9 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    /// The container at `index` could not be started. Where it `is_starved`, what it lacked may be there later, so whether it is started
-    /// again is for its restart policy to say; what is wrong with it stays wrong.
+    /// The container at `index` could not be started. If it `is_starved`, what it lacked may be
+    /// there later, and its restart policy says whether it is tried again. Else it is not tried
+    /// again.
     #[inline(never)]
     pub(super) fn could_not_start(&mut self, index: usize, error: &Error, is_starved: bool) {
         let id = self.jobs.id(index);
@@ -200,8 +204,8 @@ impl Supervisor<'_, '_> {
     }
 }
 
-/// A root without containers may be one that has its own program to begin with, which `init=` starts: those that the kernel looks
-/// for (init/main.c).
+/// Adds to an error about missing containers that the root has an init, if it has: one of the
+/// programs that the kernel looks for (init/main.c).
 fn with_own_init(error: Error) -> Error {
     let programs = ["/sbin/init", "/etc/init", "/bin/init"];
     let is_there = |program: &&str| access(*program, Access::EXEC_OK).is_ok();
@@ -215,8 +219,8 @@ fn with_own_init(error: Error) -> Error {
     }
 }
 
-/// Whether a start failed for want of something that may be there later. Without an error number it does where the process was
-/// killed before it could say anything, often for want of memory.
+/// Whether a start failed for want of something that may be there later. A process that was killed
+/// before it could report an error number often lacked memory.
 pub(super) fn lacks_something(error: &Error) -> bool {
     error
         .errno

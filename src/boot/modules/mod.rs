@@ -1,14 +1,17 @@
 //! The second stage: kernel modules, by name and by need.
 //!
-//! Names come from `/etc/berth/modules` in the image and from `berth.modules=`. Besides, devices ask for their drivers (see
-//! [`need`]), and the root's filesystem for its own. What each needs is in depmod's indexes under `/lib/modules/<release>`;
-//! what comes out is a list of files in which each stands once and after all that it needs (init_module(2): a module whose
-//! symbols are missing is refused).
+//! Names come from `/etc/berth/modules` in the image and from `berth.modules=`. Devices ask for
+//! their drivers (see [`need`]), and the root's filesystem for its own. What each module needs is
+//! in depmod's indexes under `/lib/modules/<release>`. From them comes a list of files in which
+//! each file stands once, and after all that it needs: a module whose symbols are missing is
+//! refused (init_module(2)).
 //!
-//! A name that is built into the kernel, or that no index knows, is only mentioned: what is a module differs from kernel to
-//! kernel, and if something is really missing, the stage that misses it says so. So is one that has nothing to do on this machine.
+//! What is a module differs from kernel to kernel. So a name that is built into the kernel, or that
+//! no index knows, is only mentioned in the log, and so is a module that has nothing to do on this
+//! machine. If something is really missing, the stage that misses it says so.
 //!
-//! They are loaded one after the other. Several at once, by processes on several emulated processors, was tried and took longer.
+//! They are loaded one after the other. Several at once, by processes on several emulated
+//! processors, was tried and took longer.
 
 mod image;
 mod need;
@@ -286,9 +289,10 @@ fn insert(plan: &Plan<'_>, release: &str, file: &str) -> Result<Result<(), Fault
     Ok(module::load(&path, &mut parameters))
 }
 
-/// Whether a module only has nothing to do here: its driver finds nothing to drive (`ENODEV` of crc32-pclmul where the processor
-/// lacks the instruction, `EOPNOTSUPP` of kvm_intel), or the kernel's own `module_blacklist=` names it. `EOPNOTSUPP` is also the
-/// answer to a compressed file where the kernel cannot decompress it (kernel/module/decompress.c).
+/// Whether a module only has nothing to do here: its driver finds nothing to drive (`ENODEV` of
+/// crc32-pclmul where the processor lacks the instruction, `EOPNOTSUPP` of kvm_intel), or the
+/// kernel's own `module_blacklist=` names it. `EOPNOTSUPP` is also the answer to a compressed file
+/// where the kernel cannot decompress it (kernel/module/decompress.c).
 fn is_not_for_this_machine(fault: &Fault, file: &str, cause: Cause) -> bool {
     let is_readable =
         || file.ends_with(".ko") || rustix::fs::lstat(c"/sys/module/compression").is_ok();

@@ -125,8 +125,8 @@ impl Modules {
         }
     }
 
-    /// Calls `visit` with the modalias and the name of each device that could lead to a disk, has
-    /// no driver, and for which the image has no module, until it answers `false`.
+    /// Calls `visit` with the modalias and the name of each device that could lead to a disk and
+    /// has no driver, if the image has no module for it, until it answers `false`.
     pub(in crate::boot) fn each_unanswered(&self, visit: &mut dyn FnMut(&str, &str) -> bool) {
         let image = self.image.as_ref();
         let indexes = image.map(Image::indexes).unwrap_or_default();
@@ -196,7 +196,8 @@ fn each_driverless(visit: &mut dyn FnMut(&str, &str) -> bool) {
 /// PCI and USB, and by the bus.
 fn may_lead_to_a_disk(modalias: &str) -> bool {
     const CLASSES: &[(&str, &str)] = &[
-        // PCI code and ID assignment: mass storage; USB controllers; SD host controllers; virtio of any class.
+        // PCI code and ID assignment: mass storage; USB controllers; SD host controllers; virtio of
+        // any class.
         ("pci:", "bc01"),
         ("pci:", "bc0Csc03"),
         ("pci:", "bc08sc05"),

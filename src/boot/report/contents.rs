@@ -1,4 +1,5 @@
-//! What is on a root that lacks what was looked for: another subvolume, a link that leads nowhere, a distribution's init.
+//! What is on a root that lacks what was looked for. It may have another subvolume, a link that
+//! leads nowhere, or a distribution's init.
 
 use core::mem::MaybeUninit;
 

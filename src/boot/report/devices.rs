@@ -17,8 +17,8 @@ const DEVICES: usize = 24;
 /// The most near misses that are told.
 const NEAR_MISSES: usize = 3;
 
-/// Tells what comes close, and lists what there is instead of a root: name, size, driver, what is on it and its names, of each
-/// block device that is not empty.
+/// Names the devices that come close to the root that was asked for, and lists all block devices
+/// that are not empty: name, size, driver, what is on it and its names.
 #[inline(never)]
 pub(super) fn list(report: &mut Report<'_>, code: Code) {
     let asked = report.machine.root_request.root;

@@ -1,4 +1,5 @@
-//! What the kernel had to say: that the initramfs is not whole, and its last words about what bears on the root.
+//! What the kernel has logged: that the initramfs is not whole, and its last messages about disks,
+//! filesystems and modules.
 
 use heapless::Deque;
 

@@ -1,5 +1,5 @@
-//! The device that came after the deadline: while the machine waits for its reboot, it is still looked out for, because
-//! "it takes 13 seconds" is the whole answer to "root not found".
+//! A root device that comes after the deadline. The machine still waits for it until it reboots,
+//! because "it takes 13 seconds" is the whole answer to "root not found".
 
 use core::time::Duration;
 

@@ -1,13 +1,14 @@
 //! The report of a boot that failed: one screen that says what to do.
 //!
-//! What was tried and what came of it, what to do about it, what was asked for, what comes close to it, which devices there
-//! are, which drivers the image lacks, and what the kernel had to say. It goes to the kernel's log, from there to every
-//! console, and line by line to the event stream.
+//! What was tried and what came of it, what to do about it, what was asked for, what comes close to
+//! it, which devices there are, which drivers the image lacks, and what the kernel had to say. It
+//! goes to the kernel's log, from there to every console, and line by line to the event stream.
 //!
 //! # One screen
 //!
-//! A console has [`ROWS`] rows of [`COLUMNS`] columns, a line is folded where it is longer, and the kernel puts the time
-//! before each. So rows are counted: what matters most comes first, lists give way and say how much they leave out.
+//! A console has [`ROWS`] rows of [`COLUMNS`] columns, a line is folded where it is longer, and the
+//! kernel puts the time before each. So rows are counted: what matters most comes first, lists give
+//! way and say how much they leave out.
 
 mod contents;
 pub(super) mod devices;

@@ -5,7 +5,8 @@ use crate::error::SUBJECT_MAX;
 use crate::sys::fs::{each_name, read_attribute};
 use crate::text::Text;
 
-/// Directories with one entry a share, the attribute that holds its tag (9p's with a NUL at its end), and what a name begins with.
+/// Directories with one entry a share, the attribute that holds its tag (9p's with a NUL at its
+/// end), and what a name begins with.
 const SHARES: &[(&str, &str, &str)] = &[
     ("/sys/bus/virtio/devices", "mount_tag", "9p"),
     // Since Linux 6.9.

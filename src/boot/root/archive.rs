@@ -1,8 +1,9 @@
 //! `root=tmpfs`: a root in memory, made of an archive that the image brings along.
 //!
-//! The archive is [`ARCHIVE`], in the format of initramfs images (newc) and as it is: what compresses the image compresses it
-//! too. Unlike the initramfs itself the new root can be limited (`rootflags=size=`), and no container's `/` needs a way around
-//! pivot_root(2), which refuses an initramfs.
+//! The archive is [`ARCHIVE`], in the format of initramfs images (newc) and as it is: what
+//! compresses the image compresses it too. Unlike the initramfs itself the new root can be limited
+//! (`rootflags=size=`), and no container's `/` needs a way around pivot_root(2), which refuses an
+//! initramfs.
 
 use core::ffi::CStr;
 

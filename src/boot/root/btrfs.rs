@@ -1,5 +1,6 @@
-//! A btrfs that lies on several devices (btrfs(5), "MULTIPLE DEVICES"): the kernel mounts it when it has been told of all of
-//! them. Where udev runs it does that; here each device with the UUID of the filesystem is registered before the mount.
+//! A btrfs that lies on several devices (btrfs(5), "MULTIPLE DEVICES"): the kernel mounts it when
+//! all of them were registered. udev does that where it runs; here each device with the UUID of the
+//! filesystem is registered before the mount.
 
 use super::Machine;
 use super::device::Device;
@@ -16,11 +17,12 @@ use crate::text::Text;
 
 const FSTYPE: &str = "btrfs";
 
-/// Registers the devices of the filesystem on `device`, if it lies on several, and waits for those that are missing as long as
-/// `rootwait=` says.
+/// Registers the devices of the filesystem on `device`, if it lies on several, and waits for those
+/// that are missing as long as `rootwait=` says.
 ///
 /// # Errors
-/// [`Code::RootMount`] when some do not come, unless `degraded` is among the options; [`Code::EventLoop`].
+/// [`Code::RootMount`] when some do not come, unless `degraded` is among the options;
+/// [`Code::EventLoop`].
 #[inline(never)]
 pub(super) fn gather(machine: &mut Machine, plan: &Plan<'_>, device: &Device) -> Result<(), Error> {
     let is_asked_for = plan.rootfstype.is_empty() && device.also.is_none()
@@ -76,7 +78,7 @@ const DEVICES: usize = 64;
 
 type Names = heapless::Vec<heapless::String<64>, DEVICES>;
 
-/// Tells the kernel of each device of that filesystem; their names, in order.
+/// Registers each device of that filesystem with the kernel; their names, in order.
 fn register(uuid: &Uuid) -> Result<Names, Fault> {
     let mut names = Names::new();
     let mut window = Buffer::new();
@@ -87,13 +89,13 @@ fn register(uuid: &Uuid) -> Result<Names, Fault> {
         let is_member = content.is_ok_and(|content| {
             content.kind == Kind::Filesystem(FSTYPE) && content.uuid == Some(*uuid)
         });
-        // What lies below another device has its content too.
+        // A device that another one is made of has the same content.
         if is_member && !block::is_held(&node) {
             match btrfs::register(&node) {
                 Ok(()) => {
                     let place =
                         names.partition_point(|name| device_order(name, &device.name).is_lt());
-                    // As many as a filesystem in earnest has.
+                    // No filesystem has more.
                     let _ = names.insert(place, device.name.clone());
                 }
                 Err(fault) => failed = Some(fault),

@@ -1,8 +1,10 @@
-//! Which device is taken where several have the name that was asked for: copies of a disk, or a label that was given twice.
+//! Which device is taken where several have the name that was asked for: copies of a disk, or a
+//! label that was given twice.
 //!
-//! The first one, in the order in which the kernel counts devices ([`device_order`]); in which order they come, and sysfs lists
-//! them, changes from boot to boot. One on which something else was recognised too is taken when there is no other. All
-//! devices of a filesystem that lies on several have its name, and are one.
+//! It is the first one in the order in which the kernel counts devices ([`device_order`]); the
+//! order in which devices appear, and in which sysfs lists them, changes from boot to boot. A
+//! device on which something else was recognised too is taken only if there is no other. The
+//! devices of a filesystem that lies on several count as one.
 
 use super::device::Device;
 use crate::boot::journal::Journal;

@@ -1,5 +1,5 @@
-//! Whether what was mounted can be the root: with further candidates in `berth.root_fallback=`, one that is empty is given up for
-//! the next like one that cannot be mounted.
+//! Whether what was mounted can be the root. With further candidates in `berth.root_fallback=`, an
+//! empty one is given up for the next, as one that cannot be mounted is.
 
 use core::ffi::CStr;
 
@@ -15,10 +15,12 @@ use crate::parse::config::container_id;
 use crate::plan::Plan;
 use crate::sys::{device_mapper, fs, mount};
 
-/// Whether the root at [`SYSROOT`] has the program of `init=`, or bundles, and what is needed to move onto it.
+/// Whether the root at [`SYSROOT`] has the program of `init=`, or bundles, and what is needed to
+/// move onto it.
 ///
 /// # Errors
-/// Those of the stages that would fail: [`Code::InitMissing`] and the like, [`Code::NoContainers`], [`Code::MountPoints`].
+/// Those of the stages that would fail: [`Code::InitMissing`] and the like, [`Code::NoContainers`],
+/// [`Code::MountPoints`].
 #[inline(never)]
 pub(super) fn check(plan: &Plan<'_>, usr: Option<Error>) -> Result<(), Error> {
     match plan.init {
@@ -38,7 +40,8 @@ fn has_bundles(containers: &str) -> Result<(), Error> {
         .and_then(|directory| {
             fs::each_entry(directory.as_fd(), |name, _| {
                 let bundle = open(directory.as_fd(), name);
-                // After a power cut, files may be there and empty; and not every name is a container's.
+                // After a power cut, files may be there and empty; and not every name is a
+                // container's.
                 has_one = container_id(name.to_bytes()).is_ok()
                     && bundle
                         .and_then(|bundle| statat(bundle, c"config.json", AtFlags::empty()))
@@ -65,7 +68,8 @@ fn open(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     openat(directory, name, flags, Mode::empty())
 }
 
-/// Takes the root at [`SYSROOT`], and what was mounted for it, away again. What cannot be unmounted is taken out of the tree.
+/// Unmounts the root at [`SYSROOT`], and what was mounted for it. What cannot be unmounted is
+/// detached.
 pub(super) fn discard(machine: &mut Machine, plan: &Plan<'_>) {
     let layers = [usr::PLACE, SYSROOT, UPPER_LAYER, overlay::LOWER];
     for place in layers {
@@ -79,7 +83,8 @@ pub(super) fn discard(machine: &mut Machine, plan: &Plan<'_>) {
         }
     }
     if plan.verity.is_some() {
-        // The next candidate's device would have its name; the failure that led here is the one to tell of.
+        // The next candidate's device will have its name. If this fails, too, the first failure is
+        // the one to report.
         let _ = device_mapper::remove(super::verity::NAME);
     }
 }

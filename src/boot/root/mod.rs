@@ -1,8 +1,9 @@
 //! The third stage: the root device appears and its filesystem is mounted.
 //!
-//! `root=` is the first candidate, those of `berth.root_fallback=` follow. Each is waited for as `rootwait=` says, from the
-//! moment it is its turn; the first that can be mounted, and has what a root needs where there are others, is the root. Why the
-//! others are not is said when they are given up.
+//! `root=` is the first candidate, those of `berth.root_fallback=` follow. Each is waited for as
+//! `rootwait=` says, from the moment when it is its turn. The root is the first that can be mounted
+//! and, where there are others, has what a root needs. When a candidate is given up, the log says
+//! why.
 
 mod archive;
 mod btrfs;
@@ -82,8 +83,8 @@ impl<'m> Found<'m> {
     /// Waits for the device of `root=`, or of a fallback; without any there is nothing to wait for.
     ///
     /// # Errors
-    /// That of the first candidate when none comes: [`Code::RootNotFound`] after the deadline of `rootwait`,
-    /// [`Code::RootUnreadable`], [`Code::Unsupported`].
+    /// That of the first candidate when none comes: [`Code::RootNotFound`] after the deadline of
+    /// `rootwait`, [`Code::RootUnreadable`], [`Code::Unsupported`].
     #[inline(never)]
     pub(super) fn wait(machine: &'m mut Machine, plan: &Plan<'_>) -> Result<Self, Error> {
         let has_root = plan.roots().next().is_some();
@@ -120,8 +121,8 @@ impl<'m> Found<'m> {
         }
     }
 
-    /// Notes that a candidate cannot be the root. With one candidate that is the failure of the boot, which is reported
-    /// when it ends.
+    /// Notes that a candidate cannot be the root. With one candidate that is the failure of the
+    /// boot, which is reported when it ends.
     fn reject(&mut self, plan: &Plan<'_>, wanted: DeviceRef<'_>, error: Error) {
         self.first_failure.get_or_insert(error);
         if plan.roots().nth(1).is_some() {
@@ -132,8 +133,9 @@ impl<'m> Found<'m> {
     /// Mounts the root filesystem at [`SYSROOT`].
     ///
     /// # Errors
-    /// That of the first candidate when none can be the root: [`Code::RootUnknownType`], [`Code::RootNoDriver`],
-    /// [`Code::RootMount`], those of [`Found::wait`], and those of [`fit::check`].
+    /// That of the first candidate when none can be the root: [`Code::RootUnknownType`],
+    /// [`Code::RootNoDriver`], [`Code::RootMount`], those of [`Found::wait`], and those of
+    /// [`fit::check`].
     #[inline(never)]
     pub fn mount_root(mut self, plan: &Plan<'_>) -> Result<Rooted<'m>, Error> {
         if let Some(shell) = Shell::for_break(&mut self.machine.journal, plan, BreakAt::MountRoot) {
@@ -182,8 +184,9 @@ impl<'m> Found<'m> {
         })
     }
 
-    /// Mounts one candidate, with what is above it. If there are others, it has to have what a root needs: else the inner error
-    /// is why it is not taken. The outer one is about what any of them would get.
+    /// Mounts one candidate, with the layer above it. If there are others, it has to have what a
+    /// root needs; the inner error says why it is not taken. The outer error is one that every
+    /// candidate would meet.
     fn mount<'s>(
         &mut self,
         plan: &Plan<'s>,

@@ -1,15 +1,16 @@
 //! Mounting the root filesystem at [`SYSROOT`].
 //!
-//! It is made with fsopen(2), fsconfig(2) and fsmount(2), which say which option they refuse, and why where the filesystem
-//! tells; filesystems that were not converted tell the log. `rootflags=` is split as mount(8) does: words that every mount
-//! has, and the filesystem's own.
+//! It is made with fsopen(2), fsconfig(2) and fsmount(2), which say which option they refuse. Why
+//! is in the messages of the descriptor, or, for filesystems that were not converted, in the
+//! kernel's log. `rootflags=` is split as mount(8) does: words that every mount has, and the
+//! filesystem's own.
 //!
 //! A kernel without these calls gets mount(2).
 //!
 //! # Read-only
 //!
-//! `ro` and `rw` of the command line count before those in `rootflags=`. A device that cannot be written is mounted read-only
-//! with a warning, unless `rw` was asked for in so many words.
+//! `ro` and `rw` of the command line count before those in `rootflags=`. A device that cannot be
+//! written is mounted read-only with a warning, unless `rw` was given.
 
 use core::ffi::CStr;
 use core::fmt::Write as _;
@@ -132,7 +133,8 @@ fn mount<'s>(
     })
 }
 
-/// [`make`], or on a kernel without fsopen(2), which is that of Linux 5.2, mount(2) at once. `None` if it is mounted.
+/// [`make`], or on a kernel without fsopen(2), which is that of Linux 5.2, mount(2) at once. `None`
+/// if it is mounted.
 fn make_or_mount(
     source: &str,
     fstype: &str,
@@ -160,7 +162,8 @@ fn make_or_mount(
     mount_new(fstype, source, at, flags, text).map(|()| None)
 }
 
-/// What became of a mount as `fstype` that the kernel refused; `mark` is a place in its log before that.
+/// What became of a mount as `fstype` that the kernel refused; `mark` is a place in its log before
+/// that.
 pub(super) fn refused(mut fault: Fault, fstype: &str, mark: &kmsg::LogPosition) -> Error {
     let mut cause = Cause::Unknown;
     let words = mark.telling_complaint(&mut |words| {

@@ -1,11 +1,13 @@
-//! `berth.overlay=`: a writable layer above a read-only root (Documentation/filesystems/overlayfs.rst).
+//! `berth.overlay=`: a writable layer above a read-only root
+//! (Documentation/filesystems/overlayfs.rst).
 //!
-//! The root is mounted read-only as the lower layer, the upper one is a tmpfs or a filesystem on a device, and the overlay of
-//! both becomes `/`. Both layers stay to be seen below `/run/berth-boot`, which moves to the new root with `/run`: what was changed
-//! is in the upper one.
+//! The root is mounted read-only as the lower layer, the upper one is a tmpfs or a filesystem on a
+//! device, and the overlay of both becomes `/`. Both layers stay to be seen below
+//! `/run/berth-boot`, which moves to the new root with `/run`: what was changed is in the upper
+//! one.
 //!
-//! On a device the layer is in the directories `berth/upper` and `berth/work`, which are made if they are missing, so that
-//! the device may hold other things too.
+//! On a device the layer is in the directories `berth/upper` and `berth/work`, which are made if
+//! they are missing, so that the device may hold other things too.
 
 use rustix::fd::AsFd;
 use rustix::fs::CWD;
@@ -40,11 +42,12 @@ pub(super) fn prepare() -> Result<(), Error> {
         .at(Code::RootMount)
 }
 
-/// Mounts the upper layer, and the overlay of it and of what is at [`LOWER`] as the root. Says what the upper layer is on.
+/// Mounts the upper layer, and the overlay of it and of what is at [`LOWER`] as the root. Says what
+/// the upper layer is on.
 ///
 /// # Errors
-/// [`Code::RootNotFound`] for a device that does not come, [`Code::RootUnknownType`], [`Code::RootNoDriver`],
-/// [`Code::RootMount`].
+/// [`Code::RootNotFound`] for a device that does not come, [`Code::RootUnknownType`],
+/// [`Code::RootNoDriver`], [`Code::RootMount`].
 #[inline(never)]
 pub(super) fn mount(
     machine: &mut Machine,

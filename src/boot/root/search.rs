@@ -42,8 +42,8 @@ impl<'p> Search<'p> {
     /// A search that has not begun.
     ///
     /// # Errors
-    /// [`Code::Unsupported`] for a form that is not found by looking at block devices, [`Code::RootNotFound`] for a link that
-    /// nobody will make.
+    /// [`Code::Unsupported`] for a form that is not found by looking at block devices,
+    /// [`Code::RootNotFound`] for a link that nobody will make.
     pub(in crate::boot) fn new(wanted: DeviceRef<'p>) -> Result<Self, Error> {
         if !wanted.is_block() {
             return Err(Error::new(
@@ -84,7 +84,8 @@ impl<'p> Search<'p> {
         })
     }
 
-    /// Waits for the device, and says so if it is not there already. `None` when the deadline has passed.
+    /// Waits for the device, and says so if it is not there already. `None` when the deadline has
+    /// passed.
     ///
     /// # Errors
     /// [`Code::EventLoop`], [`Code::RootNotFound`] if there is no list of devices.
@@ -186,7 +187,8 @@ impl<'p> Search<'p> {
         self.kind_and_mount_root(&device)
     }
 
-    /// Looks at what is there. A name that is on the device itself may be on several, as that of a copy is.
+    /// Looks at the devices that are there. Several may have the name that is wanted, as copies of
+    /// a disk do.
     fn look_at_all(&mut self, machine: &mut Machine) -> Result<Option<Device>, Error> {
         if let DeviceRef::Path(node) = self.wanted
             && machine.devices.has_devtmpfs
@@ -230,7 +232,8 @@ impl<'p> Search<'p> {
             DeviceRef::Path(node) => return self.look_at_path(node),
             DeviceRef::Number { major, minor } if (major, minor) != device.number => return None,
             DeviceRef::PartUuid { uuid, offset } => {
-                // The partition may be announced before the one that its number is counted from, or after it.
+                // The partition may be announced before the one that its number is counted from, or
+                // after it.
                 let number = device.partition?.checked_sub_signed(offset.unwrap_or(0))?;
                 let entry = block::table_entry(&device.disk()?, number).ok()??;
                 entry.partuuid.matches(uuid).then_some(())?;
@@ -264,7 +267,7 @@ impl<'p> Search<'p> {
                 return None;
             }
         };
-        // Other things carry names too: what holds an encrypted root is not the root.
+        // Other contents carry names, too: the container of an encrypted root is not the root.
         let carries_names = |kind: Kind| match self.for_hash_tree {
             true => kind == Kind::VerityTree,
             false => kind.fstype().is_some(),
@@ -281,8 +284,9 @@ impl<'p> Search<'p> {
             _ => true,
         };
         drop(names);
-        // Whether the filesystem is that of what is made of this device: of a RAID array with its superblocks at the end, or of a device
-        // that is there already. Who names the filesystem does not mean the layer below it.
+        // The filesystem may be that of a device which is made of this one: a RAID array with its
+        // superblocks at the end, or a device that is there already. Then this device is not the
+        // one that is meant.
         let is_member = is_wanted && file.is_member_by_its_end(content.size);
         if !is_wanted || self.is_by_content() && (is_member || block::is_held(&node)) {
             return None;

@@ -1,8 +1,8 @@
-//! A root that the hypervisor's host shares: virtiofs (Documentation/filesystems/virtiofs.rst) and 9p over virtio
-//! (Documentation/filesystems/9p.rst), both asked for by the tag of their device.
+//! A root that the hypervisor's host shares: virtiofs (Documentation/filesystems/virtiofs.rst) and
+//! 9p over virtio (Documentation/filesystems/9p.rst), both asked for by the tag of their device.
 //!
-//! Which tags there are is not known before one is mounted, so that is how the device is looked for: the mount is made
-//! detached, and made again when a device has appeared.
+//! Not every kernel lists the tags. So the device is looked for by a detached mount, which is tried
+//! again when a device has appeared.
 
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
@@ -61,7 +61,8 @@ impl Share {
 /// Waits for the share `wanted` and mounts it detached. `None` if it is the name of something else.
 ///
 /// # Errors
-/// [`Code::RootNotFound`] after the deadline of `rootwait`, [`Code::RootNoDriver`], [`Code::RootMount`], [`Code::EventLoop`].
+/// [`Code::RootNotFound`] after the deadline of `rootwait`, [`Code::RootNoDriver`],
+/// [`Code::RootMount`], [`Code::EventLoop`].
 pub(super) fn find(
     machine: &mut Machine,
     plan: &Plan<'_>,

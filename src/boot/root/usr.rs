@@ -1,6 +1,6 @@
-//! A `/usr` of its own, for a machine that is handed over: distributions keep the program of `init=` and the libraries that it
-//! needs there, and expect an initramfs to mount what the root's `/etc/fstab` says of it. Read-only, as they do: whoever takes
-//! over remounts it.
+//! A `/usr` that is a filesystem of its own, for a machine that is handed over. Distributions keep
+//! the program of `init=` and its libraries there, and expect an initramfs to mount it as the
+//! root's `/etc/fstab` says. It is mounted read-only, as theirs do; the next init remounts it.
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, lstat, openat2};
@@ -28,7 +28,8 @@ const FSTAB_MAX: usize = 64 * 1024;
 /// Mounts what `/etc/fstab` of the root at [`SYSROOT`] has for `/usr`, if there is such a line.
 ///
 /// # Errors
-/// Those of finding and mounting a root; [`Code::RootMount`] for what is on no block device of this machine.
+/// Those of finding and mounting a root; [`Code::RootMount`] for what is on no block device of this
+/// machine.
 #[inline(never)]
 pub(super) fn mount(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error> {
     let mut buffer = Buffer::<FSTAB_MAX>::new();
@@ -47,7 +48,7 @@ pub(super) fn mount(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error>
     let source = DeviceRef::parse(entry.source).ok();
     let source = source.filter(DeviceRef::is_block);
     let source = source.ok_or_else(|| refused("this is no block device of the machine"))?;
-    // A link would be followed from where we still are.
+    // A link would be followed in the initramfs.
     let is_directory =
         lstat(PLACE).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
     if !is_directory {

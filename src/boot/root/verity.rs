@@ -1,10 +1,12 @@
-//! `berth.verity=`: a root whose every block is held against a hash (Documentation/admin-guide/device-mapper/verity.rst).
+//! `berth.verity=`: a root of which every block is checked against a hash
+//! (Documentation/admin-guide/device-mapper/verity.rst).
 //!
-//! A device that the kernel checks is put above the one that was found, and that is mounted, read-only. What kind of
-//! filesystem it holds is looked up again there: what was read before, to find it, was not checked.
+//! A device whose reads the kernel checks is put above the one that was found, and is mounted
+//! read-only. The kind of its filesystem is read again from it, because what was read before was
+//! not checked.
 //!
-//! The hash tree begins with the superblock of veritysetup(8). Where it lies is said, or it lies behind the filesystem, at
-//! the next multiple of 4096.
+//! The hash tree begins with the superblock of veritysetup(8). It lies where `berth.verity=` says,
+//! or else behind the filesystem, at the next multiple of 4096.
 
 use core::fmt;
 
@@ -30,8 +32,9 @@ pub(super) const NAME: &str = "root";
 /// Mounts the filesystem on `device`, checked.
 ///
 /// # Errors
-/// [`Code::RootVerity`]; [`Code::RootNotFound`] for a device with the hash tree that does not come; [`Code::RootCorrupt`] if
-/// what had to be read so far is not what the root hash says; those of mounting a root.
+/// [`Code::RootVerity`]; [`Code::RootNotFound`] for a device with the hash tree that does not come;
+/// [`Code::RootCorrupt`] if what had to be read so far is not what the root hash says; those of
+/// mounting a root.
 #[inline(never)]
 pub(super) fn mount<'s>(
     machine: &mut Machine,
@@ -44,7 +47,8 @@ pub(super) fn mount<'s>(
     let mounted =
         identify(verified).and_then(|device| device.mount(machine, plan, mount::place(plan)));
     mounted.map_err(|error| {
-        // What is left would keep the device below from the next candidate; this failure is the one to tell of.
+        // Else the next candidate could not use the device below. If this fails, too, the first
+        // failure is the one to report.
         let _ = device_mapper::remove(NAME);
         explain(error, &mark)
     })

@@ -86,8 +86,8 @@ impl Slots {
         }
     }
 
-    /// Reads once from a stream of the container at `index`, and calls `line` with each line that is
-    /// complete.
+    /// Reads once from a stream of the container at `index`, and calls `line` with each line that
+    /// is complete.
     pub(in crate::supervise) fn read_output(
         &mut self,
         epoll: &Epoll,

@@ -171,8 +171,9 @@ impl Slots {
     /// container in `slot`.
     ///
     /// * A child of that run was.
-    /// * When the run has ended, its children are PID 1's, as those of other runs are. Such a one is
-    ///   in the control group of the container, and it is nothing that is known already.
+    /// * When the run has ended, its children are PID 1's, as those of other runs are. Such a
+    ///   process has to be in the control group of the container, and to be no process of a
+    ///   container that is known already.
     fn is_made_by(&self, slot: &Slot, pid: Pid, process: &Process) -> bool {
         let parent = process.parent();
         let is_child = |starter: Pid| parent == Some(starter.as_raw_nonzero().get());
