@@ -22,7 +22,7 @@ const PATH: &str = "/usr/lib/berth/berth";
 /// # Errors
 /// [`Code::BerthMissing`].
 #[inline(never)]
-pub(super) fn keep(new_root: &str) -> Result<OwnedFd, Error> {
+pub(super) fn copy_program(new_root: &str) -> Result<OwnedFd, Error> {
     let kept = match open("/") {
         Err(fault) if fault.errno == Errno::NOENT => open(new_root),
         opened => opened,

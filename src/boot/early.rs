@@ -126,7 +126,7 @@ impl Pid1 {
     #[inline(never)]
     pub fn mount_early(self, machine: &mut Machine) -> Result<Early<'_>, Error> {
         if let Err(error) = Self::mount_all(machine) {
-            honour_failure_policy(machine);
+            salvage_failure_policy(machine);
             return Err(error);
         }
         Ok(Early { machine })
@@ -153,7 +153,7 @@ impl Pid1 {
 }
 
 /// Reads what the command line says about failures, for a failure that comes before the plan.
-fn honour_failure_policy(machine: &mut Machine) {
+fn salvage_failure_policy(machine: &mut Machine) {
     let mut room = Buffer::new();
     // Without /proc nothing is known of it.
     if let Ok(line) = CommandLine::read(CMDLINE, &mut room) {
@@ -247,7 +247,7 @@ impl<'m> Early<'m> {
         let defaults = match CommandLine::read(DEFAULTS, &mut text.defaults) {
             Err(fault) if fault.errno == Errno::NOENT => &[],
             Err(fault) => {
-                honour_failure_policy(self.machine);
+                salvage_failure_policy(self.machine);
                 return Err(fault.at(Code::CommandLine));
             }
             Ok(defaults) => defaults,

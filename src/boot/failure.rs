@@ -8,7 +8,7 @@ use rustix::fs::CWD;
 use super::failure_policy::{self, FailurePolicy};
 use super::modules;
 use super::report::{late, report};
-use super::root::pause_until;
+use super::root::sleep_until;
 use super::shell::Shell;
 use super::{Machine, unmount};
 use crate::error::{Code, Error, Stage};
@@ -40,7 +40,7 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
     if action != OnFailure::Shell {
         // Before what could take its time.
         deliver(machine);
-        unmount::leave(machine);
+        unmount::clean_up(machine);
     }
     machine.journal.events.emit(Event::End {
         status: OWN_FAILURE,
@@ -48,7 +48,7 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
     });
     deliver(machine);
     rustix::fs::sync();
-    act(machine, error.code)
+    carry_out(machine, error.code)
 }
 
 /// Waits until the event stream is written, if it has a device or may get one, but no longer than
@@ -76,7 +76,7 @@ pub(crate) fn deliver(machine: &mut Machine) {
     }
 }
 
-fn act(machine: &mut Machine, code: Code) -> ! {
+fn carry_out(machine: &mut Machine, code: Code) -> ! {
     let timeout = machine.on_failure.timeout;
     match machine.on_failure.action {
         OnFailure::PowerOff => end(End::PowerOff),
@@ -96,7 +96,7 @@ fn act(machine: &mut Machine, code: Code) -> ! {
                     format_args!("there is no shell at /bin/sh: rebooting instead"),
                 ),
             }
-            unmount::leave(machine);
+            unmount::clean_up(machine);
             reboot_after(timeout, &mut pause)
         }
     }
@@ -117,7 +117,7 @@ fn reboot_after(timeout: Option<i32>, wait: &mut dyn FnMut(Option<Moment>)) -> !
                 format_args!("holding, as panic=0 asks: reset the machine"),
             );
             wait(None);
-            rest()
+            wait_forever()
         }
         Ok(seconds) => wait(Some(clock::now() + Duration::from_secs(seconds))),
         Err(_) => {}
@@ -125,10 +125,10 @@ fn reboot_after(timeout: Option<i32>, wait: &mut dyn FnMut(Option<Moment>)) -> !
     end(End::Reboot)
 }
 
-/// Sleeps until then. Without a time it returns, and [`rest`] waits for ever.
+/// Sleeps until then. Without a time it returns, and [`wait_forever`] waits for ever.
 fn pause(until: Option<Moment>) {
     if let Some(until) = until {
-        pause_until(until);
+        sleep_until(until);
     }
 }
 
@@ -151,11 +151,11 @@ pub fn end(end: End) -> ! {
         kmsg::error(Stage::Shutdown, format_args!("{fault}"));
         process::end_machine_from_here(end);
     }
-    rest()
+    wait_forever()
 }
 
 /// Waits for ever; children that end are collected meanwhile.
-pub fn rest() -> ! {
+pub fn wait_forever() -> ! {
     loop {
         if !process::wait_for_child() {
             // Signals are blocked or ignored: this does not return.
@@ -197,7 +197,7 @@ pub fn panicked(place: core::fmt::Arguments<'_>) -> ! {
     }
     kmsg::error(Stage::Early, format_args!("{error}"));
     kmsg::error(Stage::Early, format_args!("  {}", of_machine(&error)));
-    unmount::leave_at_once();
+    unmount::clean_up_at_once();
     let policy = FailurePolicy::adopted();
     match policy.action {
         OnFailure::PowerOff => end(End::PowerOff),

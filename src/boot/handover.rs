@@ -43,7 +43,7 @@ pub(super) struct Successor {
 /// [`Code::InitMissing`], [`Code::InitNotExecutable`], [`Code::InitFormat`],
 /// [`Code::InitInterpreter`].
 #[inline(never)]
-pub(super) fn prove(new_root: &str, program: &str) -> Result<Successor, Error> {
+pub(super) fn check(new_root: &str, program: &str) -> Result<Successor, Error> {
     let root = fs::open_directory(CWD, new_root).at(Code::NewRoot)?;
     let too_long = || {
         Err(Errno::NAMETOOLONG)
@@ -181,7 +181,7 @@ impl Successor {
     /// Executes the program, with arguments and variables as the kernel would: the words that
     /// neither it nor berth knows, and those after `--` (`unknown_bootoption()` in init/main.c).
     /// Returns only if that fails.
-    pub(super) fn take_over(
+    pub(super) fn execute(
         &self,
         journal: &mut Journal,
         plan: &Plan<'_>,

@@ -67,12 +67,12 @@ impl Shell {
                     Err(_) => return,
                 }
             },
-            Ok(Forked::Child) => self.become_it(),
+            Ok(Forked::Child) => self.execute(),
             Err(_) => {}
         }
     }
 
-    fn become_it(&self) -> ! {
+    fn execute(&self) -> ! {
         signal::reset();
         let _ = rustix::process::setsid();
         if let Some(terminal) = console::open_terminal() {

@@ -71,12 +71,12 @@ impl<'m> Switched<'m> {
         let new_root = if rooted.has_device { SYSROOT } else { "/" };
         let successor = match plan.init {
             Some(program) => {
-                let proven = handover::prove(new_root, program);
+                let proven = handover::check(new_root, program);
                 // What it is on may be missing.
                 Some(proven.map_err(|error| rooted.usr.unwrap_or(error))?)
             }
             None => {
-                machine.berth = Some(berth::keep(new_root)?);
+                machine.berth = Some(berth::copy_program(new_root)?);
                 None
             }
         };
@@ -86,8 +86,9 @@ impl<'m> Switched<'m> {
             let old_root = initramfs();
             // Its indexes are files of the initramfs, which stay in memory while they are mapped.
             machine.modules = Modules::default();
-            let method = exchange().at(Code::Switch)?;
-            let removed = old_root.map_or(0, |old_root| empty(&mut machine.journal, old_root));
+            let method = exchange_root().at(Code::Switch)?;
+            let removed =
+                old_root.map_or(0, |old_root| free_initramfs(&mut machine.journal, old_root));
             if method == SwitchMethod::Pivot {
                 mount::unmount_detach(".").at(Code::Switch)?;
                 mount::enter("/").at(Code::Switch)?;
@@ -137,7 +138,7 @@ impl<'m> Switched<'m> {
     ) -> Result<Self, Error> {
         match &self.successor {
             Some(successor) => {
-                Err(successor.take_over(&mut self.machine.journal, plan, started_with))
+                Err(successor.execute(&mut self.machine.journal, plan, started_with))
             }
             None => Ok(self),
         }
@@ -217,7 +218,7 @@ fn initramfs() -> Option<OwnedFd> {
     (magic == RAMFS_MAGIC || magic == TMPFS_MAGIC).then_some(root)
 }
 
-fn exchange() -> Result<SwitchMethod, Fault> {
+fn exchange_root() -> Result<SwitchMethod, Fault> {
     mount::set_propagation_recursive("/", Propagation::Private)?;
     for mount in MOVED {
         let target = path(format_args!("{SYSROOT}{mount}")).during(Op::MoveMount, mount)?;
@@ -235,7 +236,7 @@ fn exchange() -> Result<SwitchMethod, Fault> {
 }
 
 /// Frees the memory of the initramfs. What cannot be removed costs memory, and the boot goes on.
-fn empty(journal: &mut Journal, old_root: OwnedFd) -> usize {
+fn free_initramfs(journal: &mut Journal, old_root: OwnedFd) -> usize {
     match fs::remove_contents(old_root.as_fd()) {
         Ok(removed) => removed,
         Err(fault) => {

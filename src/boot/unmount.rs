@@ -53,7 +53,7 @@ pub(crate) type List = Buffer<MOUNTS>;
 
 /// Kills what is left, and leaves the filesystems in order.
 #[inline(never)]
-pub(crate) fn leave(machine: &mut Machine) {
+pub(crate) fn clean_up(machine: &mut Machine) {
     if process::has_children() {
         let wanted = signal::Set::of(&[signal::CHLD]);
         match Signals::open(wanted) {
@@ -66,7 +66,7 @@ pub(crate) fn leave(machine: &mut Machine) {
 }
 
 /// The same for the panic handler: processes are killed, and the root is made read-only.
-pub(crate) fn leave_at_once() {
+pub(crate) fn clean_up_at_once() {
     process::kill_all();
     rustix::fs::sync();
     for place in [SYSROOT, "/"] {

@@ -42,7 +42,7 @@ pub(crate) struct Events {
     queue: Queue<QUEUE>,
     device: Option<OwnedFd>,
     /// As far as is known, nobody reads on the other side.
-    unread: bool,
+    has_no_reader: bool,
     dropped: u64,
 }
 
@@ -60,12 +60,13 @@ impl Events {
     /// The device, if lines wait for it and a reader is there: a port without a reader is always
     /// "ready" (POLLHUP), and waiting for it would be a busy loop.
     pub(crate) fn device_to_watch(&self) -> Option<BorrowedFd<'_>> {
-        self.device().filter(|_| self.is_pending() && !self.unread)
+        self.device()
+            .filter(|_| self.is_pending() && !self.has_no_reader)
     }
 
     /// Something happened to a port: a reader may have opened it.
     pub(crate) const fn reader_may_have_come(&mut self) {
-        self.unread = false;
+        self.has_no_reader = false;
     }
 
     /// From now on lines go to `device`, which must be open non-blocking.
@@ -113,7 +114,7 @@ impl Events {
                 Err(_) => break,
             }
         }
-        self.unread = !self.queue.is_empty() && !is_writable_later(device);
+        self.has_no_reader = !self.queue.is_empty() && !is_writable_later(device);
     }
 
     fn note_dropped(&mut self) {

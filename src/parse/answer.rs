@@ -1,14 +1,18 @@
 //! What `berth`, which starts and ends containers for PID 1, answers: one packet an answer, through
 //! a socket that keeps packets apart (unix(7), `SOCK_SEQPACKET`).
 //!
-//! | answer | when | what PID 1 does |
-//! |---|---|---|
-//! | [`Policy`] | config.json was read, and nothing was made yet | it says when to go on, with one byte |
-//! | [`Answer::Warning`], [`Answer::Notice`] | at any time | it hands them on |
-//! | [`Answer::Group`] | the control group is there; its directory comes with the packet | it keeps that, and says when to go on: if no other container has it |
-//! | [`Answer::Process`] | the first process is there, and being set up | it knows whom to end |
-//! | [`Answer::Started`] | the program runs | the container has started |
-//! | [`Answer::Failed`] | there will be no program, or something was not cleared away | it reports why |
+//! In order:
+//!
+//! * [`Answer::Policy`]: config.json was read, and nothing was made yet. PID 1 sends [`GO`] when it
+//!   is the container's turn.
+//! * [`Answer::Group`]: the control group is there; its directory comes with the packet. PID 1 keeps
+//!   it and sends [`GO`], unless another container has it.
+//! * [`Answer::Process`]: the first process is there, and is being set up.
+//! * [`Answer::Started`]: the program runs.
+//! * [`Answer::Failed`], in the place of any of these: there will be no program. After the end of a
+//!   container: something of it was not cleared away.
+//!
+//! [`Answer::Warning`] and [`Answer::Notice`] may come at any time.
 //!
 //! PID 1 trusts none of it, because `berth` has read what strangers wrote. Numbers are in the
 //! machine's own byte order.

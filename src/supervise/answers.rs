@@ -9,17 +9,17 @@ use rustix::process::Pid;
 
 use super::Supervisor;
 use super::slots::{GroupOutcome, ProcessOutcome};
-use super::start::lacks_something;
+use super::start::is_transient;
 use crate::error::{Code, During, Op, Stage};
 use crate::parse::answer::{ANSWER_MAX, Answer};
 use crate::sys::buffer::Buffer;
 use crate::sys::{clock, kmsg};
 
 /// So many answers are read at once. Others get their turn in between.
-pub(super) const AT_ONCE: usize = 16;
+pub(super) const ANSWERS_PER_TURN: usize = 16;
 
 /// So many of those that a process has left behind: more than a socket holds.
-pub(super) const LEFT: usize = 4096;
+pub(super) const ANSWERS_LEFT: usize = 4096;
 
 /// What is wrong with an answer.
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ impl Supervisor<'_, '_> {
             let (len, descriptor) = match self.slots.next_answer(index, room) {
                 None => return,
                 Some(Ok(packet)) => packet,
-                Some(Err(_)) => return self.has_failed(index, NONSENSE.0),
+                Some(Err(_)) => return self.give_up_start(index, NONSENSE.0),
             };
             if len == 0 {
                 return self.slots.close_answers(&self.epoll, index);
@@ -56,7 +56,7 @@ impl Supervisor<'_, '_> {
                 _ => Err(NONSENSE),
             };
             if let Err(Wrong(why)) = accepted {
-                return self.has_failed(index, why);
+                return self.give_up_start(index, why);
             }
         }
     }
@@ -77,7 +77,7 @@ impl Supervisor<'_, '_> {
             && self.slots.give_up(&self.epoll, index)
         {
             let error = fault.at(Code::ContainerSetup);
-            self.could_not_start(index, &error, true);
+            self.start_failed(index, &error, true);
         }
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Supervisor<'_, '_> {
                 self.machine.journal.container_started(&id, *pid);
             }
             Answer::Failed(error) => match self.slots.set_failed(index) {
-                true => self.could_not_start(index, error, lacks_something(error)),
+                true => self.start_failed(index, error, is_transient(error)),
                 false => self
                     .machine
                     .journal

@@ -210,12 +210,12 @@ impl Jobs {
     fn distance(&self, from: Set, to: usize) -> Option<usize> {
         let (mut reached, mut new) = (from, from);
         for steps in self.indices() {
-            if new.has(to) {
+            if new.contains(to) {
                 return Some(steps);
             }
-            let awaited = |set: Set, index| set.or(&self.awaited_by(index));
-            new = new.iter().fold(Set::EMPTY, awaited).without(&reached);
-            reached = reached.or(&new);
+            let awaited = |set: Set, index| set.union(&self.awaited_by(index));
+            new = new.iter().fold(Set::EMPTY, awaited).difference(&reached);
+            reached = reached.union(&new);
         }
         None
     }
@@ -237,7 +237,7 @@ impl Jobs {
         let unknown = jobs.filter(|(_, job)| is_unknown(&job.state));
         let unknown: Set = unknown.map(|(index, _)| index).collect();
         let is_due = |index: &usize| match self.0.get(*index).map(|job| job.state) {
-            Some(State::Waiting(others)) => others.and(&unknown).is_empty(),
+            Some(State::Waiting(others)) => others.intersection(&unknown).is_empty(),
             Some(State::Delayed(until, _)) => until <= now && is_free(*index),
             _ => false,
         };

@@ -41,7 +41,7 @@ use crate::sys::process::{self, End, Status};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{kmsg, net, stack};
 use crate::text::Text;
-use answers::{AT_ONCE, LEFT};
+use answers::{ANSWERS_LEFT, ANSWERS_PER_TURN};
 use console::Console;
 use jobs::Jobs;
 use policy::{Action, EndStatus, Input, Phase};
@@ -194,7 +194,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 self.serve(token);
             }
         }
-        self.give_up_late();
+        self.serve_deadlines();
         self.start_due();
         self.settle();
         if self
@@ -221,7 +221,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             Token::EventDevice => self.machine.journal.events.flush(),
             Token::Console => self.console.flush(),
             Token::PowerButton => self.read_power_button(),
-            Token::Answers(index) => self.read_answers(index, AT_ONCE),
+            Token::Answers(index) => self.read_answers(index, ANSWERS_PER_TURN),
             Token::Output(index, stream) => {
                 let printer = self.slots.printer(index);
                 let (console, journal) = (&mut self.console, &mut self.machine.journal);
@@ -301,12 +301,12 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 // Which process that is may have been answered, and not read yet.
                 self.jobs
                     .indices()
-                    .for_each(|index| self.read_answers(index, LEFT));
+                    .for_each(|index| self.read_answers(index, ANSWERS_LEFT));
                 self.slots.find(pid)
             });
             if let Some((index, _)) = found {
                 // What was answered about it before its end.
-                self.read_answers(index, LEFT);
+                self.read_answers(index, ANSWERS_LEFT);
             }
             let Some(status) = process::reap(pid) else {
                 break;
@@ -319,8 +319,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 Role::Starter => {
                     if let Some(error) = self.slots.starter_ended(&self.epoll, index, status) {
                         // The kernel does this for want of memory.
-                        let is_starved = status == Status::Killed(signal::KILL as u8);
-                        self.could_not_start(index, &error, is_starved);
+                        let is_transient = status == Status::Killed(signal::KILL as u8);
+                        self.start_failed(index, &error, is_transient);
                     }
                 }
                 Role::Cleaner => self.slots.cleaner_ended(&self.epoll, index),

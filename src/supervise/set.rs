@@ -29,7 +29,7 @@ impl Set {
     }
 
     /// Whether it is in there.
-    pub(super) fn has(&self, index: usize) -> bool {
+    pub(super) fn contains(&self, index: usize) -> bool {
         let (word, bit) = place(index);
         self.0.get(word).is_some_and(|word| word & bit != 0)
     }
@@ -40,7 +40,7 @@ impl Set {
     }
 
     /// Those that are in both.
-    pub(super) fn and(mut self, other: &Self) -> Self {
+    pub(super) fn intersection(mut self, other: &Self) -> Self {
         for (word, other) in self.0.iter_mut().zip(other.0) {
             *word &= other;
         }
@@ -48,7 +48,7 @@ impl Set {
     }
 
     /// Those that are in either.
-    pub(super) fn or(mut self, other: &Self) -> Self {
+    pub(super) fn union(mut self, other: &Self) -> Self {
         for (word, other) in self.0.iter_mut().zip(other.0) {
             *word |= other;
         }
@@ -56,7 +56,7 @@ impl Set {
     }
 
     /// Those that are not in the other.
-    pub(super) fn without(mut self, other: &Self) -> Self {
+    pub(super) fn difference(mut self, other: &Self) -> Self {
         for (word, other) in self.0.iter_mut().zip(other.0) {
             *word &= !other;
         }
@@ -103,16 +103,16 @@ mod tests {
         let last = BUNDLES_MAX - 1;
         let mut set: Set = [last, 64, 0, 3].into_iter().collect();
         assert_eq!(set.iter().collect::<Vec<_>>(), [0, 3, 64, last]);
-        assert!(set.has(64) && !set.has(63));
+        assert!(set.contains(64) && !set.contains(63));
         set.insert(BUNDLES_MAX);
         set.remove(64);
         assert_eq!(set, [0, 3, last].into_iter().collect());
         assert_eq!(
-            set.and(&[3, 5].into_iter().collect()),
+            set.intersection(&[3, 5].into_iter().collect()),
             [3].into_iter().collect()
         );
         let others = [0, last].into_iter().collect();
-        assert_eq!(set.without(&others), [3].into_iter().collect());
+        assert_eq!(set.difference(&others), [3].into_iter().collect());
         assert!(Set::EMPTY.is_empty() && !set.is_empty());
     }
 }

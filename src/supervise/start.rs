@@ -70,7 +70,7 @@ impl Supervisor<'_, '_> {
                 added.at(Code::EventLoop)
             });
         if let Err(error) = added {
-            self.could_not_start(index, &error, lacks_something(&error));
+            self.start_failed(index, &error, is_transient(&error));
         }
     }
 
@@ -90,26 +90,26 @@ impl Supervisor<'_, '_> {
                     format_args!("berth.after: there is no container {name}"),
                 );
                 self.slots.give_up(&self.epoll, index);
-                self.could_not_start(index, &error, false);
+                self.start_failed(index, &error, false);
             }
         }
         self.refuse_cycles();
     }
 
     /// Gives up what has taken too long, and tries again what could not be done before.
-    pub(super) fn give_up_late(&mut self) {
+    pub(super) fn serve_deadlines(&mut self) {
         let now = clock::now();
         while let Some((index, is_over)) = self.slots.late(now) {
             match is_over {
                 true => self.clear(index),
-                false => self.has_failed(index, "has not answered for too long"),
+                false => self.give_up_start(index, "has not answered for too long"),
             }
         }
     }
 
     /// The start of the container at `index` is given up, because of what the program that starts
     /// it does.
-    pub(super) fn has_failed(&mut self, index: usize, why: &str) {
+    pub(super) fn give_up_start(&mut self, index: usize, why: &str) {
         let id = self.jobs.id(index);
         let error = Error::new(
             Code::BerthFailed,
@@ -118,7 +118,7 @@ impl Supervisor<'_, '_> {
             format_args!("berth, which starts it, {why}"),
         );
         if self.slots.give_up(&self.epoll, index) {
-            self.could_not_start(index, &error, false);
+            self.start_failed(index, &error, false);
         } else {
             self.slots.close_answers(&self.epoll, index);
             self.machine
@@ -178,15 +178,15 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    /// The container at `index` could not be started. If it `is_starved`, what it lacked may be
+    /// The container at `index` could not be started. If that `is_transient`, what it lacked may be
     /// there later, and its restart policy says whether it is tried again. Else it is not tried
     /// again.
     #[inline(never)]
-    pub(super) fn could_not_start(&mut self, index: usize, error: &Error, is_starved: bool) {
+    pub(super) fn start_failed(&mut self, index: usize, error: &Error, is_transient: bool) {
         let id = self.jobs.id(index);
         let starved = Status::Exited(OWN_FAILURE);
         let (phase, now) = (self.phase, clock::now());
-        let again = match is_starved {
+        let again = match is_transient {
             true => self.jobs.set_ended(index, starved, phase, now),
             false => None,
         };
@@ -221,7 +221,7 @@ fn with_own_init(error: Error) -> Error {
 
 /// Whether a start failed for want of something that may be there later. A process that was killed
 /// before it could report an error number often lacked memory.
-pub(super) fn lacks_something(error: &Error) -> bool {
+pub(super) fn is_transient(error: &Error) -> bool {
     error
         .errno
         .map_or(error.code == Code::ContainerSetup, errno::is_shortage)

@@ -21,8 +21,8 @@ const NEAR_MISSES: usize = 3;
 /// that are not empty: name, size, driver, what is on it and its names.
 #[inline(never)]
 pub(super) fn list(report: &mut Report<'_>, code: Code) {
-    let asked = report.machine.root_request.root;
-    if let Some(wanted) = DeviceRef::parse(asked.as_str()).ok()
+    let request = report.machine.root_request.root;
+    if let Some(wanted) = DeviceRef::parse(request.as_str()).ok()
         && code == Code::RootNotFound
     {
         each_near_miss(&wanted, &mut |advice| {
@@ -77,7 +77,7 @@ fn look(
 #[inline(never)]
 pub(in crate::boot) fn each_near_miss(wanted: &DeviceRef<'_>, tell: &mut dyn FnMut(&Advice<'_>)) {
     let mut window = Buffer::new();
-    let mut told = 0_usize;
+    let mut count = 0_usize;
     // A kernel without block devices has no such class.
     let _ = block::each_device(|device| {
         if let (Some(Ok(content)), entry) = look(device, &mut window)
@@ -91,10 +91,10 @@ pub(in crate::boot) fn each_near_miss(wanted: &DeviceRef<'_>, tell: &mut dyn FnM
             };
             if let Some(near) = near_miss(wanted, &seen) {
                 tell(&Advice { wanted, seen, near });
-                told = told.saturating_add(1);
+                count = count.saturating_add(1);
             }
         }
-        told < NEAR_MISSES
+        count < NEAR_MISSES
     });
 }
 

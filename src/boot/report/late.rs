@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use crate::boot::Machine;
-use crate::boot::root::{Search, pause_until};
+use crate::boot::root::{Search, sleep_until};
 use crate::error::Stage;
 use crate::parse::device::DeviceRef;
 use crate::sys::clock::{self, Moment};
@@ -12,18 +12,18 @@ use crate::sys::kmsg;
 
 /// Waits until `until`, or for ever, and says when the device of `root=` appears.
 pub(in crate::boot) fn watch(machine: &mut Machine, until: Option<Moment>) {
-    let asked = machine.root_request;
-    let Ok(wanted) = DeviceRef::parse(asked.root.as_str()) else {
+    let request = machine.root_request;
+    let Ok(wanted) = DeviceRef::parse(request.root.as_str()) else {
         return;
     };
     let gave_up = clock::now();
     if let Ok(mut search) = Search::new(wanted)
-        && let Ok(Some(device)) = search.look_out(machine, until)
+        && let Ok(Some(device)) = search.wait_after_failure(machine, until)
     {
         let late = Duration::from_micros(clock::now() - gave_up)
             .as_secs()
             .saturating_add(1);
-        let waited = asked.rootwait.unwrap_or_default().as_secs();
+        let waited = request.rootwait.unwrap_or_default().as_secs();
         kmsg::error(
             Stage::Root,
             format_args!(
@@ -35,7 +35,7 @@ pub(in crate::boot) fn watch(machine: &mut Machine, until: Option<Moment>) {
     }
     // The rest of the time is slept, for ever by who called.
     if let Some(until) = until {
-        pause_until(until);
+        sleep_until(until);
     }
 }
 

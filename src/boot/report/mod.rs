@@ -80,9 +80,9 @@ pub(super) fn report(machine: &mut Machine, error: &Error, action: &str) {
 impl Report<'_> {
     /// What was asked for about the root, as it was understood.
     fn root_words(&mut self) {
-        let asked = self.machine.root_request.line;
-        if !asked.is_empty() {
-            self.line(format_args!("asked for: {asked}"));
+        let words = self.machine.root_request.line;
+        if !words.is_empty() {
+            self.line(format_args!("asked for: {words}"));
         }
     }
 
@@ -99,11 +99,11 @@ impl Report<'_> {
     /// The devices for which the image lacks a driver.
     fn unanswered(&mut self) {
         const LINES: usize = 3;
-        let mut told = 0_usize;
+        let mut count = 0_usize;
         let mut lines = heapless::Vec::<Text<SUBJECT_MAX>, LINES>::new();
         let modules = &self.machine.modules;
         modules.each_unanswered(&mut |modalias, device| {
-            told = told.saturating_add(1);
+            count = count.saturating_add(1);
             // What does not fit is counted.
             let _ = lines.push(Text::new(format_args!("{device} ({modalias})")));
             true
@@ -113,7 +113,7 @@ impl Report<'_> {
                 "no driver, and no module in the image, for {line}"
             ));
         }
-        if let Some(more @ 1..) = told.checked_sub(lines.len()) {
+        if let Some(more @ 1..) = count.checked_sub(lines.len()) {
             self.line(format_args!("… nor for {more} more devices"));
         }
     }

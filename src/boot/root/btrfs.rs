@@ -24,7 +24,11 @@ const FSTYPE: &str = "btrfs";
 /// [`Code::RootMount`] when some do not come, unless `degraded` is among the options;
 /// [`Code::EventLoop`].
 #[inline(never)]
-pub(super) fn gather(machine: &mut Machine, plan: &Plan<'_>, device: &Device) -> Result<(), Error> {
+pub(super) fn register_all(
+    machine: &mut Machine,
+    plan: &Plan<'_>,
+    device: &Device,
+) -> Result<(), Error> {
     let is_asked_for = plan.rootfstype.is_empty() && device.also.is_none()
         || plan.rootfstype.iter().any(|fstype| fstype == FSTYPE);
     let Some((uuid, devices)) = device.spread.filter(|_| is_asked_for) else {

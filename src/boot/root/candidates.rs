@@ -61,7 +61,7 @@ impl Candidates {
     }
 
     /// The one that is taken; that there are others is said.
-    pub(super) fn take(self, journal: &mut Journal, wanted: DeviceRef<'_>) -> Option<Device> {
+    pub(super) fn choose(self, journal: &mut Journal, wanted: DeviceRef<'_>) -> Option<Device> {
         let first = self.first?;
         if self.count > 1 {
             let mut nodes = Text::<DETAIL_MAX>::EMPTY;

@@ -25,7 +25,7 @@ use crate::sys::{device_mapper, fs, mount};
 pub(super) fn check(plan: &Plan<'_>, usr: Option<Error>) -> Result<(), Error> {
     match plan.init {
         Some(program) => {
-            handover::prove(SYSROOT, program).map_err(|error| usr.unwrap_or(error))?;
+            handover::check(SYSROOT, program).map_err(|error| usr.unwrap_or(error))?;
         }
         None => has_bundles(plan.containers)?,
     }

@@ -29,7 +29,7 @@ use crate::sys::{clock, fs};
 use crate::text::Text;
 use device::Device;
 use mount::{Mounted, place};
-pub(super) use search::{Search, pause_until};
+pub(super) use search::{Search, sleep_until};
 use share::Share;
 
 /// Where the new root is mounted before the machine moves onto it.
@@ -92,7 +92,7 @@ impl<'m> Found<'m> {
             return Err(nothing_to_verify("there is no root="));
         }
         if has_root && !plan.rootdelay.is_zero() {
-            pause_until(clock::now() + plan.rootdelay);
+            sleep_until(clock::now() + plan.rootdelay);
         }
         let mut found = Self {
             machine,
@@ -301,5 +301,5 @@ fn find(machine: &mut Machine, plan: &Plan<'_>, wanted: DeviceRef<'_>) -> Result
     let found = search.run(machine, plan, deadline)?;
     found
         .map(Source::Block)
-        .ok_or_else(|| search.gave_up(plan, "root"))
+        .ok_or_else(|| search.not_found(plan, "root"))
 }

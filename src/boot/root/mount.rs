@@ -64,7 +64,7 @@ impl Device {
             ),
             State::Clean => {}
         }
-        btrfs::gather(machine, plan, self)?;
+        btrfs::register_all(machine, plan, self)?;
         if plan.rootfstype.is_empty() {
             let fstype = self.fstype(format_args!(""))?;
             let result = mount(machine, plan, &self.node, fstype, at);

@@ -90,10 +90,10 @@ fn on_device(
     let deadline = plan.rootwait.limit().map(|limit| clock::now() + limit);
     let mut search = Search::new(wanted)?;
     let Some(device) = search.run(machine, plan, deadline)? else {
-        return Err(search.gave_up(plan, "berth.overlay"));
+        return Err(search.not_found(plan, "berth.overlay"));
     };
     let fstype = device.fstype(format_args!(" for berth.overlay={wanted}"))?;
-    btrfs::gather(machine, plan, &device)?;
+    btrfs::register_all(machine, plan, &device)?;
     machine.load_for_filesystem(plan, fstype, "");
     let mark = kmsg::LogPosition::here();
     let layer = make(&device.node, fstype, &RootOptions::NONE, false)

@@ -115,7 +115,7 @@ impl<'p> Search<'p> {
     ///
     /// # Errors
     /// Those of [`Self::run`].
-    pub(in crate::boot) fn look_out(
+    pub(in crate::boot) fn wait_after_failure(
         &mut self,
         machine: &mut Machine,
         until: Option<Moment>,
@@ -212,7 +212,7 @@ impl<'p> Search<'p> {
             }
         })
         .at(Code::RootNotFound)?;
-        Ok(candidates.take(&mut machine.journal, self.wanted))
+        Ok(candidates.choose(&mut machine.journal, self.wanted))
     }
 
     /// Whether several devices can have what is asked for.
@@ -306,7 +306,7 @@ impl<'p> Search<'p> {
         matches!(self.wanted, DeviceRef::Uuid(_) | DeviceRef::Label(_))
     }
 
-    pub(super) fn gave_up(&self, plan: &Plan<'_>, key: &str) -> Error {
+    pub(super) fn not_found(&self, plan: &Plan<'_>, key: &str) -> Error {
         if let Some(fault) = self.unreadable {
             return fault.at(Code::RootUnreadable);
         }
@@ -321,7 +321,7 @@ impl<'p> Search<'p> {
 }
 
 /// Sleeps until then.
-pub(in crate::boot) fn pause_until(until: Moment) {
+pub(in crate::boot) fn sleep_until(until: Moment) {
     while clock::now() < until {
         let _ = poll(&mut [], Some(&until.from_now()));
     }

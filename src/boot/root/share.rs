@@ -95,7 +95,7 @@ pub(super) fn find(
             has_said_so = true;
         }
         if !machine.wait_for_device(plan, deadline)? {
-            return Err(never_came(plan, wanted, &fault, &mark));
+            return Err(not_found(plan, wanted, &fault, &mark));
         }
     }
 }
@@ -119,7 +119,7 @@ fn make(
     Detached::new(kind.fstype, tag, &mut data, attributes)
 }
 
-fn never_came(
+fn not_found(
     plan: &Plan<'_>,
     wanted: DeviceRef<'_>,
     fault: &Fault,

@@ -68,7 +68,7 @@ pub(super) fn mount(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error>
     let Some(device) = search.run(machine, &plan, deadline)? else {
         // The report compares with what was asked for last.
         machine.root_request.root = Text::<SUBJECT_MAX>::new(source);
-        return Err(search.gave_up(&plan, "/usr"));
+        return Err(search.not_found(&plan, "/usr"));
     };
     let mounted = device.mount(machine, &plan, PLACE)?;
     kmsg::notice(

@@ -40,10 +40,10 @@ pub(super) fn mount<'s>(
     machine: &mut Machine,
     plan: &Plan<'s>,
     device: &Device,
-    asked: &Verity<'_>,
+    options: &Verity<'_>,
 ) -> Result<Mounted<'s>, Error> {
     let mark = kmsg::LogPosition::here();
-    let verified = open(machine, plan, device, asked)?;
+    let verified = open(machine, plan, device, options)?;
     let mounted =
         identify(verified).and_then(|device| device.mount(machine, plan, mount::place(plan)));
     mounted.map_err(|error| {
@@ -60,11 +60,11 @@ fn open(
     machine: &mut Machine,
     plan: &Plan<'_>,
     device: &Device,
-    asked: &Verity<'_>,
+    options: &Verity<'_>,
 ) -> Result<(u32, u32), Error> {
     machine.load_by_name(plan, "dm_verity");
     let found;
-    let (node, offset) = match asked.tree {
+    let (node, offset) = match options.tree {
         Tree::Offset(offset) => (&device.node, offset),
         Tree::AfterData => (&device.node, behind(device)?),
         Tree::Device(wanted) => {
@@ -72,7 +72,7 @@ fn open(
             let mut search = Search::for_hash_tree(wanted)?;
             found = search
                 .run(machine, plan, deadline)?
-                .ok_or_else(|| search.gave_up(plan, "berth.verity"))?;
+                .ok_or_else(|| search.not_found(plan, "berth.verity"))?;
             (&found.node, 0)
         }
     };
@@ -83,7 +83,7 @@ fn open(
     let algorithm = path(format_args!("crypto-{}", tree.algorithm));
     machine.load_by_name(plan, algorithm.as_deref().unwrap_or_default());
     let mark = kmsg::LogPosition::here();
-    verity::create(NAME, &device.node, &tree, &place, asked.root_hash).map_err(|mut fault| {
+    verity::create(NAME, &device.node, &tree, &place, options.root_hash).map_err(|mut fault| {
         let words = mark.first_complaint(b"device-mapper: table");
         fault.quote(words.as_str(), Cause::Unknown);
         fault.at(Code::RootVerity)
