@@ -32,7 +32,7 @@ impl<const N: usize> Text<N> {
     #[inline(never)]
     fn of(value: &dyn fmt::Display) -> Self {
         let mut text = Self::EMPTY;
-        text.push(format_args!("{value}"));
+        push_value(&mut text.bytes, &mut text.len, value);
         text
     }
 
@@ -55,6 +55,11 @@ impl<const N: usize> Text<N> {
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
+}
+
+#[inline(never)]
+fn push_value(bytes: &mut [u8], len: &mut u16, value: &dyn fmt::Display) {
+    push(bytes, len, format_args!("{value}"));
 }
 
 /// [`Text::push`] without a copy of the code for each size.

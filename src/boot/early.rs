@@ -97,15 +97,15 @@ const NODES: &[(&str, u32, u32, u32)] = &[
 /// PID 1, with a log and nothing else.
 pub struct Pid1(());
 
-/// The kernel's filesystems are mounted, uevents are heard.
+/// The kernel's filesystems are mounted, and the uevent socket is open.
 pub struct Early<'m> {
     machine: &'m mut Machine,
 }
 
 impl Pid1 {
-    /// Makes sure that this process is PID 1 of the machine and can speak. `None` if it is not: it
-    /// is another process, or the first one of a container, whose mounts and files are not the
-    /// machine's. Nothing was touched then.
+    /// Makes sure that this process is PID 1 of the machine, and opens the log. `None` if it is
+    /// not: it is another process, or the first one of a container, whose mounts and files are not
+    /// the machine's. Nothing was touched then.
     #[must_use]
     pub fn claim() -> Option<Self> {
         if !process::is_pid_1() || !namespace::is_first_of_processes() {
@@ -199,7 +199,7 @@ fn make_nodes() {
 }
 
 fn mount_one(mount: &Mount) -> Result<(), Fault> {
-    // /sys/fs/cgroup belongs to sysfs, where nothing can be made.
+    // /sys/fs/cgroup is there already: in sysfs no directory can be made.
     if !fs::is_directory(mount.target) {
         fs::make_directory(mount.target)?;
     }

@@ -1,4 +1,4 @@
-//! The journal: what the kernel's log, and the event stream beside it, are told about the machine.
+//! The journal: messages about the machine, for the kernel's log and the event stream.
 //!
 //! It also keeps the time that each stage of the boot took.
 
@@ -88,7 +88,7 @@ impl Journal {
         self.stage_started = clock::now();
     }
 
-    /// Notes that `stage` is done, says so with `what` it did, and starts the clock of the next.
+    /// Reports that `stage` is complete and `what` it did, and starts the clock of the next.
     pub(crate) fn complete(&mut self, stage: Stage, what: core::fmt::Arguments<'_>) {
         let now = clock::now();
         let us = now - self.stage_started;
@@ -99,7 +99,7 @@ impl Journal {
         self.events.emit(Event::Stage { stage, us });
     }
 
-    /// Says that something is not as it should be, and that the machine goes on.
+    /// Reports that something is not as it should be. The machine goes on.
     pub(crate) fn warn(&mut self, stage: Stage, text: core::fmt::Arguments<'_>) {
         kmsg::warning(stage, text);
         let text = Text::<{ 2 * SUBJECT_MAX }>::new(text);
@@ -114,7 +114,7 @@ impl Journal {
         self.warn(self.stage_of(error), format_args!("{error}"));
     }
 
-    /// Says what could not be done, and what to do about it.
+    /// Reports what could not be done, and what to do about it.
     pub(crate) fn failure(&mut self, error: &Error) {
         let stage = self.stage_of(error);
         kmsg::error(stage, format_args!("{error}"));
@@ -122,7 +122,7 @@ impl Journal {
         self.events.emit(Event::Failure { stage, error });
     }
 
-    /// Says that a candidate for the root is not it, and why.
+    /// Reports that a candidate for the root is given up, and why.
     pub(super) fn root_rejected(&mut self, wanted: DeviceRef<'_>, error: &Error) {
         kmsg::warning(
             self.stage_of(error),
@@ -134,7 +134,7 @@ impl Journal {
         });
     }
 
-    /// Says that the program of the container `id` runs.
+    /// Reports that the program of the container `id` runs.
     pub(crate) fn container_started(&mut self, id: &str, pid: i32) {
         kmsg::info(
             Stage::Containers,
@@ -143,14 +143,14 @@ impl Journal {
         self.events.emit(Event::Started { id, pid });
     }
 
-    /// Says that the container `id` has ended.
+    /// Reports that the container `id` has ended.
     pub(crate) fn container_exited(&mut self, id: &str, status: Status, oom: bool) {
         let memory = if oom { ", out of memory" } else { "" };
         kmsg::notice(Stage::Containers, format_args!("{id} {status}{memory}"));
         self.events.emit(Event::Exited { id, status, oom });
     }
 
-    /// Says that the container `id` is restarted, for the `count`th time, after this delay.
+    /// Reports that the container `id` is restarted, for the `count`th time, after this delay.
     pub(crate) fn container_restarts(&mut self, id: &str, count: u32, delay: Duration) {
         // At most a minute.
         let us = delay.as_micros() as u64;
@@ -162,7 +162,7 @@ impl Journal {
         self.events.emit(Event::Restarting { id, count, us });
     }
 
-    /// Says that the container `id` could not be started, and why.
+    /// Reports that the container `id` could not be started, and why.
     pub(crate) fn container_failed(&mut self, id: &str, error: &Error) {
         self.failure(error);
         self.events.emit(Event::Failed { id, error });

@@ -1,4 +1,4 @@
-//! The machine as far as it has come up: its parts, which the stages hand on.
+//! The machine: the parts of it that all stages of the boot use.
 
 use core::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::sys::netlink::UEVENT_MAX;
 use crate::sys::path::path;
 use crate::text::Text;
 
-/// The machine. There is one. Who needs one part of it takes that.
+/// The machine. There is one. A function that needs one part of it takes that part.
 pub struct Machine {
     /// The log, the event stream, the times.
     pub(crate) journal: Journal,
@@ -35,7 +35,7 @@ pub struct Machine {
     pub(crate) mounts: List,
 }
 
-/// What was asked for about the root, for the report of a failure, which no plan reaches.
+/// What the command line says about the root, for the report of a failure, where the plan is gone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RootRequest {
     /// All of it, in one line; empty without `root=`.

@@ -5,8 +5,8 @@
 //!
 //! * [`Answer::Policy`]: config.json was read, and nothing was made yet. PID 1 sends [`GO`] when it
 //!   is the container's turn.
-//! * [`Answer::Group`]: the control group is there; its directory comes with the packet. PID 1 keeps
-//!   it and sends [`GO`], unless another container has it.
+//! * [`Answer::Group`]: the control group is there; its directory comes with the packet. PID 1
+//!   keeps it and sends [`GO`], unless another container has it.
 //! * [`Answer::Process`]: the first process is there, and is being set up.
 //! * [`Answer::Started`]: the program runs.
 //! * [`Answer::Failed`], in the place of any of these: there will be no program. After the end of a

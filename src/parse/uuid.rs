@@ -114,7 +114,8 @@ struct Typed<'a> {
 
 impl<'a> Typed<'a> {
     fn new(text: &'a str) -> Self {
-        let text = text.trim_matches(['{', '}']);
+        let text = text.strip_prefix('{').unwrap_or(text);
+        let text = text.strip_suffix('}').unwrap_or(text);
         let text = text
             .strip_prefix("0x")
             .or(text.strip_prefix("0X"))

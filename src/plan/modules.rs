@@ -47,15 +47,20 @@ impl<'a> Plan<'a> {
 }
 
 /// A value with a space is quoted, as the kernel's parser of parameters wants it (`next_arg()`).
+/// To that a byte 0xa0 is a space too, whatever character it is a part of (lib/ctype.c).
 impl fmt::Display for Parameter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)?;
         match self.value {
-            Some(value) if value.contains(char::is_whitespace) => write!(f, "=\"{value}\""),
+            Some(value) if value.bytes().any(is_space) => write!(f, "=\"{value}\""),
             Some(value) => write!(f, "={value}"),
             None => Ok(()),
         }
     }
+}
+
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r' | b' ' | 0xa0)
 }
 
 #[cfg(test)]
@@ -66,7 +71,7 @@ mod tests {
     fn parameters_come_from_both_lines_in_order() {
         let plan = Plan::new(
             b"loop.max_loop=8",
-            b"loop.hw_queue_depth=\"a b\" loop.x sd_mod.y=1",
+            "loop.hw_queue_depth=\"a b\" loop.x sd_mod.y=1 sd_mod.z=\u{e0}".as_bytes(),
         )
         .unwrap();
         let of = |module: &str| {
@@ -74,7 +79,7 @@ mod tests {
             parameters.collect::<Vec<_>>()
         };
         assert_eq!(of("loop"), ["max_loop=8", "hw_queue_depth=\"a b\"", "x"]);
-        assert_eq!(of("sd-mod"), ["y=1"]);
+        assert_eq!(of("sd-mod"), ["y=1", "z=\"\u{e0}\""]);
         assert_eq!(of("sd"), [""; 0]);
     }
 

@@ -1,6 +1,6 @@
 //! Runs of `berth`, the program that starts containers and clears them away.
 
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{SendFlags, send};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -13,10 +13,10 @@ use crate::sys::process::{self, Forked};
 use crate::sys::strings::Strings;
 use crate::sys::{console, signal, socket};
 
-/// Where containers are remembered: what `berth` looks at by itself.
+/// Where containers are recorded: the default of `berth`.
 const RECORDS: &str = "/run/berth";
 
-/// The words of a call.
+/// The arguments of a run.
 type Words = Strings<8192, 64>;
 
 /// One run.
@@ -38,11 +38,15 @@ pub(super) enum Task<'t> {
 /// Where a container's output comes from: standard output, standard error. Non-blocking.
 pub(super) type Output = [OwnedFd; 2];
 
-/// Starts a container; where it comes from what it prints.
+/// Starts a container; the run, and where the container's output comes from.
 ///
 /// # Errors
 /// Those of pipe2(2), socketpair(2) and clone3(2).
-pub(super) fn start(program: impl AsFd, bundle: &str, id: &str) -> Result<(Run, Output), Fault> {
+pub(super) fn start(
+    program: BorrowedFd<'_>,
+    bundle: &str,
+    id: &str,
+) -> Result<(Run, Output), Fault> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).during(Op::Pipe, id);
     let (stdout_from, stdout) = pipe()?;
     let (stderr_from, stderr) = pipe()?;
@@ -63,13 +67,13 @@ pub(super) fn start(program: impl AsFd, bundle: &str, id: &str) -> Result<(Run, 
 ///
 /// # Errors
 /// Those of socketpair(2) and clone3(2).
-pub(super) fn end(program: impl AsFd, id: &str) -> Result<Run, Fault> {
+pub(super) fn end(program: BorrowedFd<'_>, id: &str) -> Result<Run, Fault> {
     run(program, Task::End, id, None)
 }
 
 #[inline(never)]
 fn run(
-    program: impl AsFd,
+    program: BorrowedFd<'_>,
     task: Task<'_>,
     id: &str,
     output: Option<[&OwnedFd; 2]>,
@@ -93,7 +97,7 @@ fn run(
 /// Becomes the program. Returns only if that fails.
 #[inline(never)]
 fn execute(
-    program: impl AsFd,
+    program: BorrowedFd<'_>,
     task: Task<'_>,
     id: &str,
     output: Option<[&OwnedFd; 2]>,
@@ -125,7 +129,7 @@ fn execute(
     }
     signal::reset();
     words.with_list(|words| {
-        process::execute_descriptor(program.as_fd(), words, Environment::inherited().list())
+        process::execute_descriptor(program, words, Environment::inherited().list())
     })
 }
 
@@ -133,7 +137,7 @@ fn execute(
 fn tell(answers: &OwnedFd, error: &Error) {
     let mut room = [0; 1024];
     if let Some(packet) = Answer::Failed(*error).encode(&mut room) {
-        // Nobody is left to be told that this failed.
+        // There is nothing left to do if this fails.
         let _ = send(answers, packet, SendFlags::NOSIGNAL);
     }
 }

@@ -1,4 +1,4 @@
-//! `/run/berth-boot/boot.json`: how long the boot took, for whoever looks afterwards.
+//! `/run/berth-boot/boot.json`: how long the boot took.
 
 use crate::boot::{Journal, Millis};
 use crate::error::Stage;

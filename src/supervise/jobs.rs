@@ -3,8 +3,8 @@
 //!
 //! * To wait for another is an order, not a condition: it is over when it is known whether the
 //!   other's program runs. If the other could not be started, this one is started all the same.
-//! * A container that waits for itself, directly or by way of others, is refused. Whoever waits for
-//!   it does so no longer.
+//! * A container that waits for itself, directly or by way of others, is refused. Containers that
+//!   wait for it do so no longer.
 //!
 //! There are only values here. The loop in [`super`] starts what is due.
 

@@ -1,5 +1,6 @@
 //! Starting containers: all at first, and later those that waited for others or are restarted.
 
+use rustix::fd::AsFd;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
@@ -61,7 +62,7 @@ impl Supervisor<'_, '_> {
         let run = bundle.during(Op::Open, &id).and_then(|bundle| {
             let program = self.machine.berth.as_ref();
             let program = program.ok_or(Errno::NOENT).during(Op::Exec, &id)?;
-            berth::start(program, &bundle, &id)
+            berth::start(program.as_fd(), &bundle, &id)
         });
         let added = run
             .map_err(|fault| fault.at(Code::ContainerSetup))

@@ -60,6 +60,7 @@ impl Moment {
 impl Add<Duration> for Moment {
     type Output = Self;
 
+    #[inline(never)]
     fn add(self, duration: Duration) -> Self {
         Self(
             self.0

@@ -11,7 +11,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 /// Up to `N` values.
 pub struct Mapped<T, const N: usize> {
-    /// Null until the first value comes.
+    /// No address of a mapping until the first value comes, but one that a slice of none may have.
     start: *mut T,
     len: usize,
 }
@@ -32,9 +32,14 @@ impl<T, const N: usize> Mapped<T, N> {
     /// No values.
     pub const fn new() -> Self {
         Self {
-            start: ptr::null_mut(),
+            start: ptr::dangling_mut(),
             len: 0,
         }
+    }
+
+    /// Whether there is a mapping. None begins so low.
+    fn is_mapped(&self) -> bool {
+        self.start != ptr::dangling_mut()
     }
 
     /// Puts `value` at `index`, and those from there on one place further.
@@ -46,7 +51,7 @@ impl<T, const N: usize> Mapped<T, N> {
         if self.len >= N || index > self.len {
             return Err(value);
         }
-        if self.start.is_null() {
+        if !self.is_mapped() {
             let access = ProtFlags::READ | ProtFlags::WRITE;
             let flags = MapFlags::PRIVATE;
             // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
@@ -81,19 +86,14 @@ impl<T, const N: usize> Deref for Mapped<T, N> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        if self.start.is_null() {
-            return &[];
-        }
-        // SAFETY: the first `len` values are there, and borrowed as long as the list is.
+        // SAFETY: the first `len` values are there, and borrowed as long as the list is. An empty
+        // list has an address that is aligned and not null.
         unsafe { slice::from_raw_parts(self.start, self.len) }
     }
 }
 
 impl<T, const N: usize> DerefMut for Mapped<T, N> {
     fn deref_mut(&mut self) -> &mut [T] {
-        if self.start.is_null() {
-            return &mut [];
-        }
         // SAFETY: as above; nobody else refers to them meanwhile.
         unsafe { slice::from_raw_parts_mut(self.start, self.len) }
     }
@@ -101,7 +101,7 @@ impl<T, const N: usize> DerefMut for Mapped<T, N> {
 
 impl<T, const N: usize> Drop for Mapped<T, N> {
     fn drop(&mut self) {
-        if self.start.is_null() {
+        if !self.is_mapped() {
             return;
         }
         // SAFETY: the values are there, and nobody looks at them, or into the mapping, any more.

@@ -32,7 +32,10 @@ pub fn make_node(node: &Path) {
     let mut buffer = [0; 32];
     let text = read_attribute(format_args!("{CLASS}/{port}/dev"), &mut buffer);
     let number = text.and_then(|text| {
-        let (major, minor) = core::str::from_utf8(text).ok()?.trim().split_once(':')?;
+        let (major, minor) = core::str::from_utf8(text)
+            .ok()?
+            .trim_ascii()
+            .split_once(':')?;
         Some(makedev(major.parse().ok()?, minor.parse().ok()?))
     });
     if let Some(number) = number {

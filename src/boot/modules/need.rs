@@ -1,12 +1,12 @@
 //! Modules that devices and filesystems ask for.
 //!
 //! A device names the drivers that could serve it by its *modalias*, which `modules.alias` has
-//! patterns for. The devices that are there already are looked up in sysfs (coldplug); those that
-//! come later, often because a driver was loaded for the bus they are on, say so by uevents
+//! patterns for. The devices that are there already are looked up in sysfs (coldplug); the kernel
+//! announces those that come later, often because a driver was loaded for their bus, by uevents
 //! (hotplug). A filesystem is asked for as `fs-<type>`.
 //!
-//! What cannot be loaded is warned of, and the boot goes on: whether it was needed shows when the
-//! root does not come.
+//! A module that cannot be loaded is a warning, and the boot goes on. If it was needed, the root
+//! does not come, and the report says that.
 
 use super::image::Image;
 use super::{LoadedFiles, Loader, Modules};
@@ -184,7 +184,7 @@ fn each_driverless(visit: &mut dyn FnMut(&str, &str) -> bool) {
             if let Some(modalias) = modalias
                 && !has_driver
             {
-                goes_on = visit(modalias.trim_end(), device);
+                goes_on = visit(modalias.trim_ascii_end(), device);
             }
             goes_on
         });

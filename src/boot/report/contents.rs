@@ -90,8 +90,11 @@ fn release<'b>(root: BorrowedFd<'_>, buffer: &'b mut [u8]) -> Option<&'b str> {
     let len = fs::read_up_to(&file, buffer).ok()?;
     let mut lines = buffer.get(..len)?.split(|byte| *byte == b'\n');
     let name = lines.find_map(|line| line.strip_prefix(b"PRETTY_NAME="))?;
-    let name = core::str::from_utf8(name).ok()?;
-    Some(name.trim_matches(['"', '\'']))
+    let name = match name {
+        [b'"', name @ .., b'"'] | [b'\'', name @ .., b'\''] => name,
+        name => name,
+    };
+    core::str::from_utf8(name).ok()
 }
 
 /// What is at the top of the root; on a btrfs, which of it could be the root.

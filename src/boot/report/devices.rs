@@ -14,7 +14,7 @@ use crate::text::Text;
 /// The most devices that are listed.
 const DEVICES: usize = 24;
 
-/// The most near misses that are told.
+/// The most near misses that are named.
 const NEAR_MISSES: usize = 3;
 
 /// Names the devices that come close to the root that was asked for, and lists all block devices
@@ -73,7 +73,7 @@ fn look(
     (content, entry)
 }
 
-/// Calls `tell` with each device that comes close to the one that is wanted; with a few at most.
+/// Calls `tell` with each device that comes close to the one that is wanted, up to a few.
 #[inline(never)]
 pub(in crate::boot) fn each_near_miss(wanted: &DeviceRef<'_>, tell: &mut dyn FnMut(&Advice<'_>)) {
     let mut window = Buffer::new();

@@ -33,7 +33,7 @@ pub(in crate::boot) fn watch(machine: &mut Machine, until: Option<Moment>) {
             ),
         );
     }
-    // The rest of the time is slept, for ever by who called.
+    // Without `until`, the caller waits for ever.
     if let Some(until) = until {
         sleep_until(until);
     }

@@ -60,7 +60,7 @@ impl Candidates {
         }
     }
 
-    /// The one that is taken; that there are others is said.
+    /// The one that is used. If there are others, that is a warning.
     pub(super) fn choose(self, journal: &mut Journal, wanted: DeviceRef<'_>) -> Option<Device> {
         let first = self.first?;
         if self.count > 1 {

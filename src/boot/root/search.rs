@@ -84,8 +84,8 @@ impl<'p> Search<'p> {
         })
     }
 
-    /// Waits for the device, and says so if it is not there already. `None` when the deadline has
-    /// passed.
+    /// Waits for the device. If it is not there already, the log says that it is waited for. `None`
+    /// when the deadline has passed.
     ///
     /// # Errors
     /// [`Code::EventLoop`], [`Code::RootNotFound`] if there is no list of devices.

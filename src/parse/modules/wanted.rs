@@ -17,13 +17,15 @@ impl<'a> Wanted<'a> {
     /// # Errors
     /// The first line that is not one name: no path, no second word.
     pub fn new(file: &'a [u8]) -> Result<Self, IndexError> {
-        let text = check("/etc/berth/modules", file, |line| is_name(line.trim()))?;
+        let text = check("/etc/berth/modules", file, |line| {
+            is_name(line.trim_ascii())
+        })?;
         Ok(Self { text })
     }
 
     /// The names, in the file's order.
     pub fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        lines(self.text).map(str::trim)
+        lines(self.text).map(str::trim_ascii)
     }
 }
 

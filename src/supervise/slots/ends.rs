@@ -24,12 +24,12 @@ pub(in crate::supervise) struct Ended {
 }
 
 impl Slots {
-    /// The first process of the container at `index` has ended: kills what is left of it. `None` if
+    /// The first process of the container at `index` has ended. Kills what is left of it. `None` if
     /// its program did not run.
     pub(in crate::supervise) fn end(&mut self, epoll: &Epoll, index: usize) -> Option<Ended> {
         let slot = self.at(index)?;
         let State::Running(_) = slot.state else {
-            // Whoever starts it says why.
+            // The `berth` that starts it reports why.
             if let State::SettingUp(deadline, _) = slot.state {
                 slot.state = State::SettingUp(deadline, None);
             }
@@ -114,7 +114,7 @@ impl Slots {
         })
     }
 
-    /// Asks every container to end. What clears away has the same time.
+    /// Asks every container to end.
     pub(in crate::supervise) fn ask_all(&self) {
         self.used().for_each(|slot| slot.signal(signal::TERM));
     }

@@ -1,5 +1,4 @@
-//! The containers that there are, each in a slot of its own from the start until nothing is left of
-//! it.
+//! The containers. Each has a slot from its start until nothing is left of it.
 //!
 //! The slot of a container has the index that the container has in the list of bundles. It is used
 //! again at the end of a turn only, so that a [token](super::token) which epoll has delivered stays

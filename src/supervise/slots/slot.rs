@@ -85,7 +85,7 @@ impl Slot {
         }
     }
 
-    /// Watches all that is to be heard of it; its output if that `is_read`.
+    /// Watches its answers and its pipes; the pipes only if output `is_read`.
     pub(super) fn watch(&self, epoll: &Epoll, index: usize, is_read: bool) -> Result<(), Fault> {
         self.watch_answers(epoll, index)?;
         self.output.iter().try_for_each(|output| {
@@ -121,7 +121,7 @@ impl Slot {
     /// Tells the `berth` that starts it to go on.
     pub(super) fn send_go(&self) {
         if let Some(answers) = &self.answers {
-            // That it has ended meanwhile is heard in any case.
+            // If it has ended meanwhile, the signal about that comes in any case.
             let _ = send(answers, GO, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
         }
     }
@@ -151,7 +151,7 @@ impl Slot {
         }
     }
 
-    /// Sends `signal` to its first process and to who starts it.
+    /// Sends `signal` to its first process and to the `berth` that starts it.
     pub(super) fn signal(&self, signal: u32) {
         if let Some(first) = self.first_process()
             && let Ok(process) = Process::open(number_of(first))
@@ -163,8 +163,8 @@ impl Slot {
         signal_child(self.starter, signal);
     }
 
-    /// Whether a process with this parent can be the container's first: it is the child of who
-    /// starts the container until that ends, and then a child of PID 1.
+    /// Whether a process with this parent can be the container's first: it is a child of the
+    /// `berth` that starts the container until that ends, and then a child of PID 1.
     pub(super) fn is_parent(&self, parent: Option<i32>) -> bool {
         let parent = parent.and_then(Pid::from_raw);
         parent.is_some_and(|parent| parent == Pid::INIT || Some(parent) == self.starter)
@@ -179,7 +179,8 @@ impl Slot {
         }
     }
 
-    /// There will be no program. What was made of it is killed, and who makes it.
+    /// There will be no program. Kills what was made of the container, and the `berth` that starts
+    /// it.
     pub(super) fn give_up(&mut self, epoll: &Epoll) {
         self.kill();
         signal_child(self.starter, signal::KILL);

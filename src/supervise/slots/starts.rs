@@ -16,7 +16,7 @@ use crate::sys::pidfd::Process;
 use crate::sys::process::Status;
 use crate::sys::socket;
 
-/// What became of a control group that was handed over.
+/// What became of a control group that `berth` has sent.
 pub(in crate::supervise) enum GroupOutcome {
     /// It is the container's.
     Accepted,
@@ -152,7 +152,7 @@ impl Slots {
             Some(_) => return ProcessOutcome::Foreign,
             None => match Process::open(number_of(pid)) {
                 Ok(process) if self.is_made_by(slot, pid, &process) => Some(pid),
-                // It has failed since then, and its end was waited for by who tells why.
+                // It has failed since then, and was reaped by the `berth` that reports why.
                 Err(_) if !runs => None,
                 _ => return ProcessOutcome::Foreign,
             },
@@ -236,7 +236,7 @@ impl Slots {
         Some(error)
     }
 
-    /// The container that `pid` belongs to, by its index, and what it is to that.
+    /// The index of the container that the process `pid` is of, and its role there.
     pub(in crate::supervise) fn find(&self, pid: Pid) -> Option<(usize, Role)> {
         self.slots.iter().enumerate().find_map(|(index, slot)| {
             let slot = slot.as_ref()?;
