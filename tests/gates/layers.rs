@@ -103,8 +103,8 @@ fn breaches_in(place: &Path, text: &str) -> Result<Vec<String>> {
     };
     for Named { path, line } in paths(tokens) {
         let below = match path.as_slice() {
-            [root, named, ..] if root == "crate" => {
-                let is_of_init = OF_INIT.contains(&named.as_str());
+            path if let Some(named) = below_root(place, path) => {
+                let is_of_init = OF_INIT.contains(&named);
                 let is_foreign = module == OF_BERTH && is_of_init;
                 !is_foreign && layer_of(named).is_none_or(|its| its <= layer)
             }
@@ -120,6 +120,20 @@ fn breaches_in(place: &Path, text: &str) -> Result<Vec<String>> {
         }
     }
     Ok(breaches)
+}
+
+/// The module of the library that the path begins with, where it begins at the crate's root: `crate`,
+/// or as many times `super` as the file at `place` is deep.
+fn below_root<'p>(place: &Path, path: &'p [String]) -> Option<&'p str> {
+    let supers = path.iter().take_while(|word| *word == "super").count();
+    let is_folder = place.file_name().is_some_and(|name| name == "mod.rs");
+    let depth = place.components().count() - usize::from(is_folder);
+    let rest = match path {
+        [root, rest @ ..] if root == "crate" => rest,
+        _ if supers == depth => &path[supers..],
+        _ => return None,
+    };
+    rest.first().map(String::as_str)
 }
 
 /// A circle in which files of one directory name each other, if there is one. The files of a folder
@@ -277,8 +291,11 @@ mod tests {
             ("command/run.rs", "supervise", false),
             ("command/run.rs", "boot", false),
         ] {
-            let found = breaches(place, &format!("use crate::{named}::X;"));
-            assert_eq!(found.is_empty(), is_allowed, "{place}: {named}");
+            for root in ["crate", "super::super"] {
+                let found = breaches(place, &format!("use {root}::{named}::X;"));
+                let is_allowed = is_allowed || root != "crate" && place.ends_with("mod.rs");
+                assert_eq!(found.is_empty(), is_allowed, "{place}: {named}");
+            }
         }
     }
 
