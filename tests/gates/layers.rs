@@ -122,8 +122,8 @@ fn breaches_in(place: &Path, text: &str) -> Result<Vec<String>> {
     Ok(breaches)
 }
 
-/// The module of the library that the path begins with, where it begins at the crate's root: `crate`,
-/// or as many times `super` as the file at `place` is deep.
+/// The module of the library that the path begins with, where it begins at the crate's root:
+/// `crate`, or as many times `super` as the file at `place` is deep.
 fn below_root<'p>(place: &Path, path: &'p [String]) -> Option<&'p str> {
     let supers = path.iter().take_while(|word| *word == "super").count();
     let is_folder = place.file_name().is_some_and(|name| name == "mod.rs");
