@@ -164,15 +164,19 @@ const COMMENTS: [&str; 3] = ["x-", "X-", "comment="];
 
 /// What `word` means; `None` for what is the filesystem's.
 pub fn meaning(word: &str) -> Option<Meaning> {
-    if COMMENTS.iter().any(|start| word.starts_with(start)) {
+    let may_be_comment = matches!(word.as_bytes().first(), Some(b'x' | b'X' | b'c'));
+    if may_be_comment && COMMENTS.iter().any(|start| word.starts_with(start)) {
         return Some(UserSpace);
     }
     of_one(word).or_else(|| of_all_below(word))
 }
 
 fn of_one(word: &str) -> Option<Meaning> {
-    // Few are as long, and to see that costs little.
-    let is_it = |known: &str| known.len() == word.len() && known == word;
+    // Few are as long and begin so, and to see that costs little.
+    let first = word.as_bytes().first();
+    let is_it = |known: &str| {
+        known.len() == word.len() && known.as_bytes().first() == first && known == word
+    };
     let found = WORDS.iter().find(|(known, _)| is_it(known));
     found.map(|(_, meaning)| *meaning)
 }

@@ -44,6 +44,7 @@ use crate::sys::fs;
 use crate::sys::path::{Path, path};
 use crate::sys::process::wait_for;
 use crate::sys::process::{self, Forked};
+use crate::text::split_last;
 
 /// The name of a unit.
 pub(super) type Unit = Path;
@@ -371,7 +372,10 @@ fn scope_of(pid: u32, unit: &str) -> Result<Path, Fault> {
     let groups = core::str::from_utf8(groups).unwrap_or_default();
     let mut lines = groups.lines();
     let group = lines.find_map(|line| line.strip_prefix("0::/"));
-    let is_its = |group: &&str| group.rsplit('/').next() == Some(unit) && !group.starts_with("../");
+    let is_its = |group: &&str| {
+        let name = split_last(group, b'/').map_or(*group, |(_, name)| name);
+        name == unit && !group.starts_with("../")
+    };
     match group.filter(is_its) {
         Some(group) => path(format_args!("{group}")).during(Op::Open, unit),
         None => Err(Errno::OPNOTSUPP).during(

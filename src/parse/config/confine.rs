@@ -264,7 +264,7 @@ pub(super) fn devices_of<'a>(reader: &Reader<'a>, list: Value<'a>) -> Result<Val
     while let Some(item) = items.next() {
         reader.object(item, Field::item("linux.devices[]", index))?;
         let members = items.members(item, &MEMBERS);
-        if device(members).is_none() {
+        if read_device(members).is_none_or(|read| !is_device_path(read.path)) {
             refuse_device(reader, members, index)?;
         }
         index = index.saturating_add(1);
@@ -361,9 +361,40 @@ fn refuse_device<'a>(
     ))
 }
 
+/// A [`Device`] whose path was not looked at yet.
+struct ReadDevice<'a> {
+    path: Text<'a>,
+    kind: NodeKind,
+    mode: Option<u32>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+}
+
+fn is_device_path(path: Text<'_>) -> bool {
+    !Use::Name.refuses(path)
+        && (is_listed(path) && path.written().len() <= MAX_DEVICE_PATH
+            || listed(path, &mut DevicePath::new()).is_some())
+}
+
 /// `None` for what is none; what is wrong then, [`refuse_device`] says.
+fn device(members: [Option<Value<'_>>; MEMBERS.len()]) -> Option<Device> {
+    let read = read_device(members)?;
+    let mut path = DevicePath::new();
+    listed(read.path, &mut path)?;
+    Some(Device {
+        path,
+        kind: read.kind,
+        mode: read.mode,
+        uid: read.uid,
+        gid: read.gid,
+    })
+}
+
+/// `None` for what is no device.
 #[inline(never)]
-fn device([kind, path, numbers @ ..]: [Option<Value<'_>>; MEMBERS.len()]) -> Option<Device> {
+fn read_device<'a>(
+    [kind, path, numbers @ ..]: [Option<Value<'a>>; MEMBERS.len()],
+) -> Option<ReadDevice<'a>> {
     let mut read = [None; NUMBERS.len()];
     for ((number, (_, limit)), read) in numbers.into_iter().zip(NUMBERS).zip(&mut read) {
         if let Some(number) = number {
@@ -376,24 +407,20 @@ fn device([kind, path, numbers @ ..]: [Option<Value<'_>>; MEMBERS.len()]) -> Opt
         _ => None,
     });
     let kind = kind?;
-    let (kind, type_bits) = if kind.is("p") {
-        (NodeKind::Fifo, 0o010_000)
-    } else if kind.is("b") {
-        (NodeKind::Block(major?, minor?), 0o060_000)
-    } else if kind.is("c") || kind.is("u") {
-        (NodeKind::Character(major?, minor?), 0o020_000)
-    } else {
-        return None;
+    let mut letters = kind.chars();
+    let (kind, type_bits) = match (letters.next(), letters.next()) {
+        (Some('p'), None) => (NodeKind::Fifo, 0o010_000),
+        (Some('b'), None) => (NodeKind::Block(major?, minor?), 0o060_000),
+        (Some('c' | 'u'), None) => (NodeKind::Character(major?, minor?), 0o020_000),
+        _ => return None,
     };
     if let Some(mode) = mode
         && ![0, type_bits].contains(&(mode & !PERMISSION_BITS))
     {
         return None;
     }
-    let mut place = DevicePath::new();
-    listed(path.filter(|path| !Use::Name.refuses(*path))?, &mut place)?;
-    Some(Device {
-        path: place,
+    Some(ReadDevice {
+        path: path?,
         kind,
         mode: mode.map(|mode| mode & PERMISSION_BITS),
         uid,

@@ -82,6 +82,9 @@ impl<'a> MountOptions<'a> {
             return Ok(options);
         };
         let items = reader.items(list, field)?;
+        // Those that are the filesystem's, a bit each.
+        let mut rest = 0u32;
+        const { assert!(MAX_OPTIONS <= u32::BITS as usize) };
         for (count, item) in items.clone().strings().enumerate() {
             if count >= MAX_OPTIONS {
                 let limit = MAX_OPTIONS;
@@ -92,7 +95,9 @@ impl<'a> MountOptions<'a> {
                 return Err(reader.control(field));
             }
             match meaning_of(option) {
-                None | Some(Meaning::UserSpace) => {}
+                None if option.is("") => {}
+                None => rest |= 1u32.checked_shl(count as u32).unwrap_or(0),
+                Some(Meaning::UserSpace) => {}
                 Some(Meaning::Set(bits)) => options.flags.set(bits),
                 Some(Meaning::Clear(bits)) => options.flags.clear(bits),
                 Some(Meaning::SetBelow(bits)) => {
@@ -113,18 +118,12 @@ impl<'a> MountOptions<'a> {
         if options.is_bind() {
             options.flags.set &= !OF_FILESYSTEM;
             options.flags.clear &= !OF_FILESYSTEM;
-            return Ok(options);
+        } else if rest != 0 {
+            let numbered = items.strings().flatten().zip(0..);
+            let is_left = |count: u32| rest.checked_shr(count).is_some_and(|bits| bits & 1 != 0);
+            let left = numbered.filter(|(_, count)| is_left(*count));
+            options.data = reader.join(left.map(|(option, _)| option))?;
         }
-        // A second time, for what is left: so no list of it has to be kept.
-        let mut rest = items
-            .strings()
-            .flatten()
-            .filter(|option| meaning_of(*option).is_none() && !option.is(""))
-            .peekable();
-        if rest.peek().is_none() {
-            return Ok(options);
-        }
-        options.data = reader.join(rest)?;
         Ok(options)
     }
 }

@@ -126,10 +126,12 @@ impl<'a> Namespaces<'a> {
     #[inline(never)]
     pub(super) fn read(reader: &Reader<'a>, list: Value<'a>) -> Result<Self, Refused> {
         let mut namespaces = Self::default();
-        for (index, item) in reader.items(list, LIST.into())?.enumerate() {
-            let item = reader.object(item, Field::item("linux.namespaces[]", index))?;
+        let mut items = reader.items(list, LIST.into())?;
+        let mut index = 0usize;
+        while let Some(item) = items.next() {
+            reader.object(item, Field::item("linux.namespaces[]", index))?;
             let field = Field::item(TYPE, index);
-            let [value, path] = item.members(&MEMBERS);
+            let [value, path] = items.members(item, &MEMBERS);
             let value = value.ok_or_else(|| reader.missing(field))?;
             let name = reader.string(value, field, Use::Name)?;
             let place = Kind::ALL.iter().position(|kind| kind.name() == name);
@@ -150,6 +152,7 @@ impl<'a> Namespaces<'a> {
                 path if path.starts_with('/') => Namespace::At(path),
                 path => return Err(reader.bad(field, path, "an absolute path")),
             };
+            index = index.saturating_add(1);
         }
         Ok(namespaces)
     }

@@ -103,9 +103,20 @@ impl<'a> Cursor<'a> {
 
     #[inline(never)]
     fn skip_spaces(&mut self) {
-        while self.peek().is_some_and(is_space) {
-            self.step();
+        let mut rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        if let Some((b'\n', behind)) = rest.split_first() {
+            rest = behind;
+            // Indentation is the same character many times.
+            while let Some((b"    " | b"\t\t\t\t", behind)) = rest.split_first_chunk() {
+                rest = behind;
+            }
         }
+        while let Some((byte, behind)) = rest.split_first()
+            && is_space(*byte)
+        {
+            rest = behind;
+        }
+        self.at = self.text.len().wrapping_sub(rest.len());
     }
 
     /// To the first quote, backslash or control character, or the end.
@@ -181,10 +192,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The first token, and to behind it; `None` at the end of the text. Where there is none, the place is that where it should be.
+    /// The token that begins here, and to behind it; `None` at the end of the text. Where there is
+    /// none, the place stays.
     #[inline(never)]
     pub(super) fn next(&mut self) -> Result<Option<Token<'a>>, JsonFault<'a>> {
-        self.skip_space();
         let Some(first) = self.peek() else {
             return Ok(None);
         };

@@ -12,6 +12,8 @@ mod convert;
 mod devices;
 mod values;
 
+use heapless::Vec;
+
 use super::error::{ConfigError, Field};
 use crate::parse::device_policy::{MAX_RULES, Rule};
 use crate::parse::json::{self, Branch, Node, Value};
@@ -257,11 +259,18 @@ impl<'a> Resources<'a> {
         };
         let mut pass = Pass {
             section,
-            found: [None; PATHS.len()],
+            found: Vec::new(),
             see,
             error: None,
         };
-        section.find(&TREE, &mut pass.found);
+        let mut found = [None; PATHS.len()];
+        section.find(&TREE, &mut found);
+        for (path, value) in PATHS.iter().zip(&found) {
+            if let Some(value) = value {
+                // There are as many places as paths.
+                let _ = pass.found.push((path, *value));
+            }
+        }
         match go(&mut pass) {
             Some(()) => Ok(()),
             None => Err(pass.error.unwrap_or(ConfigError::ScratchFull)),
@@ -274,7 +283,7 @@ impl<'a> Resources<'a> {
 struct Pass<'a, 's> {
     section: Value<'a>,
     /// What it has of the [`PATHS`].
-    found: [Option<Value<'a>>; PATHS.len()],
+    found: Vec<(&'static str, Value<'a>), { PATHS.len() }>,
     see: See<'s>,
     error: Option<ConfigError<'a>>,
 }

@@ -1,17 +1,17 @@
 //! Values of the section, each of the type that it must be; what is not there says nothing.
 
-use super::{PATHS, Pass, SECTION};
+use super::{Pass, SECTION};
 use crate::parse::config::error::{ConfigError, Field};
 use crate::parse::json::{self, Node, Value};
 
 impl<'a> Pass<'a, '_> {
     /// What this path leads to, from the whole configuration's root.
     pub(super) fn at(&self, path: &str) -> Option<Value<'a>> {
-        let path = path.strip_prefix(SECTION)?;
-        let mut both = self.found.iter().zip(&PATHS);
         // A section has few of them.
-        let (value, _) = both.find(|(value, known)| value.is_some() && **known == path)?;
-        *value
+        let length = path.len().checked_sub(SECTION.len())?;
+        let is_it = |known: &str| known.len() == length && path.ends_with(known);
+        let (_, value) = self.found.iter().find(|(known, _)| is_it(known))?;
+        Some(*value)
     }
 
     /// The items of a list, whose path ends in `[]`.
