@@ -17,7 +17,7 @@ const COLUMNS: usize = 100;
 const SOURCES: [&str; 5] = ["build.rs", "initramfs", "qemu", "src", "tests"];
 
 /// Where there are longer ones yet, and how many. The numbers only go down.
-const NOT_YET: [(&str, usize); 3] = [("src/command", 125), ("src/parse", 282), ("src/text", 14)];
+const NOT_YET: [(&str, usize); 3] = [("src/command", 125), ("src/parse", 274), ("src/text", 14)];
 
 /// Looks at all sources, and names the lines that are too long.
 pub(crate) fn check(workspace: &Path) -> Result<()> {
