@@ -18,7 +18,10 @@ pub(super) fn write(journal: &Journal) {
     let written = fs::make_directory(DIRECTORY)
         .and_then(|()| fs::create_file(FILE, json.as_str().as_bytes()));
     if let Err(fault) = written {
-        kmsg::info(Stage::Containers, format_args!("no boot report: {fault}"));
+        kmsg::info(
+            Stage::Containers,
+            format_args!("{FILE} is not written: {fault}"),
+        );
     }
     let total = Millis(journal.elapsed());
     kmsg::notice(Stage::Containers, format_args!("booted in {total} ms"));

@@ -174,9 +174,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     #[inline(never)]
     fn turn(&mut self) {
         self.watch_for_room();
-        let rested = self.jobs.deadline(|index| self.slots.is_free(index));
+        let delayed = self.jobs.deadline(|index| self.slots.is_free(index));
         let late = self.slots.deadline();
-        let deadline = [self.deadline, self.console.deadline(), rested, late]
+        let deadline = [self.deadline, self.console.deadline(), delayed, late]
             .into_iter()
             .flatten()
             .min();
