@@ -17,7 +17,7 @@ use rustix::process::{
 };
 use rustix::system::RebootCommand;
 
-use super::clock::{self, Moment};
+use super::clock;
 use super::raw::call;
 use super::strings;
 use crate::error::{During, Fault, Op};
@@ -158,11 +158,32 @@ fn end_of(status: WaitStatus) -> Option<Status> {
 /// # Errors
 /// `ETIMEDOUT` for one that was killed; those of pidfd_open(2), poll(2) and waitpid(2).
 pub fn wait_no_longer_than(pid: Pid, timeout: Option<Duration>) -> Result<Status, Errno> {
-    let deadline = timeout.map(|timeout| clock::now() + timeout);
+    let mut is_late = false;
+    // Without a timeout no descriptor is opened: others may see those of a process that sets a
+    // container up.
+    if let Some(timeout) = timeout {
+        is_late = kill_if_late(pid, timeout)?;
+    }
+    let ended = loop {
+        match waitpid(Some(pid), WaitOptions::empty()) {
+            Err(Errno::INTR) => {}
+            ended => break ended?,
+        }
+    };
+    match ended.and_then(|(_, status)| end_of(status)) {
+        Some(status) if !is_late => Ok(status),
+        _ => Err(Errno::TIMEDOUT),
+    }
+}
+
+/// Waits until this child has ended, and kills its process group when the time is over; whether it
+/// was.
+fn kill_if_late(pid: Pid, timeout: Duration) -> Result<bool, Errno> {
+    let deadline = clock::now() + timeout;
     let process = pidfd_open(pid, PidfdFlags::empty())?;
     let mut is_late = false;
     loop {
-        let left = deadline.filter(|_| !is_late).map(Moment::from_now);
+        let left = (!is_late).then(|| deadline.from_now());
         // A PID descriptor is readable when the process has ended (pidfd_open(2)).
         match poll(&mut [PollFd::new(&process, PollFlags::IN)], left.as_ref()) {
             Err(Errno::INTR) => {}
@@ -172,13 +193,8 @@ pub fn wait_no_longer_than(pid: Pid, timeout: Option<Duration>) -> Result<Status
                 // It is not reaped yet, so the number is still its own.
                 let _ = kill_process_group(pid, Signal::KILL);
             }
-            Ok(_) => break,
+            Ok(_) => return Ok(is_late),
         }
-    }
-    let ended = waitpid(Some(pid), WaitOptions::empty())?;
-    match ended.and_then(|(_, status)| end_of(status)) {
-        Some(status) if !is_late => Ok(status),
-        _ => Err(Errno::TIMEDOUT),
     }
 }
 
