@@ -35,17 +35,17 @@ const NODES: [(&str, u32, u32); 6] = [
 ];
 
 /// Name and what it points to.
-const LINKS: &[(&str, &CStr)] = &[
-    ("fd", c"/proc/self/fd"),
-    ("stdin", c"/proc/self/fd/0"),
-    ("stdout", c"/proc/self/fd/1"),
-    ("stderr", c"/proc/self/fd/2"),
-    ("ptmx", c"pts/ptmx"),
+const LINKS: &[(&CStr, &CStr)] = &[
+    (c"fd", c"/proc/self/fd"),
+    (c"stdin", c"/proc/self/fd/0"),
+    (c"stdout", c"/proc/self/fd/1"),
+    (c"stderr", c"/proc/self/fd/2"),
+    (c"ptmx", c"pts/ptmx"),
 ];
 
 /// The machine's memory, which is masked by default: where the kernel has it, runc and crun have a
 /// link to it.
-const CORE: (&str, &CStr) = ("core", c"/proc/kcore");
+const CORE: (&CStr, &CStr) = (c"core", c"/proc/kcore");
 
 const DIRECTORIES: &[&str] = &["pts", "shm", "mqueue"];
 
@@ -83,7 +83,8 @@ pub fn populate(dev: BorrowedFd<'_>) -> Result<Nodes, Fault> {
     let (_, core) = CORE;
     let core = accessat(CWD, core, Access::EXISTS, AtFlags::empty()).map(|()| &CORE);
     for (name, leads_to) in LINKS.iter().chain(core.ok()) {
-        symlinkat(*leads_to, dev, *name).during(Op::Create, format_args!("/dev/{name}"))?;
+        let shown = name.to_str().unwrap_or_default();
+        symlinkat(*leads_to, dev, *name).during(Op::Create, format_args!("/dev/{shown}"))?;
     }
     for name in DIRECTORIES {
         match mkdirat(dev, *name, Mode::from_raw_mode(0o755)) {

@@ -78,7 +78,7 @@ fn run_one(hook: &Hook<'_>, moment: HookKind, state: &State<'_>) -> Result<(), F
 
 /// Executes the hook in a process of its own, or says why it cannot be.
 fn start(hook: &Hook<'_>, moment: HookKind, state: &State<'_>) -> Result<Pid, Errno> {
-    let input = fs::anonymous_file("state", state)?;
+    let input = fs::anonymous_file(c"state", state)?;
     let (failure_from, failure) = pipe_with(PipeFlags::CLOEXEC)?;
     match process::fork(0, None)? {
         Forked::Child => {

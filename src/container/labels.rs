@@ -11,7 +11,7 @@
 
 use core::fmt;
 
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{OFlags, XattrFlags, fsetxattr};
 use rustix::io::{Errno, read};
 
@@ -97,7 +97,7 @@ pub(super) fn context_of(label: Option<&str>) -> Result<Option<Path>, Fault> {
 pub(super) fn label_top(top: BorrowedFd<'_>, label: &str) -> Result<(), Fault> {
     let directory = open_directory(top, ".")?;
     match fsetxattr(
-        directory,
+        directory.as_fd(),
         c"security.selinux",
         label.as_bytes(),
         XattrFlags::empty(),

@@ -79,9 +79,9 @@ fn allow_ports(
     ports: Option<Ports<'_>>,
     right: Tcp,
 ) -> Result<(), Fault> {
+    let Some(ports) = ports else { return Ok(()) };
+    let mut ports = ports.iter();
     ports
-        .iter()
-        .flat_map(|ports| ports.iter())
         .try_for_each(|port| ruleset.allow_port(port, right))
         .during(Op::Configure, name)
 }

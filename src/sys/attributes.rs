@@ -116,15 +116,15 @@ pub fn set_scheduler(scheduler: &Scheduler) -> Result<(), Errno> {
 /// # Errors
 /// Those of `sched_setaffinity(2)`.
 pub fn run_everywhere() -> Result<(), Errno> {
-    /// As many bits as the largest NR_CPUS (arch/x86/Kconfig).
-    static ALL: [u64; 128] = [u64::MAX; 128];
-    // SAFETY: the set has the size given, and is there as long as the program.
+    // As many bits as the largest NR_CPUS (arch/x86/Kconfig).
+    let all = [u64::MAX; 128];
+    // SAFETY: the set has the size given, and outlives the call.
     let result = unsafe {
         syscall5(
             linux::__NR_sched_setaffinity,
             0,
-            size_of_val(&ALL),
-            ALL.as_ptr().expose_provenance(),
+            size_of_val(&all),
+            all.as_ptr().expose_provenance(),
             0,
             0,
         )

@@ -134,7 +134,7 @@ pub fn create_file(path: &str, bytes: &[u8]) -> Result<(), Fault> {
 ///
 /// # Errors
 /// Those of memfd_create(2), write(2) and lseek(2).
-pub fn anonymous_file(name: &str, content: &dyn core::fmt::Display) -> Result<OwnedFd, Errno> {
+pub fn anonymous_file(name: &CStr, content: &dyn core::fmt::Display) -> Result<OwnedFd, Errno> {
     struct Writer(OwnedFd, Result<(), Errno>);
     impl core::fmt::Write for Writer {
         fn write_str(&mut self, text: &str) -> core::fmt::Result {
@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_file_without_a_name_is_read_from_its_beginning() {
-        let file = anonymous_file("test", &format_args!("{}-{}", "a", 1)).unwrap();
+        let file = anonymous_file(c"test", &format_args!("{}-{}", "a", 1)).unwrap();
         let mut bytes = [0; 8];
         let len = read_up_to(&file, &mut bytes).unwrap();
         assert_eq!(&bytes[..len], b"a-1");

@@ -23,6 +23,8 @@ mod processes;
 mod remove;
 mod resources;
 
+use core::ffi::CStr;
+
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, XattrFlags, fgetxattr, fsetxattr, fstat, mkdirat};
 use rustix::io::Errno;
@@ -40,10 +42,10 @@ pub const ROOT: &str = "/sys/fs/cgroup";
 pub const PARENT: &str = "berth";
 
 /// The extended attribute of a group that was made on the way to another.
-const MARK: &str = "user.berth";
+const MARK: &CStr = c"user.berth";
 
 /// The extended attribute of a container's group that names its owner.
-const OWNER: &str = "user.berth.owner";
+const OWNER: &CStr = c"user.berth.owner";
 
 /// An owner of groups: a number that no other owner has while both exist.
 pub type Owner = [u64; 2];
@@ -150,7 +152,7 @@ impl Group {
                 // The group itself is not marked: it is removed in any case.
                 Some(_) if is_new => {
                     // Without the mark it is not removed.
-                    let _ = fsetxattr(&below, MARK, b"", XattrFlags::empty());
+                    let _ = fsetxattr(below.as_fd(), MARK, b"", XattrFlags::empty());
                     enable_counting(below.as_fd());
                 }
                 None if !is_new && is_populated(below.as_fd()) => {
@@ -238,14 +240,14 @@ impl Group {
     pub fn set_owner(&self, owner: Owner) {
         // Before Linux 5.7 groups have no attributes. Then the processes in the group are left to
         // end by themselves.
-        let _ = fsetxattr(self, OWNER, &bytes_of(owner), XattrFlags::empty());
+        let _ = fsetxattr(self.as_fd(), OWNER, &bytes_of(owner), XattrFlags::empty());
     }
 
     /// Whether `owner` is recorded as the owner.
     pub fn belongs_to(&self, owner: Owner) -> bool {
         let expected = bytes_of(owner);
         let mut found = [0; size_of::<Owner>()];
-        fgetxattr(self, OWNER, &mut found[..]) == Ok(found.len()) && found == expected
+        fgetxattr(self.as_fd(), OWNER, &mut found[..]) == Ok(found.len()) && found == expected
     }
 
     /// The group that there is at `path` below `root`.

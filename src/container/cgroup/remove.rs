@@ -124,7 +124,8 @@ impl Group {
 }
 
 fn is_marked(group: &str) -> bool {
-    open_directory(CWD, group).is_ok_and(|group| fgetxattr(group, MARK, &mut [0u8; 0][..]).is_ok())
+    open_directory(CWD, group)
+        .is_ok_and(|group| fgetxattr(group.as_fd(), MARK, &mut [0u8; 0][..]).is_ok())
 }
 
 /// Removes the group at `path`, or finds that it is gone.
