@@ -38,7 +38,7 @@ const IS_REQUEST: u16 = 1;
 /// Bytes of the longest message: the family, with its operations and groups.
 const MESSAGE_MAX: usize = 1024;
 
-/// So many events are read at once. Others get their turn in between.
+/// How many events are read at once. Others get their turn in between.
 const AT_ONCE: usize = 64;
 
 /// A socket that receives ACPI's events.
@@ -100,7 +100,7 @@ impl PowerButton {
         for _ in 0..AT_ONCE {
             match receive(&self.socket, &mut buffer) {
                 Received::Message(event) => was_pressed |= self.family.is_power_button(event),
-                // Whoever presses again is heard.
+                // Events were lost. The button can be pressed again.
                 Received::Overflow => {}
                 Received::Nothing => break,
             }

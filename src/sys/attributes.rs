@@ -25,8 +25,8 @@ pub fn set_resource_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Err
     unsafe { prlimit(0, resource, &raw const limit, core::ptr::null_mut()) }
 }
 
-/// Has the process `pid` be able to go up to `hard` of the resource: `prlimit(2)`. Neither limit
-/// becomes lower. `pid` 0 is this process.
+/// Raises the limits of the process `pid` so that the resource can go up to `hard`: `prlimit(2)`.
+/// Neither limit becomes lower. `pid` 0 is this process.
 ///
 /// # Errors
 /// Those of `prlimit(2)`.
@@ -160,7 +160,8 @@ pub fn set_io_priority(priority: u16) -> Result<(), Errno> {
 /// Those of `set_mempolicy(2)`: `EINVAL` for nodes that the machine does not have, `ENOSYS` of a
 /// kernel that knows one only.
 pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
-    // The kernel takes one bit less than it is told, also of none (get_nodes of mm/mempolicy.c).
+    // The kernel reads one bit less than the number that it is given, also of an empty set
+    // (get_nodes of mm/mempolicy.c).
     let bits = size_of_val(nodes).saturating_mul(8).saturating_add(1);
     // SAFETY: `nodes` has as many bits, which are only read.
     let result = unsafe {

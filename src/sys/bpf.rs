@@ -135,9 +135,9 @@ impl DeviceProgram {
         Self(unsafe { OwnedFd::from_raw_fd(number as i32) })
     }
 
-    /// Has it decide for the group `cgroup`, in place of those that berth has attached before.
-    /// Between the two both do, so that nothing is allowed that neither would. Others, as systemd's
-    /// of a unit's group, stay, and have to allow too.
+    /// Attaches it to the group `cgroup`, and detaches those that berth has attached before. In
+    /// between both decide, so that nothing is allowed that only one of them allows. Programs of
+    /// others, as systemd's of a unit's group, stay, and have to allow an access, too.
     ///
     /// # Errors
     /// Those of bpf(2): `EPERM` below a group whose program admits no other.
@@ -147,7 +147,7 @@ impl DeviceProgram {
         self.call_on(cgroup, PROGRAM_ATTACH, ALLOW_MULTI)?;
         for id in old {
             let program = match Self::by_id(*id) {
-                // Somebody else has detached it.
+                // Another process has detached it.
                 Err(Errno::NOENT) => continue,
                 program => program?,
             };

@@ -117,7 +117,7 @@ pub fn open_null() -> Option<OwnedFd> {
     open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
-/// `/dev/null`, from a node of our own: `/dev` may be empty, or somebody else's.
+/// `/dev/null`, from a node of our own: `/dev` may be empty, or not be the machine's.
 fn open_own_null() -> Option<OwnedFd> {
     const NODE: &str = "/.berth-null";
     mknodat(

@@ -119,7 +119,7 @@ pub fn create_read_only(
     Ok(number)
 }
 
-/// Takes a device away.
+/// Removes a device.
 ///
 /// # Errors
 /// Those of opening the control device and of the ioctl: `ENXIO` if there is no such device,
@@ -131,7 +131,7 @@ pub fn remove(name: &str) -> Result<(), Fault> {
         .during(Op::Remove, name)
 }
 
-/// Takes a device away when its last user is gone.
+/// Removes a device when its last user is gone.
 ///
 /// # Errors
 /// Those of [`remove`] but `EBUSY`.

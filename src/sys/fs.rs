@@ -129,7 +129,7 @@ pub fn create_file(path: &str, bytes: &[u8]) -> Result<(), Fault> {
         .during(Op::Write, path)
 }
 
-/// A file without a name that holds what `content` displays as, to be read from its beginning
+/// A file without a name that holds the text of `content`, to be read from its beginning
 /// (memfd_create(2)).
 ///
 /// # Errors
@@ -178,7 +178,7 @@ pub fn is_directory(path: &str) -> bool {
 }
 
 /// True if something is mounted on `path`: it is on another device than the directory that it is
-/// in. A bind mount within one filesystem is not told.
+/// in. A bind mount within one filesystem is not detected.
 pub fn is_mount_point(path: &str) -> bool {
     let Ok(parent) = super::path::path(format_args!("{path}/..")) else {
         return false;

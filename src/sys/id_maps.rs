@@ -1,8 +1,9 @@
-//! User namespaces that nobody lives in: what they are for is their maps (user_namespaces(7)).
+//! User namespaces that exist only for their maps (user_namespaces(7)).
 //!
 //! A mount whose ids are mapped takes the maps from a user namespace (mount_setattr(2),
 //! `MOUNT_ATTR_IDMAP`), and the kernel makes a namespace only with a process in it. So one is made
-//! that waits until its namespace has maps and somebody holds a descriptor of it, and then ends.
+//! that waits until its namespace has maps and this process has a descriptor of the namespace, and
+//! then ends.
 
 use core::fmt::Write;
 
@@ -20,7 +21,7 @@ use crate::cause::Cause;
 use crate::error::{At, During, Fault, Op};
 use crate::parse::config::IdMap;
 
-/// More than this the kernel takes of no map: the one write must be shorter than a page.
+/// The kernel takes no longer map: the one write must be shorter than a page.
 const MAP_MAX: usize = 4095;
 
 const SUBJECT: &str = "maps of ids, in a user namespace";
@@ -36,7 +37,7 @@ pub fn namespace(procfs: &Procfs, maps: &[IdMap<'_>; 2]) -> Result<OwnedFd, Faul
     match forked.because(Cause::UserNamespace)? {
         Forked::Child => {
             drop(hold);
-            // Nothing is ever written: this returns when the other side lets go.
+            // Nothing is ever written: this returns when the other end is closed.
             let _ = read(&end, &mut [0; 1]);
             exit(0)
         }
@@ -72,9 +73,9 @@ pub const GROUPS: MapFile = ("gid_map", "gidMappings");
 pub fn write(procfs: &Procfs, pid: Pid, [users, groups]: [&IdMap<'_>; 2]) -> Result<(), Fault> {
     write_map(procfs, pid, USERS, users)?;
     match write_map(procfs, pid, GROUPS, groups) {
-        // Without CAP_SETGID here, only the own group can be mapped, and only once none can be
-        // given up: a group may be there to take a right away (user_namespaces(7),
-        // "/proc/pid/setgroups").
+        // Without CAP_SETGID here, only the group of this process can be mapped, and only once its
+        // groups can no longer be given up: a group may exist to take a right away
+        // (user_namespaces(7), "/proc/pid/setgroups").
         Err(fault) if fault.errno == Errno::PERM => {
             procfs.write(&of(pid, "setgroups")?, b"deny")?;
             write_map(procfs, pid, GROUPS, groups)

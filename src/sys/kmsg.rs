@@ -62,8 +62,8 @@ pub fn lift_rate_limit() {
     }
 }
 
-/// Has the kernel show errors on its consoles, whatever log level they were given: a boot that
-/// fails says why. Needs `/proc`.
+/// Makes the kernel show errors on its consoles, whatever log level they were given, so that a boot
+/// that fails says why. Needs `/proc`.
 pub fn show_errors_on_consoles() {
     const LEVELS: &str = "/proc/sys/kernel/printk";
     const ERRORS_ARE_SHOWN: u8 = Level::Error as u8 + 1;
@@ -87,8 +87,8 @@ static IS_HELD: AtomicBool = AtomicBool::new(false);
 /// The level from which on the kernel shows nothing on the console.
 static HIDDEN_FROM: AtomicU8 = AtomicU8::new(u8::MAX);
 
-/// From now on shows what is worth a notice on the console too, where the log level of the kernel
-/// keeps it away: `loglevel=4` is about the kernel's own messages.
+/// From now on, notices are shown on the console, too, where the log level of the kernel keeps them
+/// away: `loglevel=4` is about the kernel's own messages.
 ///
 /// `hidden_from` is that log level: the kernel shows what is more urgent by itself.
 pub fn show_progress(hidden_from: u8) {
@@ -121,12 +121,12 @@ pub fn say(level: Level, stage: Stage, text: fmt::Arguments<'_>) {
     let _ = write(descriptor, record.as_str().as_bytes());
 }
 
-/// Says what was asked for and could not be done.
+/// Writes a record about what was asked for and could not be done.
 pub fn error(stage: Stage, text: fmt::Arguments<'_>) {
     say(Level::Error, stage, text);
 }
 
-/// Says what is not as it should be.
+/// Writes a record about what is not as it should be.
 pub fn warning(stage: Stage, text: fmt::Arguments<'_>) {
     say(Level::Warning, stage, text);
 }
@@ -136,7 +136,7 @@ pub fn notice(stage: Stage, text: fmt::Arguments<'_>) {
     say(Level::Notice, stage, text);
 }
 
-/// Says what helps to understand the boot afterwards.
+/// Writes a record that helps to understand the boot afterwards.
 pub fn info(stage: Stage, text: fmt::Arguments<'_>) {
     say(Level::Info, stage, text);
 }

@@ -67,7 +67,7 @@ impl LoopDevice {
                         _open: device,
                     });
                 }
-                // Somebody else was faster; the next free one is another.
+                // Another process was faster; the next free one is another.
                 Err(Errno::BUSY) => {}
                 Err(errno) => return Err(errno).during(Op::Configure, subject),
             }
