@@ -1,9 +1,10 @@
 //! Bounded text without an allocator.
 //!
-//! Diagnostics carry the names of things whose length is not ours to choose: paths, module names, what the kernel said.
-//! [`Text`] holds at most `N` bytes of UTF-8 and is `Copy`, so that an error can be returned, stored and sent through a
-//! pipe without owning anything. What does not fit is cut on a character boundary and ends in `…`: this is for reading
-//! only. Data that decides anything is refused when it is too long, never cut.
+//! Diagnostics carry the names of things whose length is not ours to choose: paths, module names,
+//! what the kernel said. [`Text`] holds at most `N` bytes of UTF-8 and is `Copy`, so that an error
+//! can be returned, stored and sent through a pipe without owning anything. What does not fit is
+//! cut on a character boundary and ends in `…`: this is for reading only. Data that decides
+//! anything is refused when it is too long, never cut.
 
 use core::fmt::{self, Write as _};
 
@@ -76,7 +77,8 @@ fn valid(bytes: &[u8], len: usize) -> &str {
     core::str::from_utf8(bytes.get(..len).unwrap_or_default()).unwrap_or_default()
 }
 
-/// Bytes that text is written into. A piece that does not fit is an error, and none of it is written.
+/// Bytes that text is written into. A piece that does not fit is an error, and none of it is
+/// written.
 pub(crate) struct BoundedWriter<'b> {
     bytes: &'b mut [u8],
     len: usize,
@@ -152,8 +154,8 @@ impl<const N: usize> PartialEq for Text<N> {
     }
 }
 
-/// What is before and behind the last `separator`, an ASCII character. By bytes: to look for a character from behind is
-/// half a KiB of code.
+/// What is before and behind the last `separator`, an ASCII character. By bytes: to look for a
+/// character from behind is half a KiB of code.
 pub(crate) fn split_last(text: &str, separator: u8) -> Option<(&str, &str)> {
     let at = text
         .as_bytes()
@@ -163,8 +165,9 @@ pub(crate) fn split_last(text: &str, separator: u8) -> Option<(&str, &str)> {
     Some((before, rest.get(1..)?))
 }
 
-/// Where `part`, which is not empty, begins in `text`. The standard library's search in text is made for long ones, and is 2 KiB
-/// of code; its search for a character has it in it, too, so that single bytes are looked for among bytes.
+/// Where `part`, which is not empty, begins in `text`. The standard library's search in text is
+/// made for long ones, and is 2 KiB of code; its search for a character has it in it, too, so that
+/// single bytes are looked for among bytes.
 pub(crate) fn find(text: &[u8], part: &[u8]) -> Option<usize> {
     let mut places = text.windows(part.len().max(1));
     places.position(|place| place == part)
@@ -192,9 +195,10 @@ fn write_bytes(out: &mut dyn fmt::Write, bytes: &[u8]) -> fmt::Result {
     bytes.try_for_each(|byte| write!(out, "\\x{byte:02x}"))
 }
 
-/// Characters that are not to be seen, or change how others are: those of the general categories Cf, Zl and Zp, and the fillers
-/// (Unicode 16, DerivedGeneralCategory.txt and DerivedCoreProperties.txt, `Default_Ignorable_Code_Point`). Not the selectors of
-/// variants, which only say which of two pictures is meant.
+/// Characters that are not to be seen, or change how others are: those of the general categories
+/// Cf, Zl and Zp, and the fillers (Unicode 16, DerivedGeneralCategory.txt and
+/// DerivedCoreProperties.txt, `Default_Ignorable_Code_Point`). Not the selectors of variants, which
+/// only say which of two pictures is meant.
 const UNSEEN: &[(u32, u32)] = &[
     (0x00ad, 0x00ad),
     (0x034f, 0x034f),
@@ -222,14 +226,16 @@ const UNSEEN: &[(u32, u32)] = &[
     (0xe0000, 0xe0fff),
 ];
 
-/// Whether a character can be shown as it is without doing something to a terminal, or to what a reader takes the text for.
+/// Whether a character can be shown as it is without doing something to a terminal, or to what a
+/// reader takes the text for.
 fn is_harmless(c: char) -> bool {
     let is_in = |(first, last): &(u32, u32)| (*first..=*last).contains(&u32::from(c));
     c == '\t' || !(c.is_control() || u32::from(c) >= 0xa0 && UNSEEN.iter().any(is_in))
 }
 
-/// Text with parts that somebody else wrote, in one line for a terminal or a log: control characters but the tab are shown as their
-/// bytes, `\xNN`, and others that are not to be seen as `\u{NNNN}`.
+/// Text with parts that somebody else wrote, in one line for a terminal or a log: control
+/// characters but the tab are shown as their bytes, `\xNN`, and others that are not to be seen as
+/// `\u{NNNN}`.
 pub(crate) struct Shown<T>(pub T);
 
 impl<T: fmt::Display> fmt::Display for Shown<T> {
@@ -243,7 +249,8 @@ fn write_shown(out: &mut dyn fmt::Write, value: &dyn fmt::Display) -> fmt::Resul
     fmt::Write::write_fmt(&mut Filter(out, false), format_args!("{value}"))
 }
 
-/// JSON as somebody else wrote it, which may have the same characters in its strings as they are. The text means what it did.
+/// JSON as somebody else wrote it, which may have the same characters in its strings as they are.
+/// The text means what it did.
 pub(crate) struct Written<'t>(pub &'t str);
 
 impl fmt::Display for Written<'_> {
@@ -252,7 +259,8 @@ impl fmt::Display for Written<'_> {
     }
 }
 
-/// Shows what is not harmless: as JSON does if told so, where there may be ends of lines between the strings.
+/// Shows what is not harmless: as JSON does if told so, where there may be ends of lines between
+/// the strings.
 struct Filter<'f>(&'f mut dyn fmt::Write, bool);
 
 impl fmt::Write for Filter<'_> {
@@ -283,7 +291,8 @@ fn write_units(out: &mut dyn fmt::Write, c: char) -> fmt::Result {
     units.try_for_each(|unit| write!(out, "\\u{unit:04x}"))
 }
 
-/// Text that somebody else wrote, between quotes: what would end it, or is not to be seen, is escaped.
+/// Text that somebody else wrote, between quotes: what would end it, or is not to be seen, is
+/// escaped.
 pub(crate) struct Quoted<'t>(pub &'t str);
 
 impl fmt::Display for Quoted<'_> {

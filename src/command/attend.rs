@@ -1,4 +1,5 @@
-//! A program in the foreground: signals go to it, bytes go between its terminal and ours, and its end is waited for.
+//! A program in the foreground: signals go to it, bytes go between its terminal and ours, and its
+//! end is waited for.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
@@ -7,7 +8,7 @@ use rustix::io::Errno;
 use super::launch::number_of;
 use super::notify::Notify;
 use super::relay::Relay;
-use super::{Call, Tell, Told};
+use super::{Call, OrReport, Reported};
 use crate::error::{Code, During, Fault, Op};
 use crate::sys::pidfd::Process;
 use crate::sys::process::{self, Status};
@@ -17,12 +18,12 @@ use crate::sys::signal::{self, Set, Signals};
 ///
 /// # Errors
 /// [`Code::Control`].
-pub(super) fn listen(call: &Call<'_>) -> Result<Signals, Told> {
-    Signals::open(Set::FULL).tell(call, Code::Control)
+pub(super) fn listen(call: &Call<'_>) -> Result<Signals, Reported> {
+    Signals::open(Set::FULL).or_report(call, Code::Control)
 }
 
-/// Stays with the program `pid`, which is a child of this process or becomes one, until it has ended; the status that a shell
-/// has of it.
+/// Stays with the program `pid`, which is a child of this process or becomes one, until it has
+/// ended; the status that a shell has of it.
 ///
 /// # Errors
 /// [`Code::Control`].
@@ -32,12 +33,12 @@ pub(super) fn attend(
     pid: u32,
     relay: Option<Relay>,
     notify: Option<Notify>,
-) -> Result<u8, Told> {
+) -> Result<u8, Reported> {
     // It is not collected yet, so the number is its own.
     Process::open(pid)
         .and_then(|program| stay(call, signals, pid, &program, relay, notify))
         .map(Status::as_shell)
-        .tell(call, Code::Control)
+        .or_report(call, Code::Control)
 }
 
 fn stay(
@@ -80,7 +81,8 @@ fn stay(
                 number => drop(program.signal(number)),
             }
         }
-        // What it printed last is printed, but others that have its terminal open are not waited for.
+        // What it printed last is printed, but others that have its terminal open are not waited
+        // for.
         match ended {
             Some(status) if relay.is_none() || is_quiet => return Ok(status),
             _ => {}
@@ -103,7 +105,8 @@ fn wait(
     let nothing = (signals.0.as_fd(), PollFlags::empty());
     let wanted = relay.map_or([nothing; 3], Relay::wanted);
     let [terminal, input, output] = wanted;
-    // poll(2) tells of a hang-up where nothing is wanted too; the descriptor of signals, in its place, has none.
+    // poll(2) tells of a hang-up where nothing is wanted too; the descriptor of signals, in its
+    // place, has none.
     let notify = notify.map_or(nothing, |notify| (notify.as_fd(), PollFlags::IN));
     let signals = (nothing.0, PollFlags::IN);
     let mut polled = [signals, terminal, input, output, notify].map(|wanted| {

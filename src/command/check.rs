@@ -1,7 +1,8 @@
 //! `check`: what berth makes of a bundle, field by field, without making anything.
 //!
-//! What becomes of a field is in the table that the fields are read by ([`table`]). What the parser refuses is named by
-//! its error; then a `null` is put there, which says nothing, and the parser is asked again.
+//! What becomes of a field is in the table that the fields are read by ([`table`]). What the parser
+//! refuses is named by its error; then a `null` is put there, which says nothing, and the parser is
+//! asked again.
 
 use core::fmt::Write as _;
 
@@ -9,7 +10,7 @@ use heapless::Vec;
 use rustix::fs::CWD;
 
 use super::output::Output;
-use super::{Call, Subcommand, Tell, Told};
+use super::{Call, OrReport, Reported, Subcommand};
 use crate::container::{PRIVILEGED, is_agent_notified_at_create};
 use crate::error::{Code, During, Op};
 use crate::parse::config::mount_options;
@@ -37,11 +38,12 @@ const REFUSALS_MAX: usize = 64;
 /// What the path of an annotation begins with.
 const ANNOTATION: &str = "annotations.";
 
-/// Where the agent of SCMP_ACT_NOTIFY listens, and what it gets; where no rule asks one, it is not told.
+/// Where the agent of SCMP_ACT_NOTIFY listens, and what it gets; where no rule asks one, it is not
+/// told.
 const OF_AGENT: [&str; 2] = [LISTENER, "linux.seccomp.listenerMetadata"];
 const LISTENER: &str = "linux.seccomp.listenerPath";
 /// What is said of an agent that `create` does not tell.
-const TOLD_LATE: &str = ": by start, and not by create";
+const AGENT_TOLD_AT_START: &str = ": by start, and not by create";
 
 /// Room for a document.
 type Document = Buffer<{ MAX_SIZE + 1 }>;
@@ -58,14 +60,14 @@ struct Visited<'v, 'a> {
     is_leaf: bool,
 }
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
     let bundle = call.given.operands.first().copied().unwrap_or(".");
     let mut text = Document::new();
     let file = path(format_args!("{bundle}/config.json"))
         .during(Op::Open, bundle)
         .and_then(|path| fs::open_file(CWD, &path))
         .and_then(|file| text.fill_from(&file).during(Op::Read, bundle))
-        .tell(call, Code::BundleConfig)?;
+        .or_report(call, Code::BundleConfig)?;
     let mut len = file.len();
     let mut scratch = Buffer::<MAX_SIZE>::new();
     let mut mounts = Table::<MOUNTS_SIZE>::new();
@@ -83,28 +85,28 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
             .and_then(|scratch| Ok((scratch, mounts.places()?)));
         let (scratch, places) = room
             .during(Op::Parse, bundle)
-            .tell(call, Code::BundleConfig)?;
+            .or_report(call, Code::BundleConfig)?;
         match Config::parse(file, scratch, places) {
             Ok(config) => {
-                tell(&mut output, &config, root);
+                print_fields(&mut output, &config, root);
                 None
             }
             Err(error) => {
                 refused += 1;
-                tell_refused(&mut output, &error);
+                print_refusal(&mut output, &error);
                 culprit(file, root, &error).filter(|_| refused < REFUSALS_MAX)
             }
         }
     } {
         len = forget(&mut text, len, start, end)
             .during(Op::Parse, bundle)
-            .tell(call, Code::BundleConfig)?;
+            .or_report(call, Code::BundleConfig)?;
     }
     output.finish(call)?;
     Ok(u8::from(refused > 0))
 }
 
-fn tell_refused(output: &mut Output, error: &ConfigError<'_>) {
+fn print_refusal(output: &mut Output, error: &ConfigError<'_>) {
     let _ = match error {
         // What else is refused begins with its path.
         ConfigError::UnknownAnnotation { key, .. } => {
@@ -164,7 +166,7 @@ fn forget(
 }
 
 /// Prints of every value that holds no others what becomes of it.
-fn tell(output: &mut Output, config: &Config<'_>, root: Value<'_>) {
+fn print_fields(output: &mut Output, config: &Config<'_>, root: Value<'_>) {
     if config.annotations.privileged {
         let _ = writeln!(output, "{PRIVILEGED}");
     }
@@ -183,7 +185,9 @@ fn tell(output: &mut Output, config: &Config<'_>, root: Value<'_>) {
             Some(Becomes::Acted) if OF_AGENT.contains(&place) && !has_agent => {
                 ("ignored", ": no rule asks an agent")
             }
-            Some(Becomes::Acted) if place == LISTENER && !is_told_early => ("done", TOLD_LATE),
+            Some(Becomes::Acted) if place == LISTENER && !is_told_early => {
+                ("done", AGENT_TOLD_AT_START)
+            }
             Some(Becomes::Acted) => ("done", ""),
             Some(Becomes::Warned) => ("ignored", ": not supported yet"),
             // Else the parser would have said so.
@@ -201,12 +205,14 @@ fn tell(output: &mut Output, config: &Config<'_>, root: Value<'_>) {
     });
 }
 
-/// Calls `visit` with each value. Those of a list of words or numbers are not looked at by themselves.
+/// Calls `visit` with each value. Those of a list of words or numbers are not looked at by
+/// themselves.
 fn each<'a>(root: Value<'a>, visit: &mut dyn FnMut(&Visited<'_, 'a>)) {
     each_below(root, &mut Place::new(), &mut Vec::new(), visit);
 }
 
-/// As deep as the document at most, for which there is room. A path that is too long is shown as far as it fits.
+/// As deep as the document at most, for which there is room. A path that is too long is shown as
+/// far as it fits.
 fn each_below<'a>(
     value: Value<'a>,
     place: &mut Place,

@@ -1,7 +1,7 @@
 //! `create`: a container that waits for `start` (runtime.md, "Create").
 
-use super::launch::{OPTIONS, Then, launch};
-use super::{Call, Subcommand, Told};
+use super::launch::{OPTIONS, StartMode, launch};
+use super::{Call, Reported, Subcommand};
 
 pub(super) const COMMAND: Subcommand = Subcommand {
     name: "create",
@@ -13,6 +13,6 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     run,
 };
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
-    launch(call, Then::Hold).map(|_| 0)
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
+    launch(call, StartMode::Hold).map(|_| 0)
 }

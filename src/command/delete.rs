@@ -5,10 +5,10 @@ use rustix::fd::AsFd;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
-use super::lock::Taken;
+use super::lock::LockResult;
 use super::record::Record;
 use super::state::Directory;
-use super::{Call, Subcommand, Tell, Told, group, later, systemd};
+use super::{Call, OrReport, Reported, Subcommand, group, late_hooks, systemd};
 use crate::container::cgroup::ROOT;
 use crate::container::{Group, Status};
 use crate::error::{Code, During, Fault, Op};
@@ -41,7 +41,8 @@ const PATIENCE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// How many [rounds](super::lock) a turn has in which who works on a container may finish, and how many turns: five seconds in all.
+/// How many [rounds](super::lock) a turn has in which who works on a container may finish, and how
+/// many turns: five seconds in all.
 const ROUNDS: u32 = 10;
 const TURNS: u32 = 50;
 
@@ -51,16 +52,16 @@ const GROUPS_DEPTH: usize = 16;
 /// Why it cannot be deleted.
 const NOT_STOPPED: &str = "cannot delete container that is not stopped";
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
     delete(call, call.given.has(&FORCE))
 }
 
 /// Deletes it, whatever it does; and it may be gone already.
-pub(super) fn by_force(call: &Call<'_>) -> Result<u8, Told> {
+pub(super) fn by_force(call: &Call<'_>) -> Result<u8, Reported> {
     delete(call, true)
 }
 
-fn delete(call: &Call<'_>, force: bool) -> Result<u8, Told> {
+fn delete(call: &Call<'_>, force: bool) -> Result<u8, Reported> {
     let id = call.id()?;
     let found = Directory::find(call, id)?;
     if found.is_none() && force {
@@ -70,25 +71,30 @@ fn delete(call: &Call<'_>, force: bool) -> Result<u8, Told> {
     let Some(record) = take(call, &mut directory, force)? else {
         return Ok(0);
     };
-    clear(call, &directory, &record).tell(call, Code::Control)?;
+    clear(call, &directory, &record).or_report(call, Code::Control)?;
     directory.remove();
     Ok(0)
 }
 
-/// Has the first process ended, and becomes the one who works on the container; what is known of that. Whoever works on it, as `run` in
-/// the foreground, comes first, and may have removed it then: `None`. By force, one that is stopped goes on, and one that does not come
-/// to an end of making the container is killed.
+/// Has the first process ended, and becomes the one who works on the container; what is known of
+/// that. Whoever works on it, as `run` in the foreground, comes first, and may have removed it
+/// then: `None`. By force, one that is stopped goes on, and one that does not come to an end of
+/// making the container is killed.
 #[inline(never)]
-fn take(call: &Call<'_>, directory: &mut Directory, force: bool) -> Result<Option<Record>, Told> {
+fn take(
+    call: &Call<'_>,
+    directory: &mut Directory,
+    force: bool,
+) -> Result<Option<Record>, Reported> {
     let mut turn = 0;
     loop {
         // What was being made may have been finished meanwhile.
         let record = stop(call, directory, force)?;
-        let pid = match directory.lock(ROUNDS).tell(call, Code::State)? {
+        let pid = match directory.lock(ROUNDS).or_report(call, Code::State)? {
             // Nobody changes it any more.
-            Taken::Ours => return stop(call, directory, force).map(Some),
-            Taken::Gone => return Ok(None),
-            Taken::By(pid) => pid,
+            LockResult::Held => return stop(call, directory, force).map(Some),
+            LockResult::Removed => return Ok(None),
+            LockResult::HeldBy(pid) => pid,
         };
         let signal = match turn {
             0 if force => signal::CONT,
@@ -108,10 +114,10 @@ fn take(call: &Call<'_>, directory: &mut Directory, force: bool) -> Result<Optio
     }
 }
 
-/// Has the first process ended, if it may be: by force, or because it does not run its program yet, as runc and crun have it. What is
-/// known of the container.
+/// Has the first process ended, if it may be: by force, or because it does not run its program yet,
+/// as runc and crun have it. What is known of the container.
 #[inline(never)]
-fn stop(call: &Call<'_>, directory: &Directory, force: bool) -> Result<Record, Told> {
+fn stop(call: &Call<'_>, directory: &Directory, force: bool) -> Result<Record, Reported> {
     let id = directory.id.as_str();
     let record = match directory.read() {
         Err(_) if force => {
@@ -120,16 +126,16 @@ fn stop(call: &Call<'_>, directory: &Directory, force: bool) -> Result<Record, T
             let group = groups
                 .and_then(|groups| group::find(groups.as_fd(), directory.owner(), GROUPS_DEPTH));
             if let Some(group) = group {
-                record.cgroup = place_of(&group).tell(call, Code::Control)?;
+                record.cgroup = place_of(&group).or_report(call, Code::Control)?;
             }
             return Ok(record);
         }
         _ => directory.known(call)?,
     };
-    match directory.status(&record).tell(call, Code::State)? {
+    match directory.status(&record).or_report(call, Code::State)? {
         Status::Stopped => {}
-        Status::Created => kill(&record, id).tell(call, Code::Control)?,
-        _ if force => kill(&record, id).tell(call, Code::Control)?,
+        Status::Created => kill(&record, id).or_report(call, Code::Control)?,
+        _ if force => kill(&record, id).or_report(call, Code::Control)?,
         status => return Err(call.wrong_status(Op::Remove, id, status, NOT_STOPPED)),
     }
     Ok(record)
@@ -150,8 +156,8 @@ pub(super) fn kill(record: &Record, id: &str) -> Result<(), Fault> {
     }
 }
 
-/// Clears away what the kernel has of a container whose first process has ended: other processes, the control group. Then its
-/// last hooks are run.
+/// Clears away what the kernel has of a container whose first process has ended: other processes,
+/// the control group. Then its last hooks are run.
 ///
 /// # Errors
 /// Those of the control group.
@@ -159,7 +165,8 @@ pub(super) fn clear(call: &Call<'_>, directory: &Directory, record: &Record) -> 
     let is_its = |group: &Group| group.belongs_to(directory.owner());
     if !record.cgroup.is_empty() {
         let ended = match Group::open(CWD, &record.cgroup) {
-            // What is in it may be another's as long as it is not marked, and it may be made in part.
+            // What is in it may be another's as long as it is not marked, and it may be made in
+            // part.
             group if record.is_creating && !group.as_ref().is_ok_and(is_its) => {
                 Group::discard_at(&record.cgroup, record.existing);
                 Ok(())
@@ -167,7 +174,8 @@ pub(super) fn clear(call: &Call<'_>, directory: &Directory, record: &Record) -> 
             group => group.and_then(|group| group::end(&group)),
         };
         match ended {
-            // One that is not there any more is no obstacle: systemd removes that of a scope itself, at any time.
+            // One that is not there any more is no obstacle: systemd removes that of a scope
+            // itself, at any time.
             Err(fault) if matches!(fault.errno, Errno::NOENT | Errno::NODEV) => {}
             ended => ended?,
         }
@@ -175,6 +183,6 @@ pub(super) fn clear(call: &Call<'_>, directory: &Directory, record: &Record) -> 
     if !record.unit.is_empty() {
         systemd::stop(call, &record.unit);
     }
-    later::run(call, directory, record, HookKind::Poststop);
+    late_hooks::run(call, directory, record, HookKind::Poststop);
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! Descriptors of the caller that are the program's: those of `--preserve-fds`, and the sockets of `LISTEN_FDS`.
+//! Descriptors of the caller that are the program's: those of `--preserve-fds`, and the sockets of
+//! `LISTEN_FDS`.
 
-use super::{Call, Told};
+use super::{Call, Reported};
 use crate::parse::arguments::Opt;
 use crate::sys::descriptors::is_inherited;
 use crate::text::Quoted;
@@ -11,10 +12,11 @@ pub(super) const PRESERVE_FDS: Opt = Opt {
     value: Some("N"),
     about: "keep so many descriptors open for the program, from 3 on",
 };
-/// How many descriptors are left open for the program. All of them must be open: berth's own would come in their place.
+/// How many descriptors are left open for the program. All of them must be open: berth's own would
+/// come in their place.
 ///
 /// `listening` of them are those of `LISTEN_FDS`, which come first.
-pub(super) fn preserved(call: &Call<'_>, listening: u32) -> Result<u32, Told> {
+pub(super) fn preserved(call: &Call<'_>, listening: u32) -> Result<u32, Reported> {
     let text = call.given.value(&PRESERVE_FDS).unwrap_or("0");
     let more = text
         .parse::<u32>()
@@ -36,9 +38,9 @@ pub(super) fn preserved(call: &Call<'_>, listening: u32) -> Result<u32, Told> {
 /// The most descriptors that are left open.
 const PRESERVED_MAX: u32 = 1024;
 
-/// How many sockets are handed on (sd_listen_fds(3)): they are meant for this process, or as runc and crun have it, for one that an
-/// engine started it for.
-pub(super) fn listening(call: &Call<'_>) -> Result<u32, Told> {
+/// How many sockets are handed on (sd_listen_fds(3)): they are meant for this process, or as runc
+/// and crun have it, for one that an engine started it for.
+pub(super) fn listening(call: &Call<'_>) -> Result<u32, Reported> {
     let Some(text) = call.environment.value("LISTEN_FDS") else {
         return Ok(0);
     };

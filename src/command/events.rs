@@ -1,5 +1,6 @@
-//! `events`: what a container uses, once or again and again, and that it ran out of memory. As JSON, an object a line, by the names
-//! that runc has for it; from the files of its control group (cgroup-v2.rst).
+//! `events`: what a container uses, once or again and again, and that it ran out of memory. As
+//! JSON, an object a line, by the names that runc has for it; from the files of its control group
+//! (cgroup-v2.rst).
 
 use core::fmt::{self, Write};
 use core::time::Duration;
@@ -11,7 +12,7 @@ use rustix::io::Errno;
 
 use super::output::Output;
 use super::state::Directory;
-use super::{Call, Subcommand, Tell, Told, group};
+use super::{Call, OrReport, Reported, Subcommand, group};
 use crate::container::{Group, Status};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::arguments::Opt;
@@ -50,7 +51,7 @@ const ONLY_VERSION_1: &str = "\"cpuset\":{\"cpu_exclusive\":0,\"mem_hardwall\":0
     \"memory_spread_page\":0,\"memory_spread_slab\":0,\"memory_pressure\":0,\"sched_load_balance\":0,\
     \"sched_relax_domain_level\":0}";
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
     let id = call.id()?;
     let interval = call.given.value(&INTERVAL).unwrap_or("5s");
     let interval = duration(interval).ok_or_else(|| {
@@ -61,7 +62,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     })?;
     let directory = Directory::open(call, id)?;
     let record = directory.record(call)?;
-    let status = directory.status(&record).tell(call, Code::State)?;
+    let status = directory.status(&record).or_report(call, Code::State)?;
     if status == Status::Stopped {
         return Err(call.wrong_status(Op::Read, id, status, ""));
     }
@@ -73,14 +74,14 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
 }
 
 /// Prints until nothing of the container is left.
-fn follow(call: &Call<'_>, group: &Group, id: &str, interval: Duration) -> Result<u8, Told> {
-    let watch = |name| fs::open_file(group, name).tell(call, Code::Control);
+fn follow(call: &Call<'_>, group: &Group, id: &str, interval: Duration) -> Result<u8, Reported> {
+    let watch = |name| fs::open_file(group, name).or_report(call, Code::Control);
     let (memory, processes) = (watch("memory.events"), watch("cgroup.events")?);
     // Without the controller there is nothing to run out of.
     let memory = memory.unwrap_or(
         rustix::io::fcntl_dupfd_cloexec(&processes, 3)
             .during(Op::Open, "cgroup.events")
-            .tell(call, Code::Control)?,
+            .or_report(call, Code::Control)?,
     );
     let mut killed = count_of(&memory, b"oom_kill");
     let mut next = clock::now() + interval;
@@ -90,7 +91,11 @@ fn follow(call: &Call<'_>, group: &Group, id: &str, interval: Duration) -> Resul
         let is_time = match poll(&mut watched, Some(&timeout)) {
             Ok(count) => count == 0,
             Err(Errno::INTR) => false,
-            Err(errno) => return Err(errno).during(Op::Wait, id).tell(call, Code::Control),
+            Err(errno) => {
+                return Err(errno)
+                    .during(Op::Wait, id)
+                    .or_report(call, Code::Control);
+            }
         };
         let now = count_of(&memory, b"oom_kill");
         if now > killed {
@@ -116,7 +121,7 @@ fn count_of(file: &OwnedFd, name: &[u8]) -> u64 {
     member(buffer.get(..read.unwrap_or(0)).unwrap_or_default(), name).unwrap_or(0)
 }
 
-fn print_stats(call: &Call<'_>, group: &Group, id: &str) -> Result<(), Told> {
+fn print_stats(call: &Call<'_>, group: &Group, id: &str) -> Result<(), Reported> {
     let mut output = Output::new();
     // Failures of the output are told by `finish`.
     let _ = write!(
@@ -127,7 +132,7 @@ fn print_stats(call: &Call<'_>, group: &Group, id: &str) -> Result<(), Told> {
     let files = Files(group);
     let _ = files.write(&mut output);
     let written = files.write_huge_pages(&mut output);
-    written.tell(call, Code::Control)?;
+    written.or_report(call, Code::Control)?;
     let _ = output.write_str(",\"intel_rdt\":{},\"network_interfaces\":null}}\n");
     output.finish(call)
 }
@@ -254,7 +259,8 @@ impl Files<'_> {
         out.write_str("}")
     }
 
-    /// A member for each size of pages that the machine has: `hugetlb.2MB.current` and its neighbours.
+    /// A member for each size of pages that the machine has: `hugetlb.2MB.current` and its
+    /// neighbours.
     fn write_huge_pages(&self, out: &mut dyn Write) -> Result<(), Fault> {
         let _ = out.write_str(",\"hugetlb\":{");
         let mut separator = "";

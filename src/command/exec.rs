@@ -1,7 +1,8 @@
 //! `exec`: one more process in a container that runs.
 //!
-//! What it is, the command line says, or a file with what `process` of a `config.json` has (`--process`); how it is confined,
-//! the container's own configuration, as it was when the container was created.
+//! What it is, the command line says, or a file with what `process` of a `config.json` has
+//! (`--process`); how it is confined, the container's own configuration, as it was when the
+//! container was created.
 
 use rustix::fd::AsFd;
 use rustix::fs::CWD;
@@ -10,11 +11,12 @@ use rustix::process::Pid;
 use super::attend::{attend, listen};
 use super::descriptors::{PRESERVE_FDS, preserved};
 use super::launch::{
-    self, ConfigText, LAST_BREATH, Then, adopt_orphans, await_start, number_of, streams, write_pid,
+    self, ConfigText, END_TIMEOUT, StartMode, adopt_orphans, await_start, number_of, streams,
+    write_pid,
 };
 use super::relay::{self, Relay};
 use super::state::Directory;
-use super::{Call, DETACH, Subcommand, Tell, Told, group, outside};
+use super::{Call, DETACH, OrReport, Reported, Subcommand, group, outside};
 use crate::container::{Place, Request, Status, refusal, setup_error, start};
 use crate::error::{Code, During, Op};
 use crate::parse::arguments::{MAX_OPTIONS, Opt};
@@ -127,14 +129,14 @@ pub(super) const COMMAND: Subcommand = Subcommand {
 /// Why nothing can be executed in a container that is frozen.
 const PAUSED: &str = "cannot exec in a paused container (use --ignore-paused to override)";
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
     let id = call.id()?;
     call.seal()?;
     let more = preserved(call, 0)?;
     let directory = Directory::open(call, id)?;
     let record = directory.record(call)?;
-    let status = directory.status(&record).tell(call, Code::State)?;
-    let first = record.process().tell(call, Code::Control)?;
+    let status = directory.status(&record).or_report(call, Code::State)?;
+    let first = record.process().or_report(call, Code::Control)?;
     let is_fitting = match status {
         Status::Paused => call.given.has(&IGNORE_PAUSED),
         status => status == Status::Running,
@@ -149,12 +151,12 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     let mut text = ConfigText::default();
     let len = directory
         .config(&mut text.file)
-        .tell(call, Code::State)?
+        .or_report(call, Code::State)?
         .len();
     let (file, scratch, places) = text
         .parts(len)
         .during(Op::Parse, id)
-        .tell(call, Code::State)?;
+        .or_report(call, Code::State)?;
     // The configuration refers to them.
     let (mut process, mut process_scratch) = (Document::new(), Buffer::<MAX_SIZE>::new());
     let [env, capabilities, groups] =
@@ -170,7 +172,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
                     let scratch = process_scratch.bytes_mut();
                     Ok((file, scratch.during(Op::Parse, path)?))
                 });
-            let (file, scratch) = read.tell(call, Code::BundleConfig)?;
+            let (file, scratch) = read.or_report(call, Code::BundleConfig)?;
             let replaced = config.replace_process(file, scratch);
             replaced.map_err(|error| call.fail(&refusal(path, &error)))?;
         }
@@ -183,23 +185,24 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     config.is_of_user = !namespace::is_machines_root();
 
     let then = match call.given.has(&DETACH) {
-        true => Then::Detach,
-        false => Then::Stay,
+        true => StartMode::Detach,
+        false => StartMode::Stay,
     };
     let (streams, waiting) = streams(call, &config, more, then)?;
     let signals = match then {
-        Then::Stay => Some(listen(call)?),
+        StartMode::Stay => Some(listen(call)?),
         _ => None,
     };
     let group = group::for_one_more(call, &record, id, call.given.value(&CGROUP))?;
-    // The process may be able to make nodes, and the container not: then nothing but `nodev` keeps it from them so far.
+    // The process may be able to make nodes, and the container not: then nothing but `nodev` keeps
+    // it from them so far.
     if let Some(group) = group
         .as_ref()
         .filter(|_| !config.resources.has_device_rules())
     {
         group
             .confine_devices(&config)
-            .tell(call, Code::ContainerSetup)?;
+            .or_report(call, Code::ContainerSetup)?;
     }
     adopt_orphans(call)?;
     let mut pending = start(Request {
@@ -218,11 +221,12 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
         outside: outside::of_one_more(&config),
         environment: Some(call.environment),
     })
-    .tell(call, Code::ContainerSetup)?;
+    .or_report(call, Code::ContainerSetup)?;
     let born = await_start(&mut pending).map_err(|why| call.fail(&setup_error(id, why)));
     let pid = pending.pid();
     if born.is_err() {
-        // It has nothing more to do than to end; and who is not collected keeps the container from that.
+        // It has nothing more to do than to end; and who is not collected keeps the container from
+        // that.
         collect(pid);
     }
     born?;
@@ -245,7 +249,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
 
 /// Collects a process that ends.
 fn collect(pid: Option<Pid>) {
-    let _ = pid.map(|pid| process::wait_no_longer_than(pid, Some(LAST_BREATH)));
+    let _ = pid.map(|pid| process::wait_no_longer_than(pid, Some(END_TIMEOUT)));
 }
 
 /// Room for what `--process` names.
@@ -255,7 +259,7 @@ type Document = Buffer<{ MAX_SIZE + 1 }>;
 type List<'c> = heapless::Vec<&'c str, MAX_OPTIONS>;
 
 /// The values of `--additional-gids`.
-fn ids(call: &Call<'_>, groups: &[&str]) -> Result<heapless::Vec<u32, MAX_OPTIONS>, Told> {
+fn ids(call: &Call<'_>, groups: &[&str]) -> Result<heapless::Vec<u32, MAX_OPTIONS>, Reported> {
     let ids = groups.iter().map(|text| {
         let id = text.parse::<u32>().ok();
         id.ok_or_else(|| {
@@ -273,7 +277,7 @@ fn changes<'c>(
     call: &'c Call<'_>,
     [env, names]: [&'c [&'c str]; 2],
     groups: &'c [u32],
-) -> Result<ProcessChanges<'c>, Told> {
+) -> Result<ProcessChanges<'c>, Reported> {
     let args = call.given.operands.get(1..).unwrap_or_default();
     if args.is_empty() {
         return Err(call.usage("there is no program to run, and no --process"));

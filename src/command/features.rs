@@ -1,10 +1,10 @@
-//! `features`: what this runtime can do, for engines (runtime-spec, features.md). It is printed from the tables that
-//! configurations are read by.
+//! `features`: what this runtime can do, for engines (runtime-spec, features.md). It is printed
+//! from the tables that configurations are read by.
 
 use core::fmt::Write as _;
 
 use super::output::Output;
-use super::{Call, Subcommand, Told};
+use super::{Call, Reported, Subcommand};
 use crate::parse::config::capabilities::{self, NAMES};
 use crate::parse::config::memory_policy;
 use crate::parse::config::seccomp::{ACTIONS, FLAGS, OPERATORS, Words};
@@ -25,7 +25,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     run,
 };
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
     let mut output = Output::new();
     // Failures of the output are told by `finish`.
     let _ = write!(
@@ -78,7 +78,8 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     output.finish(call).map(|()| 0)
 }
 
-/// What is enabled because a field is acted on: its name here, the field, and what else is said of it.
+/// What is enabled because a field is acted on: its name here, the field, and what else is said of
+/// it.
 const OF_FIELDS: [(&str, &str, &str); 4] = [
     ("apparmor", "process.apparmorProfile", ""),
     ("selinux", "process.selinuxLabel", ""),

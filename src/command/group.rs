@@ -6,7 +6,7 @@ use rustix::fs::{CWD, FileType};
 use rustix::io::Errno;
 
 use super::record::Record;
-use super::{Call, Tell, Told};
+use super::{Call, OrReport, Reported};
 use crate::container::cgroup::{ROOT, group_path};
 use crate::container::{Group, Groups, Owner};
 use crate::error::{Code, During, Fault, Op};
@@ -35,15 +35,18 @@ pub(super) fn planned(id: &str, config: &Config<'_>) -> Result<Path, Fault> {
     .during(Op::Create, id)
 }
 
-/// The container's control group, with the limits that its bundle asks for; none where there are no control groups for us.
+/// The container's control group, with the limits that its bundle asks for; none where there are no
+/// control groups for us.
 ///
 /// # Errors
-/// `EOPNOTSUPP` if there are limits and no group to put them in force. Rules for devices are none for a user, who gets no others than the
-/// host lets that user open: rootless buildah sends nothing else ([`DeviceAccess::Any`](crate::parse::config::DeviceAccess::Any)).
+/// `EOPNOTSUPP` if there are limits and no group to put them in force. Rules for devices are none
+/// for a user, who gets no others than the host lets that user open: rootless buildah sends nothing
+/// else ([`DeviceAccess::Any`](crate::parse::config::DeviceAccess::Any)).
 pub(super) fn make(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Option<Group>, Fault> {
     let resources = &config.resources;
     let made = Groups::open().and_then(|groups| {
-        // One container of PID 1's leaves some to the others and to PID 1, unless its bundle says otherwise.
+        // One container of PID 1's leaves some to the others and to PID 1, unless its bundle says
+        // otherwise.
         let prepare = match call.journal.supervisor() {
             Some(_) => Group::limit_processes,
             None => |_: &Group| (),
@@ -53,7 +56,8 @@ pub(super) fn make(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Opt
     });
     match made {
         Ok(None) => {}
-        // Those of a container, or of somebody who is not root; also where root has made the group that holds all of them.
+        // Those of a container, or of somebody who is not root; also where root has made the group
+        // that holds all of them.
         Err(fault)
             if matches!(fault.op, Op::Create | Op::Open)
                 && matches!(fault.errno, Errno::ROFS | Errno::ACCESS | Errno::PERM) => {}
@@ -75,18 +79,18 @@ pub(super) fn make(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Opt
 ///
 /// # Errors
 /// [`Code::Control`], also where it has none.
-pub(super) fn of(call: &Call<'_>, record: &Record, id: &str) -> Result<Group, Told> {
+pub(super) fn of(call: &Call<'_>, record: &Record, id: &str) -> Result<Group, Reported> {
     if record.cgroup.is_empty() {
         let detail =
             "it has no control group: there was no cgroup2 filesystem that could be written";
         return Err(call.found(Code::Control, Op::Open, &id, &detail));
     }
-    Group::open(CWD, &record.cgroup).tell(call, Code::Control)
+    Group::open(CWD, &record.cgroup).or_report(call, Code::Control)
 }
 
-/// The group that one more process of the container begins in: `below` its group, or where that cannot hold processes because groups
-/// below it have controllers (cgroup-v2.rst, "No Internal Process Constraint"), the one that its first process has gone to, as runc
-/// and crun have it.
+/// The group that one more process of the container begins in: `below` its group, or where that
+/// cannot hold processes because groups below it have controllers (cgroup-v2.rst, "No Internal
+/// Process Constraint"), the one that its first process has gone to, as runc and crun have it.
 ///
 /// # Errors
 /// [`Code::Control`], [`Code::Usage`] for a path that leads out.
@@ -95,7 +99,7 @@ pub(super) fn for_one_more(
     record: &Record,
     id: &str,
     below: Option<&str>,
-) -> Result<Option<Group>, Told> {
+) -> Result<Option<Group>, Reported> {
     let below = below.map(|below| below.trim_matches('/'));
     let has_group = !record.cgroup.is_empty();
     if !has_group && below.is_none() {
@@ -106,7 +110,7 @@ pub(super) fn for_one_more(
         if below.split('/').any(|name| matches!(name, "" | "." | "..")) {
             return Err(call.usage("--cgroup is a path of names below the container's group"));
         }
-        let opened = Group::open(group.as_fd(), below).tell(call, Code::Control)?;
+        let opened = Group::open(group.as_fd(), below).or_report(call, Code::Control)?;
         return Ok(Some(opened));
     }
     let mut buffer = [0; 256];
@@ -114,8 +118,10 @@ pub(super) fn for_one_more(
     if below.is_some() || !controllers.is_ok_and(|names| !names.trim_ascii().is_empty()) {
         return Ok(Some(group));
     }
-    let found = group_of_process(record.pid).tell(call, Code::Control)?;
-    Group::open(CWD, &found).map(Some).tell(call, Code::Control)
+    let found = group_of_process(record.pid).or_report(call, Code::Control)?;
+    Group::open(CWD, &found)
+        .map(Some)
+        .or_report(call, Code::Control)
 }
 
 /// The directory of the group that a process is in (cgroups(7), "/proc/pid/cgroup").
@@ -179,7 +185,8 @@ pub(super) fn end(group: &Group) -> Result<(), Fault> {
     const EVENTS: &str = "cgroup.events";
     signal_all(group, signal::KILL)?;
     loop {
-        // Read before it is tried: what changes afterwards is reported (cgroup-v2.rst, "[Un]populated Notification").
+        // Read before it is tried: what changes afterwards is reported (cgroup-v2.rst,
+        // "[Un]populated Notification").
         let events = match fs::open_file(group, EVENTS) {
             Err(fault) if matches!(fault.errno, Errno::NOENT | Errno::NODEV) => return Ok(()),
             events => events?,

@@ -3,7 +3,7 @@
 use core::fmt::{self, Write as _};
 
 use super::output::Output;
-use super::{Call, GLOBAL, SUBCOMMANDS, Subcommand, Told};
+use super::{Call, GLOBAL, Reported, SUBCOMMANDS, Subcommand};
 use crate::parse::arguments::{Opt, Options};
 use crate::parse::config::SPECIFICATION;
 
@@ -11,7 +11,7 @@ use crate::parse::config::SPECIFICATION;
 const COLUMN: usize = 30;
 
 /// What `berth --help` prints.
-pub(super) fn overview(call: &Call<'_>) -> Result<u8, Told> {
+pub(super) fn overview(call: &Call<'_>) -> Result<u8, Reported> {
     print(
         call,
         &format_args!(
@@ -25,7 +25,7 @@ pub(super) fn overview(call: &Call<'_>) -> Result<u8, Told> {
 }
 
 /// What `berth COMMAND --help` prints.
-pub(super) fn of(call: &Call<'_>, command: &Subcommand) -> Result<u8, Told> {
+pub(super) fn of(call: &Call<'_>, command: &Subcommand) -> Result<u8, Reported> {
     let Subcommand {
         name,
         operands,
@@ -44,7 +44,7 @@ pub(super) fn of(call: &Call<'_>, command: &Subcommand) -> Result<u8, Told> {
 }
 
 /// What `berth --version` prints. Engines read the first line, and show the rest.
-pub(super) fn version(call: &Call<'_>) -> Result<u8, Told> {
+pub(super) fn version(call: &Call<'_>) -> Result<u8, Reported> {
     print(
         call,
         &format_args!(
@@ -54,7 +54,7 @@ pub(super) fn version(call: &Call<'_>) -> Result<u8, Told> {
     )
 }
 
-fn print(call: &Call<'_>, text: &dyn fmt::Display) -> Result<u8, Told> {
+fn print(call: &Call<'_>, text: &dyn fmt::Display) -> Result<u8, Reported> {
     let mut output = Output::new();
     // Failures are told by `finish`.
     let _ = write!(output, "{text}");

@@ -1,9 +1,10 @@
 //! What goes to standard error and to the file of `--log`.
 //!
-//! A failure goes to both: who typed the command reads the one, the engine that called it the other. The file has a record a
-//! line, as the runtimes have that engines were written for: JSON with `level`, `msg` and `time`, or the same as text.
-//! Everything else is told only to the file, and with `--debug` to standard error too. JSON without a file is for who reads
-//! standard error, and then there is nothing else.
+//! A failure goes to both: who typed the command reads the one, the engine that called it the
+//! other. The file has a record a line, as the runtimes have that engines were written for: JSON
+//! with `level`, `msg` and `time`, or the same as text. Everything else is told only to the file,
+//! and with `--debug` to standard error too. JSON without a file is for who reads standard error,
+//! and then there is nothing else.
 
 use core::fmt;
 
@@ -100,7 +101,8 @@ impl Journal {
             return supervisor.fail(error);
         }
         let hint = of_command(error);
-        // Engines know some failures by the words of the C library, in the log or on standard error.
+        // Engines know some failures by the words of the C library, in the log or on standard
+        // error.
         let error = Explained(error);
         self.complain(&format_args!("error: {name}: {error}"), hint);
         self.record("error", &format_args!("{name}: {error}; {hint}"));

@@ -1,7 +1,7 @@
 //! `kill`: a signal to a container (runtime.md, "Kill").
 
 use super::state::Directory;
-use super::{Call, Subcommand, Tell, Told, group, signals};
+use super::{Call, OrReport, Reported, Subcommand, group, signals};
 use crate::container::Status;
 use crate::error::{Code, During, Op};
 use crate::parse::arguments::Opt;
@@ -25,7 +25,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     run,
 };
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
     let id = call.id()?;
     let signal = match call.given.operands.get(1) {
         None => signal::TERM,
@@ -34,20 +34,20 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     };
     let record = Directory::open(call, id)?.record(call)?;
     let stopped = || call.wrong_status(Op::Signal, id, Status::Stopped, "");
-    let process = record.process().tell(call, Code::Control)?;
+    let process = record.process().or_report(call, Code::Control)?;
     if call.given.has(&ALL) {
         // What its first process has left behind may be there still.
         if process.is_none() && !fs::is_directory(&record.cgroup) {
             return Err(stopped());
         }
         let group = group::of(call, &record, id)?;
-        group::signal_all(&group, signal).tell(call, Code::Control)?;
+        group::signal_all(&group, signal).or_report(call, Code::Control)?;
         return Ok(0);
     }
     let process = process.ok_or_else(stopped)?;
     process
         .signal(signal)
         .during(Op::Signal, id)
-        .tell(call, Code::Control)?;
+        .or_report(call, Code::Control)?;
     Ok(0)
 }

@@ -1,4 +1,5 @@
-//! Hooks that are run when the container's program runs, and when the container has ended (config.md, "poststart", "poststop").
+//! Hooks that are run when the container's program runs, and when the container has ended
+//! (config.md, "poststart", "poststop").
 //!
 //! By then nothing can be taken back, so one that fails is a warning (runtime.md, "Lifecycle").
 

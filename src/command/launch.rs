@@ -13,7 +13,7 @@ use super::output::replace;
 use super::record::Record;
 use super::start::fifo;
 use super::state::Directory;
-use super::{Call, Tell, Told, group, notify, outside, supervised, systemd, terminal};
+use super::{Call, OrReport, Reported, group, notify, outside, supervised, systemd, terminal};
 use crate::container::{
     Group, PendingStart, Place, Request, StartEvent, StartFailure, Streams, refusal, setup_error,
     start,
@@ -66,7 +66,7 @@ pub(super) const KEEP: Opt = Opt {
 };
 
 /// How long a process that has closed everything may take to end.
-pub(super) const LAST_BREATH: Duration = Duration::from_secs(1);
+pub(super) const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What every way to make a container takes.
 pub(super) const OPTIONS: Options = &[
@@ -80,7 +80,7 @@ pub(super) const OPTIONS: Options = &[
 
 /// What becomes of a container once it is made.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum StartMode {
     /// It waits for `start`.
     Hold,
     /// Its program runs, and this process goes its own way.
@@ -125,25 +125,25 @@ impl ConfigText {
 ///
 /// # Errors
 /// Nothing is left of it then.
-pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
+pub(super) fn launch(call: &Call<'_>, then: StartMode) -> Result<Launched, Reported> {
     let id = call.id()?;
     call.seal()?;
     let listening = descriptors::listening(call)?;
     let more = descriptors::preserved(call, listening)?;
-    let bundle = bundle_of(call).tell(call, Code::BundleConfig)?;
+    let bundle = bundle_of(call).or_report(call, Code::BundleConfig)?;
     let mut text = ConfigText::default();
     let file_path = path(format_args!("{bundle}/config.json"));
     let file_path = file_path
         .during(Op::Open, &bundle)
-        .tell(call, Code::BundleConfig)?;
+        .or_report(call, Code::BundleConfig)?;
     let file = fs::open_file(CWD, &file_path)
         .and_then(|file| text.file.fill_from(&file).during(Op::Read, &bundle))
-        .tell(call, Code::BundleConfig)?;
+        .or_report(call, Code::BundleConfig)?;
     let len = file.len();
     let (file, scratch, places) = text
         .parts(len)
         .during(Op::Parse, &bundle)
-        .tell(call, Code::BundleConfig)?;
+        .or_report(call, Code::BundleConfig)?;
     // The configuration has a mount of it then.
     let notify_source;
     let notify_mount;
@@ -194,7 +194,7 @@ pub(super) fn launch(call: &Call<'_>, then: Then) -> Result<Launched, Told> {
     }
     let made = directory
         .keep_config(file)
-        .tell(call, Code::State)
+        .or_report(call, Code::State)
         .and_then(|()| {
             let count = Text::<24>::new(format_args!("LISTEN_FDS={listening}"));
             // Copied: what sets the container up forgets the caller's variables.
@@ -240,7 +240,7 @@ struct Launch<'l> {
     more: u32,
     /// Variables besides those of the bundle.
     variables: &'l [&'l str],
-    then: Then,
+    then: StartMode,
 }
 
 #[inline(never)]
@@ -249,31 +249,32 @@ fn make(
     directory: &Directory,
     bundle: Path,
     launch: &Launch<'_>,
-) -> Result<(Record, Option<OwnedFd>), Told> {
+) -> Result<(Record, Option<OwnedFd>), Reported> {
     let Launch {
         config, more, then, ..
     } = *launch;
     let id = call.id()?;
     let (streams, waiting) = match then {
-        Then::Supervise => (supervised::streams(call, config)?, None),
+        StartMode::Supervise => (supervised::streams(call, config)?, None),
         _ => streams(call, config, more, then)?,
     };
     let is_of_systemd = systemd::is_asked(call)?;
     let planned = match is_of_systemd {
         true => Path::new(),
-        false => group::planned(id, config).tell(call, Code::ContainerSetup)?,
+        false => group::planned(id, config).or_report(call, Code::ContainerSetup)?,
     };
-    let is_transient = then == Then::Supervise || then == Then::Stay && !call.given.has(&KEEP);
+    let is_transient =
+        then == StartMode::Supervise || then == StartMode::Stay && !call.given.has(&KEEP);
     // From here on, whatever happens to this process, what it has made can be found.
     let mut record = Record::new(bundle, planned, is_transient);
-    directory.write(&record).tell(call, Code::State)?;
+    directory.write(&record).or_report(call, Code::State)?;
     let scope = match is_of_systemd {
         true => Some(systemd::start(call, id, config)?),
         false => None,
     };
     let own = match &scope {
         Some(_) => None,
-        None => group::make(call, id, config).tell(call, Code::ContainerSetup)?,
+        None => group::make(call, id, config).or_report(call, Code::ContainerSetup)?,
     };
     let group = scope.as_ref().map(|scope| &scope.group).or(own.as_ref());
     record.cgroup = match group {
@@ -283,14 +284,14 @@ fn make(
                 supervisor.give_group(call, group)?;
             }
             group.set_owner(directory.owner());
-            place_of(group).tell(call, Code::ContainerSetup)?
+            place_of(group).or_report(call, Code::ContainerSetup)?
         }
         None => Path::new(),
     };
     if let Some(scope) = &scope {
         record.unit = scope.unit.clone();
         // Until it has another process, it ends with this one.
-        directory.write(&record).tell(call, Code::State)?;
+        directory.write(&record).or_report(call, Code::State)?;
     }
     match begin(call, directory, &mut record, launch, group, streams) {
         Ok(()) => Ok((record, waiting)),
@@ -310,9 +311,9 @@ fn begin(
     launch: &Launch<'_>,
     group: Option<&Group>,
     streams: Streams,
-) -> Result<(), Told> {
+) -> Result<(), Reported> {
     let id = call.id()?;
-    let exec_fifo = fifo(directory).tell(call, Code::State)?;
+    let exec_fifo = fifo(directory).or_report(call, Code::State)?;
     adopt_orphans(call)?;
     let mut pending = start(Request {
         id,
@@ -327,7 +328,7 @@ fn begin(
         outside: outside::of(launch.config),
         environment: Some(call.environment),
     })
-    .tell(call, Code::ContainerSetup)?;
+    .or_report(call, Code::ContainerSetup)?;
     let born = await_start(&mut pending).map_err(|why| call.fail(&setup_error(id, why)));
     record.made(pending.pid().map_or(0, number_of));
     born?;
@@ -335,12 +336,13 @@ fn begin(
         supervisor.tell_first(record.pid, false);
     }
     write_pid(call, record.pid)?;
-    directory.write(record).tell(call, Code::State)?;
+    directory.write(record).or_report(call, Code::State)?;
     pending.confirm_recorded();
     Ok(())
 }
 
-/// Ends what was begun, but for the directory. That it failed is what is told; what fails besides is not.
+/// Ends what was begun, but for the directory. That it failed is what is told; what fails besides
+/// is not.
 pub(super) fn undo(call: &Call<'_>, directory: &Directory, record: &Record) {
     let _ = delete::kill(record, &directory.id);
     let _ = delete::clear(call, directory, record);
@@ -350,10 +352,10 @@ pub(super) fn undo(call: &Call<'_>, directory: &Directory, record: &Record) {
 ///
 /// # Errors
 /// Those of prctl(2).
-pub(super) fn adopt_orphans(call: &Call<'_>) -> Result<(), Told> {
+pub(super) fn adopt_orphans(call: &Call<'_>) -> Result<(), Reported> {
     set_child_subreaper(Some(Pid::INIT))
         .during(Op::Wait, "the container's processes")
-        .tell(call, Code::ContainerSetup)
+        .or_report(call, Code::ContainerSetup)
 }
 
 /// The number of a process.
@@ -376,7 +378,7 @@ pub(super) fn await_start(pending: &mut PendingStart) -> Result<(), StartFailure
         // It has nothing more to do than to end.
         Some(StartEvent::Died) => {
             Err(StartFailure::Died(pending.pid().and_then(|pid| {
-                process::wait_no_longer_than(pid, Some(LAST_BREATH)).ok()
+                process::wait_no_longer_than(pid, Some(END_TIMEOUT)).ok()
             })))
         }
         _ => Ok(()),
@@ -391,18 +393,18 @@ pub(super) fn streams(
     call: &Call<'_>,
     config: &Config<'_>,
     more: u32,
-    then: Then,
-) -> Result<(Streams, Option<OwnedFd>), Told> {
+    then: StartMode,
+) -> Result<(Streams, Option<OwnedFd>), Reported> {
     let path = call.given.value(&CONSOLE_SOCKET);
     match (config.process.terminal, path, then) {
         (false, None, _) => Ok((Streams::Inherited { more }, None)),
-        (true, None, Then::Stay) => {
-            let (ours, theirs) = terminal::pair().tell(call, Code::Terminal)?;
+        (true, None, StartMode::Stay) => {
+            let (ours, theirs) = terminal::pair().or_report(call, Code::Terminal)?;
             Ok((Streams::Terminal(theirs), Some(ours)))
         }
-        (true, Some(path), Then::Hold | Then::Detach) => {
+        (true, Some(path), StartMode::Hold | StartMode::Detach) => {
             let connected = socket::connect(path).during(Op::Socket, path);
-            let connected = connected.tell(call, Code::Terminal)?;
+            let connected = connected.or_report(call, Code::Terminal)?;
             Ok((Streams::Terminal(connected), None))
         }
         (true, None, _) => {
@@ -411,7 +413,7 @@ pub(super) fn streams(
         (false, Some(_), _) => {
             Err(call.usage("--console-socket is given, and process.terminal is not true"))
         }
-        (true, Some(_), Then::Stay | Then::Supervise) => Err(call.usage(
+        (true, Some(_), StartMode::Stay | StartMode::Supervise) => Err(call.usage(
             "--console-socket is given, and the program stays in the foreground: add --detach",
         )),
     }
@@ -421,14 +423,14 @@ pub(super) fn streams(
 ///
 /// # Errors
 /// [`Code::Output`].
-pub(super) fn write_pid(call: &Call<'_>, pid: u32) -> Result<(), Told> {
+pub(super) fn write_pid(call: &Call<'_>, pid: u32) -> Result<(), Reported> {
     let Some(file) = call.given.value(&PID_FILE) else {
         return Ok(());
     };
     let mut text = heapless::String::<16>::new();
     // A number has at most 10 digits.
     let _ = core::fmt::Write::write_fmt(&mut text, format_args!("{pid}"));
-    replace(CWD, file, 0o644, text.as_bytes()).tell(call, Code::Output)
+    replace(CWD, file, 0o644, text.as_bytes()).or_report(call, Code::Output)
 }
 
 /// The bundle as an absolute path without links, as the state has it.

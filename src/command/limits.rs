@@ -1,5 +1,6 @@
-//! The limits that `update` takes as options, by the names that other runtimes and engines have for them; written as the section of
-//! a `config.json` that says the same, so that they are read as that is.
+//! The limits that `update` takes as options, by the names that other runtimes and engines have for
+//! them; written as the section of a `config.json` that says the same, so that they are read as
+//! that is.
 
 use core::fmt::{self, Write};
 

@@ -5,7 +5,7 @@ use core::fmt::Write as _;
 use super::output::Output;
 use super::record::Record;
 use super::state::{self, BROKEN, Directory};
-use super::{Call, QUIET, Subcommand, Tell, Told};
+use super::{Call, OrReport, QUIET, Reported, Subcommand};
 use crate::container::Status;
 use crate::error::Code;
 use crate::parse::arguments::Opt;
@@ -29,7 +29,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     run: list,
 };
 
-pub(super) fn is_json(call: &Call<'_>) -> Result<bool, Told> {
+pub(super) fn is_json(call: &Call<'_>) -> Result<bool, Reported> {
     match call.given.value(&FORMAT) {
         None | Some("table") => Ok(false),
         Some("json") => Ok(true),
@@ -40,7 +40,7 @@ pub(super) fn is_json(call: &Call<'_>) -> Result<bool, Told> {
     }
 }
 
-fn list(call: &Call<'_>) -> Result<u8, Told> {
+fn list(call: &Call<'_>) -> Result<u8, Reported> {
     let (is_json, is_quiet) = (is_json(call)?, call.given.has(&QUIET));
     let mut output = Output::new();
     let mut separator = '[';
@@ -79,7 +79,7 @@ fn list(call: &Call<'_>) -> Result<u8, Told> {
             let _ = writeln!(output, "{id:24}{pid:>8} {status:9}{bundle}");
         }
     })
-    .tell(call, Code::State)?;
+    .or_report(call, Code::State)?;
     if is_json && !is_quiet {
         let _ = writeln!(output, "{}]", if separator == '[' { "[" } else { "" });
     }

@@ -1,7 +1,8 @@
-//! Who works on a container: a lock on a file in its directory (fcntl(2), "Advisory record locking").
+//! Who works on a container: a lock on a file in its directory (fcntl(2), "Advisory record
+//! locking").
 //!
-//! It belongs to the process and not to a descriptor: the kernel gives it back at the end of that process, whatever children have
-//! inherited, and says whose it is.
+//! It belongs to the process and not to a descriptor: the kernel gives it back at the end of that
+//! process, whatever children have inherited, and says whose it is.
 
 use core::time::Duration;
 
@@ -19,13 +20,14 @@ use super::state::LOCK;
 const ROUND: Duration = Duration::from_millis(10);
 
 /// Whose the lock is.
-pub(super) enum Taken {
+pub(super) enum LockResult {
     /// It is that of this process.
-    Ours,
-    /// It is that of the process of this number, or of 0 for one in a PID namespace that is not seen from here.
-    By(u32),
+    Held,
+    /// It is that of the process of this number, or of 0 for one in a PID namespace that is not
+    /// seen from here.
+    HeldBy(u32),
     /// The directory was removed meanwhile.
-    Gone,
+    Removed,
 }
 
 /// The file, made where it is missing.
@@ -41,18 +43,18 @@ pub(super) fn open(directory: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 ///
 /// # Errors
 /// Those of fcntl(2).
-pub(super) fn take(file: &OwnedFd, rounds: u32) -> Result<Taken, Errno> {
+pub(super) fn acquire(file: &OwnedFd, rounds: u32) -> Result<LockResult, Errno> {
     let mut left = rounds;
     loop {
         match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
             // Who had it may have removed the file.
-            Ok(()) if fstat(file)?.st_nlink == 0 => return Ok(Taken::Gone),
-            Ok(()) => return Ok(Taken::Ours),
+            Ok(()) if fstat(file)?.st_nlink == 0 => return Ok(LockResult::Removed),
+            Ok(()) => return Ok(LockResult::Held),
             Err(Errno::AGAIN | Errno::ACCESS) => {}
             Err(errno) => return Err(errno),
         }
         match (holder(file), left.checked_sub(1)) {
-            (Some(pid), None) => return Ok(Taken::By(pid)),
+            (Some(pid), None) => return Ok(LockResult::HeldBy(pid)),
             (_, rest) => left = rest.unwrap_or(0),
         }
         let _ = nanosleep(&Timespec {

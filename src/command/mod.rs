@@ -1,19 +1,21 @@
 //! The command: berth as an OCI runtime, a program beside PID 1.
 //!
-//! People type it, and engines call it (podman, containerd), as they call other runtimes: the operations of the runtime
-//! specification (runtime.md, "Operations") and what has become usual besides. Each is a file here and a row of
-//! [`SUBCOMMANDS`]; the words are read by that table, `--help` and `docs/command.md` are printed from it.
+//! People type it, and engines call it (podman, containerd), as they call other runtimes: the
+//! operations of the runtime specification (runtime.md, "Operations") and what has become usual
+//! besides. Each is a file here and a row of [`SUBCOMMANDS`]; the words are read by that table,
+//! `--help` and `docs/command.md` are printed from it.
 //!
 //! # What there is between two calls
 //!
-//! No process stays behind to remember anything. A container is its processes, its control group, and a directory of [`state`]
-//! below `--root`. Whether it runs is asked of the kernel each time.
+//! No process stays behind to remember anything. A container is its processes, its control group,
+//! and a directory of [`state`] below `--root`. Whether it runs is asked of the kernel each time.
 //!
 //! # What is printed
 //!
-//! On standard output what was asked for, on standard error why it was not done, in the file of `--log` the same for the
-//! engine ([`journal`]). The status is 0, or that of the program that was run, or 125 where berth itself failed; and as a shell
-//! has it, 127 for a program that is not there and 126 for one that cannot be executed.
+//! On standard output what was asked for, on standard error why it was not done, in the file of
+//! `--log` the same for the engine ([`journal`]). The status is 0, or that of the program that was
+//! run, or 125 where berth itself failed; and as a shell has it, 127 for a program that is not
+//! there and 126 for one that cannot be executed.
 
 use core::fmt;
 
@@ -43,7 +45,7 @@ mod group;
 mod help;
 mod journal;
 mod kill;
-mod later;
+mod late_hooks;
 mod launch;
 mod limits;
 mod list;
@@ -52,12 +54,12 @@ mod notify;
 mod output;
 mod outside;
 mod pause;
+mod print_state;
 mod ps;
 mod record;
 mod relay;
 mod resctrl;
 mod run;
-mod show;
 mod signals;
 mod spec;
 mod start;
@@ -85,7 +87,7 @@ pub struct Subcommand {
     pub options: Options,
     /// What it does.
     pub about: &'static str,
-    run: fn(&Call<'_>) -> Result<u8, Told>,
+    run: fn(&Call<'_>) -> Result<u8, Reported>,
 }
 
 /// All of them, in the order of a container's life.
@@ -94,7 +96,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     start::COMMAND,
     run::COMMAND,
     exec::COMMAND,
-    show::COMMAND,
+    print_state::COMMAND,
     kill::COMMAND,
     delete::COMMAND,
     list::COMMAND,
@@ -195,22 +197,22 @@ struct Call<'a> {
     name: &'static str,
 }
 
-/// A failure that was told where it happened; what is left of it is the status for the caller. Functions that can fail in ten
-/// places would otherwise move an [`Error`] of 700 bytes in each.
+/// A failure that was told where it happened; what is left of it is the status for the caller.
+/// Functions that can fail in ten places would otherwise move an [`Error`] of 700 bytes in each.
 #[derive(Clone, Copy)]
-struct Told(u8);
+struct Reported(u8);
 
 /// Tells why something failed, at once.
-trait Tell<T> {
+trait OrReport<T> {
     /// Under the code that it is known by.
     ///
     /// # Errors
     /// That there was one.
-    fn tell(self, call: &Call<'_>, code: Code) -> Result<T, Told>;
+    fn or_report(self, call: &Call<'_>, code: Code) -> Result<T, Reported>;
 }
 
-impl<T> Tell<T> for Result<T, Fault> {
-    fn tell(self, call: &Call<'_>, code: Code) -> Result<T, Told> {
+impl<T> OrReport<T> for Result<T, Fault> {
+    fn or_report(self, call: &Call<'_>, code: Code) -> Result<T, Reported> {
         self.map_err(|fault| call.told(&fault, code))
     }
 }
@@ -230,7 +232,7 @@ pub fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> u8 {
         name: "command",
     };
     match call.dispatch() {
-        Ok(status) | Err(Told(status)) => status,
+        Ok(status) | Err(Reported(status)) => status,
     }
 }
 
@@ -241,7 +243,8 @@ pub fn panicked(place: fmt::Arguments<'_>) -> ! {
     process::exit(status_of(&error).into())
 }
 
-/// The status that tells the caller of a failure (POSIX, "Exit Status for Commands", for programs that cannot be executed).
+/// The status that tells the caller of a failure (POSIX, "Exit Status for Commands", for programs
+/// that cannot be executed).
 fn status_of(error: &Error) -> u8 {
     match (error.code, error.errno) {
         (Code::ContainerExec, Some(Errno::NOENT)) => 127,
@@ -254,14 +257,14 @@ impl<'a> Call<'a> {
     /// Tells of a failure.
     #[cold]
     #[inline(never)]
-    fn fail(&self, error: &Error) -> Told {
+    fn fail(&self, error: &Error) -> Reported {
         self.journal.fail(self.name, error);
-        Told(status_of(error))
+        Reported(status_of(error))
     }
 
     #[cold]
     #[inline(never)]
-    fn told(&self, fault: &Fault, code: Code) -> Told {
+    fn told(&self, fault: &Fault, code: Code) -> Reported {
         self.fail(&fault.at(code))
     }
 
@@ -274,18 +277,18 @@ impl<'a> Call<'a> {
         op: Op,
         subject: &dyn fmt::Display,
         detail: &dyn fmt::Display,
-    ) -> Told {
+    ) -> Reported {
         self.fail(&Error::new(code, op, subject, detail))
     }
 
     /// Tells what is wrong with the words.
-    fn usage(&self, detail: impl fmt::Display) -> Told {
+    fn usage(&self, detail: impl fmt::Display) -> Reported {
         self.found(Code::Usage, Op::Parse, &"the command line", &detail)
     }
 
-    /// Tells that the container is not in a state in which this can be done; in words that engines know, which are `known` for one
-    /// that has not stopped.
-    fn wrong_status(&self, op: Op, id: &str, status: Status, known: &str) -> Told {
+    /// Tells that the container is not in a state in which this can be done; in words that engines
+    /// know, which are `known` for one that has not stopped.
+    fn wrong_status(&self, op: Op, id: &str, status: Status, known: &str) -> Reported {
         let (known, separator) = match (status, known) {
             (Status::Stopped, _) => ("container not running", ": "),
             (_, "") => ("", ""),
@@ -295,7 +298,7 @@ impl<'a> Call<'a> {
         self.found(Code::WrongStatus, op, &id, &detail)
     }
 
-    fn dispatch(&mut self) -> Result<u8, Told> {
+    fn dispatch(&mut self) -> Result<u8, Reported> {
         let mut words = heapless::Vec::<&str, { MAX_OPERANDS + 1 }>::new();
         for word in self.arguments.iter().skip(1) {
             let word = word.map_err(|word| {
@@ -331,7 +334,7 @@ impl<'a> Call<'a> {
         (command.run)(self)
     }
 
-    fn open_journal(&mut self) -> Result<(), Told> {
+    fn open_journal(&mut self) -> Result<(), Reported> {
         let is_json = match self.given.value(&LOG_FORMAT) {
             None | Some("text") => false,
             Some("json") => true,
@@ -343,7 +346,7 @@ impl<'a> Call<'a> {
         let is_debug = self.given.has(&DEBUG);
         let supervisor = core::mem::take(&mut self.journal).into_supervisor();
         let opened = Journal::open(self.given.value(&LOG), is_json, is_debug);
-        self.journal = opened.tell(self, Code::Output)?;
+        self.journal = opened.or_report(self, Code::Output)?;
         let connection = self.given.value(&supervised::ANSWERS);
         let connection = connection
             .and_then(|number| crate::sys::descriptors::take_inherited(number.parse().ok()?));
@@ -353,7 +356,7 @@ impl<'a> Call<'a> {
     }
 
     /// `berth`, `berth --help`, `berth --version`.
-    fn without_subcommand(&self) -> Result<u8, Told> {
+    fn without_subcommand(&self) -> Result<u8, Reported> {
         if self.given.has(&VERSION) {
             return help::version(self);
         }
@@ -364,7 +367,7 @@ impl<'a> Call<'a> {
     }
 
     /// What is the same for all commands.
-    fn check(&mut self, command: &Subcommand) -> Result<(), Told> {
+    fn check(&mut self, command: &Subcommand) -> Result<(), Reported> {
         let (least, most) = command.count;
         let count = self.given.operands.len();
         if count < least || count > most {
@@ -381,7 +384,7 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    fn root_directory(&self) -> Result<Path, Told> {
+    fn root_directory(&self) -> Result<Path, Reported> {
         // Root of a user's namespace keeps containers where that user does.
         let own = match is_machines_root() {
             true => None,
@@ -397,25 +400,27 @@ impl<'a> Call<'a> {
                 return Err(self.usage("--root is missing, and $XDG_RUNTIME_DIR is not set"));
             }
         };
-        directory.during(Op::Open, "--root").tell(self, Code::State)
+        directory
+            .during(Op::Open, "--root")
+            .or_report(self, Code::State)
     }
 
     /// Makes sure that what a container can see of this process is no way to the host's file.
     ///
     /// # Errors
     /// [`Code::ContainerSetup`]
-    fn seal(&self) -> Result<(), Told> {
-        become_sealed(self.arguments.list(), self.environment).tell(self, Code::ContainerSetup)
+    fn seal(&self) -> Result<(), Reported> {
+        become_sealed(self.arguments.list(), self.environment).or_report(self, Code::ContainerSetup)
     }
 
     /// The first operand, as a container's name.
-    fn id(&self) -> Result<&'a str, Told> {
+    fn id(&self) -> Result<&'a str, Reported> {
         let typed = self.given.operands.first().copied().unwrap_or_default();
         container_id(typed.as_bytes())
             .map_err(|error| self.usage(format_args!("{error}, not {}", Quoted(typed))))
     }
 
-    fn unknown(&self, typed: &str) -> Told {
+    fn unknown(&self, typed: &str) -> Reported {
         let names = SUBCOMMANDS.iter().map(|command| command.name);
         let shown = Quoted(typed);
         match nearest(typed, names) {

@@ -1,11 +1,13 @@
 //! NOTIFY_SOCKET (sd_notify(3)): what a service of systemd's says when it is ready.
 //!
-//! The caller's socket itself is nothing for a container: who sends to it can name another main process, leave descriptors with systemd,
-//! put off its watchdog. So the container has a socket of its own at `/run/notify/notify.sock`, and of all that is said there one thing
-//! is handed on, once: `READY=1`, as runc and crun have it. The socket is in a directory beside the record, which is bound, because it is
-//! made anew by `start`.
+//! The caller's socket itself is nothing for a container: who sends to it can name another main
+//! process, leave descriptors with systemd, put off its watchdog. So the container has a socket of
+//! its own at `/run/notify/notify.sock`, and of all that is said there one thing is handed on,
+//! once: `READY=1`, as runc and crun have it. The socket is in a directory beside the record, which
+//! is bound, because it is made anew by `start`.
 //!
-//! A bundle that has the variable itself has been taken care of: podman's conmon is between, and hands it on.
+//! A bundle that has the variable itself has been taken care of: podman's conmon is between, and
+//! hands it on.
 
 use core::time::Duration;
 
@@ -21,7 +23,7 @@ use linux_raw_sys::general::{MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY}
 
 use super::record::Record;
 use super::state::Directory;
-use super::{Call, Tell, Told};
+use super::{Call, OrReport, Reported};
 use crate::error::{Code, During, Explained, Fault, Op};
 use crate::parse::config::{Config, Kind, Mount, MountOptions};
 use crate::parse::json;
@@ -40,8 +42,8 @@ const READY: &[u8] = b"READY=1";
 /// How long systemd may take to have read all that was sent, as runc and crun have it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes the directory for the socket, if the caller has one, and the container can have a mount and has none of its own; its path, or
-/// an empty one.
+/// Makes the directory for the socket, if the caller has one, and the container can have a mount
+/// and has none of its own; its path, or an empty one.
 ///
 /// # Errors
 /// [`Code::State`].
@@ -49,7 +51,7 @@ pub(super) fn offer(
     call: &Call<'_>,
     directory: &Directory,
     config: &Config<'_>,
-) -> Result<Path, Told> {
+) -> Result<Path, Reported> {
     let has_own = |variable: json::Text<'_>| variable.starts_with("NOTIFY_SOCKET=");
     if address(call).is_none()
         || !config.namespaces.is_new(Kind::Mount)
@@ -64,7 +66,7 @@ pub(super) fn offer(
         made.during(Op::Create, DIRECTORY)?;
         place_of(&fs::open_directory(directory, DIRECTORY)?)
     };
-    make().tell(call, Code::State)
+    make().or_report(call, Code::State)
 }
 
 /// The mount of that.
@@ -100,11 +102,12 @@ pub(super) struct Notify {
 }
 
 impl Notify {
-    /// Makes the container's socket, if the caller has one and it was offered. To be called before its program runs.
+    /// Makes the container's socket, if the caller has one and it was offered. To be called before
+    /// its program runs.
     ///
     /// # Errors
     /// [`Code::State`].
-    pub(super) fn open(call: &Call<'_>, directory: &Directory) -> Result<Option<Self>, Told> {
+    pub(super) fn open(call: &Call<'_>, directory: &Directory) -> Result<Option<Self>, Reported> {
         let inside = match fs::open_directory(directory, DIRECTORY) {
             Ok(inside) if address(call).is_some() => inside,
             _ => return Ok(None),
@@ -122,17 +125,20 @@ impl Notify {
             umask(before);
             made
         };
-        let socket = make().during(Op::Socket, NAME).tell(call, Code::State)?;
+        let socket = make()
+            .during(Op::Socket, NAME)
+            .or_report(call, Code::State)?;
         Ok(Some(Self {
             socket,
             is_told: false,
         }))
     }
 
-    /// Reads what was said, and tells the caller if it is that the container is ready; whether it was told that by now. What comes later
-    /// is read as well: who sends would wait for that.
+    /// Reads what was said, and tells the caller if it is that the container is ready; whether it
+    /// was told that by now. What comes later is read as well: who sends would wait for that.
     ///
-    /// With `main`, systemd is told which process is the service's, and has heard it when this returns, as this one ends.
+    /// With `main`, systemd is told which process is the service's, and has heard it when this
+    /// returns, as this one ends.
     pub(super) fn hand_on(&mut self, call: &Call<'_>, main: Option<u32>) -> bool {
         let mut text = [0; 4096];
         while let Ok((len, _)) = recv(&self.socket, &mut text, RecvFlags::empty()) {
@@ -154,7 +160,7 @@ impl Notify {
     ///
     /// # Errors
     /// [`Code::Control`].
-    pub(super) fn wait(mut self, call: &Call<'_>, record: &Record) -> Result<(), Told> {
+    pub(super) fn wait(mut self, call: &Call<'_>, record: &Record) -> Result<(), Reported> {
         let mut wait = || -> Result<(), Fault> {
             let Some(process) = record.process()? else {
                 return Ok(());
@@ -175,7 +181,7 @@ impl Notify {
             }
             Ok(())
         };
-        wait().tell(call, Code::Control)
+        wait().or_report(call, Code::Control)
     }
 }
 

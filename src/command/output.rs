@@ -6,7 +6,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::{Errno, write};
 
-use super::{Call, Tell, Told};
+use super::{Call, OrReport, Reported};
 use crate::error::{Code, During, Fault, Op};
 use crate::sys::path::path;
 use crate::sys::{clock, console, signal};
@@ -29,11 +29,12 @@ impl Output {
         }
     }
 
-    /// Writes what is left. Where nobody reads it, this process ends as others do, unless its caller ignores SIGPIPE.
+    /// Writes what is left. Where nobody reads it, this process ends as others do, unless its
+    /// caller ignores SIGPIPE.
     ///
     /// # Errors
     /// [`Code::Output`]: the first write that failed.
-    pub(super) fn finish(mut self, call: &Call<'_>) -> Result<(), Told> {
+    pub(super) fn finish(mut self, call: &Call<'_>) -> Result<(), Reported> {
         self.flush();
         if self.failed == Some(Errno::PIPE) && !call.ignores_pipes {
             signal::end_for_a_pipe();
@@ -41,7 +42,7 @@ impl Output {
         self.failed
             .map_or(Ok(()), Err)
             .during(Op::Write, "standard output")
-            .tell(call, Code::Output)
+            .or_report(call, Code::Output)
     }
 
     fn flush(&mut self) {
@@ -84,8 +85,8 @@ pub(super) fn write_all(file: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Puts `bytes` where `name` says, whole: in a new file, which takes the name by rename(2). Neither follows a link that somebody has put
-/// there, or writes into a file of his.
+/// Puts `bytes` where `name` says, whole: in a new file, which takes the name by rename(2). Neither
+/// follows a link that somebody has put there, or writes into a file of his.
 ///
 /// # Errors
 /// Those of openat(2), write(2) and renameat(2).

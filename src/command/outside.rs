@@ -1,8 +1,9 @@
-//! What the command does to a container from outside of it: network devices of the host become the container's
-//! (`linux.netDevices`), and its processes get a group of resctrl ([`resctrl`]).
+//! What the command does to a container from outside of it: network devices of the host become the
+//! container's (`linux.netDevices`), and its processes get a group of resctrl ([`resctrl`]).
 //!
-//! A device is moved by rtnetlink(7). It loses its addresses by that; those that nobody gave it for a time only, and that are known
-//! beyond the machine, it gets again, and then it is up (`config-linux.md`, "Network Devices").
+//! A device is moved by rtnetlink(7). It loses its addresses by that; those that nobody gave it for
+//! a time only, and that are known beyond the machine, it gets again, and then it is up
+//! (`config-linux.md`, "Network Devices").
 
 use core::fmt::Write as _;
 
@@ -47,11 +48,12 @@ fn join(config: &Config<'_>, id: &str, pid: Pid) -> Result<(), Fault> {
     rdt.map_or(Ok(()), |rdt| resctrl::join(rdt, id, pid))
 }
 
-/// Moves the devices into the network namespace of the process `pid`. This process is in there for a moment, and comes back.
+/// Moves the devices into the network namespace of the process `pid`. This process is in there for
+/// a moment, and comes back.
 ///
 /// # Errors
-/// `ENODEV` for a device that there is not, `EEXIST` for a name that is taken inside: before any is moved. Those of rtnetlink(7)
-/// and setns(2).
+/// `ENODEV` for a device that there is not, `EEXIST` for a name that is taken inside: before any is
+/// moved. Those of rtnetlink(7) and setns(2).
 fn move_all(devices: &NetDevices<'_>, pid: Pid) -> Result<(), Fault> {
     const OWN: &str = "/proc/self/ns/net";
     const KIND: Kind = Kind::Network;
@@ -87,7 +89,8 @@ fn move_all(devices: &NetDevices<'_>, pid: Pid) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The name that a device will have that is to be called `name`: `%d` stands for the first number that makes one which is free.
+/// The name that a device will have that is to be called `name`: `%d` stands for the first number
+/// that makes one which is free.
 fn free_name(there: &Route, name: &str) -> Result<Name, Errno> {
     let place = find(name.as_bytes(), b"%d");
     let is_pattern = place.is_some();

@@ -1,7 +1,7 @@
 //! `pause` and `resume`: the control group is frozen, and thawed (cgroup-v2.rst, "cgroup.freeze").
 
 use super::state::Directory;
-use super::{Call, Subcommand, Tell, Told, group};
+use super::{Call, OrReport, Reported, Subcommand, group};
 use crate::container::Status;
 use crate::error::{Code, Op};
 
@@ -25,12 +25,12 @@ pub(super) const RESUME: Subcommand = Subcommand {
     run: |call| freeze(call, false),
 };
 
-fn freeze(call: &Call<'_>, frozen: bool) -> Result<u8, Told> {
+fn freeze(call: &Call<'_>, frozen: bool) -> Result<u8, Reported> {
     let id = call.id()?;
     let directory = Directory::open(call, id)?;
     let record = directory.record(call)?;
     let group = group::of(call, &record, id)?;
-    let status = directory.status(&record).tell(call, Code::State)?;
+    let status = directory.status(&record).or_report(call, Code::State)?;
     let (is_fitting, known) = match frozen {
         true => (
             matches!(status, Status::Created | Status::Running),
@@ -45,6 +45,6 @@ fn freeze(call: &Call<'_>, frozen: bool) -> Result<u8, Told> {
         true => group.freeze(),
         false => group.thaw(),
     };
-    changed.tell(call, Code::Control)?;
+    changed.or_report(call, Code::Control)?;
     Ok(0)
 }

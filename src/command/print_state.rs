@@ -6,7 +6,7 @@ use rustix::process::Pid;
 
 use super::output::Output;
 use super::state::Directory;
-use super::{Call, Subcommand, Tell, Told};
+use super::{Call, OrReport, Reported, Subcommand};
 use crate::container::State;
 use crate::error::Code;
 use crate::parse::json;
@@ -22,11 +22,11 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     run,
 };
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
     let id = call.id()?;
     let directory = Directory::open(call, id)?;
     let record = directory.known(call)?;
-    let status = directory.status(&record).tell(call, Code::State)?;
+    let status = directory.status(&record).or_report(call, Code::State)?;
     let mut text = Buffer::new();
     // One that is being created may not have it yet.
     let text = directory.config(&mut text);

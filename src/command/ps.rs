@@ -1,7 +1,7 @@
 //! `ps`: which processes a container has, by the numbers that they have here.
 //!
-//! With options for ps(1) behind the container, the host's `ps` is asked with them, and of what it prints are shown the first
-//! line and those of the container's processes.
+//! With options for ps(1) behind the container, the host's `ps` is asked with them, and of what it
+//! prints are shown the first line and those of the container's processes.
 
 use core::convert::Infallible;
 use core::fmt::Write as _;
@@ -14,7 +14,7 @@ use rustix::stdio::dup2_stdout;
 use super::list::{self, FORMAT};
 use super::output::Output;
 use super::state::Directory;
-use super::{Call, Subcommand, Tell, Told, group};
+use super::{Call, OrReport, Reported, Subcommand, group};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::arguments::MAX_OPERANDS;
 use crate::sys::buffer::Buffer;
@@ -41,7 +41,7 @@ type Set = Buffer<{ PIDS / 8 }>;
 /// Bytes that the host's `ps` may print.
 const PRINTED: usize = 16 << 20;
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
     let (id, is_json) = (call.id()?, list::is_json(call)?);
     let record = Directory::open(call, id)?.record(call)?;
     let group = group::of(call, &record, id)?;
@@ -50,13 +50,13 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     if !is_json && !options.is_empty() {
         let mut set = Set::new();
         let bits = set.bytes_mut().during(Op::List, id);
-        let bits = bits.tell(call, Code::Control)?;
+        let bits = bits.or_report(call, Code::Control)?;
         let visited = group.each_process(&mut |pid| {
             if let Some(byte) = bits.get_mut(pid as usize / 8) {
                 *byte |= 1 << (pid % 8);
             }
         });
-        visited.tell(call, Code::Control)?;
+        visited.or_report(call, Code::Control)?;
         let mut printed = Buffer::new();
         let text = ask_host(call, options, &mut printed)?;
         if !show(&mut output, text, bits) {
@@ -74,7 +74,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
             (false, _) => writeln!(output, "{pid}"),
         };
     });
-    visited.tell(call, Code::Control)?;
+    visited.or_report(call, Code::Control)?;
     let _ = output.write_str(if is_json { "]\n" } else { "" });
     output.finish(call).map(|()| 0)
 }
@@ -84,7 +84,7 @@ fn ask_host<'b>(
     call: &Call<'_>,
     options: &[&str],
     printed: &'b mut Buffer<PRINTED>,
-) -> Result<&'b [u8], Told> {
+) -> Result<&'b [u8], Reported> {
     let ask = || -> Result<(OwnedFd, rustix::process::Pid), Errno> {
         let (from, to) = pipe_with(PipeFlags::CLOEXEC)?;
         match process::fork(0, None)? {
@@ -95,17 +95,19 @@ fn ask_host<'b>(
             Forked::Parent(pid) => Ok((from, pid)),
         }
     };
-    let (from, pid) = ask().during(Op::Clone, "ps").tell(call, Code::Control)?;
+    let (from, pid) = ask()
+        .during(Op::Clone, "ps")
+        .or_report(call, Code::Control)?;
     let text = printed.fill_from(&from).during(Op::Read, "ps");
-    let text = text.tell(call, Code::Control)?;
+    let text = text.or_report(call, Code::Control)?;
     // What does not fit is not read, and a writer without a reader ends.
     drop(from);
     let ended = process::wait_no_longer_than(pid, None).during(Op::Wait, "ps");
-    match ended.tell(call, Code::Control)? {
+    match ended.or_report(call, Code::Control)? {
         Status::Exited(0) => Ok(text),
         Status::Exited(127) => {
             let fault: Result<_, Fault> = Err(Errno::NOENT).during(Op::Exec, "ps in PATH");
-            fault.tell(call, Code::Control)
+            fault.or_report(call, Code::Control)
         }
         status => Err(call.found(Code::Control, Op::Exec, &"ps", &format_args!("it {status}"))),
     }
@@ -131,7 +133,8 @@ fn execute(call: &Call<'_>, options: &[&str], output: OwnedFd) -> Result<Infalli
     Err(errno)
 }
 
-/// Prints the first line of `text`, and those whose PID is in the set; `false` if there is no such column.
+/// Prints the first line of `text`, and those whose PID is in the set; `false` if there is no such
+/// column.
 fn show(output: &mut dyn core::fmt::Write, text: &[u8], bits: &[u8]) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n');
     let title = lines.next().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The record of a container: what is known of it from one call to the next.
 //!
-//! A process is remembered by its number and the time of its start: the number alone may be another's by now.
+//! A process is remembered by its number and the time of its start: the number alone may be
+//! another's by now.
 
 use core::fmt::{self, Write as _};
 
@@ -41,7 +42,8 @@ pub(super) struct Record {
     pub(super) created: Text<32>,
     /// It belongs to a `run` in the foreground, and goes with it.
     pub(super) is_transient: bool,
-    /// It is not made yet: there is no first process, and its control group is its own only if that is marked so.
+    /// It is not made yet: there is no first process, and its control group is its own only if that
+    /// is marked so.
     pub(super) is_creating: bool,
 }
 
@@ -115,7 +117,8 @@ impl Record {
     pub(super) fn process(&self) -> Result<Option<Process>, Fault> {
         // The descriptor first: what it refers to cannot change while it is looked at.
         let process = match Process::open(self.pid) {
-            // EINVAL: it has ended, and its number is still that of a session or of a process group (pidfd_open(2)).
+            // EINVAL: it has ended, and its number is still that of a session or of a process group
+            // (pidfd_open(2)).
             Err(fault) if matches!(fault.errno, Errno::SRCH | Errno::INVAL) => return Ok(None),
             process => process?,
         };

@@ -1,8 +1,9 @@
 //! Between a container's terminal and ours: what is typed goes in, what is printed comes out.
 //!
-//! The container's terminal is a pair (pty(7)) of which this process has one end. Ours, if standard input is one, becomes *raw*
-//! meanwhile: what is typed goes through as it is, and the container's own line discipline makes of it what it has to
-//! (termios(3)). It is put back whatever happens, but for a SIGKILL.
+//! The container's terminal is a pair (pty(7)) of which this process has one end. Ours, if standard
+//! input is one, becomes *raw* meanwhile: what is typed goes through as it is, and the container's
+//! own line discipline makes of it what it has to (termios(3)). It is put back whatever happens,
+//! but for a SIGKILL.
 
 use core::ops::Range;
 
@@ -12,7 +13,7 @@ use rustix::io::{Errno, ioctl_fionbio, read, write};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 use super::terminal;
-use super::{Call, Tell, Told};
+use super::{Call, OrReport, Reported};
 use crate::error::{Code, During, Op};
 use crate::sys::console::standard_descriptors;
 
@@ -97,16 +98,17 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Between the outer end of the container's terminal, which is received from `socket`, and the standard descriptors.
+    /// Between the outer end of the container's terminal, which is received from `socket`, and the
+    /// standard descriptors.
     ///
     /// # Errors
     /// [`Code::Terminal`].
-    pub(super) fn start(call: &Call<'_>, socket: &OwnedFd) -> Result<Self, Told> {
-        let terminal = terminal::receive(socket).tell(call, Code::Terminal)?;
+    pub(super) fn start(call: &Call<'_>, socket: &OwnedFd) -> Result<Self, Reported> {
+        let terminal = terminal::receive(socket).or_report(call, Code::Terminal)?;
         // A program that does not read must not keep us from taking what it writes.
         ioctl_fionbio(&terminal, true)
             .during(Op::Terminal, "the container's terminal")
-            .tell(call, Code::Terminal)?;
+            .or_report(call, Code::Terminal)?;
         let relay = Self {
             terminal,
             inward: Stream::EMPTY,
@@ -125,7 +127,8 @@ impl Relay {
         }
     }
 
-    /// What to wait for at each descriptor. Nothing, where it would be told of a hang-up again and again.
+    /// What to wait for at each descriptor. Nothing, where it would be told of a hang-up again and
+    /// again.
     pub(super) fn wanted(&self) -> [(BorrowedFd<'_>, PollFlags); 3] {
         let [input, output, _] = standard_descriptors();
         let when = |condition, flag| if condition { flag } else { PollFlags::empty() };

@@ -1,7 +1,9 @@
-//! Groups of the resctrl filesystem (`linux.intelRdt`; Documentation/arch/x86/resctrl.rst). Whoever administers the machine mounts it.
+//! Groups of the resctrl filesystem (`linux.intelRdt`; Documentation/arch/x86/resctrl.rst). Whoever
+//! administers the machine mounts it.
 //!
-//! A group that is named by `closID` belongs to many: one that exists must have what is asked for, and it stays when the container
-//! goes. Without that name the container has a group of its own, which goes with it; so does one for figures alone.
+//! A group that is named by `closID` belongs to many: one that exists must have what is asked for,
+//! and it stays when the container goes. Without that name the container has a group of its own,
+//! which goes with it; so does one for figures alone.
 
 use rustix::fs::{CWD, Mode, OFlags, mkdir, openat, rmdir, statfs};
 use rustix::io::Errno;
@@ -28,11 +30,12 @@ const SCHEMATA_MAX: usize = 4096;
 
 type Schemata = heapless::String<SCHEMATA_MAX>;
 
-/// Makes the groups that the container `id` asks for, or sees that what is there already is what it asks for.
+/// Makes the groups that the container `id` asks for, or sees that what is there already is what it
+/// asks for.
 ///
 /// # Errors
-/// `EOPNOTSUPP` without the filesystem, `ENOENT` for a group that is neither there nor described, `EINVAL` for one that has
-/// something else; those of the filesystem.
+/// `EOPNOTSUPP` without the filesystem, `ENOENT` for a group that is neither there nor described,
+/// `EINVAL` for one that has something else; those of the filesystem.
 pub(super) fn make(rdt: &IntelRdt<'_>, id: &str) -> Result<(), Fault> {
     if !statfs(ROOT).is_ok_and(|found| found.f_type == MAGIC) {
         return Err(Errno::OPNOTSUPP).during(Op::Configure, NEEDED);

@@ -3,11 +3,11 @@
 use super::attend::{attend, listen};
 use super::delete;
 use super::descriptors::PRESERVE_FDS;
-use super::launch::{self, Launched, Then, launch, undo};
+use super::launch::{self, Launched, StartMode, launch, undo};
 use super::notify::Notify;
 use super::relay::Relay;
 use super::start::go;
-use super::{Call, DETACH, Subcommand, Tell, Told};
+use super::{Call, DETACH, OrReport, Reported, Subcommand};
 use crate::error::Code;
 
 pub(super) const COMMAND: Subcommand = Subcommand {
@@ -29,9 +29,9 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     run,
 };
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
     if call.given.has(&DETACH) {
-        let launched = launch(call, Then::Detach)?;
+        let launched = launch(call, StartMode::Detach)?;
         if let (_, Some(notify)) = begin(call, &launched)? {
             notify.wait(call, &launched.record)?;
         }
@@ -39,19 +39,23 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     }
     // Before there is a program: a signal that comes while it is made is for it.
     let signals = listen(call)?;
-    let launched = launch(call, Then::Stay)?;
+    let launched = launch(call, StartMode::Stay)?;
     let (relay, notify) = begin(call, &launched)?;
     let status = attend(call, &signals, launched.record.pid, relay, notify);
     if call.given.has(&launch::KEEP) {
         return status;
     }
-    delete::clear(call, &launched.directory, &launched.record).tell(call, Code::Control)?;
+    delete::clear(call, &launched.directory, &launched.record).or_report(call, Code::Control)?;
     launched.directory.remove();
     status
 }
 
-/// Has the program run, with its terminal served and what it notifies heard; where it cannot, nothing is left.
-fn begin(call: &Call<'_>, launched: &Launched) -> Result<(Option<Relay>, Option<Notify>), Told> {
+/// Has the program run, with its terminal served and what it notifies heard; where it cannot,
+/// nothing is left.
+fn begin(
+    call: &Call<'_>,
+    launched: &Launched,
+) -> Result<(Option<Relay>, Option<Notify>), Reported> {
     let Launched {
         directory,
         record,

@@ -1,5 +1,6 @@
-//! `spec`: a configuration to begin with. It is confined as containers usually are: three capabilities, no new privileges, no
-//! devices but the usual ones, and what of `/proc` and `/sys` is the host's masked.
+//! `spec`: a configuration to begin with. It is confined as containers usually are: three
+//! capabilities, no new privileges, no devices but the usual ones, and what of `/proc` and `/sys`
+//! is the host's masked.
 
 use core::fmt::{self, Write as _};
 
@@ -8,7 +9,7 @@ use rustix::process::{getegid, geteuid};
 
 use super::launch::BUNDLE;
 use super::output::write_all;
-use super::{Call, Subcommand, Tell, Told};
+use super::{Call, OrReport, Reported, Subcommand};
 use crate::error::{Code, During, Op};
 use crate::parse::arguments::Opt;
 use crate::parse::config::SPECIFICATION;
@@ -34,7 +35,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
 /// Room for it.
 type Document = heapless::String<4096>;
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
     let users = [geteuid().as_raw(), getegid().as_raw()];
     let users = Some(users).filter(|_| call.given.has(&ROOTLESS));
     let mut text = Document::new();
@@ -42,7 +43,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     let bundle = call.given.value(&BUNDLE).unwrap_or(".");
     let file = path(format_args!("{bundle}/config.json"))
         .during(Op::Create, bundle)
-        .tell(call, Code::Output)?;
+        .or_report(call, Code::Output)?;
     // What is there is not written over.
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     openat(CWD, file.as_str(), flags, Mode::from_raw_mode(0o644))
@@ -51,7 +52,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
             write_all(opened, text.as_bytes())
         })
         .during(Op::Create, &file)
-        .tell(call, Code::Output)?;
+        .or_report(call, Code::Output)?;
     Ok(0)
 }
 

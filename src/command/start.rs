@@ -1,7 +1,7 @@
 //! `start`: a container that was created runs its program (runtime.md, "Start").
 //!
-//! It waits for somebody to open its FIFO for reading. What is then read is the end of the file, when the program has taken
-//! its place (the other end closes on exec), or why it could not.
+//! It waits for somebody to open its FIFO for reading. What is then read is the end of the file,
+//! when the program has taken its place (the other end closes on exec), or why it could not.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
@@ -12,7 +12,7 @@ use rustix::process::{Pid, umask};
 use super::notify::Notify;
 use super::record::Record;
 use super::state::{Directory, FIFO};
-use super::{Call, Subcommand, Tell, Told, later};
+use super::{Call, OrReport, Reported, Subcommand, late_hooks};
 use crate::container::{StartFailure, Status, setup_error, start_result};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::HookKind;
@@ -30,7 +30,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
 };
 
 /// How long a process may take to end that has said why it does.
-const LAST_BREATH: Timespec = Timespec {
+const END_TIMEOUT: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
@@ -38,11 +38,11 @@ const LAST_BREATH: Timespec = Timespec {
 /// Why a container cannot be started that has not stopped.
 const RUNNING: &str = "cannot start an already running container";
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
     let id = call.id()?;
     let directory = Directory::open(call, id)?;
     let record = directory.record(call)?;
-    let notify = match directory.status(&record).tell(call, Code::State)? {
+    let notify = match directory.status(&record).or_report(call, Code::State)? {
         Status::Created => Notify::open(call, &directory)?,
         _ => None,
     };
@@ -55,29 +55,29 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
 ///
 /// # Errors
 /// [`Code::WrongStatus`]; [`Code::ContainerExec`], [`Code::ContainerSetup`].
-pub(super) fn go(call: &Call<'_>, directory: &Directory, record: &Record) -> Result<(), Told> {
+pub(super) fn go(call: &Call<'_>, directory: &Directory, record: &Record) -> Result<(), Reported> {
     let id = directory.id.as_str();
-    let status = directory.status(record).tell(call, Code::State)?;
-    let process = record.process().tell(call, Code::Control)?;
+    let status = directory.status(record).or_report(call, Code::State)?;
+    let process = record.process().or_report(call, Code::Control)?;
     let (Status::Created, Some(process)) = (status, process) else {
         return Err(call.wrong_status(Op::Exec, id, status, RUNNING));
     };
-    let claimed = claim(directory).tell(call, Code::State)?;
+    let claimed = claim(directory).or_report(call, Code::State)?;
     let fifo = claimed.ok_or_else(|| call.wrong_status(Op::Exec, id, Status::Running, RUNNING))?;
     release(&fifo, &process, record.pid).map_err(|why| {
         // What it said comes before its end, which others see in its status.
-        process.wait(&LAST_BREATH);
+        process.wait(&END_TIMEOUT);
         call.fail(&setup_error(id, why))
     })?;
     if let Some(supervisor) = call.journal.supervisor() {
         supervisor.tell_first(record.pid, true);
     }
-    later::run(call, directory, record, HookKind::Poststart);
+    late_hooks::run(call, directory, record, HookKind::Poststart);
     Ok(())
 }
 
-/// What the container holds at. Its user opens it for writing, and root of a user namespace is somebody else here; the directory
-/// around it is private.
+/// What the container holds at. Its user opens it for writing, and root of a user namespace is
+/// somebody else here; the directory around it is private.
 pub(super) fn fifo(directory: &Directory) -> Result<OwnedFd, Fault> {
     let before = umask(Mode::empty());
     let made = mknodat(
@@ -116,7 +116,8 @@ fn release(fifo: &OwnedFd, process: &Process, pid: u32) -> Result<(), StartFailu
     let mut report = [0; 512];
     let mut len = 0;
     loop {
-        // A FIFO that nobody has opened for writing yet is not readable, and has not hung up either.
+        // A FIFO that nobody has opened for writing yet is not readable, and has not hung up
+        // either.
         let mut polled = [
             PollFd::new(fifo, PollFlags::IN),
             PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN),

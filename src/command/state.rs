@@ -9,22 +9,23 @@
 //! | `exec.fifo` | what the container's program waits for, until `start` |
 //! | `notify/` | what is bound into the container for NOTIFY_SOCKET, if the caller has that ([`super::notify`]) |
 //!
-//! mkdir(2) and the [lock] decide who gets a name: of several calls one succeeds. The lock is held for as long as the
-//! container's maker works on it, which with `run` in the foreground is the container's life; the kernel gives it back when that
-//! process ends in whatever way.
+//! mkdir(2) and the [lock] decide who gets a name: of several calls one succeeds. The lock is held
+//! for as long as the container's maker works on it, which with `run` in the foreground is the
+//! container's life; the kernel gives it back when that process ends in whatever way.
 //!
-//! A record is there before anything else is made of the container, and says then that it is being created. So if its maker is
-//! killed, what was made is found by `delete`, and also by the next call that wants the name: it clears away what was never
-//! finished, and what was its maker's own and has ended.
+//! A record is there before anything else is made of the container, and says then that it is being
+//! created. So if its maker is killed, what was made is found by `delete`, and also by the next
+//! call that wants the name: it clears away what was never finished, and what was its maker's own
+//! and has ended.
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, SeekFrom, fstat, mkdirat, seek, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::lock::{self, Taken};
+use super::lock::{self, LockResult};
 use super::output::replace;
 use super::record::{RECORD_MAX, Record};
-use super::{Call, Tell, Told, delete, notify};
+use super::{Call, OrReport, Reported, delete, notify};
 use crate::container::{Owner, Status};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::id::MAX_ID;
@@ -37,7 +38,8 @@ use crate::sys::path::path;
 const RECORD: &str = "state.json";
 /// Its copy.
 const COPY: &str = "state.copy";
-/// The file that is locked. The lock goes when its holder closes any descriptor of the file: it is opened here for nothing else.
+/// The file that is locked. The lock goes when its holder closes any descriptor of the file: it is
+/// opened here for nothing else.
 pub(super) const LOCK: &str = "lock";
 /// The status of a container whose record cannot be read.
 pub(super) const BROKEN: &str = "unknown";
@@ -60,10 +62,10 @@ impl Directory {
     ///
     /// # Errors
     /// [`Code::InUse`] if the name is taken; [`Code::State`].
-    pub(super) fn create(call: &Call<'_>, id: &str) -> Result<Self, Told> {
-        let root = make_root(&call.root).tell(call, Code::State)?;
+    pub(super) fn create(call: &Call<'_>, id: &str) -> Result<Self, Reported> {
+        let root = make_root(&call.root).or_report(call, Code::State)?;
         loop {
-            match Self::claim(call, &root, id).tell(call, Code::State)? {
+            match Self::claim(call, &root, id).or_report(call, Code::State)? {
                 Some(Ok(directory)) => return Ok(directory),
                 None => {}
                 Some(Err(status)) => {
@@ -84,9 +86,9 @@ impl Directory {
             return Ok(None);
         };
         match directory.lock(0)? {
-            Taken::Ours => {}
-            Taken::Gone => return Ok(None),
-            Taken::By(_) => return Ok(Some(Err("another command works on it"))),
+            LockResult::Held => {}
+            LockResult::Removed => return Ok(None),
+            LockResult::HeldBy(_) => return Ok(Some(Err("another command works on it"))),
         }
         match directory.read() {
             Ok(None) => {}
@@ -108,13 +110,13 @@ impl Directory {
     ///
     /// # Errors
     /// Those of opening the file, and of fcntl(2).
-    pub(super) fn lock(&mut self, rounds: u32) -> Result<Taken, Fault> {
+    pub(super) fn lock(&mut self, rounds: u32) -> Result<LockResult, Fault> {
         let file = match lock::open(self.as_fd()) {
-            Err(Errno::NOENT) => return Ok(Taken::Gone),
+            Err(Errno::NOENT) => return Ok(LockResult::Removed),
             file => file.during(Op::Open, LOCK)?,
         };
-        let taken = lock::take(&file, rounds).during(Op::Wait, LOCK)?;
-        if matches!(taken, Taken::Ours) {
+        let taken = lock::acquire(&file, rounds).during(Op::Wait, LOCK)?;
+        if matches!(taken, LockResult::Held) {
             self.lock = Some(file);
         }
         Ok(taken)
@@ -129,16 +131,16 @@ impl Directory {
     ///
     /// # Errors
     /// [`Code::State`].
-    pub(super) fn find(call: &Call<'_>, id: &str) -> Result<Option<Self>, Told> {
+    pub(super) fn find(call: &Call<'_>, id: &str) -> Result<Option<Self>, Reported> {
         let found = match fs::open_directory(CWD, call.root.as_str()) {
             Err(fault) if fault.errno == Errno::NOENT => Ok(None),
             root => root.and_then(|root| Self::at(&root, id)),
         };
-        found.tell(call, Code::State)
+        found.or_report(call, Code::State)
     }
 
     /// Tells that there is none.
-    pub(super) fn missing(call: &Call<'_>, id: &str) -> Told {
+    pub(super) fn missing(call: &Call<'_>, id: &str) -> Reported {
         let detail = format_args!("container does not exist: nothing of it in {}", call.root);
         call.found(Code::NoContainer, Op::Open, &id, &detail)
     }
@@ -147,7 +149,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`Code::NoContainer`], [`Code::State`].
-    pub(super) fn open(call: &Call<'_>, id: &str) -> Result<Self, Told> {
+    pub(super) fn open(call: &Call<'_>, id: &str) -> Result<Self, Reported> {
         Self::find(call, id)?.ok_or_else(|| Self::missing(call, id))
     }
 
@@ -191,13 +193,14 @@ impl Directory {
     /// The record of a container that was created.
     ///
     /// # Errors
-    /// [`Code::WrongStatus`] if it is still being created, or that was interrupted; [`Code::State`].
-    pub(super) fn record(&self, call: &Call<'_>) -> Result<Record, Told> {
+    /// [`Code::WrongStatus`] if it is still being created, or that was interrupted;
+    /// [`Code::State`].
+    pub(super) fn record(&self, call: &Call<'_>) -> Result<Record, Reported> {
         let record = self.known(call)?;
         if !record.is_creating {
             return Ok(record);
         }
-        let status = self.status(&record).tell(call, Code::State)?;
+        let status = self.status(&record).or_report(call, Code::State)?;
         Err(call.wrong_status(Op::Open, &self.id, status, ""))
     }
 
@@ -205,8 +208,8 @@ impl Directory {
     ///
     /// # Errors
     /// [`Code::State`].
-    pub(super) fn known(&self, call: &Call<'_>) -> Result<Record, Told> {
-        let record = self.read().tell(call, Code::State)?;
+    pub(super) fn known(&self, call: &Call<'_>) -> Result<Record, Reported> {
+        let record = self.read().or_report(call, Code::State)?;
         Ok(record.unwrap_or_else(Record::lost))
     }
 
@@ -308,7 +311,8 @@ impl AsFd for Directory {
     }
 }
 
-/// What became of the wish to have a name: the directory, or whose it is; `None` if it was removed meanwhile.
+/// What became of the wish to have a name: the directory, or whose it is; `None` if it was removed
+/// meanwhile.
 type Claim = Option<Result<Directory, &'static str>>;
 
 /// Makes the directory of all containers, and those that it is in.

@@ -1,16 +1,18 @@
-//! Calls by PID 1: it starts each container by one, and has what is left of it cleared away by another.
+//! Calls by PID 1: it starts each container by one, and has what is left of it cleared away by
+//! another.
 //!
-//! They are not for others, and no help has them. The container is made as by `run --detach`, and remembered like any other, so that
-//! `list`, `exec`, `kill` and the rest find it. What is to be told goes to PID 1, as [answers](crate::parse::answer), and nothing to standard
-//! error, which is the program's.
+//! They are not for others, and no help has them. The container is made as by `run --detach`, and
+//! remembered like any other, so that `list`, `exec`, `kill` and the rest find it. What is to be
+//! told goes to PID 1, as [answers](crate::parse::answer), and nothing to standard error, which is
+//! the program's.
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, dup};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::launch::{self, Launched, Then, launch, undo};
+use super::launch::{self, Launched, StartMode, launch, undo};
 use super::start::go;
-use super::{Call, Subcommand, Tell, Told, delete};
+use super::{Call, OrReport, Reported, Subcommand, delete};
 use crate::container::{Group, PRIVILEGED, Streams};
 use crate::error::{Code, During, Error, Op};
 use crate::parse::answer::{ANSWER_MAX, Answer, GO, Policy, WARNING_MAX};
@@ -49,10 +51,10 @@ pub(super) const SUBCOMMANDS: &[Subcommand] = &[
     },
 ];
 
-fn start(call: &Call<'_>) -> Result<u8, Told> {
+fn start(call: &Call<'_>) -> Result<u8, Reported> {
     let Launched {
         directory, record, ..
-    } = launch(call, Then::Supervise)?;
+    } = launch(call, StartMode::Supervise)?;
     let begun = go(call, &directory, &record);
     if begun.is_err() {
         undo(call, &directory, &record);
@@ -90,26 +92,26 @@ impl Supervisor {
         });
     }
 
-    /// Hands the container's control group over, and waits until PID 1 says that no other container has it. This process ends if it
-    /// does not.
+    /// Hands the container's control group over, and waits until PID 1 says that no other container
+    /// has it. This process ends if it does not.
     ///
     /// # Errors
     /// [`Code::ContainerSetup`].
-    pub(super) fn give_group(&self, call: &Call<'_>, group: &Group) -> Result<(), Told> {
+    pub(super) fn give_group(&self, call: &Call<'_>, group: &Group) -> Result<(), Reported> {
         let mut room = [0; 8];
         let packet = Answer::Group.encode(&mut room).unwrap_or_default();
         let sent = socket::send(&self.0, packet, group.as_fd()).during(Op::Write, "PID 1");
-        sent.tell(call, Code::ContainerSetup)?;
+        sent.or_report(call, Code::ContainerSetup)?;
         self.wait()
     }
 
     /// Waits until PID 1 says to go on.
-    fn wait(&self) -> Result<(), Told> {
+    fn wait(&self) -> Result<(), Reported> {
         let mut word = [0; GO.len()];
         match recv(&self.0, &mut word, RecvFlags::empty()) {
             Ok((len, _)) if word.get(..len) == Some(GO) => Ok(()),
             // It has been given up, and nobody is to be told.
-            _ => Err(Told(0)),
+            _ => Err(Reported(0)),
         }
     }
 
@@ -123,11 +125,12 @@ impl Supervisor {
         }
     }
 
-    /// Says what the bundle asks of PID 1, and waits until that says to go on. This process ends if it does not.
+    /// Says what the bundle asks of PID 1, and waits until that says to go on. This process ends if
+    /// it does not.
     ///
     /// # Errors
     /// [`Code::BundleConfig`] for more containers in `berth.after` than can be told.
-    pub(super) fn agree(&self, call: &Call<'_>, config: &Config<'_>) -> Result<(), Told> {
+    pub(super) fn agree(&self, call: &Call<'_>, config: &Config<'_>) -> Result<(), Reported> {
         let annotations = &config.annotations;
         if annotations.privileged {
             let id = call.id()?;
@@ -143,27 +146,28 @@ impl Supervisor {
         });
         let mut room = Buffer::<ANSWER_MAX>::new();
         let room = room.bytes_mut().during(Op::Write, "PID 1");
-        let room = room.tell(call, Code::ContainerSetup)?;
+        let room = room.or_report(call, Code::ContainerSetup)?;
         let packet = policy.encode(room).ok_or(Errno::TOOBIG);
         let packet = packet.during(Op::Parse, "berth.after");
-        let packet = packet.tell(call, Code::BundleConfig)?;
+        let packet = packet.or_report(call, Code::BundleConfig)?;
         let sent = send(&self.0, packet, SendFlags::NOSIGNAL).during(Op::Write, "PID 1");
-        sent.tell(call, Code::ContainerSetup)?;
+        sent.or_report(call, Code::ContainerSetup)?;
         self.wait()
     }
 }
 
-/// Where the program's descriptors lead: to PID 1, by way of those that this process was started with; or the console.
+/// Where the program's descriptors lead: to PID 1, by way of those that this process was started
+/// with; or the console.
 ///
 /// # Errors
 /// [`Code::ContainerSetup`].
-pub(super) fn streams(call: &Call<'_>, config: &Config<'_>) -> Result<Streams, Told> {
+pub(super) fn streams(call: &Call<'_>, config: &Config<'_>) -> Result<Streams, Reported> {
     if config.annotations.console {
         let terminal = console::open_terminal().ok_or(Errno::NODEV);
         let terminal = terminal.during(Op::Open, console::PATH);
         return terminal
             .map(Streams::Console)
-            .tell(call, Code::ContainerSetup);
+            .or_report(call, Code::ContainerSetup);
     }
     let [_, stdout, stderr] = console::standard_descriptors();
     let streams = dup(stdout).and_then(|stdout| {
@@ -172,5 +176,5 @@ pub(super) fn streams(call: &Call<'_>, config: &Config<'_>) -> Result<Streams, T
     });
     streams
         .during(Op::Open, "standard output")
-        .tell(call, Code::ContainerSetup)
+        .or_report(call, Code::ContainerSetup)
 }

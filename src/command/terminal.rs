@@ -1,4 +1,5 @@
-//! How a container's terminal comes to whoever serves it: its outer end goes through a unix socket (unix(7), SCM_RIGHTS).
+//! How a container's terminal comes to whoever serves it: its outer end goes through a unix socket
+//! (unix(7), SCM_RIGHTS).
 
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};

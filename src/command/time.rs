@@ -36,8 +36,8 @@ impl fmt::Display for Time {
     }
 }
 
-/// Year, month and day of the day that is so many days after 1970-01-01, in the Gregorian calendar. Years are counted from
-/// March, so that the day that only some have is the last.
+/// Year, month and day of the day that is so many days after 1970-01-01, in the Gregorian calendar.
+/// Years are counted from March, so that the day that only some have is the last.
 const fn date(days: u64) -> (u64, u64, u64) {
     /// From 0000-03-01 to 1970-01-01.
     const TO_1970: u64 = 719_468;

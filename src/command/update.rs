@@ -4,7 +4,7 @@ use rustix::fs::CWD;
 
 use super::limits::{self, OPTIONS, RESOURCES};
 use super::state::Directory;
-use super::{Call, Subcommand, Tell, Told, group, systemd};
+use super::{Call, OrReport, Reported, Subcommand, group, systemd};
 use crate::container::{Group, Status, refusal};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::{ConfigError, MAX_SIZE, Resources};
@@ -22,7 +22,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     run,
 };
 
-fn run(call: &Call<'_>) -> Result<u8, Told> {
+fn run(call: &Call<'_>) -> Result<u8, Reported> {
     let id = call.id()?;
     let section = limits::section(&call.given).map_err(|wrong| call.usage(wrong))?;
     let path = match (call.given.value(&RESOURCES), &section) {
@@ -38,13 +38,13 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     let mut buffer = Buffer::<{ MAX_SIZE + 1 }>::new();
     let text = match &section {
         Some(section) => section.as_bytes(),
-        None => read(path, &mut buffer).tell(call, Code::BundleConfig)?,
+        None => read(path, &mut buffer).or_report(call, Code::BundleConfig)?,
     };
     let resources = json::check(text).map_err(ConfigError::Json);
     let resources = resources
         .and_then(|section| Resources::check(Some(section)))
         .map_err(|error| call.fail(&refusal(path, &error)))?;
-    let status = directory.status(&record).tell(call, Code::State)?;
+    let status = directory.status(&record).or_report(call, Code::State)?;
     if status == Status::Stopped {
         return Err(call.wrong_status(Op::Configure, id, status, ""));
     }
@@ -54,7 +54,7 @@ fn run(call: &Call<'_>) -> Result<u8, Told> {
     }
     Group::enable(&record.cgroup, &resources)
         .and_then(|()| group.apply(&resources))
-        .tell(call, Code::Control)?;
+        .or_report(call, Code::Control)?;
     Ok(0)
 }
 

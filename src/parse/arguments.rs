@@ -1,9 +1,10 @@
 //! The words behind a program's name: options by a table, operands in their order.
 //!
-//! What is taken is what people and engines type for any OCI runtime: `--bundle DIR`, `--bundle=DIR`, `-b DIR`, `-b=DIR`,
-//! flags put together (`-td`), options before and behind operands, `--` as the end of options. A flag takes `=true` and
-//! `=false` besides, which is what programs in Go write. An option that is not in the table is refused by its name, with
-//! the nearest that is.
+//! What is taken is what people and engines type for any OCI runtime: `--bundle DIR`,
+//! `--bundle=DIR`, `-b DIR`, `-b=DIR`, flags put together (`-td`), options before and behind
+//! operands, `--` as the end of options. A flag takes `=true` and `=false` besides, which is what
+//! programs in Go write. An option that is not in the table is refused by its name, with the
+//! nearest that is.
 
 use core::fmt;
 
@@ -42,8 +43,8 @@ pub struct Given<'a> {
 pub type Options = &'static [&'static Opt];
 
 impl<'a> Given<'a> {
-    /// Reads `words` by the options of `sets`. Once there are `raw_from` operands, all words from the next operand on are
-    /// operands, whatever they look like: they are a program's.
+    /// Reads `words` by the options of `sets`. Once there are `raw_from` operands, all words from
+    /// the next operand on are operands, whatever they look like: they are a program's.
     ///
     /// # Errors
     /// The first word that cannot be understood.

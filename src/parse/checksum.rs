@@ -1,5 +1,5 @@
-//! The two checksums that formats on disks carry, as the kernel's functions of these names have them: no final inversion
-//! (lib/crc32.c). A format that wants one inverts the result.
+//! The two checksums that formats on disks carry, as the kernel's functions of these names have
+//! them: no final inversion (lib/crc32.c). A format that wants one inverts the result.
 
 /// CRC-32 with Castagnoli's polynomial, continued from `crc`: ext4, xfs, btrfs, erofs.
 #[must_use]
@@ -15,7 +15,8 @@ pub(super) fn crc32(crc: u32, bytes: &[u8]) -> u32 {
     continued(&STEPS, crc, bytes)
 }
 
-/// What four bits do to a checksum. A table for eight would take a kilobyte each, for the few blocks that a boot sums up.
+/// What four bits do to a checksum. A table for eight would take a kilobyte each, for the few
+/// blocks that a boot sums up.
 type Steps = [u32; 16];
 
 const fn steps(polynomial: u32) -> Steps {

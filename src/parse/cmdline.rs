@@ -1,21 +1,21 @@
 //! The kernel command line, split into words exactly as the kernel splits it.
 //!
 //! The rule is `next_arg()` in the kernel's `lib/cmdline.c`, and it is not a shell's. Words end at
-//! white space outside double quotes. A quote may stand anywhere; it toggles, there is no escape. The
-//! quotes around a value (`key="a b"`) or around a whole word (`"key=a b"`) are removed, any other
-//! quote stays in the text. A quote that is never closed runs to the end of the line. The first `=`
-//! that is not the word's first character separates key from value.
+//! white space outside double quotes. A quote may stand anywhere; it toggles, there is no escape.
+//! The quotes around a value (`key="a b"`) or around a whole word (`"key=a b"`) are removed, any
+//! other quote stays in the text. A quote that is never closed runs to the end of the line. The
+//! first `=` that is not the word's first character separates key from value.
 //!
 //! The word `--` ends the options (`parse_args()` in `kernel/params.c`): what follows is meant for
-//! the init program. Unlike the kernel, a second `--` among those is kept: it is an argument like any
-//! other, and dropping all that follows it serves nobody.
+//! the init program. Unlike the kernel, a second `--` among those is kept: it is an argument like
+//! any other, and dropping all that follows it serves nobody.
 //!
 //! `-` and `_` are the same character in a key, see [`same_key`].
 //!
-//! Bytes that are not UTF-8, and NUL, are refused with their offset: every value on the line becomes
-//! a path, a name or a number, and guessing at an encoding would only move the failure further from
-//! its cause. (The kernel's `isspace()` also counts byte 0xA0, a no-break space in Latin-1. In UTF-8
-//! that is the second half of some letter, so here it is not white space.)
+//! Bytes that are not UTF-8, and NUL, are refused with their offset: every value on the line
+//! becomes a path, a name or a number, and guessing at an encoding would only move the failure
+//! further from its cause. (The kernel's `isspace()` also counts byte 0xA0, a no-break space in
+//! Latin-1. In UTF-8 that is the second half of some letter, so here it is not white space.)
 
 use core::fmt;
 
@@ -220,8 +220,9 @@ mod tests {
             .map(|words| words.map(|w| w.to_string()).collect())
     }
 
-    /// Besides these, every text of up to eight characters out of `a = " - space tab` was once compared
-    /// with what the kernel's `next_arg()`, compiled on its own, yields: two million, no difference.
+    /// Besides these, every text of up to eight characters out of `a = " - space tab` was once
+    /// compared with what the kernel's `next_arg()`, compiled on its own, yields: two million, no
+    /// difference.
     #[test]
     fn words_split_as_the_kernel_splits_them() {
         let table: &[(&str, &[Pair])] = &[

@@ -1,4 +1,5 @@
-//! An archive in the format newc, with or without checksums (Documentation/driver-api/early-userspace/buffer-format.rst).
+//! An archive in the format newc, with or without checksums
+//! (Documentation/driver-api/early-userspace/buffer-format.rst).
 
 use core::ffi::CStr;
 use core::fmt;
@@ -32,7 +33,8 @@ pub struct Entry<'a> {
     pub rdev: (u32, u32),
     /// Content of a regular file, target of a symbolic link.
     pub data: &'a [u8],
-    /// Device and inode, by which the links to one file belong together. `None` for a file with one name, and for directories.
+    /// Device and inode, by which the links to one file belong together. `None` for a file with one
+    /// name, and for directories.
     pub inode: Option<[u32; 3]>,
 }
 
@@ -146,7 +148,8 @@ impl<'a> Archive<'a> {
                 .fold(0_u32, |sum, byte| sum.wrapping_add(u32::from(*byte)))
         };
         let mode = field[1];
-        // cpio(1) writes none for other files, and that of the content for a link that comes without.
+        // cpio(1) writes none for other files, and that of the content for a link that comes
+        // without.
         let is_content = mode & TYPE_MASK == REGULAR && !data.is_empty();
         if has_checksum && is_content && sum() != field[12] {
             return Err(Reason::Checksum);

@@ -7,9 +7,11 @@
 //! A [`DeviceRef`] is what was asked for, not a promise that it exists. It borrows the text that
 //! somebody typed, and `Display` gives that text back, so that a report shows what to search for.
 //!
-//! What people write instead, and what can mean nothing else, is taken too: `uuid=` in any case, a colon for the equals sign,
-//! the links that udev makes in `/dev/disk/by-{uuid,label,partuuid,partlabel}`, quotes, and a device number in hexadecimal
-//! digits as LILO passes it. How a UUID or a label may be written is with [`Uuid::matches`] and [`Label::is`].
+//! What people write instead, and what can mean nothing else, is taken too: `uuid=` in any case, a
+//! colon for the equals sign, the links that udev makes in
+//! `/dev/disk/by-{uuid,label,partuuid,partlabel}`, quotes, and a device number in hexadecimal
+//! digits as LILO passes it. How a UUID or a label may be written is with [`Uuid::matches`] and
+//! [`Label::is`].
 
 use core::fmt;
 
@@ -35,7 +37,8 @@ pub enum DeviceRef<'a> {
     /// `LABEL=`: the filesystem's label, compared byte by byte.
     Label(&'a str),
     /// `PARTUUID=`: a GPT partition's GUID, or an MBR disk's signature and the partition's number
-    /// (`0a1b2c3d-01`). Compare with [`PartUuid::matches`](crate::parse::partition::PartUuid::matches).
+    /// (`0a1b2c3d-01`). Compare with
+    /// [`PartUuid::matches`](crate::parse::partition::PartUuid::matches).
     PartUuid {
         /// The text before `/PARTNROFF=`.
         uuid: &'a str,
@@ -201,8 +204,8 @@ fn encoded_number<'a>(text: &str) -> Option<DeviceRef<'a>> {
     })
 }
 
-/// `LABEL="a b"`: the quotes of a value that stood inside a quoted word survive the tokeniser. The kernel knows no single ones,
-/// and passes them on.
+/// `LABEL="a b"`: the quotes of a value that stood inside a quoted word survive the tokeniser. The
+/// kernel knows no single ones, and passes them on.
 fn strip_quotes(mut text: &str) -> &str {
     let inner = |text: &str, quote| {
         let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;

@@ -1,12 +1,12 @@
 //! The order of block devices: by their names, as the kernel gives them.
 //!
-//! sysfs lists devices in no order that could be relied on. The kernel counts disks in letters (`sda`, …, `sdz`, `sdaa`) or
-//! in numbers (`nvme0n1`), and partitions in numbers.
+//! sysfs lists devices in no order that could be relied on. The kernel counts disks in letters
+//! (`sda`, …, `sdz`, `sdaa`) or in numbers (`nvme0n1`), and partitions in numbers.
 
 use core::cmp::Ordering;
 
-/// Which of two names comes first: the disk with the lower letters or numbers, then the disk before its partitions, then
-/// the partition with the lower number.
+/// Which of two names comes first: the disk with the lower letters or numbers, then the disk before
+/// its partitions, then the partition with the lower number.
 #[must_use]
 pub fn device_order(mut a: &str, mut b: &str) -> Ordering {
     loop {

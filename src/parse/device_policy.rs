@@ -1,23 +1,26 @@
 //! Which devices a container may use, as a program for the kernel.
 //!
-//! Control groups of version 2 have no list of devices. What decides is a program of type BPF_PROG_TYPE_CGROUP_DEVICE, which
-//! the kernel runs at each open(2) of a device and each mknod(2) by a process of the group, and whose answer is 1 or 0
-//! (Documentation/admin-guide/cgroup-v2.rst, "Device controller"). It is told the type of the device, its numbers, and what
-//! is asked for: read, write and mknod, or several of them.
+//! Control groups of version 2 have no list of devices. What decides is a program of type
+//! BPF_PROG_TYPE_CGROUP_DEVICE, which the kernel runs at each open(2) of a device and each mknod(2)
+//! by a process of the group, and whose answer is 1 or 0 (Documentation/admin-guide/cgroup-v2.rst,
+//! "Device controller"). It is told the type of the device, its numbers, and what is asked for:
+//! read, write and mknod, or several of them.
 //!
 //! # What rules mean
 //!
-//! Of each thing that is asked for, the last rule decides that names the device and it; all of them have to be allowed. Before
-//! the first rule everything is denied but what every container is given ([`DEFAULTS`]). A rule that denies everything takes
-//! that back too, and says so about nothing that is given: it is how every list begins, and the specification promises the
-//! default devices all the same. A rule that denies less is obeyed to the letter.
+//! Of each thing that is asked for, the last rule decides that names the device and it; all of them
+//! have to be allowed. Before the first rule everything is denied but what every container is given
+//! ([`DEFAULTS`]). A rule that denies everything takes that back too, and says so about nothing
+//! that is given: it is how every list begins, and the specification promises the default devices
+//! all the same. A rule that denies less is obeyed to the letter.
 //!
 //! # The program
 //!
-//! One block for each rule, the last rule first. A block looks whether the rule names the device; then one that denies ends
-//! the program if it denies something that is still asked for, and one that allows takes what it allows from what is still
-//! asked for, and ends the program when nothing is left. There are no loops and only jumps forward, as the kernel's verifier
-//! has it. Since the blocks stand in the reverse order of the rules, the program is written from its end.
+//! One block for each rule, the last rule first. A block looks whether the rule names the device;
+//! then one that denies ends the program if it denies something that is still asked for, and one
+//! that allows takes what it allows from what is still asked for, and ends the program when nothing
+//! is left. There are no loops and only jumps forward, as the kernel's verifier has it. Since the
+//! blocks stand in the reverse order of the rules, the program is written from its end.
 
 use heapless::Vec;
 
@@ -86,9 +89,10 @@ impl Rule {
     }
 }
 
-/// What every container is given: making any node, which opens none, and the devices that the specification has it find
-/// (config-linux.md, "Default Devices"): null, zero, full, random, urandom, tty, console, ptmx and pseudo-terminals
-/// (Documentation/admin-guide/devices.txt). runc and crun allow the same.
+/// What every container is given: making any node, which opens none, and the devices that the
+/// specification has it find (config-linux.md, "Default Devices"): null, zero, full, random,
+/// urandom, tty, console, ptmx and pseudo-terminals (Documentation/admin-guide/devices.txt). runc
+/// and crun allow the same.
 pub const DEFAULTS: [Rule; 11] = {
     const C: Kind = Kind::Character;
     [
@@ -128,7 +132,8 @@ const ASKED: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
 
-/// Takes `struct bpf_cgroup_dev_ctx` apart: three words, of which the first holds what is asked for above the kind.
+/// Takes `struct bpf_cgroup_dev_ctx` apart: three words, of which the first holds what is asked for
+/// above the kind.
 const PROLOGUE: [Instruction; 7] = [
     (LOAD_WORD, ASKED, CONTEXT, 0, 0),
     (MOVE_REGISTER, KIND, ASKED, 0, 0),
@@ -258,8 +263,8 @@ mod tests {
         program.finish().unwrap().to_vec()
     }
 
-    /// Runs a program as the kernel does, with the verifier's rules: it ends, jumps forward only, and reads nothing that was
-    /// not written.
+    /// Runs a program as the kernel does, with the verifier's rules: it ends, jumps forward only,
+    /// and reads nothing that was not written.
     fn run(program: &[u8], question: Question) -> bool {
         let context = [
             u32::from(question.access) << 16 | question.kind as u32,

@@ -1,8 +1,8 @@
 //! What kind of program a file is: a script, or an ELF executable.
 //!
-//! Source: elf(5), and for scripts execve(2), "Interpreter scripts". Only the beginning of the file is looked at; the
-//! program headers of an executable are there in practice, and one whose headers are elsewhere is refused rather than
-//! guessed at.
+//! Source: elf(5), and for scripts execve(2), "Interpreter scripts". Only the beginning of the file
+//! is looked at; the program headers of an executable are there in practice, and one whose headers
+//! are elsewhere is refused rather than guessed at.
 
 #![forbid(unsafe_code)]
 
@@ -38,8 +38,9 @@ pub enum Executable<'a> {
         machine: u16,
         /// The dynamic loader, if it wants one.
         interpreter: Option<&'a str>,
-        /// Where the last of its segments ends, in bytes from the start of the file. A file that is shorter is executed all
-        /// the same, and then killed by the first access to what is missing.
+        /// Where the last of its segments ends, in bytes from the start of the file. A file that is
+        /// shorter is executed all the same, and then killed by the first access to what is
+        /// missing.
         end: u64,
     },
     /// A script for the program `interpreter`.
@@ -103,8 +104,8 @@ impl<'a> Executable<'a> {
     }
 }
 
-/// As `fs/binfmt_script.c` has it: spaces and tabs separate, line feed and NUL end. A carriage return is
-/// part of the name, which is why a script with DOS line ends does not run.
+/// As `fs/binfmt_script.c` has it: spaces and tabs separate, line feed and NUL end. A carriage
+/// return is part of the name, which is why a script with DOS line ends does not run.
 fn script(text: &[u8]) -> Result<Executable<'_>, ExecutableError> {
     let line = text.split(|byte| matches!(byte, b'\n' | 0)).next();
     let mut words = line

@@ -18,8 +18,8 @@ pub struct Entry<'a> {
     pub options: &'a str,
 }
 
-/// The first line of `text` about the directory `mount_point`, an absolute path without a slash at its end. Lines that are no
-/// UTF-8 or lack a field are not looked at.
+/// The first line of `text` about the directory `mount_point`, an absolute path without a slash at
+/// its end. Lines that are no UTF-8 or lack a field are not looked at.
 #[must_use]
 pub fn find<'a>(text: &'a [u8], mount_point: &str) -> Option<Entry<'a>> {
     let lines = text.split(|byte| *byte == b'\n');

@@ -1,4 +1,5 @@
-//! One record of the kernel's log, as a read of `/dev/kmsg` gives it (Documentation/ABI/testing/dev-kmsg).
+//! One record of the kernel's log, as a read of `/dev/kmsg` gives it
+//! (Documentation/ABI/testing/dev-kmsg).
 //!
 //! ```text
 //! 3,401,1202000,-;sd 0:0:0:0: [sda] tag#0 FAILED Result: hostbyte=DID_OK
@@ -48,7 +49,8 @@ impl<'a> Record<'a> {
         self.is_kernels && self.level <= WARNING
     }
 
-    /// Whether it is a complaint about a disk, what a disk is attached to, a filesystem, or the image.
+    /// Whether it is a complaint about a disk, what a disk is attached to, a filesystem, or the
+    /// image.
     #[must_use]
     pub fn bears_on_the_root(&self) -> bool {
         const SUBSYSTEMS: &[&str] = &[

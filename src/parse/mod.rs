@@ -1,10 +1,10 @@
 //! Bytes and text become values here, and nothing else happens.
 //!
-//! Everything in this directory reads what somebody else wrote: a boot loader's command line, a disk
-//! of unknown origin, a bundle from the network. So the rules are strict: no `unsafe`, no allocation,
-//! no I/O, no logging, no panic on any input. A parser borrows from its input and returns a value or
-//! a small `Copy` error whose `Display` is one clear line; the caller knows the file's name and the
-//! stage, and adds them.
+//! Everything in this directory reads what somebody else wrote: a boot loader's command line, a
+//! disk of unknown origin, a bundle from the network. So the rules are strict: no `unsafe`, no
+//! allocation, no I/O, no logging, no panic on any input. A parser borrows from its input and
+//! returns a value or a small `Copy` error whose `Display` is one clear line; the caller knows the
+//! file's name and the stage, and adds them.
 //!
 //! One file per format:
 //!
@@ -33,8 +33,9 @@
 //! | [`seccomp`] | the profile in it, which becomes a program for the kernel | container tools |
 //!
 //! [`device_policy`] goes the other way, from a bundle's rules to a program for the kernel.
-//! [`read_at`] is what the readers of disks read from, [`checksum`] what formats are protected by. [`nearest`] finds the word
-//! that a mistyped one was meant to be, [`near_miss`] the device, for messages. [`device_order`] says which device comes first.
+//! [`read_at`] is what the readers of disks read from, [`checksum`] what formats are protected by.
+//! [`nearest`] finds the word that a mistyped one was meant to be, [`near_miss`] the device, for
+//! messages. [`device_order`] says which device comes first.
 //!
 //! What the command line *means* is one floor up, in [`crate::plan`].
 

@@ -1,6 +1,8 @@
-//! The words of mount(8): flags for the kernel, propagation, and the rest, which is the filesystem's.
+//! The words of mount(8): flags for the kernel, propagation, and the rest, which is the
+//! filesystem's.
 //!
-//! Bundles list them one by one (`config.md` of the runtime-spec, "Linux mount options"), `rootflags=` joins them by commas.
+//! Bundles list them one by one (`config.md` of the runtime-spec, "Linux mount options"),
+//! `rootflags=` joins them by commas.
 
 use linux_raw_sys::general::{
     MS_BIND, MS_DIRSYNC, MS_I_VERSION, MS_LAZYTIME, MS_MANDLOCK, MS_NOATIME, MS_NODEV,
@@ -49,7 +51,8 @@ pub enum Propagation {
 }
 
 impl Propagation {
-    /// The words of the specification, also as mount(8) has them for all mounts below: engines write those, and mean the same.
+    /// The words of the specification, also as mount(8) has them for all mounts below: engines
+    /// write those, and mean the same.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word.strip_prefix('r').unwrap_or(word) {
@@ -100,7 +103,8 @@ const ATIME: u32 = MS_NOATIME | MS_RELATIME | MS_STRICTATIME;
 const ATTRIBUTES: u32 =
     MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | ATIME | MS_NODIRATIME | MS_NOSYMFOLLOW;
 
-/// The words of one mount. With an `r` before them, or `=recursive` behind them, many are those of all mounts below it too.
+/// The words of one mount. With an `r` before them, or `=recursive` behind them, many are those of
+/// all mounts below it too.
 pub const WORDS: &[(&str, Meaning)] = &[
     ("defaults", Set(0)),
     ("ro", Set(MS_RDONLY)),
@@ -211,7 +215,8 @@ impl<'a> RootOptions<'a> {
     /// Reads a comma list. A comma between double quotes divides nothing, as in `context="a,b"`.
     ///
     /// # Errors
-    /// A word that makes no sense for a root: `bind`, `remount`, propagation, and those of bind mounts.
+    /// A word that makes no sense for a root: `bind`, `remount`, propagation, and those of bind
+    /// mounts.
     pub fn parse(text: &'a str) -> Result<Self, Misplaced<'a>> {
         let mut flags = MountFlags::default();
         for word in words(text) {

@@ -138,7 +138,8 @@ fn number(digits: &[u8]) -> Option<u32> {
     core::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// A field in which `\` and three octal digits stand for a byte, as the kernel's `mangle()` wrote it.
+/// A field in which `\` and three octal digits stand for a byte, as the kernel's `mangle()` wrote
+/// it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Escaped<'a>(&'a [u8]);
 

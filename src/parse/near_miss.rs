@@ -1,8 +1,9 @@
-//! What comes close to the device that was asked for, for the report of a search that found nothing.
+//! What comes close to the device that was asked for, for the report of a search that found
+//! nothing.
 //!
-//! Most searches fail for one of a few reasons: the name is of something that is not a filesystem, it was typed with
-//! another case or one letter wrong, it is the other kind of UUID, or the disk is on another bus than it used to be. Each is
-//! told from one device at a time, by a pure function.
+//! Most searches fail for one of a few reasons: the name is of something that is not a filesystem,
+//! it was typed with another case or one letter wrong, it is the other kind of UUID, or the disk is
+//! on another bus than it used to be. Each is told from one device at a time, by a pure function.
 
 use core::fmt;
 
@@ -94,8 +95,9 @@ fn by_path(path: &str, seen: &Seen<'_>) -> Option<NearMiss> {
     }
 }
 
-/// `sdb1` is the first partition of `sdb`; that of a disk whose name ends in a digit has a `p` in between, `nvme0n1p1`
-/// (block/partitions/core.c). This is for guessing what was meant; which partitions there are is known from sysfs.
+/// `sdb1` is the first partition of `sdb`; that of a disk whose name ends in a digit has a `p` in
+/// between, `nvme0n1p1` (block/partitions/core.c). This is for guessing what was meant; which
+/// partitions there are is known from sysfs.
 fn split_partition(name: &str) -> Option<(&str, u32)> {
     let disk = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let number = name.strip_prefix(disk)?.parse().ok()?;

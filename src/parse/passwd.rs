@@ -1,6 +1,7 @@
 //! The users of a container, as its `/etc/passwd` has them (passwd(5)).
 
-/// The home directory of the first user with this id. `None` if there is no such user, or none that is a path.
+/// The home directory of the first user with this id. `None` if there is no such user, or none that
+/// is a path.
 #[must_use]
 pub fn home(file: &[u8], uid: u32) -> Option<&str> {
     let mut lines = file.split(|byte| *byte == b'\n');

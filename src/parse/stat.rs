@@ -3,11 +3,13 @@
 /// What is read of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// The process has ended; it is there only to be collected, or not even that (states `Z`, `X`, `x`).
+    /// The process has ended; it is there only to be collected, or not even that (states `Z`, `X`,
+    /// `x`).
     pub has_ended: bool,
     /// The number of the process whose child it is; 0 for the first of the kernel's.
     pub parent: i32,
-    /// When it started, in clock ticks since the kernel did. A number is not given out twice within one tick.
+    /// When it started, in clock ticks since the kernel did. A number is not given out twice within
+    /// one tick.
     pub start: u64,
 }
 
@@ -15,7 +17,8 @@ impl Stat {
     /// Reads the file; `None` if it is none.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        // The second field is the program's name in parentheses, and may hold any bytes, parentheses too.
+        // The second field is the program's name in parentheses, and may hold any bytes,
+        // parentheses too.
         let end = text.iter().rposition(|byte| *byte == b')')?;
         let rest = core::str::from_utf8(text.get(end.checked_add(2)?..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();

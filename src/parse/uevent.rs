@@ -77,7 +77,8 @@ impl<'a> Properties<'a> {
     /// Reads a sysfs `uevent` file.
     ///
     /// # Errors
-    /// [`UeventError::Number`] for a number that is none, [`UeventError::Line`] for a line without `=`.
+    /// [`UeventError::Number`] for a number that is none, [`UeventError::Line`] for a line without
+    /// `=`.
     pub fn from_sysfs(file: &'a [u8]) -> Result<Self, UeventError> {
         let mut properties = Self::default();
         for line in file.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {

@@ -1,7 +1,8 @@
 //! The shapes of what Linux calls a filesystem's UUID.
 //!
-//! Most filesystems carry 16 random bytes. FAT and exFAT have only a 32-bit volume serial number, NTFS one of 64 bits, and
-//! ISO 9660 a date; Linux tools write them each in their own way and accept them wherever a UUID is asked for.
+//! Most filesystems carry 16 random bytes. FAT and exFAT have only a 32-bit volume serial number,
+//! NTFS one of 64 bits, and ISO 9660 a date; Linux tools write them each in their own way and
+//! accept them wherever a UUID is asked for.
 
 use core::fmt::{self, Write as _};
 
@@ -25,7 +26,8 @@ impl Uuid {
         (bytes != [0; 16]).then_some(Self::Full(bytes))
     }
 
-    /// A GUID as Microsoft's formats have it: the first three fields are little-endian (UEFI specification, appendix A).
+    /// A GUID as Microsoft's formats have it: the first three fields are little-endian (UEFI
+    /// specification, appendix A).
     #[must_use]
     pub fn mixed_endian(mut bytes: [u8; 16]) -> Option<Self> {
         for field in [0..4, 4..6, 6..8] {
@@ -47,13 +49,15 @@ impl Uuid {
         nibbles.next().is_none().then_some(Self::Full(bytes))
     }
 
-    /// Whether `text`, as somebody typed it, is this UUID: its digits count. Case, hyphens, braces and an `0x` do not.
+    /// Whether `text`, as somebody typed it, is this UUID: its digits count. Case, hyphens, braces
+    /// and an `0x` do not.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         is_typed(text, self)
     }
 
-    /// Whether `text` is this UUID but for one or two digits, or is the beginning of it, of eight digits or more.
+    /// Whether `text` is this UUID but for one or two digits, or is the beginning of it, of eight
+    /// digits or more.
     #[must_use]
     pub fn is_near(&self, text: &str) -> bool {
         const WRONG: usize = 2;

@@ -1,7 +1,7 @@
 //! A conversation with systemd: over a bus, or directly over its own socket.
 //!
-//! Who answers may be slow, silent or anybody, so all of a conversation has one deadline, nothing is read that is not expected,
-//! and what is read has a fixed room.
+//! Who answers may be slow, silent or anybody, so all of a conversation has one deadline, nothing
+//! is read that is not expected, and what is read has a fixed room.
 
 use core::time::Duration;
 
@@ -67,7 +67,8 @@ impl Failed {
     }
 }
 
-/// What the name of an error says: systemd's own are of this namespace, as are those that D-Bus defines for all.
+/// What the name of an error says: systemd's own are of this namespace, as are those that D-Bus
+/// defines for all.
 fn cause_of(name: &str) -> Cause {
     match name {
         "org.freedesktop.systemd1.NoSuchUnit" => Cause::NoSuchUnit,
@@ -102,8 +103,8 @@ pub(super) struct Bus {
 }
 
 impl Bus {
-    /// A connection by the first of `addresses` at which systemd answers: a bus may be there before systemd is on it. Of each it is said
-    /// whether systemd itself listens, and not a bus.
+    /// A connection by the first of `addresses` at which systemd answers: a bus may be there before
+    /// systemd is on it. Of each it is said whether systemd itself listens, and not a bus.
     ///
     /// # Errors
     /// Why there is none: of the first address.
@@ -155,8 +156,9 @@ impl Bus {
         Ok(bus)
     }
 
-    /// Without a name: whoever is at the other end asks the kernel who this is (D-Bus Specification, "EXTERNAL"), and in a user
-    /// namespace the number that this process has is another.
+    /// Without a name: whoever is at the other end asks the kernel who this is (D-Bus
+    /// Specification, "EXTERNAL"), and in a user namespace the number that this process has is
+    /// another.
     fn authenticate(&mut self) -> Result<(), Failed> {
         self.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
         for expected in ["DATA", "OK"] {
@@ -201,7 +203,8 @@ impl Bus {
         self.call(&method, body, "").map(drop)
     }
 
-    /// Calls a method of systemd's manager; the job that it returns. Of jobs of `unit` that end meanwhile a note is made.
+    /// Calls a method of systemd's manager; the job that it returns. Of jobs of `unit` that end
+    /// meanwhile a note is made.
     ///
     /// # Errors
     /// Why it failed: in systemd's words.
@@ -293,7 +296,8 @@ impl Bus {
         }
     }
 
-    /// Receives a message, and has `see` look at it if it is not a signal about `unit`; `None` for one that is none.
+    /// Receives a message, and has `see` look at it if it is not a signal about `unit`; `None` for
+    /// one that is none.
     #[inline(never)]
     fn next(
         &mut self,

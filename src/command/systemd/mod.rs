@@ -1,26 +1,30 @@
-//! Control groups that systemd makes (`--systemd-cgroup`): a container is a transient scope of its (systemd.scope(5), "Control Group
-//! APIs and Delegation").
+//! Control groups that systemd makes (`--systemd-cgroup`): a container is a transient scope of its
+//! (systemd.scope(5), "Control Group APIs and Delegation").
 //!
 //! # How the first process comes to be in it
 //!
-//! systemd makes a scope for processes that there are, and the first process is to be born in its group. So one that does nothing else
-//! is put into the scope in its place, holds it, and ends when the first process is there. What is below a scope's group is
-//! its user's (`Delegate=yes`), and the container has a group `container` there, as crun has it: systemd sets the files of the
-//! scope's own group as it likes, and never looks into those below. `run.oci.systemd.subgroup` gives that group another name, or
-//! none.
+//! systemd makes a scope for processes that there are, and the first process is to be born in its
+//! group. So one that does nothing else is put into the scope in its place, holds it, and ends when
+//! the first process is there. What is below a scope's group is its user's (`Delegate=yes`), and
+//! the container has a group `container` there, as crun has it: systemd sets the files of the
+//! scope's own group as it likes, and never looks into those below. `run.oci.systemd.subgroup`
+//! gives that group another name, or none.
 //!
 //! # Limits
 //!
-//! They are in force twice: as properties of the unit, from which systemd sets its group's files anew whenever it likes, and as files
-//! of the container's own group, which has also those that systemd has no properties for, and where the container sees them.
+//! They are in force twice: as properties of the unit, from which systemd sets its group's files
+//! anew whenever it likes, and as files of the container's own group, which has also those that
+//! systemd has no properties for, and where the container sees them.
 //!
-//! Devices are in force once: by the program that berth attaches to the container's group. systemd has no say in them, so that nothing
-//! is to be told to it as `DevicePolicy` and `DeviceAllow`: on a hierarchy of version 2 it attaches programs of its own and removes no
-//! others. They are asked beside this one if annotations want them.
+//! Devices are in force once: by the program that berth attaches to the container's group. systemd
+//! has no say in them, so that nothing is to be told to it as `DevicePolicy` and `DeviceAllow`: on
+//! a hierarchy of version 2 it attaches programs of its own and removes no others. They are asked
+//! beside this one if annotations want them.
 //!
 //! # Whom to ask
 //!
-//! Root of the machine asks the system's manager, everybody else the own one, and so does root of a user namespace.
+//! Root of the machine asks the system's manager, everybody else the own one, and so does root of a
+//! user namespace.
 
 mod bus;
 mod properties;
@@ -32,7 +36,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use self::bus::{Bus, Failed};
-use super::{CGROUP_MANAGER, Call, SYSTEMD_CGROUP, Tell, Told};
+use super::{CGROUP_MANAGER, Call, OrReport, Reported, SYSTEMD_CGROUP};
 use crate::cause::Cause;
 use crate::container::Group;
 use crate::error::{At, Code, During, Error, Fault, Op};
@@ -66,7 +70,7 @@ const SYSTEM_MANAGER: &str = "unix:path=/run/systemd/private";
 ///
 /// # Errors
 /// [`Code::Usage`] for a manager that there is not.
-pub(super) fn is_asked(call: &Call<'_>) -> Result<bool, Told> {
+pub(super) fn is_asked(call: &Call<'_>) -> Result<bool, Reported> {
     let is_asked = call.given.has(&SYSTEMD_CGROUP);
     match call.given.value(&CGROUP_MANAGER) {
         None => Ok(is_asked),
@@ -117,14 +121,15 @@ impl Holder {
     }
 }
 
-/// Has systemd make the scope of a container, with its limits, and makes the container's group in it.
+/// Has systemd make the scope of a container, with its limits, and makes the container's group in
+/// it.
 ///
 /// # Errors
 /// [`Code::ContainerSetup`]. There is no scope then.
 #[inline(never)]
-pub(super) fn start(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Scope, Told> {
+pub(super) fn start(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Scope, Reported> {
     let (slice, unit) = names(call, id, config)?;
-    let holder = Holder::start().tell(call, Code::ContainerSetup)?;
+    let holder = Holder::start().or_report(call, Code::ContainerSetup)?;
     let pid = holder.pid.as_raw_nonzero().get().unsigned_abs();
     let mut wrong = None;
     let mut body = |writer: &mut Writer<'_>| {
@@ -191,7 +196,8 @@ pub(super) fn start(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<Sc
     }
 }
 
-/// `DefaultDependencies`: such a unit would go when the machine begins to end, before those that stop containers in order.
+/// `DefaultDependencies`: such a unit would go when the machine begins to end, before those that
+/// stop containers in order.
 const SWITCHES: [(&str, bool); 6] = [
     ("DefaultDependencies", false),
     ("Delegate", true),
@@ -201,7 +207,8 @@ const SWITCHES: [(&str, bool); 6] = [
     ("TasksAccounting", true),
 ];
 
-/// Stops a scope, and has systemd forget it. That this fails is told as a warning: a scope goes with its last process.
+/// Stops a scope, and has systemd forget it. That this fails is told as a warning: a scope goes
+/// with its last process.
 #[inline(never)]
 pub(super) fn stop(call: &Call<'_>, unit: &str) {
     let stopped = connect(call).and_then(|mut bus| {
@@ -234,7 +241,7 @@ pub(super) fn stop(call: &Call<'_>, unit: &str) {
 /// # Errors
 /// [`Code::Control`].
 #[inline(never)]
-pub(super) fn set(call: &Call<'_>, unit: &str, resources: &Resources<'_>) -> Result<(), Told> {
+pub(super) fn set(call: &Call<'_>, unit: &str, resources: &Resources<'_>) -> Result<(), Reported> {
     let mut body = |writer: &mut Writer<'_>| {
         writer.string(unit);
         // Until the unit ends.
@@ -249,7 +256,7 @@ pub(super) fn set(call: &Call<'_>, unit: &str, resources: &Resources<'_>) -> Res
 
 #[cold]
 #[inline(never)]
-fn tell(call: &Call<'_>, code: Code, op: Op, unit: &str, failed: &Failed) -> Told {
+fn tell(call: &Call<'_>, code: Code, op: Op, unit: &str, failed: &Failed) -> Reported {
     let subject = format_args!("{unit} by systemd");
     let mut error = Error::new(code, op, subject, failed.detail);
     (error.errno, error.cause) = (failed.errno, failed.cause);
@@ -289,7 +296,7 @@ fn is_root_of_the_machine() -> bool {
 }
 
 /// The slice and the scope that a configuration asks for.
-fn names(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<(Path, Unit), Told> {
+fn names(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<(Path, Unit), Reported> {
     let of_user = match is_root_of_the_machine() {
         true => "system.slice",
         false => "user.slice",
@@ -315,7 +322,7 @@ fn names(call: &Call<'_>, id: &str, config: &Config<'_>) -> Result<(Path, Unit),
     slice
         .and_then(|slice| Ok((slice, unit?)))
         .during(Op::Parse, "linux.cgroupsPath")
-        .tell(call, Code::BundleConfig)
+        .or_report(call, Code::BundleConfig)
 }
 
 /// Writes the properties that annotations ask for.

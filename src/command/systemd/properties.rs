@@ -1,7 +1,7 @@
 //! Limits as properties of a unit (systemd.resource-control(5)).
 //!
-//! Without them systemd would set the files of its unit's group to what it knows of: to no limits. The names are those of the files,
-//! otherwise spelled.
+//! Without them systemd would set the files of its unit's group to what it knows of: to no limits.
+//! The names are those of the files, otherwise spelled.
 
 use crate::parse::config::Resources;
 use crate::parse::dbus::write::Writer;
@@ -31,7 +31,8 @@ const PROPERTIES: [(&str, &str, Kind); 10] = [
 /// Bytes of a set: for 1024 processors.
 const SET_MAX: usize = 128;
 
-/// Writes a property for each limit that systemd has one for. The others are those of the container's own group alone.
+/// Writes a property for each limit that systemd has one for. The others are those of the
+/// container's own group alone.
 #[inline(never)]
 pub(super) fn write(writer: &mut Writer<'_>, resources: &Resources<'_>) {
     // They were checked when they were read.
@@ -86,8 +87,8 @@ fn limit(text: &str) -> Option<u64> {
     }
 }
 
-/// `cpu.max`: so many microseconds of each period. systemd has the time of a second, in whole hundredths; rounded up it is no more than
-/// the container's own group allows.
+/// `cpu.max`: so many microseconds of each period. systemd has the time of a second, in whole
+/// hundredths; rounded up it is no more than the container's own group allows.
 fn cpu_time(writer: &mut Writer<'_>, line: &str) {
     const DEFAULT_PERIOD: u64 = 100_000;
     const HUNDREDTH: u64 = 10_000;

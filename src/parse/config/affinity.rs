@@ -1,5 +1,5 @@
-//! `process.execCPUAffinity`: on which processors a process runs that is executed in a container that runs. It is nothing to the
-//! container's first process (`config.md`, "Linux Process").
+//! `process.execCPUAffinity`: on which processors a process runs that is executed in a container
+//! that runs. It is nothing to the container's first process (`config.md`, "Linux Process").
 
 use core::ops::RangeInclusive;
 

@@ -33,13 +33,15 @@ pub struct Annotations<'a> {
     pub after: List<'a>,
     /// `berth.image`: the file in the bundle that holds the root filesystem; a relative path.
     pub image: Option<&'a str>,
-    /// `berth.verity`: the root hash of the image, and where in the file its tree is. Only with an image.
+    /// `berth.verity`: the root hash of the image, and where in the file its tree is. Only with an
+    /// image.
     pub verity: Option<Verity<'a>>,
     /// `berth.overlay`: where what it changes in its root filesystem goes.
     pub overlay: Option<Overlay<'a>>,
     /// `berth.landlock.*`: what it may do with files and ports.
     pub landlock: Landlock<'a>,
-    /// `berth.privileged`: whether it has all capabilities, all devices, and no masks, where its fields do not say otherwise.
+    /// `berth.privileged`: whether it has all capabilities, all devices, and no masks, where its
+    /// fields do not say otherwise.
     pub privileged: bool,
 }
 

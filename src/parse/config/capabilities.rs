@@ -1,15 +1,17 @@
-//! `process.capabilities`: what a program may do besides what its user may (capabilities(7); `config.md`, "Linux
-//! Process").
+//! `process.capabilities`: what a program may do besides what its user may (capabilities(7);
+//! `config.md`, "Linux Process").
 //!
 //! # What is not given
 //!
-//! The specification wants a capability that cannot be given to be warned of, not refused: a configuration may be made for a
-//! newer kernel. So a name that is none is left away, and so is a capability in a set where the kernel does not take it: nothing is gained outside the bounding set, nothing is effective or ambient that is not permitted, and
-//! ambient is only what is inheritable too. Either way the program has less than was asked for, and
+//! The specification wants a capability that cannot be given to be warned of, not refused: a
+//! configuration may be made for a newer kernel. So a name that is none is left away, and so is a
+//! capability in a set where the kernel does not take it: nothing is gained outside the bounding
+//! set, nothing is effective or ambient that is not permitted, and ambient is only what is
+//! inheritable too. Either way the program has less than was asked for, and
 //! [`Capabilities::each_warning`] says what.
 //!
-//! A set that is absent is empty, the bounding set too; and so are all of them without the field, unless the container is
-//! `berth.privileged`.
+//! A set that is absent is empty, the bounding set too; and so are all of them without the field,
+//! unless the container is `berth.privileged`.
 
 use core::fmt;
 
@@ -22,8 +24,8 @@ use crate::parse::json::{Node, Text, Value};
 /// What the names begin with.
 pub const PREFIX: &str = "CAP_";
 
-/// All that there are, in the order of their numbers (include/uapi/linux/capability.h). The last came with Linux 5.9: every
-/// kernel that can start a container has them.
+/// All that there are, in the order of their numbers (include/uapi/linux/capability.h). The last
+/// came with Linux 5.9: every kernel that can start a container has them.
 pub const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",

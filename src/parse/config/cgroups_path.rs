@@ -2,7 +2,8 @@
 
 use super::reader::{Reader, Refused};
 
-/// The longest path, in bytes: below the directory of all groups it is still one that can be put together.
+/// The longest path, in bytes: below the directory of all groups it is still one that can be put
+/// together.
 const LENGTH_MAX: usize = 448;
 
 const FIELD: &str = "linux.cgroupsPath";
@@ -12,14 +13,18 @@ const FIELD: &str = "linux.cgroupsPath";
 pub enum CgroupsPath<'a> {
     /// Its path.
     Path {
-        /// Names of directories with `/` between them; not empty, and neither `.` nor `..` is among them.
+        /// Names of directories with `/` between them; not empty, and neither `.` nor `..` is among
+        /// them.
         names: &'a str,
-        /// Whether it begins at the root of the hierarchy, and not at the group of all of berth's containers.
+        /// Whether it begins at the root of the hierarchy, and not at the group of all of berth's
+        /// containers.
         is_absolute: bool,
     },
-    /// `slice:prefix:name`: systemd makes it, for the unit `prefix-name.scope`. None of the three has a `/` in it.
+    /// `slice:prefix:name`: systemd makes it, for the unit `prefix-name.scope`. None of the three
+    /// has a `/` in it.
     Unit {
-        /// The slice that the unit is in, as `machine.slice`; empty for the one that is so by default.
+        /// The slice that the unit is in, as `machine.slice`; empty for the one that is so by
+        /// default.
         slice: &'a str,
         /// What the unit's name begins with.
         prefix: &'a str,

@@ -1,5 +1,6 @@
-//! `linux.maskedPaths`, `linux.readonlyPaths`, `linux.devices` and `linux.sysctl`: lists without a limit, so they are checked
-//! once, stay in the document, and are read from there again when the container is set up.
+//! `linux.maskedPaths`, `linux.readonlyPaths`, `linux.devices` and `linux.sysctl`: lists without a
+//! limit, so they are checked once, stay in the document, and are read from there again when the
+//! container is set up.
 
 use heapless::String;
 use heapless::string::StringView;
@@ -16,7 +17,8 @@ pub(super) const MAX_PATH: usize = linux_raw_sys::general::PATH_MAX as usize - 1
 /// Bytes that the path of a device may have.
 pub(super) const MAX_DEVICE_PATH: usize = 511;
 
-/// What is covered, made read-only, made and set in a container: where the four lists are in the document, which was checked.
+/// What is covered, made read-only, made and set in a container: where the four lists are in the
+/// document, which was checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Confinement<'a> {
     pub(super) masked: Option<Value<'a>>,
@@ -27,8 +29,9 @@ pub struct Confinement<'a> {
     has_usual: bool,
 }
 
-/// The path of a device as it is meant: absolute, without `.` and `..`, which are taken from it as it is written, and without a
-/// slash at its end. One that is relative begins at the root of the container, as with runc and crun.
+/// The path of a device as it is meant: absolute, without `.` and `..`, which are taken from it as
+/// it is written, and without a slash at its end. One that is relative begins at the root of the
+/// container, as with runc and crun.
 pub(super) type DevicePath = String<MAX_DEVICE_PATH>;
 
 /// What is called with each path.
@@ -64,11 +67,13 @@ pub struct Device {
 const TYPE_BITS: u32 = 0o170_000;
 const PERMISSION_BITS: u32 = 0o7777;
 
-/// The largest major and minor numbers that the kernel has: 12 and 20 bits (include/linux/kdev_t.h).
+/// The largest major and minor numbers that the kernel has: 12 and 20 bits
+/// (include/linux/kdev_t.h).
 const MAX_MAJOR: u32 = (1 << 12) - 1;
 const MAX_MINOR: u32 = (1 << 20) - 1;
 
-/// What engines cover in a container of which nothing else is said: the lists of podman and of docker together.
+/// What engines cover in a container of which nothing else is said: the lists of podman and of
+/// docker together.
 const USUALLY_MASKED: [&str; 14] = [
     "/proc/acpi",
     "/proc/asound",
@@ -126,7 +131,8 @@ impl<'a> Confinement<'a> {
         self.has_usual = true;
     }
 
-    /// Calls `see` with each path at which nothing is to be seen, as it is meant: as [`DevicePath`] has it.
+    /// Calls `see` with each path at which nothing is to be seen, as it is meant: as [`DevicePath`]
+    /// has it.
     ///
     /// # Errors
     /// The first that `see` returns.

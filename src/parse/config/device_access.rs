@@ -1,9 +1,9 @@
-//! Which devices a container may use: the default ones and those of `linux.devices`; or those that the rules of
-//! `linux.resources.devices` allow.
+//! Which devices a container may use: the default ones and those of `linux.devices`; or those that
+//! the rules of `linux.resources.devices` allow.
 //!
-//! Where the container cannot make nodes or mounts, `nodev` on the mounts that could bring some is enough, and costs nothing.
-//! `/dev` is not among them: what is in there was made for the container. Elsewhere it takes a program of the kernel's
-//! ([`crate::parse::device_policy`]).
+//! Where the container cannot make nodes or mounts, `nodev` on the mounts that could bring some is
+//! enough, and costs nothing. `/dev` is not among them: what is in there was made for the
+//! container. Elsewhere it takes a program of the kernel's ([`crate::parse::device_policy`]).
 
 use linux_raw_sys::general::{CAP_MKNOD, CAP_SYS_ADMIN, MS_NODEV};
 
@@ -13,7 +13,8 @@ use crate::parse::device_policy::{self, Rule};
 /// What decides which devices a container may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceAccess {
-    /// Nothing: it is `berth.privileged`, or of a user, who can make no node and opens those that the host lets that user open.
+    /// Nothing: it is `berth.privileged`, or of a user, who can make no node and opens those that
+    /// the host lets that user open.
     Any,
     /// `nodev` on its root and on what is mounted there, but in `/dev`.
     NoDev,
@@ -45,7 +46,8 @@ impl Config<'_> {
         }
     }
 
-    /// Calls `see` with each rule of the program, in order. Where none is written, `linux.devices` are what is allowed.
+    /// Calls `see` with each rule of the program, in order. Where none is written, `linux.devices`
+    /// are what is allowed.
     pub fn each_device_rule(&self, see: &mut dyn FnMut(&Rule)) {
         if self.resources.has_device_rules() {
             // They were checked when they were read.
@@ -70,8 +72,8 @@ impl Config<'_> {
 }
 
 impl Mount<'_> {
-    /// Whether nodes on it may be used, without `nodev`: it belongs to `/dev`, here or on the host, or it asks for that by the
-    /// word `dev`.
+    /// Whether nodes on it may be used, without `nodev`: it belongs to `/dev`, here or on the host,
+    /// or it asks for that by the word `dev`.
     #[must_use]
     pub fn may_have_nodes(&self) -> bool {
         let is_of_dev = || {

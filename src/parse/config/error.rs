@@ -129,7 +129,8 @@ pub enum ConfigError<'a> {
 }
 
 impl<'a> ConfigError<'a> {
-    /// The field that it is about. `None`: it is about the whole file, or about an annotation's key.
+    /// The field that it is about. `None`: it is about the whole file, or about an annotation's
+    /// key.
     #[must_use]
     pub fn field(&self) -> Option<Field> {
         match *self {

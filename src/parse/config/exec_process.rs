@@ -1,4 +1,5 @@
-//! The process of `exec`: one more in a container that runs, in the place of the one that its configuration has.
+//! The process of `exec`: one more in a container that runs, in the place of the one that its
+//! configuration has.
 
 use core::mem;
 
@@ -20,11 +21,13 @@ pub struct ProcessChanges<'a> {
     pub env: &'a [&'a str],
     /// Another working directory.
     pub cwd: Option<&'a str>,
-    /// Another user, and another group if that is said. That user has none of the additional groups.
+    /// Another user, and another group if that is said. That user has none of the additional
+    /// groups.
     pub user: Option<(u32, Option<u32>)>,
     /// More groups.
     pub groups: &'a [u32],
-    /// More capabilities: bounding, effective and permitted ones, as with runc, and none that others inherit.
+    /// More capabilities: bounding, effective and permitted ones, as with runc, and none that
+    /// others inherit.
     pub capabilities: Set,
     /// Another profile of AppArmor; an empty one says nothing.
     pub apparmor_profile: Option<&'a str>,
@@ -39,8 +42,9 @@ pub struct ProcessChanges<'a> {
 }
 
 impl<'a> Config<'a> {
-    /// Has the process that the document `file` describes, as `process` of a `config.json` does. Where it says nothing of its
-    /// capabilities, its profile or its label, it has those of the container, as with runc and crun.
+    /// Has the process that the document `file` describes, as `process` of a `config.json` does.
+    /// Where it says nothing of its capabilities, its profile or its label, it has those of the
+    /// container, as with runc and crun.
     ///
     /// `scratch` takes strings that were escaped; as many bytes as the file has suffice always.
     ///

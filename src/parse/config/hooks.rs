@@ -1,4 +1,5 @@
-//! `hooks`: programs that are run beside the container's, at moments of its life (config.md, "POSIX-platform Hooks").
+//! `hooks`: programs that are run beside the container's, at moments of its life (config.md,
+//! "POSIX-platform Hooks").
 
 use core::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Lists of `containerID`, `hostID` and `size`: which users and groups outside those of a user namespace are (user_namespaces(7),
-//! "User and group ID mappings").
+//! Lists of `containerID`, `hostID` and `size`: which users and groups outside those of a user
+//! namespace are (user_namespaces(7), "User and group ID mappings").
 
 use core::fmt;
 
@@ -31,8 +31,8 @@ pub struct IdRange {
     pub count: u32,
 }
 
-/// A list of ranges that do not overlap, neither inside nor outside; at least one, at most [`MAX_RANGES`]. It stays in the text,
-/// and is read there again.
+/// A list of ranges that do not overlap, neither inside nor outside; at least one, at most
+/// [`MAX_RANGES`]. It stays in the text, and is read there again.
 #[derive(Clone, Copy, Debug)]
 pub struct IdMap<'a>(Value<'a>);
 
@@ -48,8 +48,9 @@ impl<'a> IdMap<'a> {
         items.filter_map(IdRange::read)
     }
 
-    /// Whether it says the same as a map that the kernel shows, however the ranges are cut and ordered. Those of neither overlap,
-    /// so it does exactly if as many ids as either has are the same in both.
+    /// Whether it says the same as a map that the kernel shows, however the ranges are cut and
+    /// ordered. Those of neither overlap, so it does exactly if as many ids as either has are the
+    /// same in both.
     #[must_use]
     pub fn is_shown_as(&self, text: &str) -> bool {
         let [mut asked, mut found, mut same] = [0_u64; 3];
@@ -95,7 +96,8 @@ impl<'a> IdMap<'a> {
     }
 }
 
-/// The ranges of a map as the kernel shows it: three numbers a line (user_namespaces(7), `/proc/pid/uid_map`).
+/// The ranges of a map as the kernel shows it: three numbers a line (user_namespaces(7),
+/// `/proc/pid/uid_map`).
 pub fn shown(text: &str) -> impl Iterator<Item = IdRange> {
     let mut numbers = text.split_ascii_whitespace().map_while(number);
     core::iter::from_fn(move || {

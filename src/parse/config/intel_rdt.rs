@@ -1,5 +1,5 @@
-//! `linux.intelRdt`: a group of the resctrl filesystem, which shares out caches and the bandwidth of memory (`config-linux.md`,
-//! "IntelRdt"; Documentation/arch/x86/resctrl.rst).
+//! `linux.intelRdt`: a group of the resctrl filesystem, which shares out caches and the bandwidth
+//! of memory (`config-linux.md`, "IntelRdt"; Documentation/arch/x86/resctrl.rst).
 
 use super::error::Field;
 use super::reader::{Reader, Refused, Use};
@@ -21,7 +21,8 @@ pub(super) const MEMBERS: [&str; 5] = [
 pub struct IntelRdt<'a>(Value<'a>);
 
 impl<'a> IntelRdt<'a> {
-    /// `closID`: a name without `/`, or `/` for the group of all others. `None`: the container's own, by its id.
+    /// `closID`: a name without `/`, or `/` for the group of all others. `None`: the container's
+    /// own, by its id.
     #[must_use]
     pub fn group(&self) -> Option<Text<'a>> {
         text(self.0.member("closID")?)
@@ -34,8 +35,8 @@ impl<'a> IntelRdt<'a> {
         value.is_some_and(|value| matches!(value.node(), Node::Bool(true)))
     }
 
-    /// What is to be written to `schemata`, in this order, each one line or several; and whether it is `l3CacheSchema`, of which
-    /// lines about memory are not meant.
+    /// What is to be written to `schemata`, in this order, each one line or several; and whether it
+    /// is `l3CacheSchema`, of which lines about memory are not meant.
     pub fn schemata(&self) -> impl Iterator<Item = (Text<'a>, bool)> + use<'a> {
         let members = ["l3CacheSchema", "memBwSchema"].map(|name| self.0.member(name));
         let list = match self.0.member("schemata").map(|list| list.node()) {

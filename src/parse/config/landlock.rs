@@ -1,8 +1,8 @@
-//! The annotations `berth.landlock.*`: what a container may do with files and ports, whatever its user and its mounts allow
-//! (Documentation/userspace-api/landlock.rst).
+//! The annotations `berth.landlock.*`: what a container may do with files and ports, whatever its
+//! user and its mounts allow (Documentation/userspace-api/landlock.rst).
 //!
-//! Each of the three lists of paths gives rights on what lies beneath. With any of them, everything else is denied; likewise each
-//! of the two lists of ports.
+//! Each of the three lists of paths gives rights on what lies beneath. With any of them, everything
+//! else is denied; likewise each of the two lists of ports.
 
 use crate::parse::number::number;
 

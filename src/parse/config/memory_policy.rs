@@ -1,4 +1,5 @@
-//! `linux.memoryPolicy`: from which memory nodes a program gets its memory (set_mempolicy(2); `config-linux.md`, "Memory policy").
+//! `linux.memoryPolicy`: from which memory nodes a program gets its memory (set_mempolicy(2);
+//! `config-linux.md`, "Memory policy").
 
 use super::affinity::{PROCESSORS_MAX, Processors};
 use super::error::Field;
@@ -32,7 +33,8 @@ pub(super) const MEMBERS: [&str; 3] = ["mode", "flags", "nodes"];
 /// What the names of modes begin with, and those of flags.
 pub const PREFIXES: [&str; 2] = ["MPOL_", "MPOL_F_"];
 
-/// A policy, as set_mempolicy(2) takes it. What does not fit together is for the kernel to say, which knows the machine's nodes.
+/// A policy, as set_mempolicy(2) takes it. What does not fit together is for the kernel to say,
+/// which knows the machine's nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPolicy<'a> {
     /// `mode`, and `flags`.

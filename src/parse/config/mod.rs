@@ -3,11 +3,12 @@
 //! Three things can be with a field. What berth acts on is in [`Config`], validated as far as the
 //! text alone allows. What the specification knows and berth does not yet act on is refused by name
 //! where a container would be less confined than its author believes, otherwise named in
-//! [`Config::warnings`]. Which of the three becomes of a field is in one table: [`table::FIELDS`]. What the specification does not know is
-//! ignored, as it demands; except for annotations that begin with `berth.`, which are ours.
+//! [`Config::warnings`]. Which of the three becomes of a field is in one table: [`table::FIELDS`].
+//! What the specification does not know is ignored, as it demands; except for annotations that
+//! begin with `berth.`, which are ours.
 //!
-//! Text is borrowed from the file, or from a scratch buffer where it was escaped. Lists are bounded,
-//! and one that is longer is refused, never cut.
+//! Text is borrowed from the file, or from a scratch buffer where it was escaped. Lists are
+//! bounded, and one that is longer is refused, never cut.
 
 pub mod affinity;
 mod annotations;
@@ -69,12 +70,13 @@ use table::Found;
 
 /// The version of the specification that this follows.
 pub const SPECIFICATION: &str = "1.3.0";
-/// Bytes that a `config.json` may have. Those of engines have some 10 KiB, up to 100 with a system call filter, and
-/// those with thousands of variables or annotations a MiB.
+/// Bytes that a `config.json` may have. Those of engines have some 10 KiB, up to 100 with a system
+/// call filter, and those with thousands of variables or annotations a MiB.
 pub const MAX_SIZE: usize = 2 * 1024 * 1024;
 /// Items that `process.args` may have, and `process.env`.
 pub const MAX_STRINGS: usize = 4096;
-/// Items that `mounts` may have: an engine that may make no nodes lists a host's devices one by one.
+/// Items that `mounts` may have: an engine that may make no nodes lists a host's devices one by
+/// one.
 pub const MAX_MOUNTS: usize = 512;
 
 /// The kernel's limit for the names of a host and of a domain (`__NEW_UTS_LEN`).
@@ -99,7 +101,8 @@ pub struct Config<'a> {
     pub mounts: MountList<'a>,
     /// `linux.namespaces`
     pub namespaces: Namespaces<'a>,
-    /// `linux.uidMappings`: there if a user namespace is made, and perhaps if one is joined, which is to have it then.
+    /// `linux.uidMappings`: there if a user namespace is made, and perhaps if one is joined, which
+    /// is to have it then.
     pub uid_map: Option<IdMap<'a>>,
     /// `linux.gidMappings`: as well.
     pub gid_map: Option<IdMap<'a>>,
@@ -129,16 +132,16 @@ pub struct Config<'a> {
     pub all_annotations: Option<&'a str>,
     /// Fields that are known, not acted on, and no matter of security.
     pub warnings: table::Warnings,
-    /// Who makes the container is no more than a user of the machine: nothing decides which devices it may use but that user's
-    /// rights. Nothing in the file says so.
+    /// Who makes the container is no more than a user of the machine: nothing decides which devices
+    /// it may use but that user's rights. Nothing in the file says so.
     pub is_of_user: bool,
 }
 
 impl<'a> Config<'a> {
     /// Reads a whole `config.json`.
     ///
-    /// `scratch` takes strings that were escaped; as many bytes as the file has suffice always. `places` take what is to be mounted;
-    /// [`MOUNT_PLACES`] suffice always.
+    /// `scratch` takes strings that were escaped; as many bytes as the file has suffice always.
+    /// `places` take what is to be mounted; [`MOUNT_PLACES`] suffice always.
     ///
     /// # Errors
     /// The first thing that is wrong, by its place in the text or by its field.
@@ -213,7 +216,8 @@ impl<'a> Config<'a> {
 }
 
 impl<'a> Config<'a> {
-    /// Without the field there are none, unless the container is `berth.privileged`; and none leads back to the host.
+    /// Without the field there are none, unless the container is `berth.privileged`; and none leads
+    /// back to the host.
     fn check_capabilities(&mut self, reader: &Reader<'a>) -> Result<(), Refused> {
         if !self.annotations.privileged {
             self.process.capabilities.get_or_insert_default();
@@ -244,8 +248,8 @@ fn uts_name<'a>(
 const UID_MAPPINGS: &str = "linux.uidMappings";
 const GID_MAPPINGS: &str = "linux.gidMappings";
 
-/// A user namespace without a map has no user 0 and can do nothing; a map without one is nobody's. One that is joined has its own,
-/// which engines write all the same.
+/// A user namespace without a map has no user 0 and can do nothing; a map without one is nobody's.
+/// One that is joined has its own, which engines write all the same.
 fn check_id_maps<'a>(reader: &Reader<'a>, config: &Config<'a>) -> Result<(), Refused> {
     for (path, map) in [
         (UID_MAPPINGS, config.uid_map),

@@ -1,9 +1,9 @@
 //! Options of a mount: flags for the kernel, propagation, and text for the filesystem (mount(8),
 //! and `config.md` of the runtime-spec, "Linux mount options").
 //!
-//! Engines hand on what people wrote: words of fstab(5), which are for other programs, and beside `bind` words of their own and of
-//! filesystems, which a mount that has a filesystem already takes none of. Nothing is made of either, as with runc and crun;
-//! [`each_ignored`] says which they are.
+//! Engines hand on what people wrote: words of fstab(5), which are for other programs, and beside
+//! `bind` words of their own and of filesystems, which a mount that has a filesystem already takes
+//! none of. Nothing is made of either, as with runc and crun; [`each_ignored`] says which they are.
 
 use linux_raw_sys::general::{
     MS_BIND, MS_DIRSYNC, MS_LAZYTIME, MS_MANDLOCK, MS_REMOUNT, MS_SYNCHRONOUS,
@@ -22,8 +22,8 @@ pub const MAX_OPTIONS: usize = 32;
 pub struct MountOptions<'a> {
     /// `MS_*` bits, `MS_BIND`, `MS_REC` and `MS_REMOUNT` among them.
     pub flags: MountFlags,
-    /// Attributes of all mounts below it, as `MS_*` bits. For itself they are in `flags` too, unless something else was said
-    /// of it later.
+    /// Attributes of all mounts below it, as `MS_*` bits. For itself they are in `flags` too,
+    /// unless something else was said of it later.
     pub below: MountFlags,
     /// How mounts below it propagate, and whether that is so for the mounts below it too.
     pub propagation: Option<(Propagation, Recursive)>,

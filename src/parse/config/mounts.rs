@@ -17,10 +17,11 @@ pub struct Mount<'a> {
     /// A path in the container, not empty. Early versions of the specification allow one without a
     /// leading `/`; it starts at the container's root all the same.
     pub destination: &'a str,
-    /// The filesystem's type. `None` only for a bind mount, whose type means nothing, and for a remount.
+    /// The filesystem's type. `None` only for a bind mount, whose type means nothing, and for a
+    /// remount.
     pub fstype: Option<&'a str>,
-    /// What to mount; always there for a bind mount that is none of the same, and then relative to the bundle unless it begins
-    /// with `/`.
+    /// What to mount; always there for a bind mount that is none of the same, and then relative to
+    /// the bundle unless it begins with `/`.
     pub source: Option<&'a str>,
     /// The options, understood.
     pub options: MountOptions<'a>,
@@ -28,17 +29,19 @@ pub struct Mount<'a> {
     pub ids: Option<MappedIds<'a>>,
 }
 
-/// How the ids of a mount are mapped. A file that belongs to an inner id is seen as one of the outer, which is the host's.
+/// How the ids of a mount are mapped. A file that belongs to an inner id is seen as one of the
+/// outer, which is the host's.
 #[derive(Clone, Copy, Debug)]
 pub struct MappedIds<'a> {
-    /// `uidMappings` and `gidMappings`. `None`: those of the container's user namespace, which has one then.
+    /// `uidMappings` and `gidMappings`. `None`: those of the container's user namespace, which has
+    /// one then.
     pub maps: Option<[IdMap<'a>; 2]>,
     /// Whether the mounts below it have the same.
     pub recursive: Recursive,
 }
 
-/// The items of `mounts`, in the order in which they are made. They are linked, since few bundles have many and some have hundreds: so
-/// only as much memory is touched as there are mounts.
+/// The items of `mounts`, in the order in which they are made. They are linked, since few bundles
+/// have many and some have hundreds: so only as much memory is touched as there are mounts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MountList<'a> {
     first: Option<&'a Listed<'a>>,
@@ -55,8 +58,8 @@ pub struct Listed<'a> {
 /// Where one item of a list can be kept.
 pub type MountPlace<'a> = MaybeUninit<Listed<'a>>;
 
-/// The places that a bundle's mounts may take: two for each, as they are read from the first to the last and linked from the last to
-/// the first.
+/// The places that a bundle's mounts may take: two for each, as they are read from the first to the
+/// last and linked from the last to the first.
 pub const MOUNT_PLACES: usize = 2 * MAX_MOUNTS;
 
 /// The bytes of as many places.
@@ -165,8 +168,9 @@ impl<'a> Mount<'a> {
             destination,
             fstype,
             source,
-            // A filesystem that is made in a user namespace has the ids of that as its own: they are mapped as they are to be, and the
-            // kernel maps none to themselves (can_idmap_mount of fs/namespace.c, EINVAL). A control group may be the host's.
+            // A filesystem that is made in a user namespace has the ids of that as its own: they
+            // are mapped as they are to be, and the kernel maps none to themselves (can_idmap_mount
+            // of fs/namespace.c, EINVAL). A control group may be the host's.
             ids: ids.filter(|ids| {
                 let is_made =
                     !options.is_bind() && !fstype.unwrap_or_default().starts_with("cgroup");
@@ -176,8 +180,8 @@ impl<'a> Mount<'a> {
         })
     }
 
-    /// Whether it is mounted on `path`, which is relative to the root of the container. Where a link would lead is not known
-    /// here.
+    /// Whether it is mounted on `path`, which is relative to the root of the container. Where a
+    /// link would lead is not known here.
     #[must_use]
     pub fn is_at(&self, path: &str) -> bool {
         parts(self.destination).eq(parts(path))
@@ -191,7 +195,8 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// By bytes: to split text costs several times as much, and each default is compared with each mount.
+/// By bytes: to split text costs several times as much, and each default is compared with each
+/// mount.
 fn parts(path: &str) -> impl Iterator<Item = &[u8]> {
     path.as_bytes()
         .split(|byte| *byte == b'/')
@@ -199,8 +204,8 @@ fn parts(path: &str) -> impl Iterator<Item = &[u8]> {
 }
 
 impl<'a> MappedIds<'a> {
-    /// Maps without either of the words are for the one mount; the words without maps mean those of the container's user namespace
-    /// (config.md, "Linux mount options", `idmap`).
+    /// Maps without either of the words are for the one mount; the words without maps mean those of
+    /// the container's user namespace (config.md, "Linux mount options", `idmap`).
     fn read(
         reader: &Reader<'a>,
         [users, groups]: [Option<Value<'a>>; 2],

@@ -79,8 +79,8 @@ const PATH: &str = "linux.namespaces[].path";
 /// What an item has.
 pub(super) const MEMBERS: [&str; 2] = ["type", "path"];
 
-/// What is done to the mounts of the namespace that the container is in, or by means of them. In one that others are in too, it
-/// would be done to them.
+/// What is done to the mounts of the namespace that the container is in, or by means of them. In
+/// one that others are in too, it would be done to them.
 const NEEDS_OWN_MOUNTS: [&str; 7] = [
     "mounts",
     "root.readonly",
@@ -157,8 +157,8 @@ impl<'a> Namespaces<'a> {
         Ok(namespaces)
     }
 
-    /// A container whose mounts are not its own is a program in a directory, and nothing more: that has to be said, and what
-    /// would change the mounts of others cannot be asked for.
+    /// A container whose mounts are not its own is a program in a directory, and nothing more: that
+    /// has to be said, and what would change the mounts of others cannot be asked for.
     #[inline(never)]
     pub(super) fn check_mounts(
         &self,

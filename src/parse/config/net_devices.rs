@@ -1,4 +1,5 @@
-//! `linux.netDevices`: network devices of the host that become the container's (`config-linux.md`, "Network Devices").
+//! `linux.netDevices`: network devices of the host that become the container's (`config-linux.md`,
+//! "Network Devices").
 
 use super::error::Field;
 use super::namespaces::{Kind, Namespaces};
@@ -34,7 +35,8 @@ impl<'a> NetDevices<'a> {
         }
     }
 
-    /// The names of each, on the host and in the container: there, `%d` stands for the first number that is free.
+    /// The names of each, on the host and in the container: there, `%d` stands for the first number
+    /// that is free.
     pub fn iter(&self) -> impl Iterator<Item = (Name, Name)> + use<'a> {
         let members = match self.0.map(|devices| devices.node()) {
             Some(Node::Object(members)) => Some(members),

@@ -27,8 +27,8 @@ pub struct Process<'a> {
     pub console_size: Option<[u16; 2]>,
     /// `user`
     pub user: User<'a>,
-    /// `capabilities`. `None`, which only a container that is `berth.privileged` has: what the kernel gives to the user; all to
-    /// root.
+    /// `capabilities`. `None`, which only a container that is `berth.privileged` has: what the
+    /// kernel gives to the user; all to root.
     pub capabilities: Option<Capabilities<'a>>,
     /// `apparmorProfile`; `unconfined` is a profile, the one that confines nobody.
     pub apparmor_profile: Option<&'a str>,

@@ -27,12 +27,14 @@ impl Use {
     }
 }
 
-/// The document is refused, and its [`Reader`] holds the error. This much is handed up in its place: there is a way back from each
-/// field of each section, and an error on all of them would be most of the code.
+/// The document is refused, and its [`Reader`] holds the error. This much is handed up in its
+/// place: there is a way back from each field of each section, and an error on all of them would be
+/// most of the code.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused(());
 
-/// The reading of one document: places for what was escaped, for its mounts, and for the error that ends it.
+/// The reading of one document: places for what was escaped, for its mounts, and for the error that
+/// ends it.
 #[derive(Default)]
 pub(super) struct Reader<'a> {
     scratch: Cell<Scratch<'a>>,

@@ -1,12 +1,13 @@
-//! `process.scheduler` and `process.ioPriority`: when a program gets the processor and the disks (sched(7), ioprio_set(2);
-//! `config.md`, "Linux Process"); and `linux.personality`.
+//! `process.scheduler` and `process.ioPriority`: when a program gets the processor and the disks
+//! (sched(7), ioprio_set(2); `config.md`, "Linux Process"); and `linux.personality`.
 
 use super::error::{ConfigError, Field};
 use super::members::{Takes, place};
 use super::reader::{Reader, Refused};
 use crate::parse::json::Value;
 
-/// In the order of their numbers (include/uapi/linux/sched.h). The kernel has reserved that of ISO, and has none.
+/// In the order of their numbers (include/uapi/linux/sched.h). The kernel has reserved that of ISO,
+/// and has none.
 const POLICIES: [&str; 7] = ["OTHER", "FIFO", "RR", "BATCH", "ISO", "IDLE", "DEADLINE"];
 
 pub(super) const POLICY: Takes = Takes::Word("SCHED_", &POLICIES, "a SCHED_ policy of sched(7)");
@@ -21,7 +22,8 @@ pub(super) const IO_CLASS: Takes = Takes::Word(
 
 pub(super) const DOMAIN: Takes = Takes::Word("", &["LINUX", "LINUX32"], "LINUX or LINUX32");
 
-/// In the order of their bits. The last two are about values that the specification has no fields for.
+/// In the order of their bits. The last two are about values that the specification has no fields
+/// for.
 const FLAGS: [&str; 7] = [
     "RESET_ON_FORK",
     "RECLAIM",
@@ -82,7 +84,8 @@ pub(super) fn flags<'a>(reader: &Reader<'a>, list: Value<'a>) -> Result<u64, Ref
     Ok(flags)
 }
 
-/// A class of `process.ioPriority`, as it is in the number that ioprio_set(2) takes: above the priority.
+/// A class of `process.ioPriority`, as it is in the number that ioprio_set(2) takes: above the
+/// priority.
 pub(super) const fn io_class(class: u64) -> u16 {
     // The classes' numbers begin with 1 (include/uapi/linux/ioprio.h).
     (class as u16).saturating_add(1) << 13

@@ -1,8 +1,8 @@
 //! `linux.seccomp`: which system calls a container's processes may make.
 //!
-//! A profile is long, Docker's has 15 KiB, and is not copied: [`Seccomp`] is the place in the document where it stands. It was
-//! gone over once, so that a mistake anywhere in it is an error here, and is gone over again when it is compiled
-//! ([`crate::parse::seccomp`]).
+//! A profile is long, Docker's has 15 KiB, and is not copied: [`Seccomp`] is the place in the
+//! document where it stands. It was gone over once, so that a mistake anywhere in it is an error
+//! here, and is gone over again when it is compiled ([`crate::parse::seccomp`]).
 
 use super::error::Field;
 use super::reader::{Reader, Refused, Use};
@@ -282,8 +282,8 @@ impl<'a> Rule<'a> {
     }
 }
 
-/// The agent, if the rule number `asking` has it asked. If none does, it need not be there: its path is ignored then, as the
-/// specification has it.
+/// The agent, if the rule number `asking` has it asked. If none does, it need not be there: its
+/// path is ignored then, as the specification has it.
 #[inline(never)]
 fn agent<'a>(
     reader: &Reader<'a>,
@@ -407,8 +407,9 @@ impl Outcome {
     }
 }
 
-/// The largest number that the action returns, if it returns one: the kernel has no larger error number than this
-/// (include/linux/err.h, MAX_ERRNO), and a tracer gets what it can tell from nothing.
+/// The largest number that the action returns, if it returns one: the kernel has no larger error
+/// number than this (include/linux/err.h, MAX_ERRNO), and a tracer gets what it can tell from
+/// nothing.
 fn largest_data(action: u32) -> Option<u16> {
     match Verdict(action) {
         Verdict::ERRNO => Some(4095),

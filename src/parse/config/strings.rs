@@ -1,4 +1,5 @@
-//! Lists of strings that are for a program. They may be long, so they stay where they are: in the document, or on the command line.
+//! Lists of strings that are for a program. They may be long, so they stay where they are: in the
+//! document, or on the command line.
 
 use super::error::Field;
 use super::reader::{Reader, Refused, Use};

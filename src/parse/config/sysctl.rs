@@ -1,7 +1,8 @@
 //! `linux.sysctl`: parameters of the kernel that belong to a namespace.
 //!
-//! Most of `/proc/sys` is the machine's, and a container that sets it sets it for everybody. What each namespace has a copy of is
-//! in one table, from ipc_namespaces(7), uts_namespaces(7) and network_namespaces(7); the rest is refused.
+//! Most of `/proc/sys` is the machine's, and a container that sets it sets it for everybody. What
+//! each namespace has a copy of is in one table, from ipc_namespaces(7), uts_namespaces(7) and
+//! network_namespaces(7); the rest is refused.
 
 use super::error::{ConfigError, Field};
 use super::namespaces::{Kind, Namespaces};
@@ -18,8 +19,8 @@ pub(super) type Path = heapless::String<MAX_PATH>;
 /// What is written there.
 pub(super) type Setting = heapless::String<MAX_VALUE>;
 
-/// A parameter, or all below a directory if it ends in `/`; whether the container has the namespace that it is of; else why it
-/// is refused.
+/// A parameter, or all below a directory if it ends in `/`; whether the container has the namespace
+/// that it is of; else why it is refused.
 type Rule = (&'static str, fn(&Namespaces<'_>) -> bool, &'static str);
 
 const NEEDS_IPC: &str = "needs a namespace of type ipc in linux.namespaces";
@@ -82,8 +83,9 @@ pub(super) fn check<'a>(
     }
 }
 
-/// The path that a key stands for. Whether `.` or `/` separates is what comes first; the other one is then a dot in a name, as in
-/// that of an interface (sysctl.d(5)). `None` if it is no path, or leads elsewhere.
+/// The path that a key stands for. Whether `.` or `/` separates is what comes first; the other one
+/// is then a dot in a name, as in that of an interface (sysctl.d(5)). `None` if it is no path, or
+/// leads elsewhere.
 #[inline(never)]
 pub(super) fn path(key: Text<'_>) -> Option<Path> {
     let first = key.chars().find(|c| matches!(c, '.' | '/'))?;

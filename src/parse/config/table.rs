@@ -1,11 +1,12 @@
 //! All fields of a `config.json` that berth knows: one row each.
 //!
-//! The document is gone over once. While it is checked, each key is held against the names that may stand where it does
-//! ([`json::tree`]), and where a value begins that a row is about is noted. Then the rows are gone through in their order, so that the
-//! first error does not depend on the order in which a file has its fields, and each says what the value has to be and where it goes.
+//! The document is gone over once. While it is checked, each key is held against the names that may
+//! stand where it does ([`json::tree`]), and where a value begins that a row is about is noted.
+//! Then the rows are gone through in their order, so that the first error does not depend on the
+//! order in which a file has its fields, and each says what the value has to be and where it goes.
 //!
-//! A new field is one row here, its use, and its test. Lists, and objects whose members have any name, are read by the module that
-//! knows them.
+//! A new field is one row here, its use, and its test. Lists, and objects whose members have any
+//! name, are read by the module that knows them.
 
 use heapless::Vec;
 
@@ -87,7 +88,8 @@ enum Is {
     Number(&'static Takes, Set<u64>),
     /// What its module reads.
     Other(Read),
-    /// What says nothing (`null`, an empty list, `false`) asks for what happens anyway, and is taken.
+    /// What says nothing (`null`, an empty list, `false`) asks for what happens anyway, and is
+    /// taken.
     Warned,
     Refused,
 }
@@ -159,7 +161,8 @@ impl Row {
         }
     }
 
-    /// What becomes of what these steps lead to, from this field on: of itself or an item of it, or of a field inside of it.
+    /// What becomes of what these steps lead to, from this field on: of itself or an item of it, or
+    /// of a field inside of it.
     fn at(&self, steps: &[Step<'_>]) -> Option<Becomes> {
         let is_end = |steps: &[Step<'_>]| steps.iter().all(|step| matches!(step, Step::Item));
         let is_all_of_it = self.becomes() != Becomes::Acted;
@@ -849,7 +852,8 @@ mod tests {
         steps.iter().all(|step| matches!(step, Step::Item))
     }
 
-    /// The parser is asked: of a field that is acted on or refused it must complain when a value of another type stands there.
+    /// The parser is asked: of a field that is acted on or refused it must complain when a value of
+    /// another type stands there.
     fn check(text: &str) {
         let warnings = parse(text).unwrap();
         let mut seen = 0;

@@ -1,4 +1,5 @@
-//! `linux.timeOffsets`: how far the clocks of a time namespace are ahead of the host's (time_namespaces(7)).
+//! `linux.timeOffsets`: how far the clocks of a time namespace are ahead of the host's
+//! (time_namespaces(7)).
 
 use super::namespaces::{Kind, Namespaces};
 use super::reader::{Reader, Refused, integer};

@@ -8,7 +8,8 @@ use crate::parse::json::{Node, Value};
 /// Items that `additionalGids` may have.
 pub const MAX_GROUPS: usize = 1024;
 
-/// What a program's files are not for, unless it says otherwise: writing by others. As the kernel has it for PID 1.
+/// What a program's files are not for, unless it says otherwise: writing by others. As the kernel
+/// has it for PID 1.
 const UMASK: u32 = 0o022;
 
 /// The id above these is none: to setresuid(2) it means "leave as it is", which would be root.
@@ -16,7 +17,8 @@ pub(super) const ID: Takes = Takes::Number(u32::MAX as u64 - 1, "0 to 4294967294
 
 const GROUPS: &str = "process.user.additionalGids[]";
 
-/// Whom a program runs as, as numbers in the container's user namespace. Without `process.user`, root.
+/// Whom a program runs as, as numbers in the container's user namespace. Without `process.user`,
+/// root.
 #[derive(Clone, Copy, Debug)]
 pub struct User<'a> {
     /// `uid`

@@ -1,4 +1,5 @@
-//! Addresses of buses (D-Bus Specification, "Server Addresses"): `unix:path=/run/dbus/system_bus_socket`, several with `;` between them.
+//! Addresses of buses (D-Bus Specification, "Server Addresses"):
+//! `unix:path=/run/dbus/system_bus_socket`, several with `;` between them.
 
 use heapless::Vec;
 

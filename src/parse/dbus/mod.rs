@@ -1,8 +1,10 @@
-//! D-Bus messages, as far as systemd is asked by them (D-Bus Specification, "Message Protocol"; org.freedesktop.systemd1(5)).
+//! D-Bus messages, as far as systemd is asked by them (D-Bus Specification, "Message Protocol";
+//! org.freedesktop.systemd1(5)).
 //!
-//! Messages are written into room of a fixed size ([`mod@write`]), and are read where they lie ([`read`]); both know the byte order of this
-//! machine alone, little endian, in which a bus hands on what programs of the same machine send. [`address`] is how a bus is found,
-//! [`variant`] the text form of a value that annotations have.
+//! Messages are written into room of a fixed size ([`mod@write`]), and are read where they lie
+//! ([`read`]); both know the byte order of this machine alone, little endian, in which a bus hands
+//! on what programs of the same machine send. [`address`] is how a bus is found, [`variant`] the
+//! text form of a value that annotations have.
 
 pub mod address;
 pub mod read;

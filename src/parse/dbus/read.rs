@@ -1,4 +1,5 @@
-//! Messages, where they lie. Whoever sent them may be anybody: what is not as it must be is no message.
+//! Messages, where they lie. Whoever sent them may be anybody: what is not as it must be is no
+//! message.
 
 use super::{
     ERROR_NAME, INTERFACE, Kind, LITTLE_ENDIAN, MEMBER, PATH, REPLY_SERIAL, SENDER, SIGNATURE,
@@ -11,7 +12,8 @@ pub const START: usize = 16;
 /// The longest message that the specification allows, in bytes.
 const SIZE_MAX: usize = 1 << 27;
 
-/// The length of the message that begins like this; `None` if it is none, of another version, or of another byte order.
+/// The length of the message that begins like this; `None` if it is none, of another version, or of
+/// another byte order.
 #[must_use]
 pub fn size(start: &[u8; START]) -> Option<usize> {
     let mut values = Values {

@@ -4,8 +4,9 @@ use super::read::{Message, size};
 use super::write::{Method, Writer};
 use super::{Kind, SYSTEMD, address, variant};
 
-/// What busctl 252 sends for `call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager
-/// StartTransientUnit "ssa(sv)a(sa(sv))" libpod-x.scope fail 6 Slice s machine.slice …`.
+/// What busctl 252 sends for `call org.freedesktop.systemd1 /org/freedesktop/systemd1
+/// org.freedesktop.systemd1.Manager StartTransientUnit "ssa(sv)a(sa(sv))" libpod-x.scope fail 6
+/// Slice s machine.slice …`.
 const OF_BUSCTL: &[u8] = b"\
     l\x01\x04\x01\xf8\0\0\0\x02\0\0\0\xb6\0\0\0\x01\x01o\0\x19\0\0\0/org/freedesktop/sys\
     temd1\0\0\0\0\0\0\0\x03\x01s\0\x12\0\0\0StartTransientUnit\0\0\0\0\0\0\x02\x01s\0 \0\
@@ -18,7 +19,8 @@ const OF_BUSCTL: &[u8] = b"\
     \x05\0\0\0Wants\0\x02as\0\0\0\x1e\0\0\0\x09\0\0\0a.service\0\0\0\x09\0\0\0b.service\
     \0\0\0\0\0\0\0";
 
-/// What dbus-daemon 1.14 answers to `Hello`, and what it sends then; and what to a call of who is not there.
+/// What dbus-daemon 1.14 answers to `Hello`, and what it sends then; and what to a call of who is
+/// not there.
 const REPLY: &[u8] = b"\
     l\x02\x01\x01\x09\0\0\0\x01\0\0\0=\0\0\0\x06\x01s\0\x04\0\0\0:1.0\0\0\0\0\x05\x01u\0\
     \x01\0\0\0\x08\x01g\0\x01s\0\0\x07\x01s\0\x14\0\0\0org.freedesktop.DBus\0\0\0\0\x04\
@@ -125,7 +127,8 @@ fn what_is_no_message_is_refused() {
         Message::parse(&bytes).is_none()
     };
     assert!(!is_refused(&|_| {}));
-    // The other byte order, another version, no kind, a body or fields that are longer than they are.
+    // The other byte order, another version, no kind, a body or fields that are longer than they
+    // are.
     for (at, byte) in [(0, b'B'), (3, 2), (1, 0), (4, 0x4e), (12, 0x85), (7, 0xff)] {
         assert!(is_refused(&|bytes| bytes[at] = byte), "{at}");
     }

@@ -1,8 +1,10 @@
-//! Values of properties as text (GVariant, "Text Format"): what the annotations `org.systemd.property.NAME` hold.
+//! Values of properties as text (GVariant, "Text Format"): what the annotations
+//! `org.systemd.property.NAME` hold.
 //!
-//! The part that properties of systemd need: booleans, whole numbers, strings, and lists of them, with or without the name of their
-//! type before them: `true`, `uint64 5000`, `'inactive-or-failed'`, `['a.service', 'b.service']`, `@as []`. A number without a
-//! type is an `int32`.
+//! The part that properties of systemd need: booleans, whole numbers, strings, and lists of them,
+//! with or without the name of their type before them: `true`, `uint64 5000`,
+//! `'inactive-or-failed'`, `['a.service', 'b.service']`, `@as []`. A number without a type is an
+//! `int32`.
 
 use super::write::Writer;
 
@@ -28,10 +30,11 @@ fn is_name(name: &str) -> bool {
     name.len() >= 3 && name.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
-/// Writes the property `name` with the value that `text` means; `None` if it means none, and then the message is given up.
+/// Writes the property `name` with the value that `text` means; `None` if it means none, and then
+/// the message is given up.
 ///
-/// A name like `TimeoutStopSec` is that of a setting in a file, in seconds; the property beside it is in microseconds, and called
-/// `TimeoutStopUSec`.
+/// A name like `TimeoutStopSec` is that of a setting in a file, in seconds; the property beside it
+/// is in microseconds, and called `TimeoutStopUSec`.
 #[inline(never)]
 pub fn write(writer: &mut Writer<'_>, name: &str, text: &str) -> Option<()> {
     let written = try_write(writer, name, text);

@@ -9,8 +9,8 @@ use super::{JsonError, JsonFault, Text, Value};
 /// As many objects and arrays may stand inside each other. An OCI configuration has 6.
 pub const MAX_DEPTH: usize = 32;
 
-/// As many keys may come before any one place in its object and in all objects around that. They are
-/// kept to be compared with.
+/// As many keys may come before any one place in its object and in all objects around that. They
+/// are kept to be compared with.
 pub const MAX_KEYS: usize = 256;
 
 /// An object or array whose end has not been seen.
@@ -57,8 +57,8 @@ pub fn check(bytes: &[u8]) -> Result<Value<'_>, JsonError<'_>> {
     check_and_find(bytes, &[], &mut [])
 }
 
-/// The same, and in the same pass finds what the paths of a tree lead to ([`super::tree`]), each in its place. What is `null` is as
-/// good as not there.
+/// The same, and in the same pass finds what the paths of a tree lead to ([`super::tree`]), each in
+/// its place. What is `null` is as good as not there.
 ///
 /// # Errors
 /// As well.

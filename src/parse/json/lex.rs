@@ -45,8 +45,8 @@ pub(super) const fn zeros(word: u64) -> u64 {
     word.wrapping_sub(eight(1)) & !word & eight(0x80)
 }
 
-/// How many bytes come before the first one that is marked in the word that `marks` makes of eight of them; the last ones of the text,
-/// which are no eight, are asked for with zeros behind them.
+/// How many bytes come before the first one that is marked in the word that `marks` makes of eight
+/// of them; the last ones of the text, which are no eight, are asked for with zeros behind them.
 #[inline(always)]
 pub(super) fn before(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
     let mut rest = bytes;
@@ -130,7 +130,8 @@ impl<'a> Cursor<'a> {
         self.at = self.at.wrapping_add(length);
     }
 
-    /// From behind a string's first quote to behind its last, in a checked document; whether a backslash is in it.
+    /// From behind a string's first quote to behind its last, in a checked document; whether a
+    /// backslash is in it.
     #[inline(never)]
     fn skip_string(&mut self) -> Option<bool> {
         let mut has_escape = false;

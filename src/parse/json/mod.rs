@@ -1,14 +1,15 @@
 //! JSON (RFC 8259), read in place: no tree, no allocation, no recursion over the text.
 //!
-//! [`mod@check`] goes over a document once and accepts it whole or not at all; what it refuses, it names
-//! with line and column. The [`Value`]s that it gives are positions in the checked text, and looking
-//! into them is lexing again, which cannot fail any more.
+//! [`mod@check`] goes over a document once and accepts it whole or not at all; what it refuses, it
+//! names with line and column. The [`Value`]s that it gives are positions in the checked text, and
+//! looking into them is lexing again, which cannot fail any more.
 //!
-//! Why not serde here? A bundle's configuration decides what a container may do, and others read the
-//! same file. So a key that comes twice must be refused (readers differ in which one they take), an
-//! escaped key must be the same key, a surrogate pair must be one character, an error must say where,
-//! and a field that is known but unsupported must be seen whatever its shape. serde-json-core does
-//! none of these, and a second reader beside it for them could disagree with it.
+//! Why not serde here? A bundle's configuration decides what a container may do, and others read
+//! the same file. So a key that comes twice must be refused (readers differ in which one they
+//! take), an escaped key must be the same key, a surrogate pair must be one character, an error
+//! must say where, and a field that is known but unsupported must be seen whatever its shape.
+//! serde-json-core does none of these, and a second reader beside it for them could disagree with
+//! it.
 
 use core::fmt;
 
@@ -77,8 +78,8 @@ impl<'a> Value<'a> {
         self.text.get(..cursor.at).unwrap_or(self.text)
     }
 
-    /// The object's member of this name. `None` when there is none, when it is `null`, and when this
-    /// is no object.
+    /// The object's member of this name. `None` when there is none, when it is `null`, and when
+    /// this is no object.
     #[must_use]
     pub fn member(&self, name: &str) -> Option<Value<'a>> {
         let Node::Object(mut members) = self.node() else {
@@ -114,7 +115,8 @@ impl<'a> Value<'a> {
         members.0.cursor.at
     }
 
-    /// What the paths of a tree lead to that go on from the name `from`, which this value is what it leads to.
+    /// What the paths of a tree lead to that go on from the name `from`, which this value is what
+    /// it leads to.
     pub fn find_from(&self, tree: &[Branch], from: &str, found: &mut [Option<Value<'a>>]) {
         if let Some(branch) = paths::branch(tree, paths::ROOT, Text::of(from)) {
             self.find_within(tree, branch, found);
@@ -173,7 +175,8 @@ impl<'a> Value<'a> {
 #[derive(Clone, Debug)]
 struct Inside<'a> {
     cursor: Cursor<'a>,
-    /// Whether that is at a value which was given out: it is skipped when another is asked for, and often none is.
+    /// Whether that is at a value which was given out: it is skipped when another is asked for, and
+    /// often none is.
     is_at_value: bool,
 }
 
@@ -238,7 +241,8 @@ impl<'a> Iterator for Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    /// [`Value::members`] of the item that was given last. It is not gone over again to find the next one.
+    /// [`Value::members`] of the item that was given last. It is not gone over again to find the
+    /// next one.
     pub fn members<const N: usize>(
         &mut self,
         item: Value<'a>,

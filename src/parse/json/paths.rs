@@ -1,4 +1,5 @@
-//! Paths into a document, as a tree: so each key is compared only with those names that may stand where it does.
+//! Paths into a document, as a tree: so each key is compared only with those names that may stand
+//! where it does.
 
 use super::Text;
 
@@ -14,8 +15,9 @@ pub struct Branch {
 /// The whole document.
 pub(super) const ROOT: u8 = 0;
 
-/// The tree of these paths, in which `.` separates names. Each path but for its last name is one of those before it, and what the path
-/// with the number `n` leads to is found in the place with that number. `N` is one more than there are paths.
+/// The tree of these paths, in which `.` separates names. Each path but for its last name is one of
+/// those before it, and what the path with the number `n` leads to is found in the place with that
+/// number. `N` is one more than there are paths.
 ///
 /// # Panics
 /// When it is not so, which is seen when it is compiled.

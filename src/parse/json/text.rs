@@ -58,7 +58,8 @@ impl<'a> Text<'a> {
     #[must_use]
     #[inline(never)]
     pub fn has_control(&self) -> bool {
-        // Below a space there is none that is not escaped; DEL, and what stands for more than ASCII, are looked at.
+        // Below a space there is none that is not escaped; DEL, and what stands for more than
+        // ASCII, are looked at.
         let length = before(self.written.as_bytes(), |word| {
             (word.wrapping_add(eight(1)) | word) & eight(0x80)
         });
@@ -122,8 +123,8 @@ impl PartialEq for Text<'_> {
     }
 }
 
-/// As written in the document. What JSON does not force to be escaped (DEL, and the terminal controls
-/// above it) is escaped here: this is for messages.
+/// As written in the document. What JSON does not force to be escaped (DEL, and the terminal
+/// controls above it) is escaped here: this is for messages.
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.written.chars().try_for_each(|c| match c {

@@ -1,7 +1,7 @@
 //! `modules.alias`: patterns of names, and the modules behind them.
 //!
-//! A device's `MODALIAS`, a filesystem (`fs-vfat`) or a cipher (`crypto-md5`) is asked for by a name
-//! that several modules may answer to: a line is `alias <pattern> <module>`.
+//! A device's `MODALIAS`, a filesystem (`fs-vfat`) or a cipher (`crypto-md5`) is asked for by a
+//! name that several modules may answer to: a line is `alias <pattern> <module>`.
 
 use super::{IndexError, check, glob, lines};
 use crate::text::split_last;
@@ -28,8 +28,8 @@ impl<'a> Alias<'a> {
         Self { text }
     }
 
-    /// The modules that devices may ask for, in the file's order: those with a pattern for a modalias, `bus:…`. One may come
-    /// many times.
+    /// The modules that devices may ask for, in the file's order: those with a pattern for a
+    /// modalias, `bus:…`. One may come many times.
     pub fn of_devices(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let pairs = lines(self.text).filter_map(pair);
         let of_devices = pairs.filter(|(pattern, _)| pattern.as_bytes().contains(&b':'));

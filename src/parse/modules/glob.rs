@@ -5,8 +5,8 @@
 
 /// Whether the whole of `name` is matched by `pattern`.
 ///
-/// Time is at most the product of the lengths: only the last `*` is ever taken back, which suffices,
-/// as an earlier one that took more could not help the later ones.
+/// Time is at most the product of the lengths: only the last `*` is ever taken back, which
+/// suffices, as an earlier one that took more could not help the later ones.
 #[must_use]
 pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let (mut pattern, mut name) = (pattern.as_bytes(), name.as_bytes());

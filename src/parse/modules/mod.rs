@@ -8,13 +8,13 @@
 //! | `modules.builtin` | `kernel/fs/ext4/ext4.ko` | [`Builtin`] |
 //! | `/etc/berth/modules` | `vfat` | [`Wanted`] |
 //!
-//! kmod reads binary tries made from the same data; the text is what every tool can trim, and a scan
-//! of it costs little beside loading one module. A file is checked once, whole, when its type is
-//! made, so that a damaged index is reported by line number before anything is loaded; look-ups
+//! kmod reads binary tries made from the same data; the text is what every tool can trim, and a
+//! scan of it costs little beside loading one module. A file is checked once, whole, when its type
+//! is made, so that a damaged index is reported by line number before anything is loaded; look-ups
 //! cannot fail then. [`Indexes::load_order`] puts the four together.
 //!
-//! Names: `-` and `_` are the same character in a module's name, and its file is the name with `.ko`
-//! and perhaps `.gz`, `.xz` or `.zst` (modprobe(8)).
+//! Names: `-` and `_` are the same character in a module's name, and its file is the name with
+//! `.ko` and perhaps `.gz`, `.xz` or `.zst` (modprobe(8)).
 
 use core::fmt;
 
@@ -35,7 +35,8 @@ pub use wanted::Wanted;
 
 use crate::parse::cmdline::same_key as same_name;
 
-/// The module's name in a file's path: without directories, `.ko` and the ending of its compression.
+/// The module's name in a file's path: without directories, `.ko` and the ending of its
+/// compression.
 #[must_use]
 pub fn module_name(path: &str) -> &str {
     let slash = path.bytes().rposition(|b| b == b'/');

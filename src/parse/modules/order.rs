@@ -1,12 +1,12 @@
 //! The order in which files are loaded so that a module works.
 //!
 //! Around a module stand the files that it needs (loaded before it, or it is rejected) and those
-//! that it wants (softdeps, before or after it, which may be absent). The needed ones have wishes of
-//! their own. The walk is that of modprobe(8): for a name, all needed files in modules.dep's order
-//! and then the module itself, each surrounded by its softdeps.
+//! that it wants (softdeps, before or after it, which may be absent). The needed ones have wishes
+//! of their own. The walk is that of modprobe(8): for a name, all needed files in modules.dep's
+//! order and then the module itself, each surrounded by its softdeps.
 //!
-//! Softdeps may form circles. A file that the walk has begun is not begun again, which ends them and
-//! also bounds the depth by the number of files that fit the result.
+//! Softdeps may form circles. A file that the walk has begun is not begun again, which ends them
+//! and also bounds the depth by the number of files that fit the result.
 
 use core::fmt;
 
@@ -79,8 +79,8 @@ impl<'a, const N: usize> Walk<'_, 'a, N> {
             self.entry(entry)?;
             return Ok(Outcome::Listed);
         }
-        // Aliases before built-ins, as in kmod: `crc32` is a library in the kernel and also the alias
-        // of modules that are faster at it.
+        // Aliases before built-ins, as in kmod: `crc32` is a library in the kernel and also the
+        // alias of modules that are faster at it.
         let mut outcome = Outcome::Absent;
         for module in alias.lookup(name) {
             if let Some(entry) = dep.lookup(module) {

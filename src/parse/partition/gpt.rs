@@ -43,8 +43,8 @@ pub(super) fn entry(disk: &mut dyn ReadAt, sector_size: u32, number: u32) -> Opt
         .entry(disk, number)
 }
 
-/// Why the kernel makes no partitions of a GPT, if it makes none (`find_valid_gpt`); `is_protected` is whether an MBR says that
-/// there is one.
+/// Why the kernel makes no partitions of a GPT, if it makes none (`find_valid_gpt`); `is_protected`
+/// is whether an MBR says that there is one.
 pub(super) fn flaw(disk: &mut dyn ReadAt, sector_size: u32, is_protected: bool) -> Option<Flaw> {
     const SIZES: [u32; 4] = [512, 4096, 2048, 1024];
     let last = |size: u32| {

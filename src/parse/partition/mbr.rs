@@ -92,8 +92,9 @@ pub(super) fn entry(disk: &mut dyn ReadAt, sector_size: u32, number: u32) -> Opt
     (end == End::Found).then_some(found)
 }
 
-/// What keeps the kernel from making all partitions of the table in `sector`, the first of the disk: the sectors of some partition do
-/// not exist (`blk_add_partition`), or the chain of tables in the extended one breaks off.
+/// What keeps the kernel from making all partitions of the table in `sector`, the first of the
+/// disk: the sectors of some partition do not exist (`blk_add_partition`), or the chain of tables
+/// in the extended one breaks off.
 pub(super) fn flaw(disk: &mut dyn ReadAt, sector_size: u32, sector: &[u8]) -> Option<Flaw> {
     let size = disk.size();
     let places = places(sector)?;
@@ -124,8 +125,9 @@ enum End {
     Broken,
 }
 
-/// Looks for the logical partition `wanted` in the chain of tables in the extended partition at `first`. The entry of a
-/// partition is relative to its table, that of the next table to the extended partition.
+/// Looks for the logical partition `wanted` in the chain of tables in the extended partition at
+/// `first`. The entry of a partition is relative to its table, that of the next table to the
+/// extended partition.
 fn walk(disk: &mut dyn ReadAt, sector_size: u32, first: u32, wanted: u32) -> Option<End> {
     let mut sector = [0; SECTOR];
     let mut at = first;

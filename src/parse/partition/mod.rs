@@ -1,8 +1,9 @@
 //! Partition tables, for the names that the kernel does not tell.
 //!
-//! Which partitions there are, their numbers and sizes is known from sysfs and uevents. `PARTUUID=` and `PARTLABEL=` are in
-//! the table alone on kernels whose uevents do not carry them, so one entry of it is looked up here by the partition's
-//! number, as the kernel reads tables (block/partitions/efi.c and msdos.c).
+//! Which partitions there are, their numbers and sizes is known from sysfs and uevents. `PARTUUID=`
+//! and `PARTLABEL=` are in the table alone on kernels whose uevents do not carry them, so one entry
+//! of it is looked up here by the partition's number, as the kernel reads tables
+//! (block/partitions/efi.c and msdos.c).
 
 use core::fmt;
 
@@ -56,8 +57,8 @@ impl fmt::Display for PartUuid {
 
 /// The entry of the partition with this number on `disk`, whose sectors have `sector_size` bytes.
 ///
-/// A GPT counts when one of its two copies is whole; the backup's place is the end of the disk. `None` if there is no table,
-/// no such partition, or the table cannot be read.
+/// A GPT counts when one of its two copies is whole; the backup's place is the end of the disk.
+/// `None` if there is no table, no such partition, or the table cannot be read.
 #[must_use]
 pub fn entry(disk: &mut dyn ReadAt, sector_size: u32, number: u32) -> Option<Entry> {
     gpt::entry(disk, sector_size, number).or_else(|| mbr::entry(disk, sector_size, number))
@@ -92,7 +93,8 @@ pub enum Flaw {
     Behind(u32),
     /// A chain of tables in an extended partition that breaks off.
     Chain,
-    /// A table that the kernel reads only if it was built for it: what it is, and the word of the configuration.
+    /// A table that the kernel reads only if it was built for it: what it is, and the word of the
+    /// configuration.
     Foreign(&'static str, &'static str),
 }
 
@@ -125,7 +127,8 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// Tables of which Debian's kernels, for one, make no partitions: their places and marks (block/partitions/).
+/// Tables of which Debian's kernels, for one, make no partitions: their places and marks
+/// (block/partitions/).
 const FOREIGN: &[(usize, &[u8], &str, &str)] = &[
     (0, b"RDSK", "an Amiga partition table", "AMIGA_PARTITION"),
     (0, b"\x0b\xe5\xa9\x41", "an SGI disk label", "SGI_PARTITION"),
@@ -145,8 +148,9 @@ const FOREIGN: &[(usize, &[u8], &str, &str)] = &[
     ),
 ];
 
-/// What is wrong with the table of `disk`, whose sectors have `sector_size` bytes and of which the kernel made no partitions, unless it
-/// `has_partitions`: then, why it may have made fewer. `None` if there is no table, or nothing to be said of it.
+/// What is wrong with the table of `disk`, whose sectors have `sector_size` bytes and of which the
+/// kernel made no partitions, unless it `has_partitions`: then, why it may have made fewer. `None`
+/// if there is no table, or nothing to be said of it.
 #[must_use]
 pub fn flaw(disk: &mut dyn ReadAt, sector_size: u32, has_partitions: bool) -> Option<Flaw> {
     let mut sectors = [0; 1024];

@@ -1,32 +1,36 @@
 //! `linux.seccomp` as a program for the kernel (seccomp(2)).
 //!
-//! The kernel runs the program at each call, with the call's number, the architecture whose numbers these are, and six
-//! arguments of 64 bits (`struct seccomp_data`); what it returns is the call's fate, a [`Verdict`].
+//! The kernel runs the program at each call, with the call's number, the architecture whose numbers
+//! these are, and six arguments of 64 bits (`struct seccomp_data`); what it returns is the call's
+//! fate, a [`Verdict`].
 //!
 //! # What a profile means
 //!
 //! As runc and crun with libseccomp have it, because profiles are written for these:
 //!
-//! * A rule without arguments decides about its calls whatever other rules say of them; the first one, if there are several.
-//! * Otherwise the first rule whose arguments all compare true decides. A rule that names one argument twice is as many rules
-//!   as it has comparisons.
+//! * A rule without arguments decides about its calls whatever other rules say of them; the first
+//!   one, if there are several.
+//! * Otherwise the first rule whose arguments all compare true decides. A rule that names one
+//!   argument twice is as many rules as it has comparisons.
 //! * A rule that says what the profile says by default anyway is no rule.
 //! * Names that this architecture does not have are ignored: profiles name the calls of all.
-//! * A call whose number is larger than that of all calls in the profile is one that its author did not know. Unless the
-//!   default lets it through, it fails with `ENOSYS`, which is what programs expect of a call that is too new, and not with the
-//!   default's `EPERM`, which they do not.
+//! * A call whose number is larger than that of all calls in the profile is one that its author did
+//!   not know. Unless the default lets it through, it fails with `ENOSYS`, which is what programs
+//!   expect of a call that is too new, and not with the default's `EPERM`, which they do not.
 //!
 //! # Other architectures
 //!
-//! A kernel for x86_64 also takes the calls of i386, by numbers of their own, and perhaps those of x32, by numbers with a bit
-//! of their own; one for aarch64 those of ARM. None of them goes past the filter: a process that makes one is killed, as
-//! libseccomp does for architectures that are not listed. Here it is so for listed ones too. There is one table of numbers.
+//! A kernel for x86_64 also takes the calls of i386, by numbers of their own, and perhaps those of
+//! x32, by numbers with a bit of their own; one for aarch64 those of ARM. None of them goes past
+//! the filter: a process that makes one is killed, as libseccomp does for architectures that are
+//! not listed. Here it is so for listed ones too. There is one table of numbers.
 //!
 //! # The program
 //!
-//! Calls are a line of numbers, cut where the fate changes: Docker's profile, of more than 300 names, has some 60 pieces. The
-//! program searches the line by halving it, so an ordinary call takes a dozen instructions. x32 is a piece of the line like any
-//! other. Arguments are compared in halves of 32 bits, for that is all that BPF loads.
+//! Calls are a line of numbers, cut where the fate changes: Docker's profile, of more than 300
+//! names, has some 60 pieces. The program searches the line by halving it, so an ordinary call
+//! takes a dozen instructions. x32 is a piece of the line like any other. Arguments are compared in
+//! halves of 32 bits, for that is all that BPF loads.
 
 use linux_raw_sys::general as linux;
 
@@ -46,7 +50,8 @@ pub use syscalls::{ARCHITECTURE, NAME as ARCHITECTURE_NAME};
 use program::{If, Label, Program};
 use syscalls::NUMBERS;
 
-/// A call's fate, as a filter returns it: `SECCOMP_RET_*` of seccomp(2), with its data in the lower half.
+/// A call's fate, as a filter returns it: `SECCOMP_RET_*` of seccomp(2), with its data in the lower
+/// half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict(pub u32);
 
@@ -89,11 +94,13 @@ mod offset {
     pub(super) const ARGUMENTS: u32 = 16;
 }
 
-/// From here on x86_64 has the numbers of x32 (`__X32_SYSCALL_BIT`), up to the last, which is no call's.
+/// From here on x86_64 has the numbers of x32 (`__X32_SYSCALL_BIT`), up to the last, which is no
+/// call's.
 const X32: u32 = 0x4000_0000;
 const NO_CALL: u32 = u32::MAX;
 
-/// The calls between the filter and its agent: one sends, and one ends the connection, which some agents wait for.
+/// The calls between the filter and its agent: one sends, and one ends the connection, which some
+/// agents wait for.
 const TELLING: [u32; 2] = [linux::__NR_sendmsg, linux::__NR_close];
 
 /// Rules that one call may have whose arguments decide.
@@ -106,8 +113,8 @@ pub enum Refused {
     TooLong,
     /// It denies execve(2), by which a container's program starts.
     DeniesExecve,
-    /// It does not let a call through, whatever its arguments, by which its agent is told of it: the agent would be asked about that
-    /// before it can answer.
+    /// It does not let a call through, whatever its arguments, by which its agent is told of it:
+    /// the agent would be asked about that before it can answer.
     KeepsFromAgent,
 }
 
@@ -258,7 +265,8 @@ fn line(profile: &Seccomp<'_>) -> Result<Line, Refused> {
     Ok(line)
 }
 
-/// Finds the piece that the number in the accumulator is in. As deep as there are bits in the number of pieces.
+/// Finds the piece that the number in the accumulator is in. As deep as there are bits in the
+/// number of pieces.
 fn search(
     program: &mut Program<'_>,
     profile: &Seccomp<'_>,

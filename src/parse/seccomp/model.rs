@@ -1,4 +1,5 @@
-//! What tests hold the compiler against: a plain reading of a profile, and a machine that runs programs as the kernel does.
+//! What tests hold the compiler against: a plain reading of a profile, and a machine that runs
+//! programs as the kernel does.
 //!
 //! The fuzz target takes this file in by its path, so it names nothing of the crate.
 
@@ -10,7 +11,8 @@ pub(crate) struct Call {
     pub(crate) args: [u64; 6],
 }
 
-/// The fates, as seccomp(2) has them, and their names in profiles. All but the last can be the default.
+/// The fates, as seccomp(2) has them, and their names in profiles. All but the last can be the
+/// default.
 pub(crate) const ACTIONS: [(&str, u32); 9] = [
     ("SCMP_ACT_KILL_PROCESS", 0x8000_0000),
     ("SCMP_ACT_KILL_THREAD", 0),
@@ -160,7 +162,8 @@ impl Profile {
     }
 }
 
-/// Runs a program: what it returns, and after how many instructions. Panics where the kernel would not take the program.
+/// Runs a program: what it returns, and after how many instructions. Panics where the kernel would
+/// not take the program.
 pub(crate) fn run(program: &[[u8; 8]], call: &Call) -> (u32, usize) {
     let mut data = [0; 64];
     data[0..4].copy_from_slice(&call.number.to_ne_bytes());
@@ -192,8 +195,8 @@ pub(crate) fn run(program: &[[u8; 8]], call: &Call) -> (u32, usize) {
     }
 }
 
-/// Holds a program to what the kernel demands before it runs one (net/core/filter.c, `bpf_check_classic`): every jump
-/// stays inside, and the end is a return.
+/// Holds a program to what the kernel demands before it runs one (net/core/filter.c,
+/// `bpf_check_classic`): every jump stays inside, and the end is a return.
 pub(crate) fn assert_valid(program: &[[u8; 8]]) {
     assert!((1..=4096).contains(&program.len()));
     for (at, [a, b, yes, no, constant @ ..]) in program.iter().enumerate() {

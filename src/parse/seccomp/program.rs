@@ -1,14 +1,17 @@
 //! A classic BPF program (Documentation/networking/filter.rst), written from its end.
 //!
-//! A jump leads forward only, at most 255 instructions far where it is conditional, so whoever writes a program from its
-//! beginning does not know yet how far. Written from its end, what a jump leads to is there already: a [`Label`] is how many
-//! instructions there were when it was written, and the distance a difference.
+//! A jump leads forward only, at most 255 instructions far where it is conditional, so whoever
+//! writes a program from its beginning does not know yet how far. Written from its end, what a jump
+//! leads to is there already: a [`Label`] is how many instructions there were when it was written,
+//! and the distance a difference.
 //!
-//! Only instructions are used that the kernel's cache of calls which are always allowed understands (Linux 5.11,
-//! kernel/seccomp.c, `seccomp_is_const_allow`): loads of words, comparisons with constants, `and`, `ja`, `ret`. A call that a
-//! profile allows whatever its arguments then does not run the filter at all.
+//! Only instructions are used that the kernel's cache of calls which are always allowed understands
+//! (Linux 5.11, kernel/seccomp.c, `seccomp_is_const_allow`): loads of words, comparisons with
+//! constants, `and`, `ja`, `ret`. A call that a profile allows whatever its arguments then does not
+//! run the filter at all.
 
-/// An instruction as the kernel reads it: `struct sock_filter`, whose fields are of 2, 1, 1 and 4 bytes.
+/// An instruction as the kernel reads it: `struct sock_filter`, whose fields are of 2, 1, 1 and 4
+/// bytes.
 pub type Instruction = [u8; 8];
 
 /// The most instructions that the kernel takes (include/uapi/linux/bpf_common.h, BPF_MAXINSNS).
@@ -76,7 +79,8 @@ impl<'b> Program<'b> {
         Ok(label)
     }
 
-    /// Loads the word at this offset of the kernel's description of the call, then goes on with what was written last.
+    /// Loads the word at this offset of the kernel's description of the call, then goes on with
+    /// what was written last.
     pub(super) fn load(&mut self, offset: u32) -> Result<Label, Full> {
         self.write(code::LOAD, [0; 2], offset)
     }
@@ -119,7 +123,8 @@ impl<'b> Program<'b> {
         self.write(condition as u16, jumps, constant)
     }
 
-    /// A place within reach of a jump that is written after `more` others, from which it goes on as from `label`.
+    /// A place within reach of a jump that is written after `more` others, from which it goes on as
+    /// from `label`.
     fn near(&mut self, label: Label, more: u32) -> Result<Label, Full> {
         let distance = self.len.saturating_sub(label.0);
         if distance.saturating_add(more) <= REACH {

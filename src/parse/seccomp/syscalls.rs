@@ -1,17 +1,18 @@
 //! Names of system calls, and their numbers on this architecture.
 //!
-//! A profile has hundreds of names, and most of them are there. The names themselves are not: a table of 54 bits of each
-//! name's hash, with its number in the ten bits below, is 3 KiB instead of 6, and a name is found without a copy of it.
-//! Some other word is taken for a name with a probability of 1 in 40 million million.
+//! A profile has hundreds of names, and most of them are there. The names themselves are not: a
+//! table of 54 bits of each name's hash, with its number in the ten bits below, is 3 KiB instead of
+//! 6, and a name is found without a copy of it. Some other word is taken for a name with a
+//! probability of 1 in 40 million million.
 
 use linux_raw_sys::general as linux;
 
-/// The architecture as the kernel tells it to a filter (include/uapi/linux/audit.h): the machine of elf(5), 64 bits,
-/// little-endian.
+/// The architecture as the kernel tells it to a filter (include/uapi/linux/audit.h): the machine of
+/// elf(5), 64 bits, little-endian.
 #[cfg(target_arch = "x86_64")]
 pub const ARCHITECTURE: u32 = 0xc000_003e;
-/// The architecture as the kernel tells it to a filter (include/uapi/linux/audit.h): the machine of elf(5), 64 bits,
-/// little-endian.
+/// The architecture as the kernel tells it to a filter (include/uapi/linux/audit.h): the machine of
+/// elf(5), 64 bits, little-endian.
 #[cfg(target_arch = "aarch64")]
 pub const ARCHITECTURE: u32 = 0xc000_00b7;
 
@@ -115,7 +116,8 @@ pub(super) const NUMBERS: usize = {
     end
 };
 
-/// The number of the call of this name; `None` where there is none, as of a name that other architectures have.
+/// The number of the call of this name; `None` where there is none, as of a name that other
+/// architectures have.
 pub(super) fn number(name: impl Iterator<Item = char>) -> Option<u32> {
     let wanted = name.fold(HASH, |hash, c| step(hash, u32::from(c))) >> NUMBER_BITS;
     let at = TABLE.partition_point(|entry| entry >> NUMBER_BITS < wanted);

@@ -60,8 +60,8 @@ fn call(name: &str, args: [u64; 6]) -> Call {
     }
 }
 
-/// The profile that Docker starts containers with, in its shape: nearly everything is allowed by name, a few calls by their
-/// arguments.
+/// The profile that Docker starts containers with, in its shape: nearly everything is allowed by
+/// name, a few calls by their arguments.
 fn like_docker() -> Profile {
     const NOT_ALLOWED: [&str; 45] = [
         "_sysctl",
@@ -143,7 +143,8 @@ fn profile_like_dockers_is_short_and_quick() {
         assert!(most <= 24, "{most}");
         (program.len(), executed("read"))
     });
-    // A chain of comparisons, one for each name, takes more than 300 and on the average half of them.
+    // A chain of comparisons, one for each name, takes more than 300 and on the average half of
+    // them.
     assert!(length < 200, "{length}");
     assert!(read <= 12, "{read}");
 }
@@ -246,7 +247,8 @@ fn profile_whose_agent_could_not_be_told_is_refused() {
     let refusal = |profile: Profile| compiled(&profile.json(), |program| program.err());
     let keeps = Some(Refused::KeepsFromAgent);
     let asks = |names| rule(names, NOTIFY, &[]);
-    // What berth calls between the filter and its agent; and what it calls later, which the agent can answer.
+    // What berth calls between the filter and its agent; and what it calls later, which the agent
+    // can answer.
     assert_eq!(refusal(profile(ALLOW, vec![asks(&["sendmsg"])])), keeps);
     assert_eq!(refusal(profile(ALLOW, vec![asks(&["close"])])), keeps);
     let later = asks(&["write", "execveat", "setresuid", "chdir", "exit_group"]);

@@ -1,4 +1,5 @@
-//! What `berth.verity=` holds: a dm-verity root hash and where its tree lies; what the tree's superblock holds is [`tree`].
+//! What `berth.verity=` holds: a dm-verity root hash and where its tree lies; what the tree's
+//! superblock holds is [`tree`].
 
 pub mod tree;
 
@@ -30,7 +31,8 @@ pub enum Tree<'a> {
 /// In bytes, where a tree's place is not said: the block size of veritysetup(8).
 const ALIGNMENT: u64 = 4096;
 
-/// Where the tree of a filesystem of this size is, if it lies behind it: at the next multiple of 4096.
+/// Where the tree of a filesystem of this size is, if it lies behind it: at the next multiple of
+/// 4096.
 #[must_use]
 pub fn behind(size: Option<u64>) -> Option<u64> {
     size.and_then(|size| size.checked_next_multiple_of(ALIGNMENT))

@@ -1,5 +1,6 @@
-//! The superblock that veritysetup(8) writes before a hash tree (cryptsetup, "DMVerity": on-disk format), and the line that
-//! tells the device-mapper of such a tree (Documentation/admin-guide/device-mapper/verity.rst).
+//! The superblock that veritysetup(8) writes before a hash tree (cryptsetup, "DMVerity": on-disk
+//! format), and the line that tells the device-mapper of such a tree
+//! (Documentation/admin-guide/device-mapper/verity.rst).
 
 use core::fmt;
 use core::ops::Range;
@@ -101,8 +102,8 @@ impl<'b> HashTree<'b> {
         })
     }
 
-    /// The parameters of a device-mapper target `verity`: the data on the device `data`, this superblock at the byte `offset`
-    /// of the device `tree`.
+    /// The parameters of a device-mapper target `verity`: the data on the device `data`, this
+    /// superblock at the byte `offset` of the device `tree`.
     pub fn parameters(
         &self,
         data: (u32, u32),

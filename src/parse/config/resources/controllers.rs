@@ -21,8 +21,8 @@ const LESS_THAN_MEMORY: &str = "it holds memory and swap together, and is less t
 const PAGE_SIZE: &str = "pageSize takes a number with KB, MB or GB";
 const LONG: &str = "it takes at most 256 bytes";
 
-/// What an item of `blockIO.weightDevice` has, one of the `blockIO.throttle…Device` lists, one of `hugepageLimits`, and a member
-/// of `rdma`.
+/// What an item of `blockIO.weightDevice` has, one of the `blockIO.throttle…Device` lists, one of
+/// `hugepageLimits`, and a member of `rdma`.
 pub(in crate::parse::config) const OF_WEIGHT: [&str; 4] = ["major", "minor", "weight", LEAF_WEIGHT];
 pub(in crate::parse::config) const LEAF_WEIGHT: &str = "leafWeight";
 pub(in crate::parse::config) const OF_THROTTLE: [&str; 3] = ["major", "minor", "rate"];
@@ -86,7 +86,8 @@ impl<'a> Pass<'a, '_> {
             self.put(IDLE, "cpu.idle", missing, format_args!("{idle}"))?;
         }
         let shares = self.number(SHARES, u64::MAX)?;
-        // An idle group has the least weight, and takes no other (sched_group_set_shares of kernel/sched/fair.c).
+        // An idle group has the least weight, and takes no other (sched_group_set_shares of
+        // kernel/sched/fair.c).
         if shares != 0 && idle == 0 {
             let weight = convert::cpu_weight(shares);
             self.put(
@@ -163,8 +164,9 @@ impl<'a> Pass<'a, '_> {
         Some(())
     }
 
-    /// Of huge pages both what is in use and what is reserved are limited: who has reserved too many gets a signal when it
-    /// uses them, and who cannot reserve them an error from mmap(2) (cgroup-v1/hugetlb.rst).
+    /// Of huge pages both what is in use and what is reserved are limited: who has reserved too
+    /// many gets a signal when it uses them, and who cannot reserve them an error from mmap(2)
+    /// (cgroup-v1/hugetlb.rst).
     fn huge_pages(&mut self) -> Option<()> {
         for (index, item) in self.list(HUGE_PAGES)?.enumerate() {
             let field = Field::item(HUGE_PAGES, index);
@@ -209,8 +211,9 @@ impl<'a> Pass<'a, '_> {
         Some(())
     }
 
-    /// What is written as it is. Of the files that are no controller's, only the bounds of the group are the bundle's affair:
-    /// others would move processes, or stop the container before it has begun.
+    /// What is written as it is. Of the files that are no controller's, only the bounds of the
+    /// group are the bundle's affair: others would move processes, or stop the container before it
+    /// has begun.
     fn unified(&mut self) -> Option<()> {
         for (index, (file, value)) in self.members("linux.resources.unified").enumerate() {
             let field = Field::item("linux.resources.unified[]", index);
@@ -264,7 +267,8 @@ impl<'a> Pass<'a, '_> {
         }
     }
 
-    /// A weight for the BFQ scheduler, or for what the kernel has in its place. `device` is empty for all devices.
+    /// A weight for the BFQ scheduler, or for what the kernel has in its place. `device` is empty
+    /// for all devices.
     fn put_weight(&mut self, field: Field, device: &str, value: Value<'a>) -> Option<()> {
         let weight = self.whole(value, field, 1000)?;
         if weight < 10 {

@@ -8,10 +8,11 @@ const ONE: u64 = 1 << POINT;
 const LOG2_10: u64 = 3_652_498_566_964;
 const LN_2: u64 = 762_123_384_786;
 
-/// `cpu.weight`, 1 to 10000, for `cpu.shares`, 2 to 262144; what lies outside is as good as the nearest of these.
+/// `cpu.weight`, 1 to 10000, for `cpu.shares`, 2 to 262144; what lies outside is as good as the
+/// nearest of these.
 ///
-/// The curve through both ends and both defaults (1024 is 100), as runc draws it since 1.3.2 and crun since 1.23:
-/// ⌈10^((l² + 125 l) / 612 − 7/34)⌉ with l = log2(shares).
+/// The curve through both ends and both defaults (1024 is 100), as runc draws it since 1.3.2 and
+/// crun since 1.23: ⌈10^((l² + 125 l) / 612 − 7/34)⌉ with l = log2(shares).
 #[expect(
     clippy::arithmetic_side_effects,
     reason = "18 is the largest logarithm, 4 the largest exponent of 10: every number is below 2^52, every product below 2^128"
@@ -25,7 +26,8 @@ pub(super) fn cpu_weight(shares: u64) -> u64 {
     (power - power / (1 << 34)).div_ceil(ONE)
 }
 
-/// `io.weight`, 1 to 10000, for `blkio.weight`, 10 to 1000: a straight line, as runc and crun draw it.
+/// `io.weight`, 1 to 10000, for `blkio.weight`, 10 to 1000: a straight line, as runc and crun draw
+/// it.
 pub(super) fn io_weight(weight: u64) -> u64 {
     let above = weight.saturating_sub(10).saturating_mul(9999);
     (above / 990).saturating_add(1)

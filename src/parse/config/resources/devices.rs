@@ -1,4 +1,5 @@
-//! `linux.resources.devices`: the rules that become a [`device_policy`](crate::parse::device_policy).
+//! `linux.resources.devices`: the rules that become a
+//! [`device_policy`](crate::parse::device_policy).
 
 use super::{DEVICES, Pass};
 use crate::parse::config::error::{ConfigError, Field};

@@ -1,9 +1,10 @@
-//! `linux.resources`: what a container may use, as files of its control group and the lines that are written to them
-//! (config-linux.md, "Control groups"; Documentation/admin-guide/cgroup-v2.rst).
+//! `linux.resources`: what a container may use, as files of its control group and the lines that
+//! are written to them (config-linux.md, "Control groups";
+//! Documentation/admin-guide/cgroup-v2.rst).
 //!
-//! The specification speaks of version 1 of control groups; what version 2 calls otherwise is converted ([`convert`]), and
-//! what it does not have is refused. A limit of -1 is no limit; 0 says nothing, where the specification does not give it a
-//! meaning.
+//! The specification speaks of version 1 of control groups; what version 2 calls otherwise is
+//! converted ([`convert`]), and what it does not have is refused. A limit of -1 is no limit; 0 says
+//! nothing, where the specification does not give it a meaning.
 //!
 //! The section is not copied: it is gone over twice, once to check it and once to write it.
 
@@ -31,8 +32,9 @@ pub struct Setting<'s> {
     pub field: Field,
     /// The file's name, which begins with that of its controller: `memory.max`.
     pub file: &'s str,
-    /// The line, without its end. Where it begins with a space, what stands in the file before the first space belongs before it: the
-    /// kernel takes a quota without a period, and not the other way round.
+    /// The line, without its end. Where it begins with a space, what stands in the file before the
+    /// first space belongs before it: the kernel takes a quota without a period, and not the other
+    /// way round.
     pub line: &'s str,
     /// What it means when there is no such file.
     pub missing: Missing<'s>,
@@ -181,7 +183,8 @@ impl<'a> Resources<'a> {
     /// Checks a whole section.
     ///
     /// # Errors
-    /// The first field that is malformed, or asks for what version 2 of control groups does not have.
+    /// The first field that is malformed, or asks for what version 2 of control groups does not
+    /// have.
     #[inline(never)]
     pub fn check(section: Option<Value<'a>>) -> Result<Self, ConfigError<'a>> {
         let resources = Self(section);
@@ -278,8 +281,8 @@ impl<'a> Resources<'a> {
     }
 }
 
-/// The way through a section. What fails leaves its error here and `None` behind: an error on every way back would be most of
-/// the code.
+/// The way through a section. What fails leaves its error here and `None` behind: an error on every
+/// way back would be most of the code.
 struct Pass<'a, 's> {
     section: Value<'a>,
     /// What it has of the [`PATHS`].
