@@ -452,6 +452,7 @@ codes! {
     55 ContainerLimit "there are more bundles than can be supervised",
     56 BerthMissing "the program that starts containers is neither in the image nor on the root",
     57 BerthFailed "the program that starts containers ended early, or answered what cannot be understood",
+    58 Watchdog "the watchdog that `berth.watchdog=` asks for cannot be armed",
     60 Unmount "a filesystem could not be unmounted at the end",
     70 Usage "the words of a command cannot be understood",
     71 InUse "there is a container of this id already",
@@ -503,6 +504,7 @@ impl Code {
             | Self::ContainerSetup
             | Self::ContainerExec
             | Self::ContainerLimit
+            | Self::Watchdog
             | Self::BerthFailed
             | Self::Usage
             | Self::InUse

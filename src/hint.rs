@@ -154,6 +154,10 @@ pub(crate) fn of_machine(error: &Error) -> &'static str {
         (Code::NoContainers, _) => {
             "make the directory on the root, or name another with berth.containers="
         }
+        (Code::Watchdog, Some(Errno::NOENT | Errno::NODEV)) => {
+            "add its driver to the image: `--for-devices watchdog`, which has the kernel's own, softdog, too"
+        }
+        (Code::Watchdog, _) => "give another number of seconds, or remove berth.watchdog=",
         (Code::Unmount, _) => {
             "something still uses it; what was written is safe, it was synchronised"
         }

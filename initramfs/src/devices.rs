@@ -36,6 +36,8 @@ pub enum DeviceClass {
     /// The power button, which hypervisors press to have a guest shut down. It comes with every
     /// other class.
     Power,
+    /// Watchdogs of machines, and the kernel's own.
+    Watchdog,
     /// The device-mapper with dm-verity, loop devices and overlayfs, which no device asks for.
     Layers,
 }
@@ -93,6 +95,7 @@ impl DeviceClass {
             Self::Hyperv => &["hv_vmbus", "hv_storvsc", "sd_mod"],
             Self::Xen => &["xen_blkfront"],
             Self::Power => &["button"],
+            Self::Watchdog => &["i6300esb", "iTCO_wdt", "sp5100_tco", "wdat_wdt", "softdog"],
             Self::Layers => &["dm_mod", "dm_verity", "loop", "overlay"],
         }
     }

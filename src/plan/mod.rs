@@ -75,7 +75,7 @@ pub struct Plan<'a> {
     pub automount: Option<&'a str>,
     /// `berth.log=`: an absolute path.
     pub log: Option<&'a str>,
-    /// `berth.watchdog=`: the timeout to set.
+    /// `berth.watchdog=`: the timeout to arm the watchdog with.
     pub watchdog: Option<Duration>,
     /// `berth.containers=`: an absolute path.
     pub containers: &'a str,
@@ -88,7 +88,7 @@ pub struct Plan<'a> {
     /// `berth.break=`.
     pub break_at: Option<BreakAt>,
     /// A key that was given and valid but that this version does not act on. The boot refuses it
-    /// by name: ignoring `berth.watchdog=` would start a machine that nobody guards.
+    /// by name: whoever gave `berth.log=` would look for files that are not there.
     pub unsupported: Option<&'static str>,
     /// The defaults and the command line: words for modules have no keys of their own.
     lines: [Cmdline<'a>; 2],

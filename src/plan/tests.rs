@@ -161,7 +161,6 @@ fn keys_of_later_versions_are_checked_and_then_reported_by_name() {
     for (line, key) in [
         ("berth.automount=/media", "berth.automount"),
         ("berth.log=/var/log", "berth.log"),
-        ("berth.watchdog=30", "berth.watchdog"),
     ] {
         assert_eq!(plan(line).unwrap().unsupported, Some(key));
         let bad = format!("{key}=@");

@@ -11,6 +11,7 @@ mod answers;
 mod berth;
 mod boot_times;
 mod console;
+mod guard;
 mod jobs;
 mod lines;
 mod policy;
@@ -43,6 +44,7 @@ use crate::sys::{kmsg, net, stack};
 use crate::text::Text;
 use answers::{ANSWERS_LEFT, ANSWERS_PER_TURN};
 use console::Console;
+use guard::Guard;
 use jobs::Jobs;
 use policy::{Action, EndStatus, Input, Phase};
 use slots::{Role, Slots};
@@ -73,6 +75,7 @@ struct Supervisor<'m, 'p> {
     epoll: Epoll,
     signals: Signals,
     power_button: Option<PowerButton>,
+    guard: Guard,
     jobs: Jobs,
     slots: Slots,
     console: Console,
@@ -134,6 +137,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             epoll,
             signals,
             power_button,
+            guard: Guard::new(plan.watchdog)?,
             jobs: Jobs::new(core::iter::empty()),
             slots: Slots::new(),
             console: Console::new(),
@@ -176,10 +180,14 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.watch_for_room();
         let delayed = self.jobs.deadline(|index| self.slots.is_free(index));
         let late = self.slots.deadline();
-        let deadline = [self.deadline, self.console.deadline(), delayed, late]
-            .into_iter()
-            .flatten()
-            .min();
+        let deadlines = [
+            self.deadline,
+            self.console.deadline(),
+            self.guard.deadline(),
+            delayed,
+            late,
+        ];
+        let deadline = deadlines.into_iter().flatten().min();
         let ready = match self.epoll.wait(deadline) {
             Ok(ready) => ready,
             Err(fault) => {
@@ -194,6 +202,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 self.serve(token);
             }
         }
+        self.guard.feed_if_due();
         self.serve_deadlines();
         self.start_due();
         self.settle();
@@ -412,7 +421,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             }
             Action::EndMachine(end) => {
                 self.console.finish();
-                shutdown::end(self.machine, &self.signals, end, self.status.value())
+                let status = self.status.value();
+                shutdown::end(self.machine, &self.signals, &mut self.guard, end, status)
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The orderly end: processes, filesystems, the machine.
 
+use super::guard::Guard;
 use crate::boot::{Machine, failure, unmount};
 use crate::error::Stage;
 use crate::events::{EndAction, Event};
@@ -7,7 +8,14 @@ use crate::sys::process::End;
 use crate::sys::signal::Signals;
 
 /// Ends the machine with `status` in the last event.
-pub(super) fn end(machine: &mut Machine, signals: &Signals, end: End, status: u8) -> ! {
+pub(super) fn end(
+    machine: &mut Machine,
+    signals: &Signals,
+    guard: &mut Guard,
+    end: End,
+    status: u8,
+) -> ! {
+    guard.feed();
     unmount::kill_rest(signals);
     rustix::fs::sync();
     unmount::unmount_all(&mut machine.journal, &mut machine.mounts);
@@ -20,5 +28,6 @@ pub(super) fn end(machine: &mut Machine, signals: &Signals, end: End, status: u8
         action: EndAction::Orderly(end),
     });
     failure::deliver(machine);
+    guard.disarm();
     failure::end(end)
 }

@@ -45,3 +45,4 @@ pub mod stack;
 pub mod strings;
 pub mod verity;
 pub mod virtio_port;
+pub mod watchdog;

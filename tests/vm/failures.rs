@@ -74,6 +74,8 @@ provoked! {
         |lab, vm| vm.append(EXT4_ROOT).append("init=/sbin/init").blk(&ext4(Tree::new().executable("sbin/init", without_headers(lab)?))?).start();
     "B050" Everywhere directory_of_bundles_that_is_missing "/nowhere: ENOENT" =>
         |_, vm| vm.append("root=LABEL=BERTH berth.containers=/nowhere").scsi(&disk::vfat([])?).start();
+    "B058" Everywhere watchdog_that_is_not_there "open /dev/watchdog: ENOENT" =>
+        |_, vm| vm.append("root=LABEL=BERTH berth.watchdog=10").scsi(&disk::vfat([])?).start();
 }
 
 /// Provoked by tests of their own, here and in `malformed`.

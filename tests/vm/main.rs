@@ -60,6 +60,7 @@ mod switch;
 mod systemd;
 mod verity;
 mod volumes;
+mod watchdog;
 
 use std::env;
 use std::process::ExitCode;
@@ -177,6 +178,7 @@ const ALL: &[&[Case]] = &[
     systemd::CASES,
     verity::CASES,
     volumes::CASES,
+    watchdog::CASES,
 ];
 
 /// Those that take longest, in this order. They are the first: one that is begun last keeps a core

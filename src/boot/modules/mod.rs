@@ -33,6 +33,7 @@ use crate::plan::Plan;
 use crate::sys::buffer::Buffer;
 use crate::sys::module;
 use crate::sys::path::{Path, path};
+use crate::sys::watchdog::Watchdog;
 use crate::sys::{fs, kmsg};
 use crate::text::Text;
 use image::Image;
@@ -40,6 +41,9 @@ pub(super) use image::release;
 
 const LIST: &str = "/etc/berth/modules";
 const MODULES: &str = "/lib/modules";
+
+/// The kernel's own watchdog, for machines that have none.
+const SOFTWARE_WATCHDOG: &str = "softdog";
 
 /// The largest `/etc/berth/modules`, in bytes.
 const LIST_MAX: usize = 8 * 1024;
@@ -97,6 +101,9 @@ pub(super) fn load_all(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Err
     machine.modules.load_listed(&mut machine.journal, plan)?;
     if machine.modules.load_for_devices(&mut machine.journal, plan) {
         machine.settle(plan);
+    }
+    if plan.watchdog.is_some() && !Watchdog::is_there() {
+        machine.load_by_name(plan, SOFTWARE_WATCHDOG);
     }
     Ok(())
 }

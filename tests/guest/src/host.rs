@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -151,4 +152,21 @@ pub(crate) fn outlast() -> Result<()> {
     }
     println!("no loop device is in use, no device is mapped");
     Ok(())
+}
+
+/// Stops PID 1 as a debugger does, and stays, so that it remains stopped.
+pub(crate) fn hold_first() -> Result<()> {
+    const FIRST: libc::pid_t = 1;
+    for request in [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT] {
+        // SAFETY: neither request takes a pointer that is used.
+        let result = unsafe { libc::ptrace(request, FIRST, 0_usize, 0_usize) };
+        ensure!(
+            result == 0,
+            "PID 1 is not traced: {}",
+            io::Error::last_os_error()
+        );
+    }
+    loop {
+        std::thread::park();
+    }
 }

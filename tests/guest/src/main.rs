@@ -35,6 +35,7 @@ mod volumes;
 use std::env;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -97,6 +98,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["compare"] => compare::conduct()?,
         ["filter", config] => compare::print_filter(config)?,
         ["power-off"] => init::power_off()?,
+        ["hold-first"] => host::hold_first()?,
+        ["rest", seconds] => std::thread::sleep(Duration::from_secs(seconds.parse()?)),
         ["describe-host"] => host::describe()?,
         ["hold-a-mount"] => host::hold_a_mount()?,
         ["mount-out-of-the-way"] => host::mount_out_of_the_way()?,
