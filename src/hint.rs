@@ -30,6 +30,7 @@ pub(crate) fn of_command(error: &Error) -> &'static str {
     } = *error;
     match (code, errno) {
         _ if !matches!(code.stage(), None | Some(Stage::Containers)) => "",
+        _ if of_container_cause(cause).is_some() => of_container_cause(cause).unwrap_or_default(),
         _ if of_cause(cause).is_some() => of_cause(cause).unwrap_or_default(),
         (Code::Usage, _) => {
             "`berth --help` lists the commands, `berth COMMAND --help` what one of them takes"
@@ -54,7 +55,8 @@ pub(crate) fn of_command(error: &Error) -> &'static str {
     }
 }
 
-/// What to do about what fails PID 1.
+/// What to do about what fails PID 1. What fails a container comes from `berth`, and so does the
+/// advice: see [`of_command`].
 #[must_use]
 pub(crate) fn of_machine(error: &Error) -> &'static str {
     let Error {
@@ -161,24 +163,14 @@ pub(crate) fn of_machine(error: &Error) -> &'static str {
         (Code::Unmount, _) => {
             "something still uses it; what was written is safe, it was synchronised"
         }
-        _ => of_container(code, errno),
+        _ => of_start(code, errno),
     }
 }
 
 /// What to do about a container.
 fn of_container(code: Code, errno: Option<Errno>) -> &'static str {
     match (code, errno) {
-        (Code::Panic, _) => {
-            "report it, with the text above and the version of berth and of the kernel"
-        }
-        (Code::BundleConfig | Code::ContainerSetup | Code::ContainerExec, Some(shortage))
-            if errno::is_shortage(shortage) =>
-        {
-            "it is used up or in use at the moment: free it, limit who uses it, or have `berth.restart` try again"
-        }
-        (Code::BundleConfig, _) => {
-            "correct config.json; the runtime specification says what belongs there"
-        }
+        (_, Some(shortage)) if errno::is_shortage(shortage) => of_start(code, errno),
         (Code::BundleRefused, _) => {
             "remove the field, if the container may run without what it asks for"
         }
@@ -191,15 +183,33 @@ fn of_container(code: Code, errno: Option<Errno>) -> &'static str {
         (Code::ContainerSetup, Some(Errno::NODEV)) => {
             "the kernel needs its driver by then: `--module NAME` in the image, or berth.modules=NAME"
         }
-        (Code::ContainerSetup, _) => {
-            "correct config.json, or build the kernel with what it asks for"
-        }
         (Code::ContainerExec, Some(Errno::NOENT)) => {
             "the program, or the interpreter that it wants, is not in the rootfs"
         }
         (Code::ContainerExec, Some(Errno::NOEXEC)) => "it is no program for this machine",
         (Code::ContainerExec, _) => {
             "the file must be executable, and its filesystem not mounted noexec"
+        }
+        _ => of_start(code, errno),
+    }
+}
+
+/// What to do about a container that PID 1 could not have started.
+fn of_start(code: Code, errno: Option<Errno>) -> &'static str {
+    match (code, errno) {
+        (Code::Panic, _) => {
+            "report it, with the text above and the version of berth and of the kernel"
+        }
+        (Code::BundleConfig | Code::ContainerSetup | Code::ContainerExec, Some(shortage))
+            if errno::is_shortage(shortage) =>
+        {
+            "it is used up or in use at the moment: free it, limit who uses it, or have `berth.restart` try again"
+        }
+        (Code::BundleConfig, _) => {
+            "correct config.json; the runtime specification says what belongs there"
+        }
+        (Code::ContainerSetup, _) => {
+            "correct config.json, or build the kernel with what it asks for"
         }
         (Code::BerthMissing, _) => {
             "build the image with it (`berth-initramfs build` does), or boot with init=, which needs none"
@@ -283,19 +293,12 @@ fn of_root(cause: Cause) -> Option<&'static str> {
     })
 }
 
-/// What a cause says of anything better than an error number does.
-fn of_cause(cause: Cause) -> Option<&'static str> {
+/// What a cause says that only a container has.
+fn of_container_cause(cause: Cause) -> Option<&'static str> {
     Some(match cause {
         Cause::MountOption => "correct the options of this mount in config.json",
         Cause::Charset => {
             "the kernel needs this character set by then: `--module nls_…` in the image, or the option iocharset=utf8"
-        }
-        Cause::Codepage => "the image lacks the module nls_cp437: add it with `--module nls_cp437`",
-        Cause::LoopDriver => {
-            "the kernel needs its loop driver by then: `--module loop` in the image, or berth.modules=loop"
-        }
-        Cause::DeviceMapper => {
-            "add dm-verity to the image: `--for-devices layers` for the root, `--module dm_verity` for containers"
         }
         Cause::UserNamespace => {
             "a sysctl may forbid it: user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns"
@@ -321,6 +324,20 @@ fn of_cause(cause: Cause) -> Option<&'static str> {
         }
         Cause::SelinuxLabel => {
             "the policy that is loaded has to know it, and to allow that it is set"
+        }
+        _ => return None,
+    })
+}
+
+/// What a cause says of anything better than an error number does.
+fn of_cause(cause: Cause) -> Option<&'static str> {
+    Some(match cause {
+        Cause::Codepage => "the image lacks the module nls_cp437: add it with `--module nls_cp437`",
+        Cause::LoopDriver => {
+            "the kernel needs its loop driver by then: `--module loop` in the image, or berth.modules=loop"
+        }
+        Cause::DeviceMapper => {
+            "add dm-verity to the image: `--for-devices layers` for the root, `--module dm_verity` for containers"
         }
         Cause::BlockSize => {
             "the filesystem's blocks are smaller than the device's, which with berth.verity= are those of `veritysetup format --data-block-size=`"

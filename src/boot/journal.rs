@@ -116,9 +116,13 @@ impl Journal {
 
     /// Reports what could not be done, and what to do about it.
     pub(crate) fn failure(&mut self, error: &Error) {
+        self.advise(error, of_machine(error));
+    }
+
+    fn advise(&mut self, error: &Error, hint: &str) {
         let stage = self.stage_of(error);
         kmsg::error(stage, format_args!("{error}"));
-        kmsg::error(stage, format_args!("  {}", of_machine(error)));
+        kmsg::error(stage, format_args!("  {hint}"));
         self.events.emit(Event::Failure { stage, error });
     }
 
@@ -162,9 +166,9 @@ impl Journal {
         self.events.emit(Event::Restarting { id, count, us });
     }
 
-    /// Reports that the container `id` could not be started, and why.
-    pub(crate) fn container_failed(&mut self, id: &str, error: &Error) {
-        self.failure(error);
+    /// Reports that the container `id` could not be started, why, and what to do about it.
+    pub(crate) fn container_failed(&mut self, id: &str, error: &Error, hint: &str) {
+        self.advise(error, hint);
         self.events.emit(Event::Failed { id, error });
     }
 

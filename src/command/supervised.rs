@@ -15,6 +15,7 @@ use super::start::go;
 use super::{Call, OrReport, Reported, Subcommand, delete};
 use crate::container::{Group, PRIVILEGED, Streams};
 use crate::error::{Code, During, Error, Op};
+use crate::hint::of_command;
 use crate::parse::answer::{ANSWER_MAX, Answer, GO, Policy, WARNING_MAX};
 use crate::parse::arguments::Opt;
 use crate::parse::config::Config;
@@ -74,7 +75,7 @@ impl Supervisor {
 
     /// Tells of a failure.
     pub(super) fn fail(&self, error: &Error) {
-        self.answer(&Answer::Failed(*error));
+        self.answer(&Answer::Failed(*error, of_command(error)));
     }
 
     /// Tells of something that is not done.

@@ -34,6 +34,9 @@ pub const ANSWER_MAX: usize = 20 * 1024;
 /// The longest warning, in bytes. A longer one is cut.
 pub const WARNING_MAX: usize = 2 * SUBJECT_MAX;
 
+/// The longest advice about a failure, in bytes.
+pub const HINT_MAX: usize = 256;
+
 /// What PID 1 sends when a start is to go on.
 pub const GO: &[u8] = b"go";
 
@@ -79,8 +82,8 @@ pub enum Answer<'a> {
     Process(i32),
     /// The number of its first process, whose program runs.
     Started(i32),
-    /// What went wrong.
-    Failed(Error),
+    /// What went wrong, and what to do about it.
+    Failed(Error, &'a str),
 }
 
 impl<'a> Answer<'a> {
@@ -94,7 +97,7 @@ impl<'a> Answer<'a> {
             Self::Group => writer.put(&[GROUP])?,
             Self::Process(pid) => writer.tagged(PROCESS, &pid.to_ne_bytes())?,
             Self::Started(pid) => writer.tagged(STARTED, &pid.to_ne_bytes())?,
-            Self::Failed(error) => encode_error(error, &mut writer)?,
+            Self::Failed(error, hint) => encode_failure(error, hint, &mut writer)?,
         }
         let Writer { room, len } = writer;
         room.get(..len)
@@ -111,7 +114,7 @@ impl<'a> Answer<'a> {
             GROUP => rest.is_empty().then_some(Self::Group)?,
             PROCESS => Self::Process(pid(rest)?),
             STARTED => Self::Started(pid(rest)?),
-            FAILED => Self::Failed(parse_error(rest)?),
+            FAILED => parse_failure(rest).map(|(error, hint)| Self::Failed(error, hint))?,
             _ => return None,
         })
     }
@@ -196,26 +199,30 @@ const fn flag(byte: u8) -> Option<bool> {
 /// The code, the operation, the cause, the error number (0 for none); then the subject and the
 /// kernel's words, each behind its length; then the detail.
 #[inline(never)]
-fn encode_error(error: &Error, writer: &mut Writer<'_>) -> Option<()> {
+fn encode_failure(error: &Error, hint: &str, writer: &mut Writer<'_>) -> Option<()> {
     writer.put(&[FAILED])?;
+    writer.text(hint)?;
     writer.put(&(error.code as u16).to_ne_bytes())?;
     writer.put(&[error.op as u8, error.cause as u8])?;
     writer.put(&error.errno.map_or(0, Errno::raw_os_error).to_ne_bytes())?;
-    for text in [error.subject.as_str(), error.words.as_str()] {
-        writer.put(&u16::try_from(text.len()).ok()?.to_ne_bytes())?;
-        writer.put(text.as_bytes())?;
-    }
+    writer.text(error.subject.as_str())?;
+    writer.text(error.words.as_str())?;
     writer.put(error.detail.as_str().as_bytes())
 }
 
 #[inline(never)]
-fn parse_error(bytes: &[u8]) -> Option<Error> {
-    let (code, rest) = bytes.split_first_chunk()?;
+fn parse_failure(bytes: &[u8]) -> Option<(Error, &str)> {
+    let (hint, rest) = text(bytes)?;
+    let (code, rest) = rest.split_first_chunk()?;
     let ([op, cause], rest) = rest.split_first_chunk()?;
     let (errno, rest) = rest.split_first_chunk()?;
     let (subject, rest) = text(rest)?;
     let (words, detail) = text(rest)?;
-    if subject.len() > SUBJECT_MAX || words.len() > WORDS_MAX || detail.len() > DETAIL_MAX {
+    if subject.len() > SUBJECT_MAX
+        || words.len() > WORDS_MAX
+        || detail.len() > DETAIL_MAX
+        || hint.len() > HINT_MAX
+    {
         return None;
     }
     let code = u16::from_ne_bytes(*code);
@@ -224,7 +231,8 @@ fn parse_error(bytes: &[u8]) -> Option<Error> {
     if !(0..4096).contains(&errno) {
         return None;
     }
-    Some(Error {
+    let hint = core::str::from_utf8(hint).ok()?;
+    let error = Error {
         code: *Code::ALL.iter().find(|known| **known as u16 == code)?,
         op: *Op::ALL.get(usize::from(*op))?,
         cause: *Cause::ALL.get(usize::from(*cause))?,
@@ -232,7 +240,8 @@ fn parse_error(bytes: &[u8]) -> Option<Error> {
         errno: (errno != 0).then(|| Errno::from_raw_os_error(errno)),
         words: Text::from_bytes(words),
         detail: Text::from_bytes(detail),
-    })
+    };
+    Some((error, hint))
 }
 
 /// A text behind its length, and the rest.
@@ -252,6 +261,12 @@ impl Writer<'_> {
         self.room.get_mut(self.len..end)?.copy_from_slice(bytes);
         self.len = end;
         Some(())
+    }
+
+    /// A text behind its length.
+    fn text(&mut self, text: &str) -> Option<()> {
+        self.put(&u16::try_from(text.len()).ok()?.to_ne_bytes())?;
+        self.put(text.as_bytes())
     }
 
     fn tagged(&mut self, tag: u8, bytes: &[u8]) -> Option<()> {
@@ -301,7 +316,7 @@ mod tests {
         survives(Answer::Started(i32::MAX));
         for code in Code::ALL {
             for errno in [None, Some(Errno::NOENT)] {
-                survives(Answer::Failed(Error {
+                let error = Error {
                     code: *code,
                     op: Op::Mount,
                     cause: Cause::LoopDriver,
@@ -309,12 +324,13 @@ mod tests {
                     errno,
                     words: Text::new("proc: Unknown parameter 'x'"),
                     detail: Text::new("no such thing"),
-                }));
+                };
+                survives(Answer::Failed(error, "what to do"));
             }
         }
         for op in Op::ALL {
             let error = Error::new(Code::ContainerSetup, *op, "", "");
-            survives(Answer::Failed(error));
+            survives(Answer::Failed(error, ""));
         }
     }
 
@@ -324,12 +340,12 @@ mod tests {
         let ids = vec![id.as_str(); 256].join(",");
         survives(policy(Restart::Always, &ids));
         let [subject, detail] = ["s".repeat(SUBJECT_MAX), "d".repeat(DETAIL_MAX)];
-        survives(Answer::Failed(Error::new(
-            Code::ContainerSetup,
-            Op::Read,
-            subject,
-            detail,
-        )));
+        let hint = "h".repeat(HINT_MAX);
+        let error = Error::new(Code::ContainerSetup, Op::Read, subject, detail);
+        survives(Answer::Failed(error, &hint));
+        let longer = Answer::Failed(error, &"h".repeat(HINT_MAX + 1));
+        let mut room = [0; ANSWER_MAX];
+        assert_eq!(Answer::parse(longer.encode(&mut room).unwrap()), None);
     }
 
     #[test]
@@ -355,12 +371,13 @@ mod tests {
             &[STARTED, 1, 2, 3],
             &[WARNING, 0xff],
             &[FAILED],
-            &[FAILED, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            &[FAILED, 53, 0, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            &[FAILED, 53, 0, 0, 255, 0, 0, 0, 0, 0, 0, 0, 0],
-            &[FAILED, 53, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0],
-            &[FAILED, 53, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0],
-            &[FAILED, 53, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+            &[FAILED, 1, 0, 0xff, 53, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[FAILED, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[FAILED, 0, 0, 53, 0, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[FAILED, 0, 0, 53, 0, 0, 255, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[FAILED, 0, 0, 53, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0],
+            &[FAILED, 0, 0, 53, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0],
+            &[FAILED, 0, 0, 53, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0],
         ] {
             assert_eq!(Answer::parse(packet), None, "{packet:?}");
         }

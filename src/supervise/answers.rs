@@ -104,8 +104,8 @@ impl Supervisor<'_, '_> {
                 let id = self.jobs.id(index);
                 self.machine.journal.container_started(&id, *pid);
             }
-            Answer::Failed(error) => match self.slots.set_failed(index) {
-                true => self.start_failed(index, error, is_transient(error)),
+            Answer::Failed(error, hint) => match self.slots.set_failed(index) {
+                true => self.advised_start_failed(index, error, hint, is_transient(error)),
                 false => self
                     .machine
                     .journal

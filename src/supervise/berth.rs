@@ -7,6 +7,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use crate::error::{Code, During, Error, Fault, Op};
+use crate::hint::of_machine;
 use crate::parse::answer::Answer;
 use crate::sys::process::Environment;
 use crate::sys::process::{self, Forked};
@@ -136,7 +137,7 @@ fn execute(
 #[inline(never)]
 fn tell(answers: &OwnedFd, error: &Error) {
     let mut room = [0; 1024];
-    if let Some(packet) = Answer::Failed(*error).encode(&mut room) {
+    if let Some(packet) = Answer::Failed(*error, of_machine(error)).encode(&mut room) {
         // There is nothing left to do if this fails.
         let _ = send(answers, packet, SendFlags::NOSIGNAL);
     }

@@ -11,6 +11,7 @@ use crate::container::each_bundle;
 use crate::errno;
 use crate::error::{At, Code, During, Error, Op, Stage};
 use crate::events::OWN_FAILURE;
+use crate::hint::of_machine;
 use crate::parse::answer::Policy;
 use crate::plan::Plan;
 use crate::sys::clock;
@@ -148,7 +149,9 @@ impl Supervisor<'_, '_> {
                     self.jobs.cycle_through(index)
                 ),
             );
-            self.machine.journal.container_failed(&id, &error);
+            self.machine
+                .journal
+                .container_failed(&id, &error, of_machine(&error));
             self.status.note_failure();
         }
         for index in cycles.iter() {
@@ -184,6 +187,18 @@ impl Supervisor<'_, '_> {
     /// again.
     #[inline(never)]
     pub(super) fn start_failed(&mut self, index: usize, error: &Error, is_transient: bool) {
+        self.advised_start_failed(index, error, of_machine(error), is_transient);
+    }
+
+    /// The same for a failure that `berth` tells of, with advice of its own.
+    #[inline(never)]
+    pub(super) fn advised_start_failed(
+        &mut self,
+        index: usize,
+        error: &Error,
+        hint: &str,
+        is_transient: bool,
+    ) {
         let id = self.jobs.id(index);
         let starved = Status::Exited(OWN_FAILURE);
         let (phase, now) = (self.phase, clock::now());
@@ -200,7 +215,7 @@ impl Supervisor<'_, '_> {
         }
         self.jobs.set_failed(index);
         self.status.note_failure();
-        self.machine.journal.container_failed(&id, error);
+        self.machine.journal.container_failed(&id, error, hint);
         self.refuse_cycles();
     }
 }
