@@ -88,6 +88,8 @@ struct Supervisor<'m, 'p> {
     has_refused_cycles: bool,
     /// The stage is complete.
     is_settled: bool,
+    /// Something was started since the stack was last given back.
+    has_started: bool,
     watches_console: bool,
     watches_event_device: bool,
 }
@@ -147,6 +149,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             started: 0,
             has_refused_cycles: false,
             is_settled: false,
+            has_started: true,
             watches_console: false,
             watches_event_device: false,
         })
@@ -170,8 +173,14 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             format_args!("{started} containers started"),
         );
         boot_times::write(&self.machine.journal);
-        // The boot went deeper than anything that comes now.
-        stack::release_unused();
+    }
+
+    /// Gives back what the boot, and then each start, has used of the stack.
+    fn release_stack(&mut self) {
+        if self.has_started && self.is_settled && !self.slots.are_starting() {
+            self.has_started = false;
+            stack::release_unused();
+        }
     }
 
     /// Waits for something to happen, and deals with it.
@@ -206,6 +215,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.serve_deadlines();
         self.start_due();
         self.settle();
+        self.release_stack();
         if self
             .console
             .deadline()
@@ -278,6 +288,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         }
     }
 
+    // Out of line, as its buffer is large.
+    #[inline(never)]
     fn read_power_button(&mut self) {
         let button = self.power_button.as_ref();
         if button.is_some_and(PowerButton::was_pressed) {
@@ -293,6 +305,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.decide(Input::EndRequested(end));
     }
 
+    // Out of line, as its buffer is large.
+    #[inline(never)]
     fn read_uevents(&mut self) {
         let mut room = [0; UEVENT_MAX];
         let Machine {

@@ -59,6 +59,7 @@ impl Supervisor<'_, '_> {
     fn start(&mut self, index: usize) {
         let id = self.jobs.id(index);
         self.jobs.set_starting(index);
+        self.has_started = true;
         let bundle = path(format_args!("{}/{id}", self.plan.containers));
         let run = bundle.during(Op::Open, &id).and_then(|bundle| {
             let program = self.machine.berth.as_ref();

@@ -145,7 +145,7 @@ fn idle_machine_waits_until_it_is_told_to_end(lab: &Lab) -> Result<()> {
 }
 
 /// The most memory that PID 1 has with one container, in KiB.
-const RESIDENT_MAX: u64 = 320;
+const RESIDENT_MAX: u64 = 300;
 
 fn pid_1_is_small_once_the_boot_is_over(lab: &Lab) -> Result<()> {
     // The first time it may look before all is said about the boot.
