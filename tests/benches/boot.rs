@@ -10,6 +10,8 @@ use berth_qemu::kernel::Kernel;
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Ended, Vm};
 
+use berth_tests::berth;
+
 use crate::c;
 use crate::repeat::{OF_A_BOOT, least};
 use crate::table::{Table, bytes, instructions};
@@ -128,9 +130,7 @@ fn disk(fstype: &str, uuid: &str, next: &Path) -> Result<DiskImage> {
 
 fn spec(kernel: &Kernel, init: &Path) -> Result<Spec> {
     let tree = ModuleTree::open(&kernel.modules, Some(&kernel.release))?;
-    Ok(Spec::new(init)
-        .berth(init.with_file_name("berth"))
-        .modules(tree))
+    Ok(Spec::new(init).berth(berth()?).modules(tree))
 }
 
 /// All modules are listed.
