@@ -230,7 +230,10 @@ fn failing() -> Vec<(Bundle, &'static str, &'static str)> {
         ),
         (
             // It comes behind whose group it wants.
-            Bundle::new("x-taken").set("/linux/cgroupsPath", json!("/berth/witness")),
+            // The other way round the witness would be refused.
+            Bundle::new("x-taken")
+                .annotation("berth.after", "witness")
+                .set("/linux/cgroupsPath", json!("/berth/witness")),
             "B053",
             // The kernel knows of a process in there, or PID 1 of the other.
             "witness",
