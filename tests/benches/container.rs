@@ -71,9 +71,7 @@ pub(crate) fn measure(kernel: &Kernel, init: &Path, table: &mut Table) -> Result
     let [few, many] = COUNTS.map(|count| {
         let name = format!("bench/container-{count}");
         let image = crowd(init, count)?;
-        let all = least(&name, OF_A_CONTAINER, || {
-            trace(&name, kernel, &image, "")?.all(count)
-        })?;
+        let all = trace(&name, kernel, &image, "")?.all(count)?;
         anyhow::Ok(all / count as u64)
     });
     let [few_count, many_count] = COUNTS;
