@@ -5,7 +5,6 @@
 use core::time::Duration;
 
 use crate::error::{At, Code, Error, Stage};
-
 use crate::sys::clock::{self, Moment};
 use crate::sys::kmsg;
 use crate::sys::watchdog::Watchdog;

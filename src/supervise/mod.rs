@@ -63,7 +63,11 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn supervise(switched: Switched<'_>, plan: &Plan<'_>) -> Result<Infallible, Error> {
     let machine = switched.into_machine();
     let mut supervisor = Supervisor::new(machine, plan)?;
-    supervisor.start_all(plan)?;
+    if let Err(error) = supervisor.start_all(plan) {
+        // What was asked for about failures takes its time: a report, a wait, a shell.
+        supervisor.guard.disarm();
+        return Err(error);
+    }
     loop {
         supervisor.turn();
     }

@@ -12,10 +12,11 @@ use crate::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     everywhere machine_whose_pid_1_is_stopped_is_reset,
     everywhere idle_machine_feeds_its_watchdog_and_ends_in_order,
+    once boot_that_fails_later_is_left_alone,
 ];
 
 /// Boots a machine with a watchdog, of which the image has the drivers.
-fn boot(lab: &Lab, name: &str, bundle: Bundle) -> Result<Outcome> {
+fn boot(lab: &Lab, name: &str, words: &str, bundle: Bundle) -> Result<Outcome> {
     // Not a disk: the clock would run on while the machine waits for one.
     let root = tempfile::tempdir()?;
     disk::files([bundle])?.make(root.path())?;
@@ -28,6 +29,7 @@ fn boot(lab: &Lab, name: &str, bundle: Bundle) -> Result<Outcome> {
     Ok(lab
         .machine_with(name, &image)
         .append("root=tmpfs berth.watchdog=10")
+        .append(words)
         .arguments(["-device", "i6300esb"])
         .counted()
         .start()?
@@ -46,7 +48,7 @@ fn machine_whose_pid_1_is_stopped_is_reset(lab: &Lab) -> Result<()> {
     let bundle = Bundle::new("debugger")
         .namespaces(&["mount", "uts"])
         .runs(["/bin/guest", "hold-first"]);
-    let outcome = boot(lab, "watchdog_resets", bundle)?;
+    let outcome = boot(lab, "watchdog_resets", "", bundle)?;
     outcome.assert_ended(Ended::Reboot)?;
     let ends = outcome.events.iter().filter(|event| event.name() == "end");
     ensure!(ends.count() == 0, "nobody has ended the machine in order");
@@ -60,7 +62,19 @@ fn machine_whose_pid_1_is_stopped_is_reset(lab: &Lab) -> Result<()> {
 
 fn idle_machine_feeds_its_watchdog_and_ends_in_order(lab: &Lab) -> Result<()> {
     let bundle = Bundle::new("idle").runs(["/bin/guest", "rest", "60"]);
-    let outcome = boot(lab, "watchdog_is_fed", bundle)?;
+    let outcome = boot(lab, "watchdog_is_fed", "", bundle)?;
     Seen::new(&outcome, "idle").exited(0)?;
     Ok(outcome.assert(Ended::PowerOff, 0)?)
+}
+
+fn boot_that_fails_later_is_left_alone(lab: &Lab) -> Result<()> {
+    let words = "berth.containers=/nowhere berth.on_failure=reboot panic=60";
+    let outcome = boot(lab, "watchdog_after_failure", words, Bundle::new("none"))?;
+    outcome.assert_ended(Ended::Reboot)?;
+    // The kernel says so of a reboot that it was asked for.
+    ensure!(
+        outcome.console.contains("reboot: Restarting system"),
+        "berth has waited, and rebooted"
+    );
+    Ok(())
 }
