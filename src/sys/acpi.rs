@@ -9,15 +9,14 @@ use linux_raw_sys::general::__NR_setsockopt;
 use linux_raw_sys::netlink::NETLINK_ADD_MEMBERSHIP;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::netlink::{GENERIC, SocketAddrNetlink};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
-};
+use rustix::net::netlink::GENERIC;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
 
 use super::netlink::{Received, receive};
+use super::netlink_request::{Body, append, attribute, send};
 use super::{fs, raw};
 use crate::error::{During, Fault, Op};
-use crate::parse::netlink::{AcpiFamily, message};
+use crate::parse::netlink::{AcpiFamily, GENERIC_HEADER, message};
 
 /// There if the kernel has found ACPI, and so the family of its events.
 const ACPI: &str = "/sys/firmware/acpi";
@@ -25,15 +24,14 @@ const ACPI: &str = "/sys/firmware/acpi";
 /// `SOL_NETLINK` of include/linux/socket.h.
 const LEVEL: usize = 270;
 
-/// The family that knows the others (`GENL_ID_CTRL`), and what it is asked (`CTRL_CMD_GETFAMILY`,
-/// `CTRL_ATTR_FAMILY_NAME`).
+/// The family that knows the others (`GENL_ID_CTRL`).
 const CONTROL: u16 = 16;
-const REQUEST: [&[u8]; 2] = [&[3, 1, 0, 0], b"acpi_event\0\0"];
-const NAME_LEN: u16 = 4 + 11;
-const NAME: u16 = 2;
 
-/// A flag of requests (`NLM_F_REQUEST`).
-const IS_REQUEST: u16 = 1;
+/// What it is asked (`CTRL_CMD_GETFAMILY`, with a version), and about which family
+/// (`CTRL_ATTR_FAMILY_NAME`).
+const GET_FAMILY: [u8; GENERIC_HEADER] = [3, 1, 0, 0];
+const FAMILY_NAME: u16 = 2;
+const EVENTS: &[u8] = b"acpi_event\0";
 
 /// Bytes of the longest message: the family, with its operations and groups.
 const MESSAGE_MAX: usize = 1024;
@@ -71,8 +69,10 @@ impl PowerButton {
             flags,
             Some(GENERIC),
         )?;
-        bind(&socket, &SocketAddrNetlink::new(0, 0))?;
-        send(&socket, &request(), SendFlags::empty())?;
+        let mut body = Body::new();
+        append(&mut body, &GET_FAMILY)?;
+        attribute(&mut body, FAMILY_NAME, &[EVENTS])?;
+        send(&socket, CONTROL, 0, &body)?;
         let mut buffer = [MaybeUninit::uninit(); MESSAGE_MAX];
         // The kernel has answered when send(2) returns.
         let ((answer, _), _) = recv(&socket, &mut buffer, RecvFlags::empty())?;
@@ -107,29 +107,6 @@ impl PowerButton {
         }
         was_pressed
     }
-}
-
-/// Asks for the numbers of the family.
-fn request() -> heapless::Vec<u8, 64> {
-    let mut request = heapless::Vec::new();
-    let [generic, name] = REQUEST;
-    let attribute = [NAME_LEN.to_ne_bytes(), NAME.to_ne_bytes()];
-    let len = (16 + generic.len() + 4 + name.len()) as u32;
-    let parts: [&[u8]; 8] = [
-        &len.to_ne_bytes(),
-        &CONTROL.to_ne_bytes(),
-        &IS_REQUEST.to_ne_bytes(),
-        &[0; 8],
-        generic,
-        &attribute[0],
-        &attribute[1],
-        name,
-    ];
-    // It has 36 bytes.
-    let _ = parts
-        .iter()
-        .try_for_each(|part| request.extend_from_slice(part));
-    request
 }
 
 impl AsFd for PowerButton {

@@ -29,6 +29,7 @@ pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod netlink;
+mod netlink_request;
 pub mod node;
 pub mod overlay;
 pub mod path;

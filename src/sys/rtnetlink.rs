@@ -3,13 +3,12 @@
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
-};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
 
 use super::buffer::Buffer;
+use super::netlink_request::{Body, append, attribute, send};
 use crate::error::{During, Fault, Op};
-use crate::parse::netlink::{self, ATTRIBUTE, HEADER, message};
+use crate::parse::netlink::{self, message};
 
 // Kinds of messages (include/uapi/linux/netlink.h, rtnetlink.h).
 const ERROR: u16 = 2;
@@ -19,7 +18,6 @@ const NEW_ADDRESS: u16 = 20;
 const GET_ADDRESS: u16 = 22;
 
 // Flags of requests.
-const REQUEST: u16 = 1;
 const ACKNOWLEDGE: u16 = 4;
 const REPLACE: u16 = 0x100;
 const DUMP: u16 = 0x300;
@@ -38,15 +36,11 @@ const UP: u32 = 1;
 /// Bytes of an address (`struct ifaddrmsg`).
 const ADDRESS: usize = 8;
 
-/// Bytes that a request may have.
-const REQUEST_MAX: usize = 512;
 /// Bytes that are received at once: what the kernel sends of a long list at most (NLMSG_GOODSIZE,
 /// with room).
 const RECEIVE_MAX: usize = 32 * 1024;
 /// Bytes of the addresses of a device.
 const ADDRESSES_MAX: usize = 64 * 1024;
-
-type Message = heapless::Vec<u8, REQUEST_MAX>;
 
 /// A socket for requests, of the network namespace that it was opened in.
 pub struct Route(OwnedFd);
@@ -109,7 +103,7 @@ impl Route {
     /// # Errors
     /// Those of send(2) and recv(2); `EMSGSIZE` for more than 64 KiB of them.
     pub fn addresses(&self, index: u32) -> Result<Addresses, Errno> {
-        self.send(GET_ADDRESS, DUMP, &[0; ADDRESS])?;
+        send(&self.0, GET_ADDRESS, DUMP, &[0; ADDRESS])?;
         let mut found = Addresses {
             bytes: Buffer::new(),
             len: 0,
@@ -141,7 +135,7 @@ impl Route {
             let (body, next) = next
                 .split_at_checked(u32::from_ne_bytes(*len) as usize)
                 .unwrap_or_default();
-            let mut request = Message::new();
+            let mut request = Body::new();
             let start = body.get(..ADDRESS - size_of::<u32>()).unwrap_or_default();
             append(&mut request, start)?;
             append(&mut request, &index.to_ne_bytes())?;
@@ -159,27 +153,9 @@ impl Route {
         Ok(())
     }
 
-    fn send(&self, kind: u16, flags: u16, body: &[u8]) -> Result<(), Errno> {
-        let mut request = heapless::Vec::<u8, { HEADER + REQUEST_MAX }>::new();
-        let len = (HEADER + body.len()) as u32;
-        // The sequence number and the sender are nothing: one request is under way at a time.
-        let parts: [&[u8]; 5] = [
-            &len.to_ne_bytes(),
-            &kind.to_ne_bytes(),
-            &(flags | REQUEST).to_ne_bytes(),
-            &[0; 8],
-            body,
-        ];
-        let appended = parts
-            .iter()
-            .try_for_each(|part| request.extend_from_slice(part));
-        appended.map_err(|_| Errno::MSGSIZE)?;
-        send(&self.0, &request, SendFlags::empty()).map(drop)
-    }
-
     /// Sends a request, and waits until the kernel has done it.
     fn ask(&self, kind: u16, flags: u16, body: &[u8]) -> Result<(), Errno> {
-        self.send(kind, flags | ACKNOWLEDGE, body)?;
+        send(&self.0, kind, flags | ACKNOWLEDGE, body)?;
         let mut buffer = [0; 2048];
         loop {
             let (_, len) = recv(&self.0, &mut buffer[..], RecvFlags::empty())?;
@@ -204,33 +180,13 @@ impl Addresses {
 }
 
 /// `struct ifinfomsg`, with these flags set.
-fn link(index: u32, flags: u32) -> Result<Message, Errno> {
-    let mut body = Message::new();
+fn link(index: u32, flags: u32) -> Result<Body, Errno> {
+    let mut body = Body::new();
     append(&mut body, &[0; 4])?;
     for number in [index, flags, flags] {
         append(&mut body, &number.to_ne_bytes())?;
     }
     Ok(body)
-}
-
-fn append(message: &mut Message, bytes: &[u8]) -> Result<(), Errno> {
-    message.extend_from_slice(bytes).map_err(|_| Errno::MSGSIZE)
-}
-
-/// Appends an attribute, whose value are these parts.
-fn attribute(message: &mut Message, kind: u16, parts: &[&[u8]]) -> Result<(), Errno> {
-    let len = parts.iter().map(|part| part.len()).sum::<usize>() + ATTRIBUTE;
-    append(message, &(len as u16).to_ne_bytes())?;
-    append(message, &kind.to_ne_bytes())?;
-    for part in parts {
-        append(message, part)?;
-    }
-    append(
-        message,
-        [0; 3]
-            .get(..len.next_multiple_of(4) - len)
-            .unwrap_or_default(),
-    )
 }
 
 /// The kernel's answer: 0, or a negative error number.
