@@ -7,7 +7,7 @@ QEMU := $(CARGO) run --quiet -p berth-qemu --
 GATES := $(CARGO) gates
 TOOLS := -p berth-initramfs -p berth-qemu -p berth-guest -p berth-tests
 MATRIX := 6.1,6.12,7
-# Tests unwind. With tools that do not, as the programs, all that both are made of would be built twice.
+# The tools unwind on a panic, as the tests do. Otherwise their dependencies would be built twice.
 export CARGO_PROFILE_DEV_PANIC := unwind
 
 .PHONY: run init image test qemu-test qemu-matrix qemu-engines bench lint size docs help
@@ -75,7 +75,8 @@ docs: ## write the tables in `docs/` that are made from the code
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.* ## /  \1\t/p' Makefile | expand -t 16
 
-# What the builds themselves rely on: a C compiler links, makes the reference programs, and builds libFuzzer.
+# What the builds themselves rely on: a C compiler links, makes the reference programs, and builds
+# libFuzzer.
 cc:
 	@command -v cc >/dev/null && command -v c++ >/dev/null || \
 	    { echo "this machine lacks a C compiler: install the packages gcc, g++ and libc6-dev" >&2; exit 1; }

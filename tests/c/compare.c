@@ -1,7 +1,7 @@
 /*
- * The floor that commands which start a container are measured against: the system calls that make the one of the bundle
- * `plain` or `full`, by hand, with all answers known beforehand, and nothing else. Nothing is read, remembered or reported; a
- * call that fails ends it.
+ * The floor that commands which start a container are measured against: the system calls that make
+ * the one of the bundle `plain` or `full`, by hand, with all answers known beforehand, and nothing
+ * else. Nothing is read, remembered or reported; a call that fails ends it.
  */
 #define _GNU_SOURCE
 #include <linux/capability.h>
@@ -16,8 +16,8 @@
 #include <sys/wait.h>
 
 /*
- * PROGRAM, ROOTFS, GROUP, HOSTNAME, MEMORY_MAX, PIDS_MAX; CAPABILITIES, a set of bits; VOLUMES[], directories of the host and
- * where they go; FILTER[], numbers of eight bytes.
+ * PROGRAM, ROOTFS, GROUP, HOSTNAME, MEMORY_MAX, PIDS_MAX; CAPABILITIES, a set of bits; VOLUMES[],
+ * directories of the host and where they go; FILTER[], numbers of eight bytes.
  */
 #include "compare.h"
 

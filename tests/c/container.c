@@ -1,7 +1,7 @@
 /*
- * The floor that the start of a container is measured against: the system calls that isolate the program of
- * /rootfs as its config.json asks, by hand, and nothing else. It runs as init=, so that the mounts around
- * it are those that berth leaves, and passes on what the program prints.
+ * The floor that the start of a container is measured against: the system calls that isolate the
+ * program of /rootfs as its config.json asks, by hand, and nothing else. It runs as init=, so that
+ * the mounts around it are those that berth leaves, and passes on what the program prints.
  */
 #define _GNU_SOURCE
 #include <linux/sched.h>

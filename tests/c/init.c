@@ -1,7 +1,8 @@
 /*
- * The floor that berth is measured against: the least that gets a machine from an initramfs onto /dev/vda1 and
- * into the next init. It knows everything beforehand (modules.h lists the modules in their order and names the filesystem), reports nothing, and
- * ends at the first thing that goes wrong.
+ * The floor that berth is measured against: the least that gets a machine from an initramfs onto
+ * /dev/vda1 and into the next init. It knows everything beforehand (modules.h lists the modules in
+ * their order and names the filesystem), reports nothing, and ends at the first thing that goes
+ * wrong.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -1,6 +1,6 @@
 /*
- * What the programs that make a container by hand have in common: mounts by descriptor, and what a `/dev` holds. A call that
- * fails ends the program.
+ * What the programs that make a container by hand have in common: mounts by descriptor, and what a
+ * `/dev` holds. A call that fails ends the program.
  */
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,7 +1,8 @@
 /*
- * The init behind the one that is measured. Its first act is a record in the kernel's log, whose time is the end of the
- * measurement; the kernel's own record "Run /init as init process" is the beginning. Both are by the same clock, in µs.
- * It prints the two and the modules that are loaded, the last one first, and switches the machine off.
+ * The init behind the one that is measured. Its first act is a record in the kernel's log, whose
+ * time is the end of the measurement; the kernel's own record "Run /init as init process" is the
+ * beginning. Both are by the same clock, in µs. It prints the two and the modules that are loaded,
+ * the last one first, and switches the machine off.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 # What the last service of the guest runs: each engine's commands by one runtime, then by the other.
-# `/tests/settings` says RUNS, with an engine and a runtime each, LIMIT, and whether it is to be QUICK: engines are not as they usually
-# are in what is no runtime's work and takes its time. `/tests/commands.ENGINE` has one command a line. The host reads the port.
+# `/tests/settings` says RUNS, with an engine and a runtime each, LIMIT, and whether it is to be
+# QUICK: engines are not as they usually are in what is no runtime's work and takes its time.
+# `/tests/commands.ENGINE` has one command a line. The host reads the port.
 . /tests/settings
 export LIMIT
 
@@ -55,7 +56,8 @@ import() {
 }
 END
 
-# Says what came of a row: `row` of an engine by a runtime, its status, its seconds since `began`, its output.
+# Says what came of a row: `row` of an engine by a runtime, its status, its seconds since `began`,
+# its output.
 cat >/run/say <<'END'
 now() { cut -d' ' -f1 /proc/uptime; }
 say() { { echo "@@ $ENGINE $R $1 $2 $(awk "{ print \$1 - $began }" /proc/uptime)"; cat "/tmp/out.$UID"; echo; } >"$PORT"; }
@@ -101,7 +103,8 @@ mkdir -p /etc/containers /etc/docker /tmp/host
 printf '[engine.runtimes]\nberth = ["/usr/bin/berth"]\n' >/etc/containers/containers.conf
 echo 'DOCKER_OPTS="--add-runtime berth=/usr/bin/berth"' >/etc/default/docker
 if [ -n "$QUICK" ]; then
-    # No network but where a command asks for one, nothing in the journal, and no collection of garbage.
+    # No network but where a command asks for one, nothing in the journal, and no collection of
+    # garbage.
     printf '[containers]\nnetns = "none"\nlog_driver = "k8s-file"\n[engine]\nevents_logger = "file"\n' >>/etc/containers/containers.conf
     echo 'DOCKER_OPTS="--add-runtime berth=/usr/bin/berth --bridge none --iptables=false --ip6tables=false"' >/etc/default/docker
     systemctl set-environment GOGC=400

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the configurations beside this file, with the tools of Debian 12: runc 1.1.5, crun 1.8.1, podman 4.3.1, buildah 1.28.2,
-# containerd 1.6.20 and docker 20.10.24. It takes root. Engines are given a runtime that keeps the configuration which it is called
-# with, and fails.
+# Makes the configurations beside this file, with the tools of Debian 12: runc 1.1.5, crun 1.8.1,
+# podman 4.3.1, buildah 1.28.2, containerd 1.6.20 and docker 20.10.24. It takes root. Engines are
+# given a runtime that keeps the configuration which it is called with, and fails.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
