@@ -105,7 +105,7 @@ impl Supervisor<'_, '_> {
                 self.machine.journal.container_started(&id, *pid);
             }
             Answer::Failed(error, hint) => match self.slots.set_failed(index) {
-                true => self.advised_start_failed(index, error, hint, is_transient(error)),
+                true => self.start_failed_with_hint(index, error, hint, is_transient(error)),
                 false => self
                     .machine
                     .journal

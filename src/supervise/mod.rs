@@ -11,7 +11,6 @@ mod answers;
 mod berth;
 mod boot_times;
 mod console;
-mod guard;
 mod jobs;
 mod lines;
 mod policy;
@@ -21,6 +20,7 @@ mod shutdown;
 mod slots;
 mod start;
 mod token;
+mod watchdog;
 
 use core::convert::Infallible;
 use core::time::Duration;
@@ -44,11 +44,11 @@ use crate::sys::{kmsg, net, stack};
 use crate::text::Text;
 use answers::{ANSWERS_LEFT, ANSWERS_PER_TURN};
 use console::Console;
-use guard::Guard;
 use jobs::Jobs;
 use policy::{Action, EndStatus, Input, Phase};
 use slots::{Role, Slots};
 use token::Token;
+use watchdog::WatchdogFeeder;
 
 /// How long containers have to end before they are killed, unless `berth.stop-timeout` says
 /// otherwise.
@@ -65,7 +65,7 @@ pub fn supervise(switched: Switched<'_>, plan: &Plan<'_>) -> Result<Infallible, 
     let mut supervisor = Supervisor::new(machine, plan)?;
     if let Err(error) = supervisor.start_all(plan) {
         // What was asked for about failures takes its time: a report, a wait, a shell.
-        supervisor.guard.disarm();
+        supervisor.watchdog.disarm();
         return Err(error);
     }
     loop {
@@ -79,7 +79,7 @@ struct Supervisor<'m, 'p> {
     epoll: Epoll,
     signals: Signals,
     power_button: Option<PowerButton>,
-    guard: Guard,
+    watchdog: WatchdogFeeder,
     jobs: Jobs,
     slots: Slots,
     console: Console,
@@ -143,7 +143,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             epoll,
             signals,
             power_button,
-            guard: Guard::new(plan.watchdog)?,
+            watchdog: WatchdogFeeder::new(plan.watchdog)?,
             jobs: Jobs::new(core::iter::empty()),
             slots: Slots::new(),
             console: Console::new(),
@@ -196,7 +196,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         let deadlines = [
             self.deadline,
             self.console.deadline(),
-            self.guard.deadline(),
+            self.watchdog.deadline(),
             delayed,
             late,
         ];
@@ -215,7 +215,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 self.serve(token);
             }
         }
-        self.guard.feed_if_due();
+        self.watchdog.feed_if_due();
         self.serve_deadlines();
         self.start_due();
         self.settle();
@@ -440,7 +440,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             Action::EndMachine(end) => {
                 self.console.finish();
                 let status = self.status.value();
-                shutdown::end(self.machine, &self.signals, &mut self.guard, end, status)
+                shutdown::end(self.machine, &self.signals, &mut self.watchdog, end, status)
             }
         }
     }

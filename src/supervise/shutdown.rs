@@ -1,6 +1,6 @@
 //! The orderly end: processes, filesystems, the machine.
 
-use super::guard::Guard;
+use super::watchdog::WatchdogFeeder;
 use crate::boot::{Machine, failure, unmount};
 use crate::error::Stage;
 use crate::events::{EndAction, Event};
@@ -11,11 +11,11 @@ use crate::sys::signal::Signals;
 pub(super) fn end(
     machine: &mut Machine,
     signals: &Signals,
-    guard: &mut Guard,
+    watchdog: &mut WatchdogFeeder,
     end: End,
     status: u8,
 ) -> ! {
-    guard.feed();
+    watchdog.feed();
     unmount::kill_rest(signals);
     rustix::fs::sync();
     unmount::unmount_all(&mut machine.journal, &mut machine.mounts);
@@ -28,6 +28,6 @@ pub(super) fn end(
         action: EndAction::Orderly(end),
     });
     failure::deliver(machine);
-    guard.disarm();
+    watchdog.disarm();
     failure::end(end)
 }

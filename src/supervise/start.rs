@@ -188,12 +188,12 @@ impl Supervisor<'_, '_> {
     /// again.
     #[inline(never)]
     pub(super) fn start_failed(&mut self, index: usize, error: &Error, is_transient: bool) {
-        self.advised_start_failed(index, error, of_machine(error), is_transient);
+        self.start_failed_with_hint(index, error, of_machine(error), is_transient);
     }
 
     /// The same for a failure that `berth` tells of, with advice of its own.
     #[inline(never)]
-    pub(super) fn advised_start_failed(
+    pub(super) fn start_failed_with_hint(
         &mut self,
         index: usize,
         error: &Error,

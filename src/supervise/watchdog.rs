@@ -11,9 +11,9 @@ use crate::sys::watchdog::Watchdog;
 use crate::text::Escaped;
 
 /// A watchdog that is armed, if one was asked for.
-pub(super) struct Guard(Option<(Watchdog, Moment)>);
+pub(super) struct WatchdogFeeder(Option<(Watchdog, Moment)>);
 
-impl Guard {
+impl WatchdogFeeder {
     /// Arms the watchdog that `berth.watchdog=` asks for.
     ///
     /// # Errors
