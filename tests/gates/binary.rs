@@ -12,7 +12,7 @@ use object::{Endianness, Object, ObjectSection};
 pub(crate) struct Program {
     /// Its file's name.
     pub(crate) name: &'static str,
-    /// The size in bytes above which it is refused. It is only ever lowered.
+    /// The size in bytes above which it is refused, without the [`PARTS`]. It is only ever lowered.
     limit: usize,
     /// The size in bytes that it should come down to.
     goal: usize,
@@ -32,11 +32,31 @@ pub(crate) const PROGRAMS: [Program; 2] = [
     },
 ];
 
+/// A part that was added after the limits were set, and what it may add to each program.
+struct Part {
+    name: &'static str,
+    /// In bytes, in the order of [`PROGRAMS`]. Only ever lowered.
+    allowance: [usize; PROGRAMS.len()],
+}
+
+/// All parts. Their allowances are what they were measured to add.
+const PARTS: &[Part] = &[];
+
+impl Program {
+    /// The size in bytes above which it is refused.
+    fn limit(&self) -> usize {
+        let place = PROGRAMS.iter().position(|other| other.name == self.name);
+        let added = PARTS.iter().map(|part| part.allowance[place.unwrap_or(0)]);
+        self.limit + added.sum::<usize>()
+    }
+}
+
 /// Holds the program at `path` to the rules.
 pub(crate) fn check(path: &Path) -> Result<()> {
     let bytes = read(path)?;
-    let Program { limit, goal, .. } = program_at(path)?;
-    let breaches = breaches(&bytes, *limit).with_context(|| path.display().to_string())?;
+    let program = program_at(path)?;
+    let (limit, goal) = (program.limit(), program.goal);
+    let breaches = breaches(&bytes, limit).with_context(|| path.display().to_string())?;
     ensure!(
         breaches.is_empty(),
         "{} {}",
@@ -59,8 +79,15 @@ pub(crate) fn sizes(path: &Path) -> Result<()> {
         for section in program.sections() {
             println!("{:>9}    {}", section.size(), section.name().unwrap_or("?"));
         }
-        let Program { limit, goal, .. } = program_at(path)?;
-        println!("{limit:>9}    limit\n{goal:>9}    goal");
+        let program = program_at(path)?;
+        println!(
+            "{:>9}    limit\n{:>9}    goal",
+            program.limit(),
+            program.goal
+        );
+        for Part { name, allowance } in PARTS {
+            println!("          the limit has {allowance:?} bytes for {name}");
+        }
     }
     Ok(())
 }
