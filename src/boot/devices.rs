@@ -18,6 +18,9 @@ use crate::sys::netlink::{Received, UEVENT_MAX, Uevents};
 /// Room for one uevent.
 pub(crate) type Room = [u8; UEVENT_MAX];
 
+/// The subsystem of virtio ports, in uevents.
+const PORTS: &str = "virtio-ports";
+
 /// What has changed.
 pub(crate) enum Change<'b> {
     /// Something happened to this device.
@@ -26,12 +29,22 @@ pub(crate) enum Change<'b> {
     Lost,
 }
 
+impl Change<'_> {
+    /// Whether it may be about a port of a virtio console.
+    pub(crate) fn may_be_port(&self) -> bool {
+        match self {
+            Self::Device(uevent) => uevent.subsystem == PORTS,
+            Self::Lost => true,
+        }
+    }
+}
+
 /// The devices.
 pub(crate) struct Devices {
     /// From the moment the socket could be opened.
     uevents: Option<Uevents>,
     /// The kernel makes the nodes of devices itself.
-    pub(super) has_devtmpfs: bool,
+    pub(crate) has_devtmpfs: bool,
 }
 
 impl Devices {

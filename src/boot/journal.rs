@@ -20,9 +20,6 @@ use crate::text::Text;
 /// The name of the virtio port that carries events, unless `berth.events=` names a device.
 const EVENT_PORT: &str = "org.berth.events";
 
-/// The subsystem of virtio ports, in uevents.
-const PORTS: &str = "virtio-ports";
-
 /// Where events, messages and times go.
 pub(crate) struct Journal {
     /// The event stream.
@@ -73,11 +70,7 @@ impl Journal {
     /// Opens the event device, and writes to its reader again, if `change` may have brought them.
     #[inline(never)]
     pub(crate) fn note_change(&mut self, devices: &Devices, change: &Change<'_>) {
-        let may_be_port = match change {
-            Change::Device(uevent) => uevent.subsystem == PORTS,
-            Change::Lost => true,
-        };
-        if may_be_port {
+        if change.may_be_port() {
             self.events.reader_may_have_come();
             self.open_event_device(devices);
         }
@@ -164,6 +157,12 @@ impl Journal {
             format_args!("{id} is started again in {after} ms, restart {count}"),
         );
         self.events.emit(Event::Restarting { id, count, us });
+    }
+
+    /// Reports that the container `id` was stopped by request, and stays so.
+    pub(crate) fn container_stopped(&mut self, id: &str) {
+        kmsg::notice(Stage::Containers, format_args!("{id} is stopped"));
+        self.events.emit(Event::Stopped { id });
     }
 
     /// Reports that the container `id` could not be started, why, and what to do about it.

@@ -51,6 +51,7 @@ mod shell;
 mod switch;
 pub(crate) mod unmount;
 
+pub(crate) use devices::Change;
 pub use early::{CommandLine, Early, Pid1};
 pub(crate) use journal::{Journal, Millis};
 pub use machine::Machine;

@@ -5,6 +5,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 
 use crate::error::{At, Code, During, Error, Op};
 use crate::parse::config::container_id;
+use crate::parse::request::RESERVED;
 use crate::sys::fs;
 use crate::sys::mapped::Mapped;
 
@@ -41,7 +42,7 @@ pub fn each_bundle(directory: &str, skip: &mut dyn FnMut(&[u8])) -> Result<Bundl
         let has_config = openat(place.as_fd(), name, flags, Mode::empty())
             .is_ok_and(|bundle| statat(bundle.as_fd(), c"config.json", AtFlags::empty()).is_ok());
         let name = name.to_bytes();
-        let id = container_id(name).ok();
+        let id = container_id(name).ok().filter(|id| *id != RESERVED);
         match id.and_then(|id| Id::try_from(id).ok()) {
             _ if !has_config => {}
             None => skip(name),
@@ -69,7 +70,14 @@ mod tests {
     fn directories_that_no_container_is_named_after_are_told() {
         let directory = std::env::temp_dir().join(format!("berth-bundles-{}", std::process::id()));
         let long = "n".repeat(ID_MAX + 1);
-        let bundles: [&[u8]; 5] = [b"web", b"db", b"two words", b"no\xfftext", long.as_bytes()];
+        let bundles: [&[u8]; 6] = [
+            b"web",
+            b"db",
+            b"two words",
+            b"no\xfftext",
+            long.as_bytes(),
+            RESERVED.as_bytes(),
+        ];
         for name in bundles {
             let bundle = directory.join(OsStr::from_bytes(name));
             std::fs::create_dir_all(&bundle).unwrap();

@@ -89,6 +89,11 @@ pub(crate) enum Event<'a> {
         /// The delay, in microseconds.
         us: u64,
     },
+    /// A container was stopped by request, and is started again only by request.
+    Stopped {
+        /// The container.
+        id: &'a str,
+    },
     /// A container could not be started.
     Failed {
         /// The container.
@@ -250,6 +255,7 @@ impl fmt::Display for Event<'_> {
                 };
                 event.flag("oom", oom)
             }
+            Self::Stopped { id } => event.container(id, "stopped"),
             Self::Restarting { id, count, us } => event
                 .container(id, "restarting")
                 .number("count", count.into())

@@ -89,7 +89,7 @@ pub enum Answer<'a> {
 impl<'a> Answer<'a> {
     /// The answer as bytes, at the beginning of `room`; `None` if it takes more.
     pub fn encode<'r>(&self, room: &'r mut [u8]) -> Option<&'r [u8]> {
-        let mut writer = Writer { room, len: 0 };
+        let mut writer = Writer::new(room);
         match self {
             Self::Policy(policy) => policy.encode(&mut writer)?,
             Self::Warning(text) => writer.tagged(WARNING, text.as_bytes())?,
@@ -97,10 +97,12 @@ impl<'a> Answer<'a> {
             Self::Group => writer.put(&[GROUP])?,
             Self::Process(pid) => writer.tagged(PROCESS, &pid.to_ne_bytes())?,
             Self::Started(pid) => writer.tagged(STARTED, &pid.to_ne_bytes())?,
-            Self::Failed(error, hint) => encode_failure(error, hint, &mut writer)?,
+            Self::Failed(error, hint) => {
+                writer.put(&[FAILED])?;
+                encode_failure(error, hint, &mut writer)?;
+            }
         }
-        let Writer { room, len } = writer;
-        room.get(..len)
+        writer.finish()
     }
 
     /// The answer that `packet` holds; `None` if it is none.
@@ -196,11 +198,10 @@ const fn flag(byte: u8) -> Option<bool> {
     }
 }
 
-/// The code, the operation, the cause, the error number (0 for none); then the subject and the
-/// kernel's words, each behind its length; then the detail.
+/// The advice behind its length; the code, the operation, the cause, the error number (0 for none);
+/// then the subject and the kernel's words, each behind its length; then the detail.
 #[inline(never)]
-fn encode_failure(error: &Error, hint: &str, writer: &mut Writer<'_>) -> Option<()> {
-    writer.put(&[FAILED])?;
+pub(super) fn encode_failure(error: &Error, hint: &str, writer: &mut Writer<'_>) -> Option<()> {
     writer.text(hint)?;
     writer.put(&(error.code as u16).to_ne_bytes())?;
     writer.put(&[error.op as u8, error.cause as u8])?;
@@ -211,7 +212,7 @@ fn encode_failure(error: &Error, hint: &str, writer: &mut Writer<'_>) -> Option<
 }
 
 #[inline(never)]
-fn parse_failure(bytes: &[u8]) -> Option<(Error, &str)> {
+pub(super) fn parse_failure(bytes: &[u8]) -> Option<(Error, &str)> {
     let (hint, rest) = text(bytes)?;
     let (code, rest) = rest.split_first_chunk()?;
     let ([op, cause], rest) = rest.split_first_chunk()?;
@@ -250,13 +251,24 @@ fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(u16::from_ne_bytes(*len)))
 }
 
-struct Writer<'r> {
+/// A packet that is being put together.
+pub(super) struct Writer<'r> {
     room: &'r mut [u8],
     len: usize,
 }
 
-impl Writer<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Option<()> {
+impl<'r> Writer<'r> {
+    pub(super) const fn new(room: &'r mut [u8]) -> Self {
+        Self { room, len: 0 }
+    }
+
+    /// What was put, as one packet.
+    pub(super) fn finish(self) -> Option<&'r [u8]> {
+        let Self { room, len } = self;
+        room.get(..len)
+    }
+
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Option<()> {
         let end = self.len.checked_add(bytes.len())?;
         self.room.get_mut(self.len..end)?.copy_from_slice(bytes);
         self.len = end;

@@ -69,6 +69,7 @@ pub mod number;
 pub mod partition;
 pub mod passwd;
 pub mod read_at;
+pub mod request;
 pub mod seccomp;
 pub mod stat;
 pub mod superblock;

@@ -10,9 +10,11 @@ use rustix::process::Pid;
 use super::Supervisor;
 use super::slots::{GroupOutcome, ProcessOutcome};
 use super::start::is_transient;
+use super::workers::Work;
 use crate::error::{Code, During, Op, Stage};
 use crate::parse::answer::{ANSWER_MAX, Answer};
 use crate::sys::buffer::Buffer;
+use crate::sys::process::Status;
 use crate::sys::{clock, kmsg};
 
 /// So many answers are read at once. Others get their turn in between.
@@ -58,6 +60,50 @@ impl Supervisor<'_, '_> {
             if let Err(Wrong(why)) = accepted {
                 return self.give_up_start(index, why);
             }
+        }
+    }
+
+    /// Reads what the run of `berth` at `place`, which is of no container, has answered; so many
+    /// answers at most.
+    #[inline(never)]
+    pub(super) fn read_worker(&mut self, place: usize, most: usize) {
+        let mut buffer = Buffer::<ANSWER_MAX>::new();
+        let Ok(room) = buffer.bytes_mut() else {
+            return;
+        };
+        for _ in 0..most {
+            let len = match self.workers.next_answer(place, room) {
+                None => return,
+                Some(Ok((len, None))) if len > 0 => len,
+                // The end, or nothing that could be meant for PID 1.
+                Some(_) => return self.workers.close_answers(&self.epoll, place),
+            };
+            let packet = room.get(..len).unwrap_or_default();
+            if let (Some(work), Some(answer)) = (self.workers.work(place), Answer::parse(packet)) {
+                self.accept_from_worker(work, &answer);
+            }
+        }
+    }
+
+    /// Does what follows from the answer of a run for `work`.
+    fn accept_from_worker(&mut self, work: Work, answer: &Answer<'_>) {
+        let journal = &mut self.machine.journal;
+        match (work, answer) {
+            (_, Answer::Warning(text)) => journal.warn(Stage::Containers, format_args!("{text}")),
+            (_, Answer::Failed(error, _)) => journal.warn_of(error),
+            (_, Answer::Notice(text)) => kmsg::notice(Stage::Containers, format_args!("{text}")),
+            // Answers about containers are not its business.
+            (Work::Control, _) => {}
+        }
+    }
+
+    /// The run of `berth` at `place`, which is of no container, has ended.
+    pub(super) fn worker_ended(&mut self, place: usize, status: Status) {
+        let work = self.workers.work(place);
+        self.workers.remove(&self.epoll, place);
+        match work {
+            Some(Work::Control) => self.control_ended(status == Status::Exited(0)),
+            None => {}
         }
     }
 

@@ -1,4 +1,5 @@
-//! Runs of `berth`, the program that starts containers and clears them away.
+//! Runs of `berth`, the program that starts containers, clears them away, and does for PID 1 what
+//! takes reading what strangers wrote.
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
@@ -15,7 +16,7 @@ use crate::sys::strings::Strings;
 use crate::sys::{console, signal, socket};
 
 /// Where containers are recorded: the default of `berth`.
-const RECORDS: &str = "/run/berth";
+pub(super) const RECORDS: &str = "/run/berth";
 
 /// The arguments of a run.
 type Words = Strings<8192, 64>;
@@ -30,10 +31,54 @@ pub(super) struct Run {
 /// What the program is to do.
 #[derive(Clone, Copy)]
 pub(super) enum Task<'t> {
-    /// To start the container that the bundle at `bundle` describes.
-    Start { bundle: &'t str },
-    /// To clear away what is left of a container that has ended.
-    End,
+    /// To start the container `id` that the bundle at `bundle` describes.
+    Start {
+        id: &'t str,
+        bundle: &'t str,
+        output: [&'t OwnedFd; 2],
+    },
+    /// To clear away what is left of the container `id`, which has ended.
+    End { id: &'t str },
+    /// To serve those who come to the control.
+    Control {
+        listener: &'t OwnedFd,
+        port: Option<&'t OwnedFd>,
+    },
+}
+
+impl<'t> Task<'t> {
+    /// What it is about, for messages.
+    pub(super) const fn subject(self) -> &'t str {
+        match self {
+            Self::Start { id, .. } | Self::End { id } => id,
+            Self::Control { .. } => "the control",
+        }
+    }
+
+    /// Where the program writes, if it is not to be lost.
+    const fn output(self) -> Option<[&'t OwnedFd; 2]> {
+        match self {
+            Self::Start { output, .. } => Some(output),
+            Self::End { .. } | Self::Control { .. } => None,
+        }
+    }
+
+    /// The words that say it.
+    fn say(self, words: &mut Words) -> Result<(), Errno> {
+        let mut all = |list: &[&str]| {
+            let mut list = list.iter();
+            list.try_for_each(|word| words.push(format_args!("{word}")))
+        };
+        match self {
+            Self::Start { id, bundle, .. } => all(&["pid1-start", "--bundle", bundle, id]),
+            Self::End { id } => all(&["pid1-end", id]),
+            Self::Control { listener, port } => {
+                all(&["pid1-control"])?;
+                hand_on(words, "listener", listener)?;
+                port.map_or(Ok(()), |port| hand_on(words, "port", port))
+            }
+        }
+    }
 }
 
 /// Where a container's output comes from: standard output, standard error. Non-blocking.
@@ -55,12 +100,8 @@ pub(super) fn start(
         // Only our end: the program would be surprised by EAGAIN on its standard output.
         rustix::io::ioctl_fionbio(reader, true).during(Op::Pipe, id)?;
     }
-    let run = run(
-        program,
-        Task::Start { bundle },
-        id,
-        Some([&stdout, &stderr]),
-    )?;
+    let output = [&stdout, &stderr];
+    let run = run(program, Task::Start { id, bundle, output })?;
     Ok((run, [stdout_from, stderr_from]))
 }
 
@@ -69,22 +110,21 @@ pub(super) fn start(
 /// # Errors
 /// Those of socketpair(2) and clone3(2).
 pub(super) fn end(program: BorrowedFd<'_>, id: &str) -> Result<Run, Fault> {
-    run(program, Task::End, id, None)
+    run(program, Task::End { id })
 }
 
+/// Has the program do `task`.
+///
+/// # Errors
+/// Those of socketpair(2) and clone3(2).
 #[inline(never)]
-fn run(
-    program: BorrowedFd<'_>,
-    task: Task<'_>,
-    id: &str,
-    output: Option<[&OwnedFd; 2]>,
-) -> Result<Run, Fault> {
-    let (answers, theirs) = socket::packets().during(Op::Socket, id)?;
-    match process::fork(0, None).during(Op::Clone, id)? {
+pub(super) fn run(program: BorrowedFd<'_>, task: Task<'_>) -> Result<Run, Fault> {
+    let (answers, theirs) = socket::packets().during(Op::Socket, task.subject())?;
+    match process::fork(0, None).during(Op::Clone, task.subject())? {
         Forked::Parent(pid) => Ok(Run { pid, answers }),
         Forked::Child => {
             drop(answers);
-            let errno = execute(program, task, id, output, &theirs);
+            let errno = execute(program, task, &theirs);
             let fault = Err::<(), _>(errno).during(Op::Exec, "the program that starts containers");
             if let Err(fault) = fault {
                 let error = fault.at(Code::BerthFailed);
@@ -95,36 +135,30 @@ fn run(
     }
 }
 
+/// Leaves a descriptor open for the program, which is told its number by an option.
+fn hand_on(words: &mut Words, option: &str, descriptor: &OwnedFd) -> Result<(), Errno> {
+    fcntl_setfd(descriptor, FdFlags::empty())?;
+    words.push(format_args!("--{option}={}", descriptor.as_raw_fd()))
+}
+
 /// Becomes the program. Returns only if that fails.
 #[inline(never)]
-fn execute(
-    program: BorrowedFd<'_>,
-    task: Task<'_>,
-    id: &str,
-    output: Option<[&OwnedFd; 2]>,
-    answers: &OwnedFd,
-) -> Errno {
+fn execute(program: BorrowedFd<'_>, task: Task<'_>, answers: &OwnedFd) -> Errno {
     let mut words = Words::new();
-    let mut push = |word: &str| words.push(format_args!("{word}"));
-    let pushed = ["berth", "--root", RECORDS]
-        .into_iter()
-        .try_for_each(&mut push)
-        .and_then(|()| match task {
-            Task::Start { bundle } => ["pid1-start", "--bundle", bundle]
-                .into_iter()
-                .try_for_each(&mut push),
-            Task::End => push("pid1-end"),
-        })
-        .and_then(|()| words.push(format_args!("--answers={}", answers.as_raw_fd())))
-        .and_then(|()| words.push(format_args!("{id}")))
-        .and_then(|()| fcntl_setfd(answers, FdFlags::empty()));
+    let pushed = words
+        .push(format_args!("berth"))
+        .and_then(|()| words.push(format_args!("--root={RECORDS}")))
+        .and_then(|()| hand_on(&mut words, "answers", answers))
+        .and_then(|()| task.say(&mut words));
     if let Err(errno) = pushed {
         return errno;
     }
     let Some(null) = console::open_null() else {
         return Errno::NODEV;
     };
-    let [stdout, stderr] = output.map_or([null.as_fd(); 2], |ends| ends.map(AsFd::as_fd));
+    let [stdout, stderr] = task
+        .output()
+        .map_or([null.as_fd(); 2], |ends| ends.map(AsFd::as_fd));
     if let Err(errno) = console::set_standard_descriptors(null.as_fd(), stdout, stderr) {
         return errno;
     }

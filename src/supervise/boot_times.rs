@@ -5,7 +5,8 @@ use crate::error::Stage;
 use crate::sys::{fs, kmsg};
 use crate::text::Text;
 
-const DIRECTORY: &str = "/run/berth-boot";
+/// Where PID 1 keeps files of its own.
+pub(super) const DIRECTORY: &str = "/run/berth-boot";
 const FILE: &str = "/run/berth-boot/boot.json";
 
 /// Writes the times of the stages, in microseconds, and their sum.

@@ -10,6 +10,8 @@
 
 use core::time::Duration;
 
+use rustix::process::Pid;
+
 use super::policy::Phase;
 use super::restart::RestartHistory;
 use super::set::Set;
@@ -17,7 +19,8 @@ use crate::container::{BUNDLES_MAX, Id};
 use crate::error::SUBJECT_MAX;
 use crate::parse::config::Restart;
 use crate::parse::list::List;
-use crate::sys::clock::Moment;
+use crate::parse::request::{Condition, Row};
+use crate::sys::clock::{self, Moment};
 use crate::sys::mapped::Mapped;
 use crate::sys::process::Status;
 use crate::text::Text;
@@ -46,27 +49,61 @@ struct Job {
     has_run: bool,
     /// It is known what it waits for at first, or that it is not started.
     is_read: bool,
+    /// What comes when it has ended, if that was asked for.
+    next: Option<Next>,
+    /// It was stopped by request.
+    is_held: bool,
+    /// Since when its state is as it is.
+    since: Moment,
+}
+
+/// What comes after a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It stays stopped.
+    Nothing,
+    /// It is started again.
+    Start,
+}
+
+/// When a container that is stopped has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It does not run.
+    Now,
+    /// When its first process has ended.
+    Later,
 }
 
 /// The restart policy of a bundle that could not be read for want of something: what it asks for is
 /// not known.
 const UNREAD: Restart = Restart::OnFailure { max: Some(5) };
 
-/// All containers, in the order of their names.
-pub(super) struct Jobs(Mapped<Job, BUNDLES_MAX>);
-
-impl Jobs {
-    /// Containers that are all to be started at once.
-    pub(super) fn new(ids: impl Iterator<Item = Id>) -> Self {
-        let mut jobs = Mapped::new();
-        let all = ids.map(|id| Job {
+impl Job {
+    fn new(id: Id) -> Self {
+        Self {
             id,
             state: State::Waiting(Set::EMPTY),
             history: RestartHistory::NONE,
             restart: UNREAD,
             has_run: false,
             is_read: false,
-        });
+            next: None,
+            is_held: false,
+            since: clock::now(),
+        }
+    }
+}
+
+/// All containers, in the order of their names; those whose bundles came after the boot behind
+/// them.
+pub(super) struct Jobs(Mapped<Job, BUNDLES_MAX>);
+
+impl Jobs {
+    /// Containers that are all to be started at once.
+    pub(super) fn new(ids: impl Iterator<Item = Id>) -> Self {
+        let mut jobs = Mapped::new();
+        let all = ids.map(Job::new);
         // There are as many places as names.
         all.for_each(|job| drop(jobs.push(job)));
         Self(jobs)
@@ -86,6 +123,7 @@ impl Jobs {
     fn set(&mut self, index: usize, state: State) {
         if let Some(job) = self.0.get_mut(index) {
             job.state = state;
+            job.since = clock::now();
         }
     }
 
@@ -158,15 +196,82 @@ impl Jobs {
             State::Running(since) => Duration::from_micros(now - since),
             _ => Duration::ZERO,
         };
+        job.since = now;
+        if let Some(next) = job.next.take() {
+            job.follow(next, now);
+            return (next == Next::Start).then_some((job.history.count, Duration::ZERO));
+        }
         let delay = job.history.next(job.restart, status, ran, phase);
         job.state = delay.map_or(State::Over, |delay| State::Delayed(now + delay, status));
         delay.map(|delay| (job.history.count, delay))
+    }
+
+    /// The container of this name.
+    pub(super) fn find(&self, id: &str) -> Option<usize> {
+        self.0.iter().position(|job| job.id == id)
+    }
+
+    /// Takes one more container in, to be started. False if there is no room.
+    pub(super) fn add(&mut self, id: Id) -> bool {
+        self.0.push(Job::new(id)).is_ok()
+    }
+
+    /// The container is started when nothing is left of its last run, as if it never had been.
+    pub(super) fn start_again(&mut self, index: usize, now: Moment) {
+        if let Some(job) = self.0.get_mut(index) {
+            job.history = RestartHistory::NONE;
+            job.follow(Next::Start, now);
+        }
+    }
+
+    /// The container shall end, and what comes `next`.
+    pub(super) fn stop(&mut self, index: usize, next: Next, now: Moment) -> Ending {
+        let Some(job) = self.0.get_mut(index) else {
+            return Ending::Now;
+        };
+        if matches!(job.state, State::Running(_)) {
+            job.next = Some(next);
+            return Ending::Later;
+        }
+        job.is_read = true;
+        job.follow(next, now);
+        Ending::Now
+    }
+
+    /// Whether the container was stopped by request.
+    pub(super) fn is_held(&self, index: usize) -> bool {
+        self.0.get(index).is_some_and(|job| job.is_held)
+    }
+
+    /// How the container is.
+    pub(super) fn condition(&self, index: usize) -> Condition {
+        match self.0.get(index).map(|job| (job.state, job.is_held)) {
+            Some((State::Waiting(_), _)) => Condition::Waiting,
+            Some((State::Starting, _)) => Condition::Starting,
+            Some((State::Running(_), _)) => Condition::Running,
+            Some((State::Delayed(..), _)) => Condition::Restarting,
+            Some((State::Over, true)) => Condition::Stopped,
+            Some((State::Over, false)) | None => Condition::Ended,
+        }
+    }
+
+    /// What is known of the container at `index`, whose first process this is.
+    pub(super) fn row<'i>(&self, index: usize, id: &'i str, pid: Option<Pid>) -> Option<Row<'i>> {
+        let job = self.0.get(index)?;
+        Some(Row {
+            id,
+            condition: self.condition(index),
+            pid: Pid::as_raw(pid),
+            restarts: job.history.count,
+            since: job.since.0,
+        })
     }
 
     /// No container is started any more. Calls `ended` with how those ended that wait for their
     /// restart.
     pub(super) fn abandon(&mut self, mut ended: impl FnMut(Status)) {
         for job in self.0.iter_mut() {
+            (job.is_held, job.next) = (false, None);
             match job.state {
                 State::Waiting(_) => job.state = State::Over,
                 State::Delayed(_, status) => {
@@ -260,10 +365,23 @@ impl Jobs {
         jobs.any(|job| matches!(job.state, State::Waiting(_)))
     }
 
-    /// Whether any will be started, now or later.
+    /// Whether any will be started, now or later. One that was stopped by request may be: who has
+    /// stopped it is still there.
     pub(super) fn are_pending(&self) -> bool {
         let mut jobs = self.0.iter();
-        jobs.any(|job| matches!(job.state, State::Waiting(_) | State::Delayed(..)))
+        jobs.any(|job| job.is_held || matches!(job.state, State::Waiting(_) | State::Delayed(..)))
+    }
+}
+
+impl Job {
+    /// It does not run, and comes to what was asked for.
+    fn follow(&mut self, next: Next, now: Moment) {
+        self.is_held = next == Next::Nothing;
+        self.since = now;
+        self.state = match next {
+            Next::Nothing => State::Over,
+            Next::Start => State::Delayed(now, Status::Exited(0)),
+        };
     }
 }
 
@@ -420,5 +538,70 @@ mod tests {
         assert!(jobs.set_ended(0, starved, Phase::Running, NOW).is_some());
         // It counts among those that were started all the same, and once.
         assert!(jobs.set_running(0, NOW) && !jobs.set_running(0, NOW));
+    }
+
+    #[test]
+    fn one_that_is_stopped_stays_stopped_until_it_is_started_by_request() {
+        let mut jobs = jobs(&["a"]);
+        jobs.set_restart(0, Restart::Always);
+        jobs.set_running(0, NOW);
+        assert_eq!(jobs.condition(0), Condition::Running);
+        assert_eq!(jobs.stop(0, Next::Nothing, NOW), Ending::Later);
+        assert!(!jobs.is_held(0));
+        let killed = Status::Killed(15);
+        assert_eq!(jobs.set_ended(0, killed, Phase::Running, NOW), None);
+        assert_eq!(jobs.condition(0), Condition::Stopped);
+        // The machine waits for who has stopped it.
+        assert!(jobs.is_held(0) && jobs.are_pending() && due(&jobs).is_none());
+
+        jobs.start_again(0, NOW);
+        assert_eq!(jobs.due(NOW, |_| false), None);
+        assert_eq!(due(&jobs), Some(0));
+        jobs.set_running(0, NOW);
+        let again = jobs.set_ended(0, killed, Phase::Running, NOW);
+        assert!(again.is_some() && !jobs.is_held(0));
+    }
+
+    #[test]
+    fn one_that_is_restarted_by_request_is_started_at_once_whatever_its_policy() {
+        let mut jobs = jobs(&["a"]);
+        jobs.set_restart(0, Restart::No);
+        jobs.set_running(0, NOW);
+        assert_eq!(jobs.stop(0, Next::Start, NOW), Ending::Later);
+        let again = jobs.set_ended(0, Status::Exited(0), Phase::Running, NOW);
+        assert_eq!(again, Some((0, Duration::ZERO)));
+        assert_eq!(due(&jobs), Some(0));
+        jobs.set_running(0, NOW);
+        assert_eq!(
+            jobs.set_ended(0, Status::Exited(0), Phase::Running, NOW),
+            None
+        );
+        assert_eq!(jobs.condition(0), Condition::Ended);
+    }
+
+    #[test]
+    fn one_that_does_not_run_stops_at_once_and_ends_with_the_machine() {
+        let mut jobs = waiting(&["b", ""]);
+        assert_eq!(jobs.stop(0, Next::Nothing, NOW), Ending::Now);
+        assert_eq!(jobs.condition(0), Condition::Stopped);
+        assert_eq!(due(&jobs), Some(1));
+        jobs.set_starting(1);
+        assert!(jobs.are_pending());
+        jobs.abandon(|_| ());
+        assert!(!jobs.are_pending());
+        assert_eq!(jobs.condition(0), Condition::Ended);
+    }
+
+    #[test]
+    fn one_whose_bundle_has_come_later_is_started() {
+        let mut jobs = waiting(&[""]);
+        jobs.set_running(0, NOW);
+        assert_eq!(jobs.find("late"), None);
+        assert!(jobs.add(Id::try_from("late").unwrap()));
+        assert_eq!((jobs.find("late"), due(&jobs)), (Some(1), Some(1)));
+        for number in jobs.0.len()..BUNDLES_MAX {
+            assert!(jobs.add(Id::try_from(format!("n{number}").as_str()).unwrap()));
+        }
+        assert!(!jobs.add(Id::try_from("more").unwrap()));
     }
 }

@@ -11,9 +11,11 @@ mod answers;
 mod berth;
 mod boot_times;
 mod console;
+mod control;
 mod jobs;
 mod lines;
 mod policy;
+mod requests;
 mod restart;
 mod set;
 mod shutdown;
@@ -21,6 +23,7 @@ mod slots;
 mod start;
 mod token;
 mod watchdog;
+mod workers;
 
 use core::convert::Infallible;
 use core::time::Duration;
@@ -44,11 +47,13 @@ use crate::sys::{kmsg, net, stack};
 use crate::text::Text;
 use answers::{ANSWERS_LEFT, ANSWERS_PER_TURN};
 use console::Console;
+use control::Control;
 use jobs::Jobs;
 use policy::{Action, EndStatus, Input, Phase};
 use slots::{Role, Slots};
 use token::Token;
 use watchdog::WatchdogFeeder;
+use workers::Workers;
 
 /// How long containers have to end before they are killed, unless `berth.stop-timeout` says
 /// otherwise.
@@ -63,6 +68,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn supervise(switched: Switched<'_>, plan: &Plan<'_>) -> Result<Infallible, Error> {
     let machine = switched.into_machine();
     let mut supervisor = Supervisor::new(machine, plan)?;
+    supervisor.open_control();
     if let Err(error) = supervisor.start_all(plan) {
         // What was asked for about failures takes its time: a report, a wait, a shell.
         supervisor.watchdog.disarm();
@@ -80,6 +86,8 @@ struct Supervisor<'m, 'p> {
     signals: Signals,
     power_button: Option<PowerButton>,
     watchdog: WatchdogFeeder,
+    control: Control,
+    workers: Workers,
     jobs: Jobs,
     slots: Slots,
     console: Console,
@@ -144,6 +152,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             signals,
             power_button,
             watchdog: WatchdogFeeder::new(plan.watchdog)?,
+            control: Control::default(),
+            workers: Workers::default(),
             jobs: Jobs::new(core::iter::empty()),
             slots: Slots::new(),
             console: Console::new(),
@@ -197,6 +207,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             self.deadline,
             self.console.deadline(),
             self.watchdog.deadline(),
+            self.control.deadline(),
             delayed,
             late,
         ];
@@ -209,14 +220,15 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 crate::boot::failure::fail(self.machine, &error)
             }
         };
-        for (number, _) in &ready {
+        for (number, flags) in &ready {
             // What is watched was given a token.
             if let Some(token) = Token::decode(*number) {
-                self.serve(token);
+                self.serve(token, *flags);
             }
         }
         self.watchdog.feed_if_due();
         self.serve_deadlines();
+        self.watch_control();
         self.start_due();
         self.settle();
         self.release_stack();
@@ -237,13 +249,19 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     }
 
     /// Does what there is to do for a descriptor that is ready.
-    fn serve(&mut self, token: Token) {
+    fn serve(&mut self, token: Token, flags: Interest) {
         match token {
             Token::Signals => self.read_signals(),
             Token::Uevents => self.read_uevents(),
             Token::EventDevice => self.machine.journal.events.flush(),
             Token::Console => self.console.flush(),
             Token::PowerButton => self.read_power_button(),
+            Token::Requests => self.read_requests(),
+            Token::Listener => self.serve_control(),
+            // A port that nobody has opened is hung up, and can be read: there is nothing.
+            Token::ControlPort if flags.contains(Interest::HUP) => {}
+            Token::ControlPort => self.serve_control(),
+            Token::Worker(place) => self.read_worker(place, ANSWERS_PER_TURN),
             Token::Answers(index) => self.read_answers(index, ANSWERS_PER_TURN),
             Token::Output(index, stream) => {
                 let printer = self.slots.printer(index);
@@ -318,12 +336,21 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         } = &mut *self.machine;
         while let Some(change) = devices.next_change(&mut room) {
             journal.note_change(devices, &change);
+            self.control
+                .note_change(&self.epoll, devices.has_devtmpfs, &change);
         }
     }
 
     fn reap(&mut self) {
         let mut shall_end = false;
         while let Some(pid) = process::ended() {
+            if let Some(place) = self.workers.find(pid) {
+                self.read_worker(place, ANSWERS_LEFT);
+                if let Some(status) = process::reap(pid) {
+                    self.worker_ended(place, status);
+                }
+                continue;
+            }
             let found = self.slots.find(pid).or_else(|| {
                 // Which process that is may have been answered, and not read yet.
                 self.jobs
@@ -392,6 +419,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         match again {
             // Only the end without a restart counts.
             Some((count, rest)) => self.machine.journal.container_restarts(&id, count, rest),
+            None if self.jobs.is_held(index) => {
+                self.machine.journal.container_stopped(&id);
+                return false;
+            }
             None => self.status.note(status, phase),
         }
         again.is_none() && ended.on_exit == OnExit::Shutdown

@@ -73,7 +73,8 @@ pub(super) const fn end_with_container(on_idle: OnIdle) -> End {
     }
 }
 
-const fn idle_end(on_idle: OnIdle) -> Option<End> {
+/// How the machine ends by these words; `None` if it does not.
+pub(super) const fn idle_end(on_idle: OnIdle) -> Option<End> {
     match on_idle {
         OnIdle::PowerOff => Some(End::PowerOff),
         OnIdle::Reboot => Some(End::Reboot),

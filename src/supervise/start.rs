@@ -5,6 +5,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::jobs::Jobs;
+use super::slots::Late;
 use super::{Supervisor, berth};
 use crate::cause::Cause;
 use crate::container::each_bundle;
@@ -23,7 +24,7 @@ impl Supervisor<'_, '_> {
     pub(super) fn start_all(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
         let machine = &mut *self.machine;
         let mut skip = |name: &[u8]| {
-            let why = "it is not started: a container's name is 1 to 64 letters, digits, \"_\", \".\", \"-\" or \"+\"";
+            let why = "it is not started: a container's name is 1 to 64 letters, digits, \"_\", \".\", \"-\" or \"+\", and not \"control\"";
             let name = Bytes(name);
             machine
                 .journal
@@ -102,10 +103,11 @@ impl Supervisor<'_, '_> {
     /// Gives up what has taken too long, and tries again what could not be done before.
     pub(super) fn serve_deadlines(&mut self) {
         let now = clock::now();
-        while let Some((index, is_over)) = self.slots.late(now) {
-            match is_over {
-                true => self.clear(index),
-                false => self.give_up_start(index, "has not answered for too long"),
+        while let Some((index, late)) = self.slots.late(now) {
+            match late {
+                Late::Clearing => self.clear(index),
+                Late::Stop => self.slots.kill(index),
+                Late::Start => self.give_up_start(index, "has not answered for too long"),
             }
         }
     }

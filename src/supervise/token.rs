@@ -1,5 +1,6 @@
 //! What a descriptor that epoll watches is for.
 
+use super::workers::WORKERS_MAX;
 use crate::container::BUNDLES_MAX;
 use crate::events::Stream;
 
@@ -20,6 +21,14 @@ pub(super) enum Token {
     Output(usize, Stream),
     /// The events of ACPI.
     PowerButton,
+    /// The answers of a run of `berth` that is of no container.
+    Worker(usize),
+    /// What the machine's root asks of PID 1.
+    Requests,
+    /// The socket of the control.
+    Listener,
+    /// The virtio port of the control.
+    ControlPort,
 }
 
 /// The kind is in the upper half of the number, the index in the lower.
@@ -39,6 +48,10 @@ impl Token {
             Self::Output(index, Stream::Stdout) => (5, index),
             Self::Output(index, Stream::Stderr) => (6, index),
             Self::PowerButton => (7, 0),
+            Self::Worker(place) => (8, place),
+            Self::Requests => (9, 0),
+            Self::Listener => (10, 0),
+            Self::ControlPort => (11, 0),
         };
         kind << INDEX_BITS | index as u64
     }
@@ -56,6 +69,10 @@ impl Token {
             (5, _) if is_slot => Self::Output(index, Stream::Stdout),
             (6, _) if is_slot => Self::Output(index, Stream::Stderr),
             (7, 0) => Self::PowerButton,
+            (8, place) if place < WORKERS_MAX => Self::Worker(place),
+            (9, 0) => Self::Requests,
+            (10, 0) => Self::Listener,
+            (11, 0) => Self::ControlPort,
             _ => return None,
         })
     }
@@ -79,8 +96,12 @@ mod tests {
             Token::EventDevice,
             Token::Console,
             Token::PowerButton,
+            Token::Requests,
+            Token::Listener,
+            Token::ControlPort,
         ];
-        single.into_iter().chain(slots).collect()
+        let workers = (0..WORKERS_MAX).map(Token::Worker);
+        single.into_iter().chain(slots).chain(workers).collect()
     }
 
     #[test]
@@ -97,7 +118,7 @@ mod tests {
     #[test]
     fn a_number_that_no_token_has_stands_for_none() {
         let last = Token::Answers(BUNDLES_MAX - 1).encode();
-        for number in [1, last + 1, u64::MAX, 3 << INDEX_BITS | 1, 8 << INDEX_BITS] {
+        for number in [1, last + 1, u64::MAX, 3 << INDEX_BITS | 1, 99 << INDEX_BITS] {
             assert_eq!(Token::decode(number), None, "{number:#x}");
         }
     }

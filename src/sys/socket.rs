@@ -10,7 +10,7 @@ use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, listen, recvmsg,
     sendmsg, socket_with, socketpair,
 };
 
@@ -61,6 +61,45 @@ pub fn datagrams_to(name: &[u8]) -> Result<OwnedFd, Errno> {
 /// Those of bind(2): `EADDRINUSE` if there is something at that path.
 pub fn datagrams_at(path: &str) -> Result<OwnedFd, Errno> {
     datagrams(__NR_bind, path.as_bytes())
+}
+
+/// A socket that listens at `path`, which is made, for connections that keep packets apart. `most`
+/// of them wait to be accepted.
+///
+/// # Errors
+/// Those of bind(2) and listen(2).
+pub fn packets_at(path: &str, most: i32) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    with_address(__NR_bind, &socket, path.as_bytes())?;
+    listen(&socket, most)?;
+    Ok(socket)
+}
+
+/// What a datagram brought: how many bytes, a descriptor that came with it, and the user who sent
+/// it, where the socket asks for that (unix(7), SO_PASSCRED).
+pub type Datagram = (usize, Option<OwnedFd>, Option<u32>);
+
+/// The next datagram, without waiting. Of the descriptors that came with it, it is the first.
+///
+/// # Errors
+/// Those of recvmsg(2).
+pub fn next_datagram(socket: impl AsFd, room: &mut [u8]) -> Result<Datagram, Errno> {
+    const SPACE: usize = rustix::cmsg_space!(ScmRights(1), ScmCredentials(1));
+    let mut space = [MaybeUninit::uninit(); SPACE];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let rooms = &mut [IoSliceMut::new(room)];
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let received = recvmsg(socket, rooms, &mut ancillary, flags)?;
+    let (mut descriptor, mut user) = (None, None);
+    for message in ancillary.drain() {
+        match message {
+            RecvAncillaryMessage::ScmRights(mut all) => descriptor = all.next(),
+            RecvAncillaryMessage::ScmCredentials(sender) => user = Some(sender.uid.as_raw()),
+            _ => {}
+        }
+    }
+    Ok((received.bytes, descriptor, user))
 }
 
 #[inline(never)]
@@ -182,12 +221,28 @@ pub fn next_packet(socket: impl AsFd, room: &mut [u8], flags: RecvFlags) -> Resu
     }
 }
 
+/// The next packet, if there is one now: see [`next_packet`].
+///
+/// # Errors
+/// Those of [`next_packet`].
+pub fn packet_if_any(socket: impl AsFd, room: &mut [u8]) -> Option<Result<Packet, Errno>> {
+    loop {
+        match next_packet(&socket, room, RecvFlags::DONTWAIT) {
+            Err(Errno::AGAIN) => return None,
+            Err(Errno::INTR) => {}
+            // The other end is gone, and has not read all.
+            Err(Errno::CONNRESET) => return Some(Ok((0, None))),
+            packet => return Some(packet),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     use rustix::io::{read, write};
-    use rustix::net::{SocketAddrUnix, accept, bind, listen};
+    use rustix::net::{SocketAddrUnix, accept, bind};
     use rustix::pipe::pipe;
 
     #[test]

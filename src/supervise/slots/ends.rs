@@ -17,6 +17,17 @@ use crate::sys::signal;
 /// How long it is until it is tried again to clear a container away.
 const CLEARING: Duration = Duration::from_secs(1);
 
+/// What the time has come for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::supervise) enum Late {
+    /// To give its start up.
+    Start,
+    /// To kill it: it was asked to end.
+    Stop,
+    /// To clear away what is left of it.
+    Clearing,
+}
+
 /// A container whose first process has ended.
 pub(in crate::supervise) struct Ended {
     pub(in crate::supervise) out_of_memory: bool,
@@ -105,13 +116,44 @@ impl Slots {
         self.used().filter_map(Slot::deadline).min()
     }
 
-    /// One whose deadline has come; whether it is to be cleared away.
-    pub(in crate::supervise) fn late(&self, now: Moment) -> Option<(usize, bool)> {
+    /// One whose deadline has come, and for what.
+    pub(in crate::supervise) fn late(&self, now: Moment) -> Option<(usize, Late)> {
         self.slots.iter().enumerate().find_map(|(index, slot)| {
             let slot = slot.as_ref()?;
             slot.deadline().filter(|deadline| *deadline <= now)?;
-            Some((index, slot.state == State::Over))
+            let late = match slot.state {
+                State::Over => Late::Clearing,
+                State::Running(_) => Late::Stop,
+                _ => Late::Start,
+            };
+            Some((index, late))
         })
+    }
+
+    /// Asks the container at `index` to end, and has it killed when its time is over: what its
+    /// bundle says, or else `default`.
+    pub(in crate::supervise) fn stop(&mut self, index: usize, default: Duration) {
+        if let Some(slot) = self.at(index) {
+            slot.signal(signal::TERM);
+            let timeout = slot.stop_timeout.unwrap_or(default);
+            slot.kill_at = Some(clock::now() + timeout);
+        }
+    }
+
+    /// Kills the container at `index`, whose time to end is over.
+    pub(in crate::supervise) fn kill(&mut self, index: usize) {
+        if let Some(slot) = self.at(index) {
+            slot.kill_at = None;
+            slot.kill();
+        }
+    }
+
+    /// Sends `signal` to the first process of the container at `index`. False if there is none.
+    pub(in crate::supervise) fn signal(&mut self, index: usize, signal: u32) -> bool {
+        let slot = self.at(index);
+        slot.filter(|slot| slot.first_process().is_some())
+            .map(|slot| slot.signal(signal))
+            .is_some()
     }
 
     /// Asks every container to end.

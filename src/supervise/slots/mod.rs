@@ -9,9 +9,12 @@ mod output;
 mod slot;
 mod starts;
 
+use rustix::process::Pid;
+
 use super::Printer;
 use crate::container::{BUNDLES_MAX, Id};
 use crate::sys::mapped::Mapped;
+pub(super) use ends::Late;
 pub(super) use output::READ;
 use slot::{Slot, State};
 pub(super) use starts::{GroupOutcome, ProcessOutcome};
@@ -67,6 +70,12 @@ impl Slots {
         self.at(index)
             .map(|slot| slot.id.clone())
             .unwrap_or_default()
+    }
+
+    /// The first process of the container, once that is known.
+    pub(super) fn first_process(&self, index: usize) -> Option<Pid> {
+        let slot = self.slots.get(index)?.as_ref();
+        slot.and_then(Slot::first_process)
     }
 
     /// What is known of the container where it prints something.

@@ -55,6 +55,8 @@ pub(super) struct Slot {
     pub(super) is_left: bool,
     /// When that is tried again.
     pub(super) clear_at: Option<Moment>,
+    /// When it is killed, because it was asked to end.
+    pub(super) kill_at: Option<Moment>,
     /// What its bundle asks for.
     pub(super) on_exit: OnExit,
     pub(super) stop_timeout: Option<Duration>,
@@ -75,6 +77,7 @@ impl Slot {
             group: None,
             is_left: false,
             clear_at: None,
+            kill_at: None,
             on_exit: OnExit::Continue,
             stop_timeout: None,
             is_raw: false,
@@ -142,12 +145,13 @@ impl Slot {
         }
     }
 
-    /// When its start has taken too long, or it is to be cleared away.
+    /// When its start has taken too long, or it is to be killed, or cleared away.
     pub(super) const fn deadline(&self) -> Option<Moment> {
         match self.state {
             State::Reading(deadline) | State::SettingUp(deadline, _) => Some(deadline),
             State::Over => self.clear_at,
-            _ => None,
+            State::Running(_) => self.kill_at,
+            State::Waiting => None,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
 use rustix::process::Pid;
 
 use super::slot::{Slot, State, number_of};
@@ -70,15 +69,7 @@ impl Slots {
         room: &mut [u8],
     ) -> Option<Result<socket::Packet, Errno>> {
         let answers = self.at(index)?.answers.as_ref()?;
-        loop {
-            match socket::next_packet(answers, room, RecvFlags::DONTWAIT) {
-                Err(Errno::AGAIN) => return None,
-                Err(Errno::INTR) => {}
-                // The other end is gone, and has not read all.
-                Err(Errno::CONNRESET) => return Some(Ok((0, None))),
-                packet => return Some(packet),
-            }
-        }
+        socket::packet_if_any(answers, room)
     }
 
     /// Closes the connection to the `berth` that works on the container at `index`.
