@@ -29,7 +29,7 @@ test: setup ## run the tests that need no virtual machine
 	$(CARGO) test -p berth --lib
 	$(CARGO) test -p berth --doc
 	$(CARGO) test -p berth-initramfs
-	$(CARGO) test -p berth-qemu --lib --bins
+	$(CARGO) test -p berth-qemu --lib --bins --test ctl
 	$(CARGO) test -p berth-tests --lib --bins
 	$(CARGO) test -p berth-tests --test config
 

@@ -10,6 +10,8 @@
 //! * [`accel`] decides between KVM and TCG, and trusts KVM only after a guest has run in it.
 //! * [`vm`] boots a machine, follows its console, its events and its hypervisor, and says how it
 //!   ended.
+//! * [`control`] asks a running machine for things over its control port, and [`ctl`] is the
+//!   command that does so for people.
 //! * [`demo`] is the machine that `make run` boots.
 //! * [`mod@cross`] builds berth for another architecture.
 //! * [`packages`] gets programs that others wrote, for guests in which berth stands beside them.
@@ -45,7 +47,9 @@ mod program;
 
 pub mod accel;
 pub mod arch;
+pub mod control;
 pub mod cross;
+pub mod ctl;
 pub mod demo;
 pub mod disk;
 pub mod kernel;

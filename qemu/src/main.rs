@@ -1,13 +1,14 @@
 //! `berth-qemu`: sets up the host, gets kernels, and boots the demo on the terminal. The work is
 //! the library's.
 
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
+use std::{env, io};
 
 use anyhow::{Context, Result};
 use berth_qemu::arch::Arch;
+use berth_qemu::ctl::{self, Ctl};
 use berth_qemu::kernel::{self, Kernel, Series};
 use berth_qemu::terminal::{self, RawMode};
 use berth_qemu::vm::{Ended, Vm};
@@ -59,7 +60,12 @@ enum Command {
         /// More words for the kernel command line
         #[arg(long, default_value = "", allow_hyphen_values = true)]
         append: String,
+        /// Where the socket of the control port is while it runs [default: target/control.sock]
+        #[arg(long, value_name = "SOCKET")]
+        control: Option<PathBuf>,
     },
+    /// Look into a running machine, and steer it
+    Ctl(Ctl),
 }
 
 #[derive(Args)]
@@ -73,12 +79,24 @@ struct Inputs {
 }
 
 fn main() -> ExitCode {
-    // QEMU's own options have one dash, and hands know them so.
-    let arguments = std::env::args().map(|word| match word.as_str() {
-        "-append" => "--append".to_owned(),
-        _ => word,
+    let mut arguments: Vec<_> = env::args_os().collect();
+    let is = |name: &str| arguments.get(1).is_some_and(|word| word == name);
+    let (is_run, is_ctl) = (is("run"), is("ctl"));
+    if is_run {
+        // QEMU's own options have one dash, and hands know them so.
+        for word in arguments.iter_mut().filter(|word| *word == "-append") {
+            *word = "--append".into();
+        }
+    }
+    let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| {
+        if is_ctl && error.use_stderr() {
+            let _ = error.print();
+            // The usual 2 could be the status of a program that `ctl exec` has run.
+            process::exit(ctl::FAILED.into());
+        }
+        error.exit()
     });
-    run(Cli::parse_from(arguments).command).unwrap_or_else(|error| {
+    run(cli.command).unwrap_or_else(|error| {
         eprintln!("berth-qemu: {error:#}");
         ExitCode::FAILURE
     })
@@ -101,7 +119,12 @@ fn run(command: Command) -> Result<ExitCode> {
             memory,
             cpus,
             append,
-        } => return boot(inputs, memory, cpus, &append),
+            control,
+        } => {
+            let control = control.unwrap_or_else(ctl::default_socket);
+            return boot(inputs, memory, cpus, &append, &control);
+        }
+        Command::Ctl(ctl) => return Ok(ctl::run(&ctl)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -128,7 +151,7 @@ fn image(kernel: &Kernel, init: Option<PathBuf>, output: &Path) -> Result<()> {
 }
 
 /// Boots the demo. The exit status is the guest's, or 1 where the machine failed.
-fn boot(inputs: Inputs, memory: u32, cpus: u32, append: &str) -> Result<ExitCode> {
+fn boot(inputs: Inputs, memory: u32, cpus: u32, append: &str, control: &Path) -> Result<ExitCode> {
     setup::ensure_programs(Arch::X86_64)?;
     let kernel = get(inputs.kernel, Arch::X86_64)?;
     eprintln!("kernel: {} ({})", kernel.release, kernel.image.display());
@@ -147,6 +170,7 @@ fn boot(inputs: Inputs, memory: u32, cpus: u32, append: &str) -> Result<ExitCode
         .cpus(cpus)
         .scsi(&empty)
         .scsi(&root)
+        .control_at(control)
         .patient()
         .screen(io::stdout())
         .start()?;

@@ -11,6 +11,7 @@ use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::kernel::{self, Kernel, Series};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Builder, Drive, Ended, Failure, Vm, VmFailure};
+use serde_json::json;
 
 /// What every guest does first: it leaves `$EVENTS` as the event port.
 const PROLOGUE: &str = r#"#!/bin/busybox sh
@@ -182,6 +183,29 @@ fn port_of_ones_own_is_connected() -> Result<()> {
     BufReader::new(port).read_line(&mut line)?;
     ensure!(line == "hello\n", "{line:?}");
     vm.wait()?.assert(Ended::PowerOff, 0)?;
+    Ok(())
+}
+
+#[test]
+fn control_port_is_connected_for_one_after_the_other() -> Result<()> {
+    // One that is closed in between loses what has come: the port stays open.
+    let script = r#"
+        exec 3<>$(port org.berth.control)
+        while sleep 0.1; do
+            while read -r line <&3; do
+                [ "$line" ] || continue
+                id=${line##*'"id":'}
+                echo "{\"id\":${id%%[,\}]*},\"ok\":{\"status\":7}}" >&3
+            done
+        done"#;
+    let vm = guest("control_port_is_connected", script)?
+        .control()
+        .start()?;
+    for _ in 0..2 {
+        let mut client = vm.control()?;
+        let answer = client.request(json!({ "do": "list" }))?;
+        ensure!(answer.end == Ok(json!({ "status": 7 })), "{answer:?}");
+    }
     Ok(())
 }
 

@@ -31,6 +31,8 @@ pub struct Builder {
     pub(crate) drives: Vec<Drive>,
     /// Names of virtio-serial ports, the one for events first where there is one.
     pub(crate) ports: Vec<String>,
+    /// Where the control port's socket is to be; empty for beside the machine's logs.
+    pub(crate) control: Option<PathBuf>,
     pub(crate) screen: Option<Box<dyn Write + Send>>,
     pub(crate) is_counted: bool,
     pub(crate) are_at_once: bool,
@@ -55,6 +57,7 @@ impl Builder {
             },
             drives: Vec::new(),
             ports: Vec::new(),
+            control: None,
             screen: None,
             is_counted: false,
             are_at_once: false,
@@ -145,6 +148,17 @@ impl Builder {
         self
     }
 
+    /// The control port; [`Vm::control`] connects to it.
+    pub fn control(self) -> Self {
+        self.control_at(PathBuf::new())
+    }
+
+    /// The control port, with its socket there.
+    pub fn control_at(mut self, socket: impl Into<PathBuf>) -> Self {
+        self.control = Some(socket.into());
+        self
+    }
+
     /// No event port.
     pub fn without_events(mut self) -> Self {
         self.has_events = false;
@@ -206,6 +220,13 @@ impl Builder {
             let file = dir.join("initramfs");
             fs::write(&file, bytes).with_context(|| format!("write {}", file.display()))?;
             self.initrd = Some(file);
+        }
+        if self
+            .control
+            .as_ref()
+            .is_some_and(|socket| socket.as_os_str().is_empty())
+        {
+            self.control = Some(dir.join("control.sock"));
         }
         if self.has_events {
             self.ports.insert(0, EVENTS.to_owned());

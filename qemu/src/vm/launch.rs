@@ -18,6 +18,7 @@ use super::process::{self, Process, Sockets};
 use super::qmp::Qmp;
 use super::watch::{Limits, Watch};
 use crate::accel::{self, Accel};
+use crate::control;
 use crate::program::command;
 
 /// QEMU's arguments, and the sockets that they name.
@@ -59,6 +60,16 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
         let id = format!("port{index}");
         ports.push((name.clone(), line.socket(&id)?));
         line.device(&json!({ "driver": "virtserialport", "chardev": id, "name": name }));
+    }
+    if let Some(socket) = &builder.control {
+        let fd = line.sockets.pass(control::listen(socket)?)?;
+        line.option(
+            "-chardev",
+            format!("socket,id=control,fd={fd},server=on,wait=off"),
+        );
+        line.device(
+            &json!({ "driver": "virtserialport", "chardev": "control", "name": control::PORT }),
+        );
     }
     let mut controllers = Vec::new();
     for controller in builder
@@ -107,6 +118,7 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
         name,
         limits,
         drives,
+        control,
         ..
     } = builder;
     let vm = Vm {
@@ -118,6 +130,7 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
         qmp,
         console,
         ports,
+        control,
         drives,
     };
     if vm.qmp.execute(qmp_capabilities { enable: None }).is_err() {
@@ -197,7 +210,7 @@ fn add_machine(line: &mut CommandLine, builder: &Builder) -> Result<()> {
 
     // An eventfd wakes QEMU by the host's clock, which no counted machine may depend on.
     let ioeventfd = !builder.is_counted;
-    if !builder.ports.is_empty() {
+    if !builder.ports.is_empty() || builder.control.is_some() {
         line.device(
             &json!({ "driver": "virtio-serial-pci", "id": "ports", "ioeventfd": ioeventfd }),
         );

@@ -47,6 +47,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use qapi_qmp::{QKeyCode, device_del, quit, send_key, system_powerdown};
 
+use crate::control::{self, Client};
 use process::Process;
 use qmp::Qmp;
 use seen::Seen;
@@ -62,6 +63,7 @@ pub struct Vm {
     qmp: Arc<Qmp>,
     console: UnixStream,
     ports: Vec<(String, UnixStream)>,
+    control: Option<PathBuf>,
     drives: Vec<Drive>,
 }
 
@@ -169,6 +171,16 @@ impl Vm {
             .iter()
             .find(|(port, _)| port == name)
             .map(|(_, stream)| stream)
+    }
+
+    /// Connects to the control port, which [`Builder::control`] has given it. QEMU lets one client
+    /// in at a time: the next one waits until the one before is dropped.
+    ///
+    /// # Errors
+    /// It has none, or QEMU is gone.
+    pub fn control(&self) -> Result<Client> {
+        let socket = self.control.as_ref().context("it has no control port")?;
+        Client::connect(socket)
     }
 
     /// The copy of the drive that the machine works on, in the order in which drives were added.
@@ -279,5 +291,8 @@ impl Drop for Vm {
     fn drop(&mut self) {
         self.process.kill();
         self.watch.wait_until_over();
+        if let Some(socket) = &self.control {
+            control::remove(socket);
+        }
     }
 }

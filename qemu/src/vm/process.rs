@@ -1,10 +1,12 @@
 //! QEMU as a child process, and the threads that listen to it.
 //!
 //! Console, QMP and ports are socket pairs whose other ends QEMU inherits: connected before it
-//! runs, so that not a byte is lost, and without names that could clash or be too long.
+//! runs, so that not a byte is lost, and without names that could clash or be too long. Only the
+//! control port has a name, for those who come while the machine runs.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -31,12 +33,17 @@ impl Sockets {
     /// One more socket. Returns our end, and the number of the descriptor that QEMU's end will be.
     pub(crate) fn add(&mut self) -> Result<(UnixStream, i32)> {
         let (ours, theirs) = UnixStream::pair().context("make a socket pair")?;
+        Ok((ours, self.pass(theirs.into())?))
+    }
+
+    /// One more descriptor. Returns its number in QEMU.
+    pub(crate) fn pass(&mut self, parent_fd: OwnedFd) -> Result<i32> {
         let child_fd = FIRST_FD + i32::try_from(self.mappings.len())?;
         self.mappings.push(FdMapping {
-            parent_fd: theirs.into(),
+            parent_fd,
             child_fd,
         });
-        Ok((ours, child_fd))
+        Ok(child_fd)
     }
 }
 
