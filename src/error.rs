@@ -454,6 +454,8 @@ codes! {
     57 BerthFailed "the program that starts containers ended early, or answered what cannot be understood",
     58 Watchdog "the watchdog that `berth.watchdog=` asks for cannot be armed",
     60 Unmount "a filesystem could not be unmounted at the end",
+    61 Unwritten "what was written did not reach the disks at the end",
+    62 NoKernel "no kernel is loaded that kexec could start",
     70 Usage "the words of a command cannot be understood",
     71 InUse "there is a container of this id already",
     72 NoContainer "there is no container of this id",
@@ -514,7 +516,7 @@ impl Code {
             | Self::Control
             | Self::Terminal
             | Self::Output => Stage::Containers,
-            Self::Unmount => Stage::Shutdown,
+            Self::Unmount | Self::Unwritten | Self::NoKernel => Stage::Shutdown,
         })
     }
 }

@@ -160,6 +160,10 @@ pub(crate) fn of_machine(error: &Error) -> &'static str {
             "add its driver to the image: `--for-devices watchdog`, which has the kernel's own, softdog, too"
         }
         (Code::Watchdog, _) => "give another number of seconds, or remove berth.watchdog=",
+        (Code::Unwritten, _) => {
+            "look after the disk, and check its filesystems before they are used again"
+        }
+        (Code::NoKernel, _) => "load one first: kexec_file_load(2), or `kexec --load`",
         (Code::Unmount, _) => {
             "something still uses it; what was written is safe, it was synchronised"
         }

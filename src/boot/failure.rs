@@ -47,7 +47,6 @@ pub fn fail(machine: &mut Machine, error: &Error) -> ! {
         action: EndAction::OnFailure(action),
     });
     deliver(machine);
-    rustix::fs::sync();
     carry_out(machine, error.code)
 }
 

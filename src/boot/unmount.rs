@@ -1,8 +1,12 @@
 //! Unmounting at the end of the machine: everything is written, and every filesystem is marked
 //! clean.
 //!
-//! What was mounted last is unmounted first. The root cannot be unmounted: it is made read-only,
-//! which writes out what is pending and marks the filesystem clean (mount(2), MS_REMOUNT).
+//! What was mounted last is unmounted first, again and again until nothing changes. Block devices
+//! that are made of others, or of files, are taken apart then: what they are made of can be
+//! unmounted after them. The root cannot be unmounted: it is made read-only, which writes out what
+//! is pending and marks the filesystem clean (mount(2), MS_REMOUNT).
+//!
+//! What may wait for a disk is done by a child ([`Patience`]).
 //!
 //! The machine may end for want of memory, so the memory that this takes is reserved early
 //! ([`List`]).
@@ -14,15 +18,18 @@ use rustix::fs::CWD;
 use rustix::io::{Errno, read};
 
 use super::journal::Journal;
+use super::patience::Patience;
 use super::root::SYSROOT;
-use super::{Machine, UPPER_LAYER};
-use crate::error::{At, Code, Fault, Op};
+use super::{Machine, UPPER_LAYER, holders};
+use crate::error::{Code, During, Fault, Op, SUBJECT_MAX};
 use crate::parse::mountinfo::{Mount, Mounts};
 use crate::sys::buffer::Buffer;
 use crate::sys::clock;
+use crate::sys::leftovers::{self, Leftover};
 use crate::sys::process;
 use crate::sys::signal::{self, Signals};
 use crate::sys::{fs, mount};
+use crate::text::Text;
 
 /// How long killed processes have to disappear.
 pub(crate) const KILL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,7 +53,7 @@ const MOUNTS: usize = 64 * 1024;
 
 /// The longest mount point that has a name for the kernel (PATH_MAX of include/uapi/linux/limits.h,
 /// with the NUL).
-const POINT_MAX: usize = 4096;
+pub(super) const POINT_MAX: usize = 4096;
 
 /// Room for a part of the list of mounts, which takes memory only when it is read.
 pub(crate) type List = Buffer<MOUNTS>;
@@ -61,8 +68,7 @@ pub(crate) fn clean_up(machine: &mut Machine) {
             Err(_) => process::kill_all(),
         }
     }
-    rustix::fs::sync();
-    unmount_all(&mut machine.journal, &mut machine.mounts);
+    leave_in_order(&mut machine.journal, &mut machine.mounts, &mut || ());
 }
 
 /// The same for the panic handler: processes are killed, and the root is made read-only.
@@ -93,17 +99,45 @@ pub(crate) fn kill_rest(signals: &Signals) {
     }
 }
 
-/// Unmounts all that can be, and makes the rest read-only.
-pub(crate) fn unmount_all(journal: &mut Journal, list: &mut List) {
-    // A mount that holds another goes in a later round. One round without progress is followed by a
-    // last one that names what is left.
+/// Writes out what is to be written, unmounts all that can be, and makes the rest read-only. `feed`
+/// is called again and again while a disk takes its time.
+#[inline(never)]
+pub(crate) fn leave_in_order(journal: &mut Journal, list: &mut List, feed: &mut dyn FnMut()) {
+    let mut patience = Patience::new(feed);
+    let written = patience.wait_for(&|| {
+        rustix::fs::sync();
+        Ok(())
+    });
+    if let Err(errno) = written {
+        let detail = "the machine ends without it";
+        let error = Fault::new(Op::Write, &"the disks", errno).at(Code::Unwritten);
+        journal.warn_of(&error.with_detail(detail));
+    }
+    leftovers::each_swap(&mut |swap| {
+        // A file that is swapped to is written to until then.
+        if let Err(fault) = patience
+            .wait_for(&|| leftovers::stop_swapping(swap))
+            .during(
+                Op::Remove,
+                Text::<SUBJECT_MAX>::from_bytes(swap.strip_suffix(b"\0").unwrap_or(swap)),
+            )
+        {
+            journal.warn_of(&fault.at(Code::Unmount));
+        }
+    });
+    // A mount that holds another goes in a later round, as does one of which a device is made. One
+    // round without progress is followed by a last one that names what is left.
     let mut is_last = false;
     loop {
-        let (unmounted, failed) = unmount_listed(journal, list, is_last);
+        let (unmounted, failed) = unmount_listed(journal, list, &mut patience, is_last);
+        let again = unmounted > 0 && failed > 0;
+        if again || take_apart(&mut patience) {
+            continue;
+        }
         if failed == 0 || is_last {
             break;
         }
-        is_last = unmounted == 0;
+        is_last = true;
     }
     // The layer below an overlay is written to until the overlay is read-only. Where the switch
     // failed halfway, the list of mounts may be out of reach.
@@ -112,17 +146,36 @@ pub(crate) fn unmount_all(journal: &mut Journal, list: &mut List) {
         .into_iter()
         .chain(left.filter(|place| fs::is_mount_point(place)))
     {
-        if let Err(fault) = mount::remount_read_only(place).at(Code::Unmount) {
-            journal.warn_of(&fault);
+        let result = patience
+            .wait_for(&|| mount::remount_read_only(place).map_err(|fault| fault.errno))
+            .during(Op::Mount, format_args!("{place} read-only"));
+        if let Err(fault) = result {
+            journal.warn_of(&fault.at(Code::Unmount));
+            holders::name(journal, place.as_bytes(), place.as_bytes());
         }
     }
+}
+
+/// Takes apart what block devices are made of others, or of files, and are not used any more;
+/// whether there was one. Those below the root stay.
+fn take_apart(patience: &mut Patience<'_>) -> bool {
+    let mut has_changed = false;
+    leftovers::each(&mut |leftover: &Leftover| {
+        has_changed |= patience.wait_for(&|| leftover.remove()).is_ok() && !leftover.is_there();
+    });
+    has_changed
 }
 
 /// Unmounts what can be; how many mounts were unmounted, and how many could not be.
 ///
 /// The list is read a part at a time, in the order of mounting. In each part what was mounted last
 /// goes first; a mount that holds one of a later part goes in a later round.
-fn unmount_listed(journal: &mut Journal, list: &mut List, is_last: bool) -> (usize, usize) {
+fn unmount_listed(
+    journal: &mut Journal,
+    list: &mut List,
+    patience: &mut Patience<'_>,
+    is_last: bool,
+) -> (usize, usize) {
     let mut counts = (0, 0);
     let file = fs::open_file(CWD, "/proc/self/mountinfo").map_err(drop);
     let (Ok(file), Ok(room)) = (file, list.bytes_mut()) else {
@@ -149,7 +202,7 @@ fn unmount_listed(journal: &mut Journal, list: &mut List, is_last: bool) -> (usi
             .rsplit(|byte| *byte == b'\n')
         {
             if let Some(Ok(entry)) = Mounts::new(line).next() {
-                unmount_one(journal, &entry, is_last, &mut counts);
+                unmount_one(journal, &entry, patience, is_last, &mut counts);
             }
         }
         if !is_full || end == 0 {
@@ -165,6 +218,7 @@ fn unmount_listed(journal: &mut Journal, list: &mut List, is_last: bool) -> (usi
 fn unmount_one(
     journal: &mut Journal,
     entry: &Mount<'_>,
+    patience: &mut Patience<'_>,
     is_last: bool,
     (unmounted, failed): &mut (usize, usize),
 ) {
@@ -173,7 +227,7 @@ fn unmount_one(
     // The kernel takes no path that is so long: the mount stays, and is reported.
     let result = match point.decode(&mut path) {
         Some(path) if is_kept(path) => return,
-        Some(path) => mount::unmount_now(path),
+        Some(path) => patience.wait_for(&|| mount::unmount_now(path)),
         None => Err(Errno::NAMETOOLONG),
     };
     match result {
@@ -183,6 +237,9 @@ fn unmount_one(
             if is_last {
                 let fault = Fault::new(Op::Unmount, &point, errno);
                 journal.warn_of(&fault.at(Code::Unmount));
+                if let Some(path) = point.decode(&mut path) {
+                    holders::name(journal, point.raw(), path);
+                }
             }
         }
     }

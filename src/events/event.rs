@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::error::{Error, SUBJECT_MAX, Stage};
-use crate::parse::choice::{BreakAt, OnFailure};
+use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
 use crate::parse::device::DeviceRef;
 use crate::sys::clock::Moment;
 use crate::sys::process::{End, Status};
@@ -200,6 +200,7 @@ impl EndAction {
             Self::Orderly(End::PowerOff) => OnFailure::PowerOff.name(),
             Self::Orderly(End::Reboot) => OnFailure::Reboot.name(),
             Self::Orderly(End::Halt) => OnFailure::Halt.name(),
+            Self::Orderly(End::Kexec) => OnIdle::Kexec.name(),
             Self::OnFailure(action) => action.name(),
         }
     }

@@ -57,6 +57,8 @@ choice! {
         Reboot = "reboot",
         /// Stop the processors.
         Halt = "halt",
+        /// Start the kernel that was loaded for that (kexec_file_load(2)), or else as `reboot`.
+        Kexec = "kexec",
         /// Stay: for machines that are only told what to do later.
         Wait = "wait",
     }
@@ -83,7 +85,7 @@ mod tests {
         for word in ["poweroff", "reboot", "halt", "panic", "shell"] {
             assert_eq!(OnFailure::parse(word).unwrap().to_string(), word);
         }
-        for word in ["poweroff", "reboot", "halt", "wait"] {
+        for word in ["poweroff", "reboot", "halt", "kexec", "wait"] {
             assert_eq!(OnIdle::parse(word).unwrap().to_string(), word);
         }
         for word in ["mount-root", "switch-root", "containers"] {

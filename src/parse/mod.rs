@@ -59,6 +59,7 @@ pub mod fstab;
 pub mod json;
 pub mod kmsg;
 pub mod list;
+pub mod meminfo;
 pub mod modules;
 pub mod mount_options;
 pub mod mountinfo;

@@ -144,6 +144,12 @@ fn number(digits: &[u8]) -> Option<u32> {
 pub struct Escaped<'a>(&'a [u8]);
 
 impl<'a> Escaped<'a> {
+    /// A field that the kernel wrote so, of this file or of another.
+    #[must_use]
+    pub const fn new(field: &'a [u8]) -> Self {
+        Self(field)
+    }
+
     /// The bytes as they are in the file.
     #[must_use]
     pub fn raw(&self) -> &'a [u8] {

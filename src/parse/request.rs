@@ -79,7 +79,12 @@ impl<'a> Request<'a> {
 }
 
 /// The ways to end the machine, by their numbers.
-const END: [OnIdle; 3] = [OnIdle::PowerOff, OnIdle::Reboot, OnIdle::Halt];
+const END: [OnIdle; 4] = [
+    OnIdle::PowerOff,
+    OnIdle::Reboot,
+    OnIdle::Halt,
+    OnIdle::Kexec,
+];
 
 /// How a container is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -116,7 +116,7 @@ pub static KEYS: &[Key] = &[
         |p, v| { p.containers = absolute(v)?; Some(()) }),
     key("berth.on_failure", "poweroff, reboot, halt, panic or shell", "reboot", "what to do when the boot has failed",
         |p, v| { p.on_failure = OnFailure::parse(v?)?; Some(()) }),
-    key("berth.on_idle", "poweroff, reboot, halt or wait", "poweroff", "what to do when no container is left to run",
+    key("berth.on_idle", "poweroff, reboot, halt, kexec or wait", "poweroff", "what to do when no container is left to run",
         |p, v| { p.on_idle = OnIdle::parse(v?)?; Some(()) }),
     key("berth.events", "the absolute path of a character device", "virtio port org.berth.events, if present", "where the event stream goes",
         |p, v| { p.events = Some(absolute(v)?); Some(()) }),

@@ -49,6 +49,8 @@ struct Job {
     has_run: bool,
     /// It is known what it waits for at first, or that it is not started.
     is_read: bool,
+    /// What it waited for at first. These end after it.
+    after: Set,
     /// What comes when it has ended, if that was asked for.
     next: Option<Next>,
     /// It was stopped by request.
@@ -88,6 +90,7 @@ impl Job {
             restart: UNREAD,
             has_run: false,
             is_read: false,
+            after: Set::EMPTY,
             next: None,
             is_held: false,
             since: clock::now(),
@@ -140,6 +143,9 @@ impl Jobs {
         let others = ids.iter().map(find).collect::<Result<Set, _>>()?;
         if !others.is_empty() {
             self.set(index, State::Waiting(others));
+            if let Some(job) = self.0.get_mut(index) {
+                job.after = others;
+            }
         }
         Ok(!others.is_empty())
     }
@@ -359,6 +365,24 @@ impl Jobs {
         deadlines.min()
     }
 
+    /// Those that others waited for at their start which `need` them still.
+    pub(super) fn needed(&self, need: impl Fn(usize) -> bool) -> Set {
+        let needing = self.0.iter().enumerate().filter(|(index, _)| need(*index));
+        needing.fold(Set::EMPTY, |all, (_, job)| all.union(&job.after))
+    }
+
+    /// Of those that `is_wanted`, the one that was started last.
+    pub(super) fn youngest(&self, is_wanted: impl Fn(usize) -> bool) -> Option<usize> {
+        let jobs = self.0.iter().enumerate();
+        let wanted = jobs.filter(|(index, _)| is_wanted(*index));
+        let youngest = wanted.max_by_key(|(_, job)| match job.state {
+            State::Running(since) => since,
+            State::Starting => Moment(u64::MAX),
+            _ => Moment(0),
+        });
+        youngest.map(|(index, _)| index)
+    }
+
     /// Whether any has not been started yet because it waits for others.
     pub(super) fn are_waiting(&self) -> bool {
         let mut jobs = self.0.iter();
@@ -538,6 +562,29 @@ mod tests {
         assert!(jobs.set_ended(0, starved, Phase::Running, NOW).is_some());
         // It counts among those that were started all the same, and once.
         assert!(jobs.set_running(0, NOW) && !jobs.set_running(0, NOW));
+    }
+
+    #[test]
+    fn the_end_is_in_the_reverse_order_of_the_start() {
+        let mut jobs = waiting(&["bc", "c", "", "c", ""]);
+        for (index, since) in [(2, 1), (4, 2), (1, 4), (3, 4), (0, 5)] {
+            jobs.set_running(index, Moment(since));
+        }
+        let order = |needed: Set| {
+            let asked = std::cell::RefCell::new(Vec::new());
+            let is_wanted = |index| !needed.contains(index) && !asked.borrow().contains(&index);
+            while let Some(next) = jobs.youngest(is_wanted) {
+                asked.borrow_mut().push(next);
+            }
+            asked.into_inner()
+        };
+        assert_eq!(order(Set::EMPTY), [0, 3, 1, 4, 2]);
+        assert_eq!(order(jobs.needed(|_| true)), [0, 3, 4]);
+        assert_eq!(order(jobs.needed(|index| index == 3)), [0, 3, 1, 4]);
+        assert_eq!(
+            jobs.needed(|index| index == 0),
+            [1, 2].into_iter().collect()
+        );
     }
 
     #[test]

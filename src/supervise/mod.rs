@@ -12,6 +12,7 @@ mod berth;
 mod boot_times;
 mod console;
 mod control;
+mod ending;
 mod jobs;
 mod lines;
 mod policy;
@@ -30,7 +31,6 @@ use core::time::Duration;
 
 use rustix::fd::AsFd;
 
-use crate::boot::unmount::KILL_TIMEOUT;
 use crate::boot::{Journal, Machine, Switched};
 use crate::container::{Groups, Id};
 use crate::error::{At, Code, Error, Stage};
@@ -92,7 +92,8 @@ struct Supervisor<'m, 'p> {
     slots: Slots,
     console: Console,
     phase: Phase,
-    deadline: Option<Moment>,
+    /// Until when containers end in order, once they are asked to.
+    order_until: Option<Moment>,
     status: EndStatus,
     /// How many programs were started.
     started: usize,
@@ -158,7 +159,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             slots: Slots::new(),
             console: Console::new(),
             phase: Phase::Running,
-            deadline: None,
+            order_until: None,
             status: EndStatus::default(),
             started: 0,
             has_refused_cycles: false,
@@ -204,7 +205,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         let delayed = self.jobs.deadline(|index| self.slots.is_free(index));
         let late = self.slots.deadline();
         let deadlines = [
-            self.deadline,
+            self.ending_deadline(),
             self.console.deadline(),
             self.watchdog.deadline(),
             self.control.deadline(),
@@ -229,6 +230,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.watchdog.feed_if_due();
         self.serve_deadlines();
         self.watch_control();
+        self.go_on_ending();
         self.start_due();
         self.settle();
         self.release_stack();
@@ -238,13 +240,6 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             .is_some_and(|deadline| clock::now() >= deadline)
         {
             self.console.flush();
-        }
-        if self
-            .deadline
-            .is_some_and(|deadline| clock::now() >= deadline)
-        {
-            self.deadline = None;
-            self.decide(Input::DeadlinePassed);
         }
     }
 
@@ -447,27 +442,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.phase = phase;
         match action {
             Action::Wait => {}
-            Action::AskAll => {
-                // Those that wait for their restart did not end because the machine does.
-                let status = &mut self.status;
-                self.jobs
-                    .abandon(|ended| status.note(ended, Phase::Running));
-                self.slots.give_up_waiting(&self.epoll);
-                self.slots.ask_all();
-                let timeout = self.slots.longest_stop_timeout(STOP_TIMEOUT);
-                self.deadline = Some(clock::now() + timeout);
-                if self.slots.are_idle() {
-                    self.decide(Input::NothingLeft);
-                }
-            }
-            Action::KillAll => {
-                kmsg::warning(
-                    Stage::Shutdown,
-                    format_args!("the containers that did not end in time are killed"),
-                );
-                self.slots.kill_all();
-                self.deadline = Some(clock::now() + KILL_TIMEOUT);
-            }
+            Action::StopAll => self.begin_ending(),
             Action::EndMachine(end) => {
                 self.console.finish();
                 let status = self.status.value();

@@ -1,6 +1,7 @@
 //! What the supervisor does when: a pure function, tested as a table.
 //!
-//! The machine runs; then containers are asked to end; then they are killed; then the machine ends.
+//! The machine runs; then containers are asked to end, and killed if they do not; then the machine
+//! ends.
 //! [`next`] knows nothing of processes or clocks. The loop in [`super`] calls it with what happened
 //! and does what it returns.
 
@@ -13,10 +14,8 @@ use crate::sys::process::{End, Status};
 pub(super) enum Phase {
     /// Containers run, or are waited for.
     Running,
-    /// Containers were asked to end; the machine ends so afterwards.
+    /// Containers are asked to end; the machine ends so when none is left.
     Stopping(End),
-    /// Containers were killed; the machine ends so when the last is reaped.
-    Killing(End),
 }
 
 /// What happened.
@@ -24,10 +23,8 @@ pub(super) enum Phase {
 pub(super) enum Input {
     /// The machine shall end: a signal, or a container with `berth.on-exit` = `shutdown` has ended.
     EndRequested(End),
-    /// No container is left.
+    /// No container is left that is waited for.
     NothingLeft,
-    /// The time that containers had to end is over.
-    DeadlinePassed,
 }
 
 /// What is to be done.
@@ -35,10 +32,8 @@ pub(super) enum Input {
 pub(super) enum Action {
     /// Nothing.
     Wait,
-    /// Ask every container to end (SIGTERM), and start the clock.
-    AskAll,
-    /// Kill every container.
-    KillAll,
+    /// Have every container end.
+    StopAll,
     /// End the machine.
     EndMachine(End),
 }
@@ -46,21 +41,14 @@ pub(super) enum Action {
 /// Decides. `on_idle` is what shall be when nothing is left to run.
 pub(super) const fn next(phase: Phase, input: Input, on_idle: OnIdle) -> (Phase, Action) {
     match (phase, input) {
-        (Phase::Running, Input::EndRequested(end)) => (Phase::Stopping(end), Action::AskAll),
+        (Phase::Running, Input::EndRequested(end)) => (Phase::Stopping(end), Action::StopAll),
         (Phase::Running, Input::NothingLeft) => match idle_end(on_idle) {
             Some(end) => (Phase::Stopping(end), Action::EndMachine(end)),
             None => (Phase::Running, Action::Wait),
         },
-        (Phase::Running, Input::DeadlinePassed) => (Phase::Running, Action::Wait),
         // The last request counts: a reboot that is asked for during a power-off is meant.
         (Phase::Stopping(_), Input::EndRequested(end)) => (Phase::Stopping(end), Action::Wait),
-        (Phase::Stopping(end), Input::DeadlinePassed) => (Phase::Killing(end), Action::KillAll),
-        (Phase::Killing(_), Input::EndRequested(end)) => (Phase::Killing(end), Action::Wait),
-        (Phase::Stopping(end) | Phase::Killing(end), Input::NothingLeft) => {
-            (phase, Action::EndMachine(end))
-        }
-        // What cannot be killed (a process in uninterruptible sleep) does not keep the machine up.
-        (Phase::Killing(end), Input::DeadlinePassed) => (phase, Action::EndMachine(end)),
+        (Phase::Stopping(end), Input::NothingLeft) => (phase, Action::EndMachine(end)),
     }
 }
 
@@ -79,6 +67,7 @@ pub(super) const fn idle_end(on_idle: OnIdle) -> Option<End> {
         OnIdle::PowerOff => Some(End::PowerOff),
         OnIdle::Reboot => Some(End::Reboot),
         OnIdle::Halt => Some(End::Halt),
+        OnIdle::Kexec => Some(End::Kexec),
         OnIdle::Wait => None,
     }
 }
@@ -123,20 +112,15 @@ mod tests {
         use Input::*;
         use Phase::*;
         let table = [
-            (Running, EndRequested(BOOT), Stopping(BOOT), AskAll),
+            (Running, EndRequested(BOOT), Stopping(BOOT), StopAll),
             (Running, NothingLeft, Stopping(OFF), EndMachine(OFF)),
-            (Running, DeadlinePassed, Running, Wait),
             (Stopping(OFF), EndRequested(BOOT), Stopping(BOOT), Wait),
-            (Stopping(OFF), DeadlinePassed, Killing(OFF), KillAll),
             (
                 Stopping(BOOT),
                 NothingLeft,
                 Stopping(BOOT),
                 EndMachine(BOOT),
             ),
-            (Killing(OFF), EndRequested(BOOT), Killing(BOOT), Wait),
-            (Killing(OFF), DeadlinePassed, Killing(OFF), EndMachine(OFF)),
-            (Killing(BOOT), NothingLeft, Killing(BOOT), EndMachine(BOOT)),
         ];
         for (phase, input, then, action) in table {
             assert_eq!(
@@ -153,6 +137,7 @@ mod tests {
         assert_eq!(idle(OnIdle::Wait), Action::Wait);
         assert_eq!(idle(OnIdle::Halt), Action::EndMachine(End::Halt));
         assert_eq!(idle(OnIdle::Reboot), Action::EndMachine(End::Reboot));
+        assert_eq!(idle(OnIdle::Kexec), Action::EndMachine(End::Kexec));
     }
 
     #[test]

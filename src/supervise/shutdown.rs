@@ -2,9 +2,9 @@
 
 use super::watchdog::WatchdogFeeder;
 use crate::boot::{Machine, failure, unmount};
-use crate::error::Stage;
+use crate::error::{Code, Error, Op, Stage};
 use crate::events::{EndAction, Event};
-use crate::sys::process::End;
+use crate::sys::process::{self, End};
 use crate::sys::signal::Signals;
 
 /// Ends the machine with `status` in the last event.
@@ -17,8 +17,9 @@ pub(super) fn end(
 ) -> ! {
     watchdog.feed();
     unmount::kill_rest(signals);
-    rustix::fs::sync();
-    unmount::unmount_all(&mut machine.journal, &mut machine.mounts);
+    let feed = &mut || watchdog.feed();
+    unmount::leave_in_order(&mut machine.journal, &mut machine.mounts, feed);
+    let end = possible(machine, end);
     machine.journal.complete(
         Stage::Shutdown,
         format_args!("filesystems are synchronised"),
@@ -30,4 +31,15 @@ pub(super) fn end(
     failure::deliver(machine);
     watchdog.disarm();
     failure::end(end)
+}
+
+/// What is done where `end` is asked for.
+fn possible(machine: &mut Machine, end: End) -> End {
+    if end != End::Kexec || process::has_loaded_kernel() {
+        return end;
+    }
+    let detail = "there is none in /sys/kernel/kexec_loaded: the machine is rebooted instead";
+    let error = Error::new(Code::NoKernel, Op::Exec, "another kernel", detail);
+    machine.journal.warn_of(&error);
+    End::Reboot
 }

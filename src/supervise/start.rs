@@ -15,9 +15,9 @@ use crate::events::OWN_FAILURE;
 use crate::hint::of_machine;
 use crate::parse::answer::Policy;
 use crate::plan::Plan;
-use crate::sys::clock;
 use crate::sys::path::path;
 use crate::sys::process::Status;
+use crate::sys::{clock, kmsg};
 use crate::text::{Bytes, Shown};
 
 impl Supervisor<'_, '_> {
@@ -106,7 +106,15 @@ impl Supervisor<'_, '_> {
         while let Some((index, late)) = self.slots.late(now) {
             match late {
                 Late::Clearing => self.clear(index),
-                Late::Stop => self.slots.kill(index),
+                Late::Stop => {
+                    let id = self.slots.id(index);
+                    kmsg::warning(
+                        Stage::Containers,
+                        format_args!("{id} has not ended in time, and is killed"),
+                    );
+                    self.slots.kill(index);
+                }
+                Late::Killing => self.slots.stop_waiting_for(index),
                 Late::Start => self.give_up_start(index, "has not answered for too long"),
             }
         }

@@ -22,6 +22,7 @@ pub mod id_maps;
 pub mod keyring;
 pub mod kmsg;
 pub mod landlock;
+pub mod leftovers;
 pub mod loop_device;
 pub mod mapped;
 pub mod module;

@@ -9,14 +9,13 @@ use berth_initramfs::{Compression, Spec};
 use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Builder, Ended, Vm};
-use berth_tests::{Bundle, Lab, disk, field, line};
+use berth_tests::{Lab, disk};
 
 use crate::provoke::{Reader, provoke, provoked};
 use crate::{Case, answers, cases, command, handover, malformed};
 
 pub(crate) const CASES: &[Case] = cases![
     once panic_is_reported_and_acted_on,
-    once filesystem_that_is_in_use_is_named_at_the_end,
     everywhere report_reaches_the_event_stream_when_the_command_line_is_bad,
     once every_code_is_provoked,
 ];
@@ -78,8 +77,8 @@ provoked! {
         |_, vm| vm.append("root=LABEL=BERTH berth.watchdog=10").scsi(&disk::vfat([])?).start();
 }
 
-/// Provoked by tests of their own, here and in `malformed`.
-const PROVOKED_ALONE: &[&str] = &["B007", "B051", "B052", "B060"];
+/// Provoked by tests of their own, here, in `end` and in `malformed`.
+const PROVOKED_ALONE: &[&str] = &["B007", "B051", "B052", "B060", "B061", "B062"];
 
 /// Provoked by the tests of `verity` and of `archive`.
 const OF_ROOTS: &[&str] = &["B025", "B026", "B027"];
@@ -214,36 +213,6 @@ fn panic_is_reported_and_acted_on(lab: &Lab) -> Result<()> {
         line.contains("panic at src/programs/init.rs") && line.contains("provoked"),
         "{line:?}"
     );
-    Ok(())
-}
-
-/// A loop device holds a file on it; no process could be killed for that.
-fn filesystem_that_is_in_use_is_named_at_the_end(lab: &Lab) -> Result<()> {
-    let image = lab
-        .spec()?
-        .load(EVENTS)
-        .load(["virtio_blk", "loop"])
-        .build(Compression::None)?;
-    let holder = Bundle::new("holder")
-        .namespaces(&["mount", "uts"])
-        .runs(["/bin/guest", "hold-a-mount"]);
-    let vm = lab
-        .machine_with("filesystem_that_is_in_use_is_named_at_the_end", &image)
-        .append(EXT4_ROOT)
-        .blk(&disk::ext4([holder])?)
-        .start()?;
-    vm.expect("the mount is held", |event| {
-        line(event) == Some(("holder", "held"))
-    })?;
-    let outcome = vm.wait()?;
-    outcome.assert(Ended::PowerOff, 0)?;
-    let mut warnings = outcome
-        .events
-        .iter()
-        .filter_map(|event| field(event, "text"));
-    let named =
-        warnings.any(|text| text.contains("unmount /held: EBUSY") && text.contains("[B060]"));
-    ensure!(named, "no warning names /held: {}", outcome.log.display());
     Ok(())
 }
 

@@ -16,10 +16,12 @@ mod defaults;
 mod devices;
 mod doubts;
 mod early;
+mod end;
 mod engines;
 mod escapes;
 mod failures;
 mod fallback;
+mod fsck;
 mod handover;
 mod hooks;
 mod hostile;
@@ -133,6 +135,7 @@ const ALL: &[&[Case]] = &[
     devices::CASES,
     doubts::CASES,
     early::CASES,
+    end::CASES,
     engines::CASES,
     escapes::CASES,
     failures::CASES,

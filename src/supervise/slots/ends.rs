@@ -5,7 +5,8 @@ use core::time::Duration;
 use rustix::fd::{AsFd, OwnedFd};
 
 use super::Slots;
-use super::slot::{Slot, State, signal_child};
+use super::slot::{Slot, State, Stop, signal_child};
+use crate::boot::unmount::KILL_TIMEOUT;
 use crate::container::Group;
 use crate::error::Fault;
 use crate::parse::config::OnExit;
@@ -24,6 +25,8 @@ pub(in crate::supervise) enum Late {
     Start,
     /// To kill it: it was asked to end.
     Stop,
+    /// To wait for it no longer: it was killed.
+    Killing,
     /// To clear away what is left of it.
     Clearing,
 }
@@ -47,6 +50,7 @@ impl Slots {
             return None;
         };
         slot.state = State::Over;
+        slot.stop = Stop::No;
         slot.is_left = true;
         slot.output
             .iter_mut()
@@ -111,22 +115,17 @@ impl Slots {
         }
     }
 
-    /// When the next start has taken too long, or the next container is to be cleared away.
+    /// When there is something to do about a container next.
     pub(in crate::supervise) fn deadline(&self) -> Option<Moment> {
-        self.used().filter_map(Slot::deadline).min()
+        let deadlines = self.used().filter_map(Slot::deadline);
+        deadlines.map(|(deadline, _)| deadline).min()
     }
 
     /// One whose deadline has come, and for what.
     pub(in crate::supervise) fn late(&self, now: Moment) -> Option<(usize, Late)> {
         self.slots.iter().enumerate().find_map(|(index, slot)| {
-            let slot = slot.as_ref()?;
-            slot.deadline().filter(|deadline| *deadline <= now)?;
-            let late = match slot.state {
-                State::Over => Late::Clearing,
-                State::Running(_) => Late::Stop,
-                _ => Late::Start,
-            };
-            Some((index, late))
+            let (deadline, late) = slot.as_ref()?.deadline()?;
+            (deadline <= now).then_some((index, late))
         })
     }
 
@@ -136,16 +135,38 @@ impl Slots {
         if let Some(slot) = self.at(index) {
             slot.signal(signal::TERM);
             let timeout = slot.stop_timeout.unwrap_or(default);
-            slot.kill_at = Some(clock::now() + timeout);
+            slot.stop = Stop::Asked(clock::now() + timeout);
         }
     }
 
-    /// Kills the container at `index`, whose time to end is over.
+    /// Kills the container at `index`, whose time to end is over, and who works on it.
     pub(in crate::supervise) fn kill(&mut self, index: usize) {
         if let Some(slot) = self.at(index) {
-            slot.kill_at = None;
+            slot.stop = Stop::Killed(clock::now() + KILL_TIMEOUT);
             slot.kill();
+            signal_child(slot.starter, signal::KILL);
+            signal_child(slot.cleaner, signal::KILL);
         }
+    }
+
+    /// The container at `index`, which was killed, keeps nobody waiting any more.
+    pub(in crate::supervise) fn stop_waiting_for(&mut self, index: usize) {
+        if let Some(slot) = self.at(index) {
+            slot.stop = Stop::GivenUp;
+        }
+    }
+
+    /// Whether there is something of the container at `index` that nobody has asked to end.
+    pub(in crate::supervise) fn is_unasked(&self, index: usize) -> bool {
+        let slot = self.slots.get(index).and_then(Option::as_ref);
+        slot.is_some_and(|slot| slot.stop == Stop::No)
+    }
+
+    /// Whether those that the container at `index` waited for at its start are still to run: it has
+    /// not ended.
+    pub(in crate::supervise) fn needs_others(&self, index: usize) -> bool {
+        let slot = self.slots.get(index).and_then(Option::as_ref);
+        slot.is_some_and(|slot| slot.state != State::Over && slot.stop != Stop::GivenUp)
     }
 
     /// Sends `signal` to the first process of the container at `index`. False if there is none.
@@ -154,28 +175,5 @@ impl Slots {
         slot.filter(|slot| slot.first_process().is_some())
             .map(|slot| slot.signal(signal))
             .is_some()
-    }
-
-    /// Asks every container to end.
-    pub(in crate::supervise) fn ask_all(&self) {
-        self.used().for_each(|slot| slot.signal(signal::TERM));
-    }
-
-    /// Kills every container.
-    pub(in crate::supervise) fn kill_all(&self) {
-        for slot in self.used() {
-            slot.kill();
-            signal_child(slot.starter, signal::KILL);
-            signal_child(slot.cleaner, signal::KILL);
-        }
-    }
-
-    /// The longest time that any container has to end.
-    pub(in crate::supervise) fn longest_stop_timeout(&self, default: Duration) -> Duration {
-        let timeouts = self.used().map(|slot| slot.stop_timeout);
-        timeouts
-            .map(|timeout| timeout.unwrap_or(default))
-            .max()
-            .unwrap_or(default)
     }
 }

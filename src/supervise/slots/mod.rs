@@ -16,7 +16,7 @@ use crate::container::{BUNDLES_MAX, Id};
 use crate::sys::mapped::Mapped;
 pub(super) use ends::Late;
 pub(super) use output::READ;
-use slot::{Slot, State};
+use slot::{Slot, State, Stop};
 pub(super) use starts::{GroupOutcome, ProcessOutcome};
 
 /// What a process is to a container.
@@ -59,10 +59,11 @@ impl Slots {
         self.used().any(Slot::is_starting)
     }
 
-    /// True if none runs. What could not be cleared away does not keep the machine up: it may lack
-    /// for good what that takes.
+    /// True if none runs. What could not be cleared away or killed does not keep the machine up: it
+    /// may lack for good what that takes.
     pub(super) fn are_idle(&self) -> bool {
-        self.used().all(|slot| slot.clear_at.is_some())
+        self.used()
+            .all(|slot| slot.clear_at.is_some() || slot.stop == Stop::GivenUp)
     }
 
     /// The container's name; empty if it has ended.

@@ -6,6 +6,7 @@ use rustix::fd::OwnedFd;
 use rustix::net::{SendFlags, send};
 use rustix::process::Pid;
 
+use super::ends::Late;
 use super::output::{OutputPipe, interest};
 use crate::container::{Group, Id};
 use crate::error::Fault;
@@ -40,6 +41,19 @@ pub(super) enum State {
     Over,
 }
 
+/// How far its end has come, if that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Nobody has asked.
+    No,
+    /// It was asked to end, and is killed then.
+    Asked(Moment),
+    /// It was killed, and is waited for until then.
+    Killed(Moment),
+    /// It was killed, and is there for good: a process of it sleeps where no signal reaches it.
+    GivenUp,
+}
+
 /// What is known of a container, and watched for it.
 pub(super) struct Slot {
     pub(super) id: Id,
@@ -55,8 +69,7 @@ pub(super) struct Slot {
     pub(super) is_left: bool,
     /// When that is tried again.
     pub(super) clear_at: Option<Moment>,
-    /// When it is killed, because it was asked to end.
-    pub(super) kill_at: Option<Moment>,
+    pub(super) stop: Stop,
     /// What its bundle asks for.
     pub(super) on_exit: OnExit,
     pub(super) stop_timeout: Option<Duration>,
@@ -77,7 +90,7 @@ impl Slot {
             group: None,
             is_left: false,
             clear_at: None,
-            kill_at: None,
+            stop: Stop::No,
             on_exit: OnExit::Continue,
             stop_timeout: None,
             is_raw: false,
@@ -145,14 +158,23 @@ impl Slot {
         }
     }
 
-    /// When its start has taken too long, or it is to be killed, or cleared away.
-    pub(super) const fn deadline(&self) -> Option<Moment> {
-        match self.state {
-            State::Reading(deadline) | State::SettingUp(deadline, _) => Some(deadline),
-            State::Over => self.clear_at,
-            State::Running(_) => self.kill_at,
-            State::Waiting => None,
-        }
+    /// When there is something to do about it, and what.
+    pub(super) fn deadline(&self) -> Option<(Moment, Late)> {
+        let own = match self.state {
+            State::Reading(deadline) | State::SettingUp(deadline, _) => {
+                Some((deadline, Late::Start))
+            }
+            State::Over => self.clear_at.map(|deadline| (deadline, Late::Clearing)),
+            State::Running(_) | State::Waiting => None,
+        };
+        let stop = match self.stop {
+            Stop::Asked(deadline) => Some((deadline, Late::Stop)),
+            Stop::Killed(deadline) => Some((deadline, Late::Killing)),
+            Stop::No | Stop::GivenUp => None,
+        };
+        own.into_iter()
+            .chain(stop)
+            .min_by_key(|(deadline, _)| *deadline)
     }
 
     /// Sends `signal` to its first process and to the `berth` that starts it.

@@ -298,6 +298,8 @@ pub enum End {
     Reboot,
     /// Stop, with the power on.
     Halt,
+    /// Start the kernel that was loaded for that.
+    Kexec,
 }
 
 /// Ends the machine: reboot(2), from a child, because a kernel that does not support the command
@@ -321,9 +323,20 @@ pub fn end_machine_from_here(end: End) {
         End::PowerOff => RebootCommand::PowerOff,
         End::Reboot => RebootCommand::Restart,
         End::Halt => RebootCommand::Halt,
+        End::Kexec => RebootCommand::Kexec,
     };
     // It comes back only when it fails.
     let _ = rustix::system::reboot(command);
+    if end == End::Kexec {
+        end_machine_from_here(End::Reboot);
+    }
+}
+
+/// Whether a kernel is loaded that [`End::Kexec`] can start (kexec_file_load(2)).
+pub fn has_loaded_kernel() -> bool {
+    let mut loaded = [0; 8];
+    super::fs::read_attribute(format_args!("/sys/kernel/kexec_loaded"), &mut loaded)
+        .is_some_and(|loaded| loaded.trim_ascii() == b"1")
 }
 
 /// Tells the kernel to send SIGINT on Ctrl-Alt-Del instead of rebooting at once (reboot(2),

@@ -6,13 +6,12 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rustix::ioctl::{IntegerSetter, Opcode, ioctl};
 use rustix::mount::{MountFlags, mount};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -66,32 +65,6 @@ pub(crate) fn describe() -> Result<()> {
     };
     let files = kib("Unevictable:").unwrap_or(0) + kib("Shmem:").unwrap_or(0);
     println!("files in memory {files}");
-    Ok(())
-}
-
-/// Mounts a filesystem on the host and puts a loop device on a file in it: it cannot be unmounted
-/// any more, and no process is to blame.
-pub(crate) fn hold_a_mount() -> Result<()> {
-    /// `LOOP_SET_FD` of `<linux/loop.h>`.
-    const LOOP_SET_FD: Opcode = 0x4c00;
-    join()?;
-    fs::create_dir("/held")?;
-    mount("tmpfs", "/held", "tmpfs", MountFlags::empty(), None).context("mount a tmpfs")?;
-    fs::write("/held/file", vec![0; 65536])?;
-    let open = |path| {
-        File::options()
-            .read(true)
-            .write(true)
-            .open(path)
-            .with_context(|| format!("open {path}"))
-    };
-    let (device, file) = (open("/dev/loop0")?, open("/held/file")?);
-    // SAFETY: loop(4): the argument is an open descriptor, of which the kernel takes a reference.
-    unsafe {
-        let request = IntegerSetter::<LOOP_SET_FD>::new_usize(file.as_raw_fd() as usize);
-        ioctl(&device, request).context("attach the loop device")?;
-    }
-    println!("held");
     Ok(())
 }
 

@@ -216,7 +216,7 @@ fn zombies() -> Result<usize> {
     Ok(count)
 }
 
-fn ignore(signal: i32) {
+pub(crate) fn ignore(signal: i32) {
     // SAFETY: SIG_IGN is no handler that could do anything.
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }

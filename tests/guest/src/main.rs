@@ -8,6 +8,7 @@ mod broken;
 mod calls;
 mod command;
 mod compare;
+mod devices;
 mod engine;
 mod escapes;
 mod facts;
@@ -101,7 +102,9 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["hold-first"] => host::hold_first()?,
         ["rest", seconds] => std::thread::sleep(Duration::from_secs(seconds.parse()?)),
         ["describe-host"] => host::describe()?,
-        ["hold-a-mount"] => host::hold_a_mount()?,
+        ["leave-devices", disk, image] => devices::leave(disk, image)?,
+        ["stall-a-disk", image] => devices::stall(image)?,
+        ["write-on", directories @ ..] => devices::write_on(directories)?,
         ["mount-out-of-the-way"] => host::mount_out_of_the_way()?,
         ["facts", words @ ..] => facts::tell(words)?,
         ["process"] => process::tell()?,
