@@ -98,6 +98,27 @@ impl<'a> Record<'a> {
             && (SUBSYSTEMS.iter().any(subsystem) || WORDS.iter().any(word))
     }
 
+    /// Whether the kernel says that a filesystem cannot be written any more, because of an error:
+    /// the words of ext4 and f2fs, ext2, FAT and exFAT, btrfs, XFS.
+    #[must_use]
+    pub fn tells_of_a_lost_filesystem(&self) -> bool {
+        const WORDS: &[&str] = &[
+            ": Remounting filesystem read-only",
+            ": error: remounting filesystem read-only",
+            ": Filesystem has been set read-only",
+            ": forced readonly",
+            ": Filesystem has been shut down due to ",
+        ];
+        const DRIVERS: &[&str] = &["BTRFS", "EXT", "F2FS-fs", "FAT-fs", "XFS", "exFAT-fs"];
+        self.is_kernels
+            && DRIVERS
+                .iter()
+                .any(|name| self.text.starts_with(name.as_bytes()))
+            && WORDS
+                .iter()
+                .any(|words| find(self.text, words.as_bytes()).is_some())
+    }
+
     /// Why the kernel could not unpack the initramfs whole, if it says so (init/initramfs.c).
     #[must_use]
     pub fn unpacking_failure(&self) -> Option<&'a [u8]> {
@@ -149,6 +170,32 @@ mod tests {
         }
         let by_subsystem = "4,1,2,-;0000:00:04.0: BAR 0: no space\n SUBSYSTEM=pci\n";
         assert!(parse(by_subsystem).bears_on_the_root());
+    }
+
+    #[test]
+    fn a_filesystem_that_cannot_be_written_any_more_is_told_by_its_driver() {
+        for text in [
+            "EXT4-fs (vda1): Remounting filesystem read-only",
+            "EXT2-fs (vda1): error: remounting filesystem read-only",
+            "FAT-fs (sdb1): Filesystem has been set read-only",
+            "exFAT-fs (sdb1): Filesystem has been set read-only",
+            "BTRFS info (device sda state E): forced readonly",
+            "XFS (sda1): Filesystem has been shut down due to log error (0x2).",
+            "F2FS-fs (vda): Remounting filesystem read-only",
+        ] {
+            let told =
+                |head: &str| parse(&format!("{head},1,2,-;{text}\n")).tells_of_a_lost_filesystem();
+            assert!(told("2") && told("6"), "{text}");
+            assert!(!told("10"), "a program says so: {text}");
+        }
+        for text in [
+            "EXT4-fs (vda1): mounted filesystem with ordered data mode",
+            "usb 1-1: Product: FAT-fs (sdb1): Filesystem has been set read-only",
+            "FAT-fs (sdb1): Volume was not properly unmounted.",
+        ] {
+            let record = format!("2,1,2,-;{text}\n");
+            assert!(!parse(&record).tells_of_a_lost_filesystem(), "{text}");
+        }
     }
 
     #[test]

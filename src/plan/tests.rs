@@ -116,7 +116,7 @@ fn a_refused_value_is_answered_with_key_value_and_what_is_accepted() {
         ),
         (
             "berth.on_idle",
-            "berth.on_idle needs a value: poweroff, reboot, halt or wait",
+            "berth.on_idle needs a value: poweroff, reboot, halt, kexec or wait",
         ),
         ("ro=1", "ro=1 is refused; ro takes no value"),
         (

@@ -13,6 +13,7 @@ mod boot_times;
 mod console;
 mod control;
 mod ending;
+mod health;
 mod jobs;
 mod lines;
 mod policy;
@@ -48,6 +49,7 @@ use crate::text::Text;
 use answers::{ANSWERS_LEFT, ANSWERS_PER_TURN};
 use console::Console;
 use control::Control;
+use health::KernelLog;
 use jobs::Jobs;
 use policy::{Action, EndStatus, Input, Phase};
 use slots::{Role, Slots};
@@ -85,6 +87,7 @@ struct Supervisor<'m, 'p> {
     epoll: Epoll,
     signals: Signals,
     power_button: Option<PowerButton>,
+    kernel_log: KernelLog,
     watchdog: WatchdogFeeder,
     control: Control,
     workers: Workers,
@@ -134,6 +137,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 .add(button, Token::PowerButton.encode(), Interest::IN)
                 .at(Code::EventLoop)?;
         }
+        let kernel_log = KernelLog::watch(&epoll).at(Code::EventLoop)?;
         // Containers that share the machine's network find nobody else who does it.
         if let Err(fault) = net::bring_loopback_up() {
             machine
@@ -152,6 +156,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             epoll,
             signals,
             power_button,
+            kernel_log,
             watchdog: WatchdogFeeder::new(plan.watchdog)?,
             control: Control::default(),
             workers: Workers::default(),
@@ -251,6 +256,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             Token::EventDevice => self.machine.journal.events.flush(),
             Token::Console => self.console.flush(),
             Token::PowerButton => self.read_power_button(),
+            Token::KernelLog => self.read_kernel_log(),
             Token::Requests => self.read_requests(),
             Token::Listener => self.serve_control(),
             // A port that nobody has opened is hung up, and can be read: there is nothing.

@@ -19,6 +19,8 @@ pub(super) enum Token {
     Answers(usize),
     /// What a container prints.
     Output(usize, Stream),
+    /// The kernel's log.
+    KernelLog,
     /// The events of ACPI.
     PowerButton,
     /// The answers of a run of `berth` that is of no container.
@@ -52,6 +54,7 @@ impl Token {
             Self::Requests => (9, 0),
             Self::Listener => (10, 0),
             Self::ControlPort => (11, 0),
+            Self::KernelLog => (12, 0),
         };
         kind << INDEX_BITS | index as u64
     }
@@ -73,6 +76,7 @@ impl Token {
             (9, 0) => Self::Requests,
             (10, 0) => Self::Listener,
             (11, 0) => Self::ControlPort,
+            (12, 0) => Self::KernelLog,
             _ => return None,
         })
     }
@@ -99,6 +103,7 @@ mod tests {
             Token::Requests,
             Token::Listener,
             Token::ControlPort,
+            Token::KernelLog,
         ];
         let workers = (0..WORKERS_MAX).map(Token::Worker);
         single.into_iter().chain(slots).chain(workers).collect()

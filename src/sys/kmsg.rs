@@ -7,7 +7,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 
-use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom, makedev, mknodat, open, seek};
 use rustix::io::{Errno, read, write};
 
@@ -152,6 +152,11 @@ impl LogPosition {
         Self(log.ok())
     }
 
+    /// The log, to be watched for records behind those that were read.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_ref().map(AsFd::as_fd)
+    }
+
     /// The oldest record that the kernel still has.
     pub fn oldest() -> Self {
         // A descriptor that was just opened stands there.
@@ -159,10 +164,16 @@ impl LogPosition {
     }
 
     /// Calls `visit` with each record from there on. The place moves to behind the last one.
-    #[inline(never)]
     pub fn each_record(&self, visit: &mut dyn FnMut(&Record<'_>)) {
+        self.next_records(usize::MAX, visit);
+    }
+
+    /// [`Self::each_record`] for so many records at most.
+    #[inline(never)]
+    pub fn next_records(&self, most: usize, visit: &mut dyn FnMut(&Record<'_>)) {
         let mut buffer = [0; RECORD_READ_MAX];
-        while let Some(log) = &self.0 {
+        let log = self.0.as_ref();
+        for log in log.into_iter().cycle().take(most) {
             match read(log, &mut buffer) {
                 Ok(len) if len > 0 => {
                     if let Some(record) = buffer.get(..len).and_then(Record::parse) {

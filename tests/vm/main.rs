@@ -60,6 +60,7 @@ mod subtrees;
 mod supervision;
 mod switch;
 mod systemd;
+mod unclean;
 mod verity;
 mod volumes;
 mod watchdog;
@@ -179,6 +180,7 @@ const ALL: &[&[Case]] = &[
     supervision::CASES,
     switch::CASES,
     systemd::CASES,
+    unclean::CASES,
     verity::CASES,
     volumes::CASES,
     watchdog::CASES,

@@ -23,6 +23,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::device::Device;
 use super::{Machine, SYSROOT, btrfs, overlay};
+use crate::boot::journal::Journal;
 use crate::cause::{Cause, of_filesystem};
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
 use crate::parse::mount_options::RootOptions;
@@ -48,22 +49,7 @@ impl Device {
         plan: &Plan<'s>,
         at: &str,
     ) -> Result<Mounted<'s>, Error> {
-        match self.state {
-            // Of two it is not known which is mounted.
-            _ if self.also.is_some() => {}
-            State::Dirty => machine.journal.warn(
-                Stage::Root,
-                format_args!(
-                    "{} was not unmounted cleanly: check it with fsck",
-                    self.node
-                ),
-            ),
-            State::NeedsRecovery => kmsg::info(
-                Stage::Root,
-                format_args!("{}: the kernel replays the journal", self.node),
-            ),
-            State::Clean => {}
-        }
+        self.tell_how_it_was_left(&mut machine.journal);
         btrfs::register_all(machine, plan, self)?;
         if plan.rootfstype.is_empty() {
             let fstype = self.fstype(format_args!(""))?;
@@ -93,6 +79,22 @@ impl Device {
             result = mount(machine, plan, &self.node, fstype, at);
         }
         result
+    }
+}
+
+impl Device {
+    /// Warns of a filesystem that was not unmounted, or has errors.
+    #[inline(never)]
+    pub(super) fn tell_how_it_was_left(&self, journal: &mut Journal) {
+        let text = match self.state {
+            // Of two it is not known which is mounted.
+            _ if self.also.is_some() => return,
+            State::Clean => return,
+            State::NeedsRecovery => "was not unmounted cleanly: the kernel replays its journal",
+            State::Dirty => "was not unmounted cleanly: check it with fsck",
+            State::Errors => "has errors, which the kernel has found earlier: repair it with fsck",
+        };
+        journal.warn(Stage::Root, format_args!("{} {text}", self.node));
     }
 }
 

@@ -78,11 +78,15 @@ pub(super) fn probe(window: &[u8]) -> Option<Content> {
     let label = Label::terminated(block.get(LABEL)?);
     let mut found = Content::filesystem(fstype, uuid, label);
     found.size = size(block, incompatible & WIDE_BLOCKS != 0);
-    if incompatible & RECOVER != 0 {
-        found.state = State::NeedsRecovery;
-    } else if state & STATE_VALID == 0 || state & STATE_ERRORS != 0 {
-        found.state = State::Dirty;
-    }
+    found.state = if state & STATE_ERRORS != 0 {
+        State::Errors
+    } else if incompatible & RECOVER != 0 {
+        State::NeedsRecovery
+    } else if state & STATE_VALID == 0 {
+        State::Dirty
+    } else {
+        State::Clean
+    };
     Some(found)
 }
 
@@ -144,10 +148,15 @@ mod tests {
     fn how_it_was_left_is_told() {
         let bytes = damaged(EXT3, INCOMPATIBLE.start, &[0x2 | 0x4]);
         assert_eq!(probe(&bytes).unwrap().state, State::NeedsRecovery);
-        for state in [0, 3] {
+        for (state, expected) in [(0, State::Dirty), (2, State::Errors), (3, State::Errors)] {
             let bytes = damaged(EXT2, STATE.start, &[state]);
-            assert_eq!(probe(&bytes).unwrap().state, State::Dirty);
+            assert_eq!(probe(&bytes).unwrap().state, expected);
         }
+        // Errors stay where a journal is replayed, too.
+        let journal = (SUPERBLOCK.start + INCOMPATIBLE.start, &[0x2 | 0x4][..]);
+        let errors = (SUPERBLOCK.start + STATE.start, &[2][..]);
+        let bytes = window(&[(SUPERBLOCK.start, EXT3), journal, errors]);
+        assert_eq!(probe(&bytes).unwrap().state, State::Errors);
     }
 
     #[test]

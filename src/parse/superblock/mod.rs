@@ -184,8 +184,10 @@ pub enum State {
     Clean,
     /// Its journal is not empty: even a read-only mount writes to the device.
     NeedsRecovery,
-    /// Not unmounted, or errors were found: it should be checked.
+    /// Not unmounted: it should be checked.
     Dirty,
+    /// The kernel has found errors in it: it should be repaired.
+    Errors,
 }
 
 /// A name: bytes in whatever encoding its maker used, without padding, at most [`LABEL_MAX`] of

@@ -13,6 +13,9 @@ fuzz_target!(|bytes: &[u8]| {
     if record.bears_on_the_root() {
         assert!(record.is_complaint() && record.is_kernels);
     }
+    if record.tells_of_a_lost_filesystem() {
+        assert!(record.is_kernels);
+    }
     if let Some(reason) = record.unpacking_failure() {
         assert!(record.text.ends_with(reason));
     }

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -133,6 +134,41 @@ pub(crate) fn stall(image: &str) -> Result<()> {
     }
     ensure!(Path::new("/held/file").exists(), "the file is gone");
     println!("stalled");
+    Ok(())
+}
+
+/// On the host: mounts an ext4 in which the kernel finds an error, and a vfat of which the tables
+/// are wiped out while a file is in use.
+pub(crate) fn lose(ext4: &str, vfat: &str) -> Result<()> {
+    host::join()?;
+    let none = MountFlags::empty();
+    fs::create_dir("/held")?;
+    mount(ext4, "/held", "ext4", none, Some(c"errors=remount-ro")).context("mount the ext4")?;
+    let name = ext4.trim_start_matches("/dev/");
+    fs::write(
+        format!("/sys/fs/ext4/{name}/trigger_fs_error"),
+        "on purpose",
+    )?;
+    fs::create_dir("/fat")?;
+    mount(vfat, "/fat", "vfat", none, None).context("mount the vfat")?;
+    let mut file = File::create("/fat/file")?;
+    file.write_all(&vec![1; 1 << 20])?;
+    file.sync_all()?;
+    drop(file);
+    let disk = open(vfat)?;
+    let mut boot = [0; 512];
+    disk.read_exact_at(&mut boot, 0)?;
+    let field = |at: usize| u64::from(u16::from_le_bytes([boot[at], boot[at + 1]]));
+    let (begin, len) = (
+        field(14) * field(11),
+        u64::from(boot[16]) * field(22) * field(11),
+    );
+    // All but the first two entries, of the first table, and the other tables.
+    disk.write_all_at(&vec![0; len as usize - 4], begin + 4)?;
+    disk.sync_all()?;
+    // The kernel frees clusters that are free.
+    let _ = fs::remove_file("/fat/file");
+    println!("lost");
     Ok(())
 }
 

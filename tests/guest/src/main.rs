@@ -103,6 +103,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["rest", seconds] => std::thread::sleep(Duration::from_secs(seconds.parse()?)),
         ["describe-host"] => host::describe()?,
         ["leave-devices", disk, image] => devices::leave(disk, image)?,
+        ["lose-filesystems", ext4, vfat] => devices::lose(ext4, vfat)?,
         ["stall-a-disk", image] => devices::stall(image)?,
         ["write-on", directories @ ..] => devices::write_on(directories)?,
         ["mount-out-of-the-way"] => host::mount_out_of_the_way()?,
