@@ -453,6 +453,7 @@ codes! {
     56 BerthMissing "the program that starts containers is neither in the image nor on the root",
     57 BerthFailed "the program that starts containers ended early, or answered what cannot be understood",
     58 Watchdog "the watchdog that `berth.watchdog=` asks for cannot be armed",
+    59 Requirement "a container that `berth.requires` names cannot become ready any more",
     60 Unmount "a filesystem could not be unmounted at the end",
     61 Unwritten "what was written did not reach the disks at the end",
     62 NoKernel "no kernel is loaded that kexec could start",
@@ -507,6 +508,7 @@ impl Code {
             | Self::ContainerExec
             | Self::ContainerLimit
             | Self::Watchdog
+            | Self::Requirement
             | Self::BerthFailed
             | Self::Usage
             | Self::InUse

@@ -164,6 +164,9 @@ pub(crate) fn of_machine(error: &Error) -> &'static str {
             "look after the disk, and check its filesystems before they are used again"
         }
         (Code::NoKernel, _) => "load one first: kexec_file_load(2), or `kexec --load`",
+        (Code::Requirement, _) => {
+            "see why that is not ready; `berth.after` in the place of `berth.requires` starts it all the same"
+        }
         (Code::Unmount, _) => {
             "something still uses it; what was written is safe, it was synchronised"
         }

@@ -140,6 +140,12 @@ impl Journal {
         self.events.emit(Event::Started { id, pid });
     }
 
+    /// Reports that the container `id` is ready.
+    pub(crate) fn container_ready(&mut self, id: &str) {
+        kmsg::info(Stage::Containers, format_args!("{id} is ready"));
+        self.events.emit(Event::Ready { id });
+    }
+
     /// Reports that the container `id` has ended.
     pub(crate) fn container_exited(&mut self, id: &str, status: Status, oom: bool) {
         let memory = if oom { ", out of memory" } else { "" };

@@ -53,8 +53,9 @@ fn stay(
     loop {
         let ready = wait(signals, relay.as_ref(), notify.as_ref(), ended.is_some());
         let ready = ready.during(Op::Wait, "the program")?;
-        let is_quiet = ready.iter().all(|flags| flags.is_empty());
-        let [_, ready @ .., said] = ready;
+        let [signalled, ready @ .., said] = ready;
+        // Who talks to the socket for ever is not waited for.
+        let is_quiet = signalled.is_empty() && ready.iter().all(|flags| flags.is_empty());
         if let Some(relay) = &mut relay {
             relay.serve(ready);
         }

@@ -10,6 +10,7 @@ use rustix::process::{Pid, set_child_subreaper};
 use super::delete;
 use super::descriptors;
 use super::output::replace;
+use super::readiness::Readiness;
 use super::record::Record;
 use super::start::fifo;
 use super::state::Directory;
@@ -20,7 +21,7 @@ use crate::container::{
 };
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::arguments::{Opt, Options};
-use crate::parse::config::{Config, MAX_SIZE, MOUNTS_SIZE, MountPlace, RootSwitch};
+use crate::parse::config::{Config, MAX_SIZE, MOUNTS_SIZE, MountPlace, Ready, RootSwitch};
 use crate::parse::mount_options::Propagation;
 use crate::sys::buffer::{Buffer, Table};
 use crate::sys::path::{Path, path, place_of};
@@ -97,6 +98,8 @@ pub(super) struct Launched {
     pub(super) record: Record,
     /// Where its terminal comes from, if this process serves that.
     pub(super) terminal: Option<OwnedFd>,
+    /// How it is found out that it is ready, if this process does that for PID 1.
+    pub(super) readiness: Option<Readiness>,
 }
 
 /// The text of a `config.json`, and room for what of it was escaped and for its mounts.
@@ -220,11 +223,21 @@ pub(super) fn launch(call: &Call<'_>, then: StartMode) -> Result<Launched, Repor
             };
             make(call, &directory, bundle, &launch)
         });
+    let made = made.and_then(|(record, terminal)| {
+        let ready = match supervisor {
+            Some(_) => config.annotations.ready,
+            None => Ready::Started,
+        };
+        let readiness = Readiness::open(call, &directory, &record, ready)
+            .inspect_err(|_| undo(call, &directory, &record))?;
+        Ok((record, terminal, readiness))
+    });
     match made {
-        Ok((record, terminal)) => Ok(Launched {
+        Ok((record, terminal, readiness)) => Ok(Launched {
             directory,
             record,
             terminal,
+            readiness,
         }),
         Err(error) => {
             directory.remove();

@@ -8,6 +8,12 @@
 //!
 //! A bundle that has the variable itself has been taken care of: podman's conmon is between, and
 //! hands it on.
+//!
+//! A container of PID 1's has such a socket if its `berth.ready` is `notify`
+//! ([`super::readiness`]), and of variables of the caller's or the bundle's nothing is taken. Who
+//! may say something is decided by who can reach the socket: the directory is root's, and bound
+//! into this container alone. Whose process a sender is says nothing: one that says `READY=1` and
+//! ends, as a script's does, is gone when that is read.
 
 use core::time::Duration;
 
@@ -25,7 +31,7 @@ use super::record::Record;
 use super::state::Directory;
 use super::{Call, OrReport, Reported};
 use crate::error::{Code, During, Explained, Fault, Op};
-use crate::parse::config::{Config, Kind, Mount, MountOptions};
+use crate::parse::config::{Config, Kind, Mount, MountOptions, Ready};
 use crate::parse::json;
 use crate::sys::path::{Path, path, place_of};
 use crate::sys::{fs, socket};
@@ -38,6 +44,13 @@ const NAME: &str = "NOTIFY_SOCKET";
 const DIRECTORY: &str = "notify";
 const SOCKET: &str = "notify.sock";
 const READY: &[u8] = b"READY=1";
+
+/// The longest datagram that counts, in bytes, as with systemd (NOTIFY_BUFFER_MAX). A longer one
+/// means nothing.
+const DATAGRAM_MAX: usize = 4096;
+
+/// So many are read at once, so that who floods the socket does not keep its reader.
+const DATAGRAMS_PER_TURN: usize = 64;
 
 /// How long systemd may take to have read all that was sent, as runc and crun have it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,10 +66,11 @@ pub(super) fn offer(
     config: &Config<'_>,
 ) -> Result<Path, Reported> {
     let has_own = |variable: json::Text<'_>| variable.starts_with("NOTIFY_SOCKET=");
-    if address(call).is_none()
-        || !config.namespaces.is_new(Kind::Mount)
-        || config.process.env.iter().any(has_own)
-    {
+    let is_wanted = match call.journal.supervisor() {
+        Some(_) => config.annotations.ready == Ready::Notify,
+        None => address(call).is_some() && !config.process.env.iter().any(has_own),
+    };
+    if !is_wanted || !config.namespaces.is_new(Kind::Mount) {
         return Ok(Path::new());
     }
     let make = || {
@@ -108,10 +122,20 @@ impl Notify {
     /// # Errors
     /// [`Code::State`].
     pub(super) fn open(call: &Call<'_>, directory: &Directory) -> Result<Option<Self>, Reported> {
-        let inside = match fs::open_directory(directory, DIRECTORY) {
-            Ok(inside) if address(call).is_some() => inside,
+        match fs::open_directory(directory, DIRECTORY) {
+            Ok(_) if address(call).is_some() => {}
             _ => return Ok(None),
-        };
+        }
+        let notify = Self::bind(directory).or_report(call, Code::State)?;
+        Ok(Some(notify))
+    }
+
+    /// Makes the container's socket, which was offered.
+    ///
+    /// # Errors
+    /// Those of socket(2) and bind(2).
+    pub(super) fn bind(directory: &Directory) -> Result<Self, Fault> {
+        let inside = fs::open_directory(directory, DIRECTORY)?;
         let make = || {
             let _ = unlinkat(inside.as_fd(), SOCKET, AtFlags::empty());
             // Not by the path itself, which may be too long for an address (unix(7)).
@@ -125,13 +149,29 @@ impl Notify {
             umask(before);
             made
         };
-        let socket = make()
-            .during(Op::Socket, NAME)
-            .or_report(call, Code::State)?;
-        Ok(Some(Self {
-            socket,
+        Ok(Self {
+            socket: make().during(Op::Socket, NAME)?,
             is_told: false,
-        }))
+        })
+    }
+
+    /// Reads what was said; whether it is that the container is ready.
+    ///
+    /// Descriptors that come along are closed by the kernel, which is what a barrier waits for
+    /// (sd_notify_barrier(3)).
+    #[inline(never)]
+    pub(super) fn is_ready_said(&mut self) -> bool {
+        let mut text = [0; DATAGRAM_MAX];
+        let mut is_said = false;
+        for _ in 0..DATAGRAMS_PER_TURN {
+            // With this flag, the length is that of the whole datagram (recv(2)).
+            let Ok((_, len)) = recv(&self.socket, &mut text, RecvFlags::TRUNC) else {
+                break;
+            };
+            let text = text.get(..len).unwrap_or_default();
+            is_said |= text.split(|byte| *byte == b'\n').any(|line| line == READY);
+        }
+        is_said
     }
 
     /// Reads what was said, and tells the caller if it is that the container is ready; whether it
@@ -140,17 +180,10 @@ impl Notify {
     /// With `main`, systemd is told which process is the service's, and has heard it when this
     /// returns, as this one ends.
     pub(super) fn hand_on(&mut self, call: &Call<'_>, main: Option<u32>) -> bool {
-        let mut text = [0; 4096];
-        while let Ok((len, _)) = recv(&self.socket, &mut text, RecvFlags::empty()) {
-            let mut lines = text
-                .get(..len)
-                .unwrap_or_default()
-                .split(|byte| *byte == b'\n');
-            if !self.is_told && lines.any(|line| line == READY) {
-                self.is_told = true;
-                if let Err(fault) = tell(call, main).during(Op::Socket, NAME) {
-                    call.journal.warn(Explained(&fault));
-                }
+        if self.is_ready_said() && !self.is_told {
+            self.is_told = true;
+            if let Err(fault) = tell(call, main).during(Op::Socket, NAME) {
+                call.journal.warn(Explained(&fault));
             }
         }
         self.is_told
@@ -165,7 +198,9 @@ impl Notify {
             let Some(process) = record.process()? else {
                 return Ok(());
             };
-            while !self.hand_on(call, Some(record.pid)) {
+            let mut has_ended = false;
+            // What was said before the end is heard; who talks on is not waited for.
+            while !self.hand_on(call, Some(record.pid)) && !has_ended {
                 let mut polled = [
                     PollFd::new(&self.socket, PollFlags::IN),
                     PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN),
@@ -174,10 +209,8 @@ impl Notify {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(errno) => return Err(errno).during(Op::Wait, NAME),
                 }
-                let [said, ended] = polled.each_ref().map(|one| !one.revents().is_empty());
-                if ended && !said {
-                    return Ok(());
-                }
+                let [_, ended] = polled.each_ref().map(PollFd::revents);
+                has_ended = !ended.is_empty();
             }
             Ok(())
         };

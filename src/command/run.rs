@@ -60,6 +60,7 @@ fn begin(
         directory,
         record,
         terminal,
+        ..
     } = launched;
     let relay = terminal
         .as_ref()

@@ -6,7 +6,7 @@
 //! told goes to PID 1, as [answers](crate::parse::answer), and nothing to standard error, which is
 //! the program's.
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, dup};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
@@ -54,14 +54,18 @@ pub(super) const SUBCOMMANDS: &[Subcommand] = &[
 
 fn start(call: &Call<'_>) -> Result<u8, Reported> {
     let Launched {
-        directory, record, ..
+        directory,
+        record,
+        readiness,
+        ..
     } = launch(call, StartMode::Supervise)?;
-    let begun = go(call, &directory, &record);
-    if begun.is_err() {
+    if let Err(error) = go(call, &directory, &record) {
         undo(call, &directory, &record);
         directory.remove();
+        return Err(error);
     }
-    begun.map(|()| 0)
+    readiness.map_or(Ok(()), |readiness| readiness.tell(call, &record))?;
+    Ok(0)
 }
 
 /// The connection to PID 1.
@@ -82,6 +86,11 @@ impl Supervisor {
     pub(super) fn warn(&self, text: &dyn core::fmt::Display) {
         let text = Text::<WARNING_MAX>::new(text);
         self.answer(&Answer::Warning(text.as_str()));
+    }
+
+    /// Tells that the container is ready.
+    pub(super) fn tell_ready(&self) {
+        self.answer(&Answer::Ready);
     }
 
     /// Tells which process is the container's first; whether its program `runs`.
@@ -130,7 +139,8 @@ impl Supervisor {
     /// it does not.
     ///
     /// # Errors
-    /// [`Code::BundleConfig`] for more containers in `berth.after` than can be told.
+    /// [`Code::BundleConfig`] for more containers in `berth.after` and `berth.requires` than can be
+    /// told.
     pub(super) fn agree(&self, call: &Call<'_>, config: &Config<'_>) -> Result<(), Reported> {
         let annotations = &config.annotations;
         if annotations.privileged {
@@ -143,17 +153,25 @@ impl Supervisor {
             on_exit: annotations.on_exit,
             stop_timeout: annotations.stop_timeout,
             raw_output: annotations.raw_output,
+            ready: annotations.ready.into(),
             after: annotations.after,
+            requires: annotations.requires,
         });
         let mut room = Buffer::<ANSWER_MAX>::new();
         let room = room.bytes_mut().during(Op::Write, "PID 1");
         let room = room.or_report(call, Code::ContainerSetup)?;
         let packet = policy.encode(room).ok_or(Errno::TOOBIG);
-        let packet = packet.during(Op::Parse, "berth.after");
+        let packet = packet.during(Op::Parse, "berth.after and berth.requires");
         let packet = packet.or_report(call, Code::BundleConfig)?;
         let sent = send(&self.0, packet, SendFlags::NOSIGNAL).during(Op::Write, "PID 1");
         sent.or_report(call, Code::ContainerSetup)?;
         self.wait()
+    }
+}
+
+impl AsFd for Supervisor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

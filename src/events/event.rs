@@ -71,6 +71,11 @@ pub(crate) enum Event<'a> {
         /// The PID of its first process, as PID 1 sees it.
         pid: i32,
     },
+    /// A container is ready, as its `berth.ready` says; not told of one that is when it is started.
+    Ready {
+        /// The container.
+        id: &'a str,
+    },
     /// A container's first process has ended, and so has the container.
     Exited {
         /// The container.
@@ -248,6 +253,7 @@ impl fmt::Display for Event<'_> {
             Self::Started { id, pid } => event
                 .container(id, "started")
                 .number("pid", pid.unsigned_abs().into()),
+            Self::Ready { id } => event.container(id, "ready"),
             Self::Exited { id, status, oom } => {
                 event.container(id, "exited");
                 match status {
@@ -511,6 +517,7 @@ mod tests {
                 4,
             ),
             (Event::Started { id: text, pid: 1 }, "container", 5),
+            (Event::Ready { id: text }, "container", 4),
             (
                 Event::Exited {
                     id: text,

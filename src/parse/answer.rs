@@ -9,6 +9,8 @@
 //!   keeps it and sends [`GO`], unless another container has it.
 //! * [`Answer::Process`]: the first process is there, and is being set up.
 //! * [`Answer::Started`]: the program runs.
+//! * [`Answer::Ready`]: the container is ready, where `berth` has to find that out. It stays until
+//!   then, or until the container has ended.
 //! * [`Answer::Failed`], in the place of any of these: there will be no program. After the end of a
 //!   container: something of it was not cleared away.
 //!
@@ -21,15 +23,15 @@ use core::time::Duration;
 
 use rustix::io::Errno;
 
-use super::config::{OnExit, Restart, container_id};
+use super::config::{OnExit, Ready, Restart, containers};
 use super::list::List;
 use crate::cause::Cause;
 use crate::error::{Code, DETAIL_MAX, Error, Op, SUBJECT_MAX, WORDS_MAX};
 use crate::text::Text;
 
-/// The largest packet, in bytes: `berth.after` with as many containers as there can be, and the
-/// rest of a policy.
-pub const ANSWER_MAX: usize = 20 * 1024;
+/// The largest packet, in bytes: `berth.after` and `berth.requires` with as many containers as
+/// there can be, and the rest of a policy.
+pub const ANSWER_MAX: usize = 36 * 1024;
 
 /// The longest warning, in bytes. A longer one is cut.
 pub const WARNING_MAX: usize = 2 * SUBJECT_MAX;
@@ -47,6 +49,7 @@ const GROUP: u8 = 3;
 const PROCESS: u8 = 4;
 const STARTED: u8 = 5;
 const FAILED: u8 = 6;
+const READY: u8 = 7;
 
 /// What a bundle asks of PID 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +62,33 @@ pub struct Policy<'a> {
     pub stop_timeout: Option<Duration>,
     /// `berth.console` = `raw`.
     pub raw_output: bool,
+    /// `berth.ready`.
+    pub ready: ReadyBy,
     /// `berth.after`.
     pub after: List<'a>,
+    /// `berth.requires`.
+    pub requires: List<'a>,
+}
+
+/// What makes a container ready, as far as PID 1 has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadyBy {
+    /// Its start.
+    Started,
+    /// Its end, with status 0.
+    Exited,
+    /// [`Answer::Ready`].
+    Answer,
+}
+
+impl From<Ready<'_>> for ReadyBy {
+    fn from(ready: Ready<'_>) -> Self {
+        match ready {
+            Ready::Started => Self::Started,
+            Ready::Exited => Self::Exited,
+            Ready::Notify | Ready::Path(_) => Self::Answer,
+        }
+    }
 }
 
 /// One answer.
@@ -84,6 +112,8 @@ pub enum Answer<'a> {
     Started(i32),
     /// What went wrong, and what to do about it.
     Failed(Error, &'a str),
+    /// The container is ready.
+    Ready,
 }
 
 impl<'a> Answer<'a> {
@@ -101,12 +131,14 @@ impl<'a> Answer<'a> {
                 writer.put(&[FAILED])?;
                 encode_failure(error, hint, &mut writer)?;
             }
+            Self::Ready => writer.put(&[READY])?,
         }
         writer.finish()
     }
 
     /// The answer that `packet` holds; `None` if it is none.
     #[must_use]
+    #[inline(never)]
     pub fn parse(packet: &'a [u8]) -> Option<Self> {
         let (tag, rest) = packet.split_first()?;
         Some(match *tag {
@@ -117,6 +149,7 @@ impl<'a> Answer<'a> {
             PROCESS => Self::Process(pid(rest)?),
             STARTED => Self::Started(pid(rest)?),
             FAILED => parse_failure(rest).map(|(error, hint)| Self::Failed(error, hint))?,
+            READY => rest.is_empty().then_some(Self::Ready)?,
             _ => return None,
         })
     }
@@ -143,6 +176,11 @@ impl<'a> Policy<'a> {
             on_exit,
             u8::from(self.raw_output),
             u8::from(self.stop_timeout.is_some()),
+            match self.ready {
+                ReadyBy::Started => 0,
+                ReadyBy::Exited => 1,
+                ReadyBy::Answer => 2,
+            },
         ];
         // At most `u32::MAX`, as the annotation has it.
         let timeout = self.stop_timeout.unwrap_or_default().as_secs() as u32;
@@ -150,20 +188,16 @@ impl<'a> Policy<'a> {
         writer.put(&flags)?;
         writer.put(&max.to_ne_bytes())?;
         writer.put(&timeout.to_ne_bytes())?;
-        let mut is_first = true;
-        for id in self.after.iter() {
-            if !core::mem::take(&mut is_first) {
-                writer.put(b",")?;
-            }
-            writer.put(id.as_bytes())?;
-        }
-        Some(())
+        writer.text(self.after.as_str())?;
+        writer.put(self.requires.as_str().as_bytes())
     }
 
     fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let ([restart, on_exit, raw_output, has_timeout], rest) = bytes.split_first_chunk()?;
+        let ([restart, on_exit, raw_output, has_timeout, ready], rest) =
+            bytes.split_first_chunk()?;
         let (max, rest) = rest.split_first_chunk()?;
-        let (timeout, after) = rest.split_first_chunk()?;
+        let (timeout, rest) = rest.split_first_chunk()?;
+        let (after, requires) = text(rest)?;
         let max = u32::from_ne_bytes(*max);
         let seconds = u64::from(u32::from_ne_bytes(*timeout));
         let restart = match (restart, max) {
@@ -173,10 +207,6 @@ impl<'a> Policy<'a> {
             (2, _) => Restart::OnFailure { max: Some(max) },
             _ => return None,
         };
-        let after = match core::str::from_utf8(after).ok()? {
-            "" => List::default(),
-            after => List::parse(after, |id| container_id(id.as_bytes()).is_ok())?,
-        };
         Some(Self {
             restart,
             on_exit: match flag(*on_exit)? {
@@ -185,7 +215,14 @@ impl<'a> Policy<'a> {
             },
             stop_timeout: flag(*has_timeout)?.then_some(Duration::from_secs(seconds)),
             raw_output: flag(*raw_output)?,
-            after,
+            ready: match ready {
+                0 => ReadyBy::Started,
+                1 => ReadyBy::Exited,
+                2 => ReadyBy::Answer,
+                _ => return None,
+            },
+            after: containers(core::str::from_utf8(after).ok()?)?,
+            requires: containers(core::str::from_utf8(requires).ok()?)?,
         })
     }
 }
@@ -297,16 +334,19 @@ mod tests {
         assert_eq!(Answer::parse(packet), Some(answer));
     }
 
-    fn policy(restart: Restart, after: &str) -> Answer<'_> {
+    fn policy(restart: Restart, ids: &str) -> Answer<'_> {
+        let ids = match ids {
+            "" => List::default(),
+            ids => List::parse(ids, |_| true).unwrap(),
+        };
         Answer::Policy(Policy {
             restart,
             on_exit: OnExit::Shutdown,
             stop_timeout: Some(Duration::from_secs(u32::MAX.into())),
             raw_output: true,
-            after: match after {
-                "" => List::default(),
-                after => List::parse(after, |_| true).unwrap(),
-            },
+            ready: ReadyBy::Answer,
+            after: ids,
+            requires: ids,
         })
     }
 
@@ -324,6 +364,18 @@ mod tests {
         survives(Answer::Warning("web: something"));
         survives(Answer::Notice(""));
         survives(Answer::Group);
+        survives(Answer::Ready);
+        for ready in [ReadyBy::Started, ReadyBy::Exited, ReadyBy::Answer] {
+            survives(Answer::Policy(Policy {
+                restart: Restart::No,
+                on_exit: OnExit::Continue,
+                stop_timeout: None,
+                raw_output: false,
+                ready,
+                after: List::default(),
+                requires: List::parse("db", |_| true).unwrap(),
+            }));
+        }
         survives(Answer::Process(2));
         survives(Answer::Started(i32::MAX));
         for code in Code::ALL {
@@ -367,7 +419,16 @@ mod tests {
         for end in 0..good.len() - 2 {
             assert_eq!(Answer::parse(&good[..end]), None, "{end}");
         }
-        for (at, byte) in [(0, 7), (1, 3), (2, 2), (3, 9), (4, 2), (5, 1)] {
+        for (at, byte) in [
+            (0, 8),
+            (1, 3),
+            (2, 2),
+            (3, 9),
+            (4, 2),
+            (5, 3),
+            (6, 1),
+            (14, 9),
+        ] {
             let mut bad = good.to_vec();
             bad[at] = byte;
             assert_eq!(Answer::parse(&bad), None, "{at}");
@@ -379,6 +440,7 @@ mod tests {
         for packet in [
             &b""[..],
             &[GROUP, 0],
+            &[READY, 0],
             &[PROCESS],
             &[STARTED, 1, 2, 3],
             &[WARNING, 0xff],

@@ -28,6 +28,12 @@ impl<'a> List<'a> {
         self.text.split(',').filter(|item| !item.is_empty())
     }
 
+    /// The list as it was typed.
+    #[must_use]
+    pub const fn as_str(&self) -> &'a str {
+        self.text
+    }
+
     /// Whether there is no item.
     #[must_use]
     pub fn is_empty(&self) -> bool {

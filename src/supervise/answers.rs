@@ -150,6 +150,15 @@ impl Supervisor<'_, '_> {
                 let id = self.jobs.id(index);
                 self.machine.journal.container_started(&id, *pid);
             }
+            Answer::Ready => {
+                if !self.jobs.set_ready(index) {
+                    return Err(NONSENSE);
+                }
+                let id = self.jobs.id(index);
+                self.machine.journal.container_ready(&id);
+                // Before its end is heard of, which may come as soon.
+                self.let_go();
+            }
             Answer::Failed(error, hint) => match self.slots.set_failed(index) {
                 true => self.start_failed_with_hint(index, error, hint, is_transient(error)),
                 false => self

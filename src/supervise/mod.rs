@@ -52,6 +52,7 @@ use control::Control;
 use health::KernelLog;
 use jobs::Jobs;
 use policy::{Action, EndStatus, Input, Phase};
+use set::Set;
 use slots::{Role, Slots};
 use token::Token;
 use watchdog::WatchdogFeeder;
@@ -100,11 +101,9 @@ struct Supervisor<'m, 'p> {
     status: EndStatus,
     /// How many programs were started.
     started: usize,
-    /// It is known of all containers what they wait for.
-    has_refused_cycles: bool,
     /// The stage is complete.
     is_settled: bool,
-    /// Something was started since the stack was last given back.
+    /// The stack was used since it was last given back.
     has_started: bool,
     watches_console: bool,
     watches_event_device: bool,
@@ -167,7 +166,6 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             order_until: None,
             status: EndStatus::default(),
             started: 0,
-            has_refused_cycles: false,
             is_settled: false,
             has_started: true,
             watches_console: false,
@@ -186,6 +184,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         if self.is_settled || self.slots.are_starting() || self.jobs.are_waiting() {
             return;
         }
+        self.complete_stage();
+    }
+
+    fn complete_stage(&mut self) {
         self.is_settled = true;
         let started = self.started;
         self.machine.journal.complete(
@@ -193,11 +195,12 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             format_args!("{started} containers started"),
         );
         boot_times::write(&self.machine.journal);
+        self.has_started = true;
     }
 
     /// Gives back what the boot, and then each start, has used of the stack.
     fn release_stack(&mut self) {
-        if self.has_started && self.is_settled && !self.slots.are_starting() {
+        if self.has_started && !self.slots.are_busy() {
             self.has_started = false;
             stack::release_unused();
         }
@@ -344,6 +347,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
 
     fn reap(&mut self) {
         let mut shall_end = false;
+        let mut left = Set::EMPTY;
         while let Some(pid) = process::ended() {
             if let Some(place) = self.workers.find(pid) {
                 self.read_worker(place, ANSWERS_LEFT);
@@ -372,15 +376,18 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             match role {
                 Role::First => shall_end |= self.container_ended(index, status),
                 Role::Starter => {
+                    left.insert(index);
                     if let Some(error) = self.slots.starter_ended(&self.epoll, index, status) {
-                        // The kernel does this for want of memory.
-                        let is_transient = status == Status::Killed(signal::KILL as u8);
-                        self.start_failed(index, &error, is_transient);
+                        self.start_failed(index, &error, start::is_starved(status));
                     }
                 }
                 Role::Cleaner => self.slots.cleaner_ended(&self.epoll, index),
             }
             self.clear(index);
+        }
+        // Only now: who stays until a container is ready ends before it is heard that this has.
+        for index in left.iter() {
+            self.note_unheard(index);
         }
         // Only now: containers that are reaped in the same turn did not end because the machine
         // does.
@@ -389,6 +396,16 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             self.decide(Input::EndRequested(end));
         }
         self.end_if_idle();
+    }
+
+    /// The `berth` that started the container at `index` has ended, which may have stayed until
+    /// that is ready.
+    fn note_unheard(&mut self, index: usize) {
+        if self.phase == Phase::Running && self.jobs.set_unheard(index) {
+            self.machine
+                .journal
+                .warn(Stage::Containers, format_args!("{}", self.jobs.loss(index)));
+        }
     }
 
     /// Has what is left of the container at `index` cleared away, once it is over.
@@ -415,6 +432,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.machine
             .journal
             .container_exited(&id, status, ended.out_of_memory);
+        if self.jobs.is_ready_by_end(index, status) {
+            self.machine.journal.container_ready(&id);
+        }
         let phase = self.phase;
         let again = self.jobs.set_ended(index, status, phase, clock::now());
         match again {
@@ -443,6 +463,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.settle();
         let (phase, action) = policy::next(self.phase, input, self.plan.on_idle);
         if self.phase == Phase::Running && phase != Phase::Running {
+            // What has waited until now is not started any more.
+            if !self.is_settled {
+                self.complete_stage();
+            }
             self.machine.journal.begin_stage();
         }
         self.phase = phase;

@@ -45,8 +45,6 @@ impl Supervisor<'_, '_> {
             return Err(Error::new(Code::NoContainer, Op::Exec, id, detail));
         };
         if self.jobs.add(name) {
-            // What it waits for may wait for it.
-            self.has_refused_cycles = false;
             return Ok(());
         }
         let detail = "as many containers as can be supervised are known already";

@@ -4,7 +4,7 @@ use rustix::fd::AsFd;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::jobs::Jobs;
+use super::jobs::{Jobs, Unknown};
 use super::slots::Late;
 use super::{Supervisor, berth};
 use crate::cause::Cause;
@@ -17,7 +17,7 @@ use crate::parse::answer::Policy;
 use crate::plan::Plan;
 use crate::sys::path::path;
 use crate::sys::process::Status;
-use crate::sys::{clock, kmsg};
+use crate::sys::{clock, kmsg, signal};
 use crate::text::{Bytes, Shown};
 
 impl Supervisor<'_, '_> {
@@ -78,20 +78,28 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    /// The bundle of the container at `index` asks for this. The first time, it may have to wait
-    /// for others.
+    /// The bundle of the container at `index` asks for this. It may have to wait for others.
     pub(super) fn follow_policy(&mut self, index: usize, policy: &Policy<'_>) {
-        self.jobs.set_restart(index, policy.restart);
-        match self.jobs.wait_for(index, policy.after) {
-            Ok(true) => {}
+        match self.jobs.follow(index, policy) {
+            // It goes on at the end of the turn, if it need not wait any more.
+            Ok(true) => {
+                if !policy.requires.is_empty() {
+                    let id = self.jobs.id(index);
+                    let others = policy.requires;
+                    kmsg::info(
+                        Stage::Containers,
+                        format_args!("{id} is started when these are ready: {others}"),
+                    );
+                }
+            }
             Ok(false) => self.slots.go(index),
-            Err(name) => {
+            Err(Unknown { key, name }) => {
                 let id = self.jobs.id(index);
                 let error = Error::new(
                     Code::BundleConfig,
                     Op::Parse,
                     format_args!("{}/{id}/config.json", self.plan.containers),
-                    format_args!("berth.after: there is no container {name}"),
+                    format_args!("{key}: there is no container {name}"),
                 );
                 self.slots.give_up(&self.epoll, index);
                 self.start_failed(index, &error, false);
@@ -133,7 +141,7 @@ impl Supervisor<'_, '_> {
         if self.slots.give_up(&self.epoll, index) {
             self.start_failed(index, &error, false);
         } else {
-            self.slots.close_answers(&self.epoll, index);
+            self.slots.dismiss(&self.epoll, index);
             self.machine
                 .journal
                 .warn(Stage::Containers, format_args!("{error}"));
@@ -143,10 +151,9 @@ impl Supervisor<'_, '_> {
     /// Refuses containers that wait for themselves, when it is known of all what they wait for.
     #[inline(never)]
     fn refuse_cycles(&mut self) {
-        if self.has_refused_cycles || !self.jobs.are_all_read() {
+        if !self.jobs.are_all_read() {
             return;
         }
-        self.has_refused_cycles = true;
         let cycles = self.jobs.cycles();
         let plan = self.plan;
         for index in cycles.iter() {
@@ -155,10 +162,7 @@ impl Supervisor<'_, '_> {
                 Code::BundleConfig,
                 Op::Parse,
                 format_args!("{}/{id}/config.json", plan.containers),
-                format_args!(
-                    "berth.after forms a cycle: {}",
-                    self.jobs.cycle_through(index)
-                ),
+                self.jobs.cycle_through(index),
             );
             self.machine
                 .journal
@@ -172,25 +176,55 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    /// Starts what need not wait any more.
+    /// Starts what need not wait any more, and gives up what waits in vain.
     pub(super) fn start_due(&mut self) {
         let mut has_tried = false;
-        while let Some(index) = self
-            .jobs
-            .due(clock::now(), |index| self.slots.is_free(index))
-        {
-            match self.slots.is_waiting(index) {
-                true => {
-                    self.jobs.set_starting(index);
-                    self.slots.go(index);
-                }
-                false => self.start(index),
+        loop {
+            has_tried |= self.let_go();
+            let is_free = |index| self.slots.is_free(index);
+            if let Some(index) = self.jobs.due(clock::now(), &is_free) {
+                self.start(index);
+            } else if let Some((index, other)) = self.jobs.unmet() {
+                self.give_up_waiting(index, other);
+            } else {
+                break;
             }
             has_tried = true;
         }
         if has_tried {
             self.end_if_idle();
         }
+    }
+
+    /// Has the starts go on that waited for others, and need not any more; whether there were any.
+    pub(super) fn let_go(&mut self) -> bool {
+        let mut had_any = false;
+        // Nothing that rests: a start takes a slot, and in the middle of a turn its last run may
+        // still be heard of by that.
+        while let Some(index) = self.jobs.due(clock::now(), &|_| false)
+            && self.slots.is_waiting(index)
+        {
+            self.jobs.set_starting(index);
+            self.slots.go(index);
+            self.has_started = true;
+            had_any = true;
+        }
+        had_any
+    }
+
+    /// The container at `index` is not started, because the `other`, which it requires, cannot
+    /// become ready any more.
+    #[inline(never)]
+    fn give_up_waiting(&mut self, index: usize, other: usize) {
+        let [id, required] = [index, other].map(|index| self.jobs.id(index));
+        let error = Error::new(
+            Code::Requirement,
+            Op::Wait,
+            format_args!("{required}, which {id} requires"),
+            format_args!("{id} is not started: {}", self.jobs.loss(other)),
+        );
+        self.slots.give_up(&self.epoll, index);
+        self.start_failed(index, &error, false);
     }
 
     /// The container at `index` could not be started. If that `is_transient`, what it lacked may be
@@ -247,9 +281,82 @@ fn with_own_init(error: Error) -> Error {
 }
 
 /// Whether a start failed for want of something that may be there later. A process that was killed
-/// before it could report an error number often lacked memory.
+/// before it could report an error number often lacked memory. And who has the name, as a command
+/// that deletes what is left of the container, gives it back.
 pub(super) fn is_transient(error: &Error) -> bool {
-    error
-        .errno
-        .map_or(error.code == Code::ContainerSetup, errno::is_shortage)
+    let may_pass = matches!(error.code, Code::ContainerSetup | Code::InUse);
+    error.errno.map_or(may_pass, errno::is_shortage)
+}
+
+/// Whether the kernel ends a program so for want of memory: it kills one that has used most, or one
+/// that cannot be executed any further (execve(2)); one that reaches for a page that there is no
+/// room for in a filesystem in memory gets SIGBUS.
+pub(super) fn is_starved(status: Status) -> bool {
+    let signals = [signal::KILL, signal::SEGV, signal::BUS];
+    matches!(status, Status::Killed(number) if signals.contains(&u32::from(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_up_or_in_use_is_tried_again() {
+        let error = |code, errno| Error {
+            errno,
+            ..Error::new(code, Op::Clone, "web", "")
+        };
+        let shortages = [
+            Errno::AGAIN,
+            Errno::NOMEM,
+            Errno::NFILE,
+            Errno::MFILE,
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::BUSY,
+            Errno::NOBUFS,
+            Errno::TXTBSY,
+            Errno::USERS,
+        ];
+        // Whoever met it: the start, the reading of the bundle, PID 1's own descriptors.
+        for code in [
+            Code::ContainerSetup,
+            Code::ContainerExec,
+            Code::BundleConfig,
+            Code::BerthFailed,
+            Code::EventLoop,
+            Code::State,
+        ] {
+            for errno in shortages {
+                assert!(is_transient(&error(code, Some(errno))), "{code} {errno}");
+            }
+            for errno in [Errno::NOENT, Errno::INVAL, Errno::PERM, Errno::ROFS] {
+                assert!(!is_transient(&error(code, Some(errno))), "{code} {errno}");
+            }
+        }
+        for (code, expected) in [
+            (Code::ContainerSetup, true),
+            (Code::InUse, true),
+            (Code::BundleConfig, false),
+            (Code::BundleRefused, false),
+            (Code::BerthFailed, false),
+            (Code::Requirement, false),
+        ] {
+            assert_eq!(is_transient(&error(code, None)), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_ends_for_want_of_memory_is_tried_again() {
+        for (status, expected) in [
+            (Status::Killed(9), true),
+            (Status::Killed(11), true),
+            (Status::Killed(7), true),
+            (Status::Killed(6), false),
+            (Status::Killed(31), false),
+            (Status::Exited(9), false),
+        ] {
+            assert_eq!(is_starved(status), expected, "{status}");
+        }
+    }
 }

@@ -88,6 +88,10 @@ pub const CHLD: u32 = linux::SIGCHLD;
 pub const TERM: u32 = linux::SIGTERM;
 /// The end of a process, whether it likes it or not.
 pub const KILL: u32 = linux::SIGKILL;
+/// An access to memory that is there, and has no page behind it.
+pub const BUS: u32 = linux::SIGBUS;
+/// An access to memory that is not there.
+pub const SEGV: u32 = linux::SIGSEGV;
 /// What was stopped goes on.
 pub const CONT: u32 = linux::SIGCONT;
 /// Ctrl-Alt-Del, once the kernel was told to send it (reboot(2), LINUX_REBOOT_CMD_CAD_OFF).

@@ -49,6 +49,10 @@ const PARTS: &[Part] = &[
         name: "the health of filesystems",
         allowance: [5 * 256, 0],
     },
+    Part {
+        name: "what containers require, and when they are ready",
+        allowance: [3840, 9472],
+    },
 ];
 
 impl Program {

@@ -42,6 +42,7 @@ mod mounts;
 mod namespaces;
 mod near_misses;
 mod odd_devices;
+mod order;
 mod overlay;
 mod pause;
 mod process;
@@ -163,6 +164,7 @@ const ALL: &[&[Case]] = &[
     namespaces::CASES,
     near_misses::CASES,
     odd_devices::CASES,
+    order::CASES,
     overlay::CASES,
     pause::CASES,
     process::CASES,

@@ -31,6 +31,10 @@ pub struct Annotations<'a> {
     pub restart: Restart,
     /// `berth.after`: the containers that are started before it.
     pub after: List<'a>,
+    /// `berth.requires`: the containers that are ready before it is started.
+    pub requires: List<'a>,
+    /// `berth.ready`: when it is ready, for those that require it.
+    pub ready: Ready<'a>,
     /// `berth.image`: the file in the bundle that holds the root filesystem; a relative path.
     pub image: Option<&'a str>,
     /// `berth.verity`: the root hash of the image, and where in the file its tree is. Only with an
@@ -46,10 +50,12 @@ pub struct Annotations<'a> {
 }
 
 /// Those that ask something of PID 1, and nothing of who else starts the container.
-pub const OF_PID_1: [&str; 5] = [
+pub const OF_PID_1: [&str; 7] = [
     "berth.after",
     "berth.console",
     "berth.on-exit",
+    "berth.ready",
+    "berth.requires",
     "berth.restart",
     "berth.stop-timeout",
 ];
@@ -78,6 +84,22 @@ pub enum Restart {
     /// Always, until the machine ends.
     Always,
 }
+
+/// When a container is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready<'a> {
+    /// When its program was started.
+    Started,
+    /// When its program has ended with status 0.
+    Exited,
+    /// When it says so: `READY=1` on its NOTIFY_SOCKET (sd_notify(3)).
+    Notify,
+    /// When there is something at this path in it; absolute, at most [`READY_PATH_MAX`] bytes.
+    Path(&'a str),
+}
+
+/// The longest path of `berth.ready`, in bytes.
+pub const READY_PATH_MAX: usize = 511;
 
 /// Where a writable layer above the root filesystem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,9 +207,31 @@ const KEYS: &[Key] = &[
         name: "berth.after",
         accepts: "containers, a comma list",
         set: |annotations, value| {
-            annotations.after = match value {
-                "" => List::default(),
-                _ => List::parse(value, |id| container_id(id.as_bytes()).is_ok())?,
+            annotations.after = containers(value)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "berth.requires",
+        accepts: "containers, a comma list",
+        set: |annotations, value| {
+            annotations.requires = containers(value)?;
+            Some(())
+        },
+    },
+    Key {
+        name: READY,
+        accepts: "started, exited, notify, or path:/PATH in the container, at most 511 bytes",
+        set: |annotations, value| {
+            annotations.ready = match value {
+                "started" => Ready::Started,
+                "exited" => Ready::Exited,
+                "notify" => Ready::Notify,
+                _ => {
+                    let path = value.strip_prefix("path:")?;
+                    let fits = path.starts_with('/') && path.len() <= READY_PATH_MAX;
+                    Ready::Path(fits.then_some(path)?)
+                }
             };
             Some(())
         },
@@ -264,6 +308,17 @@ const KEYS: &[Key] = &[
     },
 ];
 
+/// `berth.ready`.
+pub(super) const READY: &str = "berth.ready";
+
+/// A list of containers; `None` for any other text.
+pub(in crate::parse) fn containers(value: &str) -> Option<List<'_>> {
+    match value {
+        "" => Some(List::default()),
+        _ => List::parse(value, |id| container_id(id.as_bytes()).is_ok()),
+    }
+}
+
 /// Their names.
 #[expect(clippy::indexing_slicing, reason = "it is made when it is compiled")]
 pub(super) const NAMES: &[&str] = &{
@@ -292,6 +347,8 @@ impl<'a> Annotations<'a> {
         stop_timeout: None,
         restart: Restart::No,
         after: List::NONE,
+        requires: List::NONE,
+        ready: Ready::Started,
         image: None,
         verity: None,
         overlay: None,

@@ -41,7 +41,10 @@ pub mod table;
 mod time_offsets;
 pub mod user;
 
-pub use annotations::{Annotations, OF_PID_1, OnExit, Overlay, Restart, RootSwitch};
+pub(in crate::parse) use annotations::containers;
+pub use annotations::{
+    Annotations, OF_PID_1, OnExit, Overlay, READY_PATH_MAX, Ready, Restart, RootSwitch,
+};
 pub use cgroups_path::CgroupsPath;
 pub use confine::{Confinement, Device, NodeKind};
 pub use device_access::DeviceAccess;

@@ -1,6 +1,6 @@
 //! `linux.namespaces`: what a container does not share with the host.
 
-use super::annotations::{Annotations, RootSwitch};
+use super::annotations::{Annotations, READY, Ready, RootSwitch};
 use super::error::Field;
 use super::reader::{Reader, Refused, Use};
 use super::table::Found;
@@ -174,6 +174,10 @@ impl<'a> Namespaces<'a> {
                 LIST,
                 "the type mount without a path, unless berth.root-switch is chroot",
             ));
+        }
+        if annotations.ready == Ready::Notify {
+            let needs = "the type mount without a path in linux.namespaces, for the socket";
+            return Err(reader.needs(READY, needs));
         }
         let says_something = |path: &&str| found.at(path).is_some_and(|value| !value.is_empty());
         let image = annotations.image.map(|_| "berth.image");

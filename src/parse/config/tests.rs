@@ -1159,24 +1159,76 @@ fn a_container_is_started_again_as_its_annotation_says() {
 
 #[test]
 fn a_container_is_started_after_others_by_their_names() {
+    for key in ["berth.after", "berth.requires"] {
+        let with_value = |value: &str| {
+            let member = format!(r#""annotations": {{"{key}": "{value}"}}"#);
+            extended("", &member)
+        };
+        for (value, expected) in [
+            ("db", &["db"][..]),
+            ("db,my.cache", &["db", "my.cache"]),
+            ("", &[]),
+        ] {
+            with(with_value(value).as_bytes(), |result| {
+                let annotations = result.unwrap().annotations;
+                let lists = [annotations.after, annotations.requires];
+                let [list, other] = match key {
+                    "berth.after" => lists,
+                    _ => [lists[1], lists[0]],
+                };
+                assert_eq!(list.iter().collect::<Vec<_, 2>>(), expected);
+                assert!(other.is_empty());
+            });
+        }
+        for value in ["db,", "db, cache", "..", "a/b"] {
+            let expected = format!(r#"{key} is "{value}"; it takes containers, a comma list"#);
+            assert_eq!(refusal(with_value(value)), expected);
+        }
+    }
+}
+
+#[test]
+fn a_container_is_ready_as_its_bundle_says() {
     let with_value = |value: &str| {
-        let member = format!(r#""annotations": {{"berth.after": "{value}"}}"#);
+        let member = format!(r#""annotations": {{"berth.ready": "{value}"}}"#);
         extended("", &member)
     };
+    let longest = format!("path:/{}", "x".repeat(READY_PATH_MAX - 1));
     for (value, expected) in [
-        ("db", &["db"][..]),
-        ("db,my.cache", &["db", "my.cache"]),
-        ("", &[]),
+        ("started", Ready::Started),
+        ("exited", Ready::Exited),
+        ("notify", Ready::Notify),
+        ("path:/", Ready::Path("/")),
+        ("path:/run/a:b", Ready::Path("/run/a:b")),
+        (&longest, Ready::Path(&longest[5..])),
     ] {
         with(with_value(value).as_bytes(), |result| {
-            let after = result.unwrap().annotations.after;
-            assert_eq!(after.iter().collect::<Vec<_, 2>>(), expected);
+            assert_eq!(result.unwrap().annotations.ready, expected);
         });
     }
-    for value in ["db,", "db, cache", "..", "a/b"] {
-        let expected = format!(r#"berth.after is "{value}"; it takes containers, a comma list"#);
-        assert_eq!(refusal(with_value(value)), expected);
+    let longer = longest.clone() + "x";
+    for value in [
+        "", "Notify", "path", "path:", "path:run", "exited:0", &longer,
+    ] {
+        let message = refusal(with_value(value));
+        let accepts = "it takes started, exited, notify, or path:/PATH in the container";
+        assert!(message.contains(accepts), "{value}: {message}");
     }
+}
+
+#[test]
+fn who_notifies_has_mounts_of_its_own() {
+    let with_ready = |ready: &str| {
+        let root = r#""berth.root-switch": "chroot""#;
+        let member = format!(r#""annotations": {{{root}, "berth.ready": "{ready}"}}"#);
+        extended("", &member).replacen(r#"{"type": "mount"}"#, r#"{"type": "pid"}"#, 1)
+    };
+    let expected =
+        "berth.ready needs the type mount without a path in linux.namespaces, for the socket";
+    assert_eq!(refusal(with_ready("notify")), expected);
+    with(with_ready("path:/run/ready").as_bytes(), |result| {
+        assert!(result.is_ok());
+    });
 }
 
 #[test]

@@ -59,6 +59,12 @@ impl Slots {
         self.used().any(Slot::is_starting)
     }
 
+    /// True while PID 1 works on a start: one that waits for others may do so for long.
+    pub(super) fn are_busy(&self) -> bool {
+        self.used()
+            .any(|slot| slot.is_starting() && slot.state != State::Waiting)
+    }
+
     /// True if none runs. What could not be cleared away or killed does not keep the machine up: it
     /// may lack for good what that takes.
     pub(super) fn are_idle(&self) -> bool {

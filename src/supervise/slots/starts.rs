@@ -4,7 +4,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::slot::{Slot, State, number_of};
+use super::slot::{Slot, State, number_of, signal_child};
 use super::{Role, Slots};
 use crate::container::{Group, Id};
 use crate::error::{Code, Error, Fault, Op};
@@ -13,7 +13,7 @@ use crate::supervise::berth::{Output, Run};
 use crate::sys::epoll::Epoll;
 use crate::sys::pidfd::Process;
 use crate::sys::process::Status;
-use crate::sys::socket;
+use crate::sys::{signal, socket};
 
 /// What became of a control group that `berth` has sent.
 pub(in crate::supervise) enum GroupOutcome {
@@ -76,6 +76,14 @@ impl Slots {
     pub(in crate::supervise) fn close_answers(&mut self, epoll: &Epoll, index: usize) {
         if let Some(slot) = self.at(index) {
             slot.close_answers(epoll);
+        }
+    }
+
+    /// The same, and ends that `berth`: it may have stayed to say something more.
+    pub(in crate::supervise) fn dismiss(&mut self, epoll: &Epoll, index: usize) {
+        if let Some(slot) = self.at(index) {
+            slot.close_answers(epoll);
+            signal_child(slot.starter, signal::KILL);
         }
     }
 

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use berth::parse::answer::{ANSWER_MAX, Answer, GO, Policy};
+use berth::parse::answer::{ANSWER_MAX, Answer, GO, Policy, ReadyBy};
 use berth::parse::config::{OnExit, Restart};
 use berth::parse::list::List;
 use berth::sys::descriptors::take_inherited;
@@ -107,7 +107,9 @@ impl Broken {
             on_exit: OnExit::Continue,
             stop_timeout: None,
             raw_output: false,
+            ready: ReadyBy::Started,
             after,
+            requires: List::default(),
         }))
     }
 

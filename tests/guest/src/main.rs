@@ -27,6 +27,7 @@ mod operate;
 mod prepare;
 mod process;
 mod propagation;
+mod ready;
 mod rights;
 mod spy;
 mod subtrees;
@@ -117,6 +118,12 @@ fn run(words: &[&str]) -> Result<ExitCode> {
             process::notify(messages)?;
             hostile::stay()?;
         }
+        ["serve"] => return ready::serve(),
+        ["be-flooded"] => ready::be_flooded(true)?,
+        ["be-flooded", "unready"] => ready::be_flooded(false)?,
+        ["flood-socket"] => ready::flood()?,
+        ["make", file, on @ ..] => ready::make(file, on.first().unwrap_or(&""))?,
+        ["steer"] => ready::steer()?,
         ["count", words @ ..] => process::count(words),
         ["call", calls @ ..] => calls::make(calls)?,
         ["make-directories", directory] => agent::make(directory)?,
