@@ -436,6 +436,7 @@ codes! {
     25 RootVerity "dm-verity could not be set up below the root",
     26 RootCorrupt "the root, or its hash tree, is not what the root hash of `berth.verity=` says",
     27 RootArchive "the archive for `root=tmpfs`, /root.cpio, cannot be unpacked",
+    28 RootCheck "the check of the root filesystem that `berth.fsck=` asks for has failed, or has left errors",
     30 MountPoints "the new root lacks directories, and is read-only",
     31 NewRoot "the new root cannot become `/`",
     32 Switch "the move onto the new root failed halfway",
@@ -492,7 +493,8 @@ impl Code {
             | Self::RootMount
             | Self::RootVerity
             | Self::RootCorrupt
-            | Self::RootArchive => Stage::Root,
+            | Self::RootArchive
+            | Self::RootCheck => Stage::Root,
             Self::MountPoints
             | Self::NewRoot
             | Self::Switch

@@ -127,6 +127,9 @@ pub(crate) fn of_machine(error: &Error) -> &'static str {
             "the device is write-protected: boot with ro, and if it is so already, without a replay of the journal (rootflags=norecovery)"
         }
         (Code::RootMount, _) => repair(cause),
+        (Code::RootCheck, _) => {
+            "see what the check has printed: repair it by hand, boot once with berth.fsck=yes, or without"
+        }
         (Code::RootVerity, Some(Errno::NODEV | Errno::NXIO | Errno::NOENT)) => {
             "add dm-verity to the image, `--for-devices layers`, or build it into the kernel"
         }

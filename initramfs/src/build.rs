@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
@@ -16,7 +16,7 @@ use crate::index::{Found, Index};
 use crate::modinfo::Modinfo;
 use crate::program::{BERTH, defect_of};
 use crate::resolve::{Resolution, resolve};
-use crate::{ModuleTree, Report, Spec, devices, root_archive, signature};
+use crate::{ModuleTree, Report, Spec, devices, libraries, root_archive, signature};
 
 /// Mount points that berth expects to be there.
 const DIRECTORIES: &[&str] = &["dev", "proc", "run", "sys", "sysroot"];
@@ -34,6 +34,21 @@ pub struct Image {
 }
 
 impl Spec {
+    /// The files of [`Spec::fsck`], where they are on this machine.
+    fn checks(&self) -> Result<BTreeSet<PathBuf>> {
+        let mut files = BTreeSet::new();
+        for fstype in &self.fsck {
+            let places = ["/sbin", "/usr/sbin", "/bin", "/usr/bin"].into_iter();
+            let mut programs = places.map(|place| PathBuf::from(format!("{place}/fsck.{fstype}")));
+            let program = programs.find(|program| program.is_file());
+            let program =
+                program.with_context(|| format!("this machine has no fsck.{fstype} to add"))?;
+            files.extend(libraries::of(&program)?);
+            files.insert(program);
+        }
+        Ok(files)
+    }
+
     /// Builds the image.
     ///
     /// # Errors
@@ -94,6 +109,9 @@ impl Spec {
                 "--root-archive",
                 "root in memory",
             )?;
+        }
+        for src in self.checks()? {
+            contents.add(&src, &src)?;
         }
         for (src, dst) in &self.add {
             contents.add(src, dst)?;

@@ -59,6 +59,7 @@ pub mod depmod;
 mod devices;
 mod index;
 pub mod kernel;
+mod libraries;
 mod list;
 mod modinfo;
 mod program;

@@ -94,6 +94,10 @@ struct Build {
     /// A file or directory to put in, and where.
     #[arg(long, value_name = "SRC:DST", num_args = 1.., value_parser = source_and_destination)]
     add: Vec<(PathBuf, PathBuf)>,
+    /// The checks of these types of filesystems, for berth.fsck=: this machine's fsck.TYPE, with
+    /// its libraries.
+    #[arg(long, value_name = "TYPE", value_delimiter = ',')]
+    fsck: Vec<String>,
     /// What root=tmpfs is filled with: a directory, or a newc archive, plain or compressed.
     #[arg(long, value_name = "SRC")]
     root_archive: Option<PathBuf>,
@@ -198,6 +202,7 @@ fn build(arguments: Build) -> Result<()> {
         .include(arguments.include)
         .for_devices(arguments.for_devices)
         .for_filesystems(arguments.for_filesystems)
+        .fsck(arguments.fsck)
         .strip_signatures(arguments.strip_signatures);
     if arguments.from_running_system {
         spec = spec.from_running_system();

@@ -17,6 +17,7 @@ pub struct Spec {
     pub(crate) for_this_machine: bool,
     pub(crate) strip_signatures: bool,
     pub(crate) add: Vec<(PathBuf, PathBuf)>,
+    pub(crate) fsck: Vec<String>,
     pub(crate) root_archive: Option<PathBuf>,
     pub(crate) cmdline: Option<String>,
     pub(crate) keep_compressed: bool,
@@ -41,6 +42,7 @@ impl Spec {
             for_this_machine: false,
             strip_signatures: false,
             add: Vec::new(),
+            fsck: Vec::new(),
             root_archive: None,
             cmdline: None,
             keep_compressed: false,
@@ -119,6 +121,14 @@ impl Spec {
     #[must_use]
     pub fn add(mut self, src: impl Into<PathBuf>, dst: impl Into<PathBuf>) -> Self {
         self.add.push((src.into(), dst.into()));
+        self
+    }
+
+    /// The checks of these types of filesystems, for `berth.fsck=`: this machine's `fsck.TYPE`,
+    /// with the libraries that they need.
+    #[must_use]
+    pub fn fsck<S: Into<String>>(mut self, types: impl IntoIterator<Item = S>) -> Self {
+        self.fsck.extend(types.into_iter().map(Into::into));
         self
     }
 

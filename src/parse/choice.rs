@@ -65,6 +65,16 @@ choice! {
 }
 
 choice! {
+    /// How a filesystem is checked before it is mounted.
+    Fsck {
+        /// What is safe to repair is repaired.
+        Preen = "preen",
+        /// All that can be repaired is, whatever is lost by that.
+        Yes = "yes",
+    }
+}
+
+choice! {
     /// Where to stop for a shell.
     BreakAt {
         /// Before the root is mounted.
@@ -90,6 +100,9 @@ mod tests {
         }
         for word in ["mount-root", "switch-root", "containers"] {
             assert_eq!(BreakAt::parse(word).unwrap().to_string(), word);
+        }
+        for word in ["preen", "yes"] {
+            assert_eq!(Fsck::parse(word).unwrap().to_string(), word);
         }
         assert_eq!(OnIdle::parse("shell"), None);
         assert_eq!(OnFailure::parse(""), None);

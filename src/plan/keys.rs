@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::{Access, Plan, QUIET, RootWait};
-use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
+use crate::parse::choice::{BreakAt, Fsck, OnFailure, OnIdle};
 use crate::parse::cmdline::same_key;
 use crate::parse::device::{self, DeviceRef};
 use crate::parse::list::List;
@@ -102,6 +102,8 @@ pub static KEYS: &[Key] = &[
             p.overlay = Some(device).filter(|device| device.is_block() || *device == DeviceRef::Tmpfs);
             p.overlay.map(|_| ())
         }),
+    key("berth.fsck", "preen or yes", "no check", "check the root, and a device of berth.overlay=, with the image's fsck.TYPE before it is mounted; preen repairs what is safe to repair, yes all",
+        |p, v| { p.fsck = Some(Fsck::parse(v?)?); Some(()) }),
     key("berth.root_fallback", "devices, a comma list", "none", "further roots, tried in order if root= does not appear, cannot be mounted or lacks what a root needs; rootwait= holds for each",
         |p, v| { p.root_fallback = List::parse(v?, |item| DeviceRef::parse(item).is_ok())?; Some(()) }),
     key("berth.verity", "ROOT-HASH, or ROOT-HASH,DEVICE or ROOT-HASH,OFFSET", "none", "check each block of the root against a hash tree of veritysetup, on that device, at that byte, or behind the filesystem",

@@ -27,7 +27,7 @@ use keys::{find, is_own};
 pub use modules::Parameter;
 pub use root_words::RootWords;
 
-pub use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
+pub use crate::parse::choice::{BreakAt, Fsck, OnFailure, OnIdle};
 use crate::parse::cmdline::{Cmdline, Options, Words};
 use crate::parse::device::DeviceRef;
 use crate::parse::list::List;
@@ -67,6 +67,8 @@ pub struct Plan<'a> {
     pub modules: List<'a>,
     /// `berth.overlay=`: the writable layer, [`DeviceRef::Tmpfs`] or a device.
     pub overlay: Option<DeviceRef<'a>>,
+    /// `berth.fsck=`.
+    pub fsck: Option<Fsck>,
     /// `berth.root_fallback=`: items are valid names of devices, see [`Plan::roots`].
     pub root_fallback: List<'a>,
     /// `berth.verity=`.
@@ -159,6 +161,7 @@ impl<'a> Plan<'a> {
             panic_timeout: None,
             modules: List::default(),
             overlay: None,
+            fsck: None,
             root_fallback: List::default(),
             verity: None,
             automount: None,

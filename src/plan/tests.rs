@@ -98,7 +98,7 @@ fn an_unknown_key_is_refused_with_the_nearest_and_all_known_keys() {
     assert_eq!(
         refusal("berth.on_fail=halt"),
         "command line: there is no key berth.on_fail, perhaps berth.on_failure; known are \
-         berth.modules, berth.overlay, berth.root_fallback, berth.verity, berth.automount, \
+         berth.modules, berth.overlay, berth.fsck, berth.root_fallback, berth.verity, berth.automount, \
          berth.log, berth.watchdog, berth.containers, berth.on_failure, berth.on_idle, \
          berth.events, berth.break"
     );

@@ -53,6 +53,10 @@ const PARTS: &[Part] = &[
         name: "what containers require, and when they are ready",
         allowance: [3840, 9472],
     },
+    Part {
+        name: "the check of the root",
+        allowance: [13 * 256, 0],
+    },
 ];
 
 impl Program {

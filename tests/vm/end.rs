@@ -278,7 +278,7 @@ fn shell_of_a_failed_boot_sees_the_root_and_leaves_it_clean(lab: &Lab) -> Result
 fn machine_without_a_kernel_for_kexec_is_rebooted(lab: &Lab) -> Result<()> {
     let vm = lab
         .machine("machine_without_a_kernel_for_kexec")?
-        .append("root=LABEL=BERTH berth.on_idle=kexec")
+        .append("root=LABEL=BERTH berth.on_idle=kexec berth.fsck=preen")
         .blk(&disk::ext4([Bundle::new("one")])?)
         .start()?;
     let outcome = vm.wait()?;
@@ -289,6 +289,9 @@ fn machine_without_a_kernel_for_kexec_is_rebooted(lab: &Lab) -> Result<()> {
             .any(|text| text.contains("execute another kernel") && text.contains("[B062]")),
         "{said:?}"
     );
+    // Nor has it a check for its root, and that is no reason not to boot.
+    let unchecked = "/dev/vda1 is not checked: the image has no /sbin/fsck.ext4";
+    ensure!(said.iter().any(|text| text.contains(unchecked)), "{said:?}");
     let end = outcome.events.iter().find(|event| event.name() == "end");
     let action = end.and_then(|event| field(event, "action"));
     ensure!(action == Some("reboot"), "{action:?}");

@@ -77,8 +77,8 @@ provoked! {
         |_, vm| vm.append("root=LABEL=BERTH berth.watchdog=10").scsi(&disk::vfat([])?).start();
 }
 
-/// Provoked by tests of their own, here, in `end` and in `malformed`.
-const PROVOKED_ALONE: &[&str] = &["B007", "B051", "B052", "B060", "B061", "B062"];
+/// Provoked by tests of their own, here, in `end`, `malformed` and `unclean`.
+const PROVOKED_ALONE: &[&str] = &["B007", "B028", "B051", "B052", "B060", "B061", "B062"];
 
 /// Provoked by the tests of `verity` and of `archive`.
 const OF_ROOTS: &[&str] = &["B025", "B026", "B027"];

@@ -1,6 +1,8 @@
 //! Filesystems that are not as they should be: roots that were not unmounted, and filesystems that
 //! the kernel ceases to write to.
 
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -10,10 +12,14 @@ use berth_qemu::tree::Tree;
 use berth_qemu::vm::Ended;
 use berth_tests::{Bundle, Lab, MODULES, Seen, disk, field};
 
+use crate::fsck::vfat_is_clean;
+use crate::provoke::failed;
 use crate::{Case, cases};
 
 pub(crate) const CASES: &[Case] = cases![
     everywhere unclean_roots_and_lost_filesystems_are_told,
+    once dirty_root_is_checked_and_is_clean_then,
+    once root_that_cannot_be_repaired_is_not_mounted,
 ];
 
 /// Changes a filesystem on a bare disk in the ways that debugfs(8) knows.
@@ -75,5 +81,56 @@ fn unclean_roots_and_lost_filesystems_are_told(lab: &Lab) -> Result<()> {
             "{text:?} is not on the console"
         );
     }
+    Ok(())
+}
+
+/// A machine whose image has checks, with this root.
+fn checked(lab: &Lab, name: &str, root: &DiskImage) -> Result<berth_qemu::vm::Vm> {
+    let spec = lab.spec()?.load(MODULES).fsck(["ext4", "vfat"]);
+    lab.machine_with(name, &spec.build(Compression::Zstd)?)
+        .append("root=/dev/vda berth.fsck=preen")
+        .blk(root)
+        .start()
+}
+
+fn dirty_root_is_checked_and_is_clean_then(lab: &Lab) -> Result<()> {
+    let files = disk::files([Bundle::new("one")])?;
+    let root = Disk::bare(Fs::vfat("BERTH", 5, files)).build()?;
+    // The dirty bit of FAT16, as a power cut leaves it.
+    let file = File::options().write(true).open(root.as_ref())?;
+    file.write_all_at(&[1], 0x25)?;
+    let vm = checked(lab, "dirty_root_is_checked", &root)?;
+    let outcome = vm.wait()?;
+    outcome.assert(Ended::PowerOff, 0)?;
+    let warnings = outcome
+        .events
+        .iter()
+        .filter(|event| event.name() == "warning");
+    let texts: Vec<_> = warnings.filter_map(|event| field(event, "text")).collect();
+    let expected = "/dev/vda had errors, which /sbin/fsck.vfat has corrected";
+    ensure!(texts == [expected], "{texts:?}");
+    ensure!(
+        outcome.console.contains("fsck.fat "),
+        "what it prints is seen"
+    );
+    let copy = vm.disk(0).with_extension("copy");
+    fs::copy(vm.disk(0), &copy)?;
+    vfat_is_clean(&copy)
+}
+
+fn root_that_cannot_be_repaired_is_not_mounted(lab: &Lab) -> Result<()> {
+    let files = disk::files([Bundle::new("one")])?;
+    let root = Disk::bare(Fs::ext4("BERTH", disk::EXT4_UUID, files)).build()?;
+    changed(&root, &["clri <2>", "set_super_value state 0"])?;
+    let outcome = checked(lab, "root_that_cannot_be_repaired", &root)?.wait()?;
+    failed(
+        &outcome,
+        "B028",
+        "/dev/vda with /sbin/fsck.ext4: the check ended with status 4",
+    )?;
+    ensure!(
+        outcome.console.contains("RUN fsck MANUALLY"),
+        "what it prints is seen"
+    );
     Ok(())
 }

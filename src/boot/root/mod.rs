@@ -10,6 +10,7 @@ mod btrfs;
 mod candidates;
 mod device;
 mod fit;
+mod fsck;
 mod mount;
 mod overlay;
 mod search;

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::device::Device;
-use super::{Machine, SYSROOT, btrfs, overlay};
+use super::{Machine, SYSROOT, btrfs, fsck, overlay};
 use crate::boot::journal::Journal;
 use crate::cause::{Cause, of_filesystem};
 use crate::error::{At, Code, During, Error, Fault, Op, Stage};
@@ -49,7 +49,7 @@ impl Device {
         plan: &Plan<'s>,
         at: &str,
     ) -> Result<Mounted<'s>, Error> {
-        self.tell_how_it_was_left(&mut machine.journal);
+        self.check(machine, plan)?;
         btrfs::register_all(machine, plan, self)?;
         if plan.rootfstype.is_empty() {
             let fstype = self.fstype(format_args!(""))?;
@@ -83,9 +83,20 @@ impl Device {
 }
 
 impl Device {
+    /// Has it checked, if that was asked for, or else warns if it should be.
+    ///
+    /// # Errors
+    /// [`Code::RootCheck`].
+    pub(super) fn check(&self, machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Error> {
+        if !fsck::check(machine, plan, self)? {
+            self.tell_how_it_was_left(&mut machine.journal);
+        }
+        Ok(())
+    }
+
     /// Warns of a filesystem that was not unmounted, or has errors.
     #[inline(never)]
-    pub(super) fn tell_how_it_was_left(&self, journal: &mut Journal) {
+    fn tell_how_it_was_left(&self, journal: &mut Journal) {
         let text = match self.state {
             // Of two it is not known which is mounted.
             _ if self.also.is_some() => return,

@@ -93,7 +93,7 @@ fn on_device(
         return Err(search.not_found(plan, "berth.overlay"));
     };
     let fstype = device.fstype(format_args!(" for berth.overlay={wanted}"))?;
-    device.tell_how_it_was_left(&mut machine.journal);
+    device.check(machine, plan)?;
     btrfs::register_all(machine, plan, &device)?;
     machine.load_for_filesystem(plan, fstype, "");
     let mark = kmsg::LogPosition::here();
