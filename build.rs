@@ -4,7 +4,7 @@
 use std::env;
 
 /// What the linker is told, in its own words.
-const LINKER: [&str; 3] = ["--build-id=none", "-znoexecstack", "-Tsrc/discard.ld"];
+const LINKER: [&str; 3] = ["--build-id=none", "-znoexecstack", "-Tsrc/link.ld"];
 
 /// What a C compiler is told besides, when it calls the linker.
 const DRIVER: [&str; 4] = ["-nostartfiles", "-nostdlib", "-static", "-no-pie"];
@@ -33,7 +33,7 @@ fn main() {
         println!("cargo::warning=these programs are larger than they need to be: {HOW}");
     }
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=src/discard.ld");
+    println!("cargo::rerun-if-changed=src/link.ld");
 }
 
 fn link(argument: &str) {

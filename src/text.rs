@@ -90,6 +90,15 @@ impl<'b> BoundedWriter<'b> {
         Self { bytes, len }
     }
 
+    /// Writes `bytes` as they are; false if they do not fit.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> bool {
+        let end = self.len.saturating_add(bytes.len());
+        let free = self.bytes.get_mut(self.len..end);
+        let fits = free.map(|free| free.copy_from_slice(bytes)).is_some();
+        self.len = if fits { end } else { self.len };
+        fits
+    }
+
     /// What is written, with what was there before.
     pub(crate) fn written(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
@@ -99,11 +108,7 @@ impl<'b> BoundedWriter<'b> {
 impl fmt::Write for BoundedWriter<'_> {
     #[inline(never)]
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.len.saturating_add(text.len());
-        let free = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
-        free.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
+        self.push(text.as_bytes()).then_some(()).ok_or(fmt::Error)
     }
 }
 

@@ -275,6 +275,9 @@ impl<'m> Early<'m> {
     /// # Errors
     /// Those of [`Loaded::load`].
     pub fn load_modules(self, plan: &Plan<'_>) -> Result<Loaded<'m>, Error> {
+        if plan.init.is_none() {
+            self.machine.journal.events.keep();
+        }
         self.machine.journal.complete(
             Stage::Early,
             format_args!("proc, sysfs and devtmpfs are mounted"),

@@ -15,6 +15,7 @@ use crate::sys::clock::Moment;
 use crate::sys::kmsg;
 use crate::sys::netlink::UEVENT_MAX;
 use crate::sys::path::path;
+use crate::sys::resident::Code;
 use crate::text::Text;
 
 /// The machine. There is one. A function that needs one part of it takes that part.
@@ -33,6 +34,8 @@ pub struct Machine {
     pub(crate) berth: Option<OwnedFd>,
     /// Room for the list of what is mounted, for the end.
     pub(crate) mounts: List,
+    /// Where the program has the code that only the boot runs.
+    pub(crate) boot_code: Code,
 }
 
 /// What the command line says about the root, for the report of a failure, where the plan is gone.
@@ -63,15 +66,9 @@ impl RootRequest {
     }
 }
 
-impl Default for Machine {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Machine {
-    /// A machine that has just started this program.
-    pub fn new() -> Self {
+    /// A machine that has just started this program, of whose code only the boot runs this.
+    pub fn new(boot_code: Code) -> Self {
         let mut mounts = List::new();
         // Without it only the root is left clean.
         let _ = mounts.bytes_mut();
@@ -83,6 +80,7 @@ impl Machine {
             root_request: RootRequest::NONE,
             berth: None,
             mounts,
+            boot_code,
         }
     }
 

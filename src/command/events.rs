@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::output::Output;
 use super::state::Directory;
-use super::{Call, OrReport, Reported, Subcommand, group};
+use super::{Call, OrReport, Reported, Subcommand, group, machine};
 use crate::container::{Group, Status};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::arguments::Opt;
@@ -35,11 +35,11 @@ const INTERVAL: Opt = Opt {
 
 pub(super) const COMMAND: Subcommand = Subcommand {
     name: "events",
-    operands: "ID",
-    count: (1, 1),
+    operands: "[ID]",
+    count: (0, 1),
     raw_from: usize::MAX,
-    options: &[&STATS, &INTERVAL],
-    about: "print what a container uses, and when it runs out of memory",
+    options: &[&STATS, &INTERVAL, &machine::FOLLOW],
+    about: "print what a container uses, and when it runs out of memory; or what happened in the machine",
     run,
 };
 
@@ -52,6 +52,9 @@ const ONLY_VERSION_1: &str = "\"cpuset\":{\"cpu_exclusive\":0,\"mem_hardwall\":0
     \"sched_relax_domain_level\":0}";
 
 fn run(call: &Call<'_>) -> Result<u8, Reported> {
+    if call.given.operands.is_empty() {
+        return machine::print_events(call);
+    }
     let id = call.id()?;
     let interval = call.given.value(&INTERVAL).unwrap_or("5s");
     let interval = duration(interval).ok_or_else(|| {
@@ -346,7 +349,7 @@ fn write_disks(out: &mut dyn Write, text: &[u8], [read, written]: [&str; 2]) -> 
 }
 
 /// A time as Go writes it, of one unit: `500ms`, `5s`, `1m`, `1h`.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     let (digits, unit) = text.split_at_checked(end)?;
     let milliseconds = match unit {

@@ -5,11 +5,12 @@ use core::fmt::Write as _;
 use super::output::Output;
 use super::record::Record;
 use super::state::{self, BROKEN, Directory};
-use super::{Call, OrReport, QUIET, Reported, Subcommand};
+use super::{Call, OrReport, QUIET, ROOT, Reported, Subcommand, machine};
 use crate::container::Status;
 use crate::error::Code;
 use crate::parse::arguments::Opt;
 use crate::parse::config::SPECIFICATION;
+use crate::parse::request::RECORDS;
 use crate::text::{Json, Quoted, Shown};
 
 pub(super) const FORMAT: Opt = Opt {
@@ -24,7 +25,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     operands: "",
     count: (0, 0),
     raw_from: usize::MAX,
-    options: &[&FORMAT, &QUIET],
+    options: &[&FORMAT, &QUIET, &machine::JSON],
     about: "list the containers",
     run: list,
 };
@@ -42,6 +43,13 @@ pub(super) fn is_json(call: &Call<'_>) -> Result<bool, Reported> {
 
 fn list(call: &Call<'_>) -> Result<u8, Reported> {
     let (is_json, is_quiet) = (is_json(call)?, call.given.has(&QUIET));
+    // Engines give a directory, or want JSON.
+    if call.given.value(&ROOT).is_none_or(|root| root == RECORDS)
+        && !is_json
+        && let Some(listed) = machine::list(call, call.given.has(&machine::JSON))
+    {
+        return listed;
+    }
     let mut output = Output::new();
     let mut separator = '[';
     // Failures of the output are told by `finish`.

@@ -26,6 +26,7 @@ use crate::events::OWN_FAILURE;
 use crate::parse::arguments::{ArgumentError, Given, MAX_OPERANDS, Opt, Options};
 use crate::parse::config::container_id;
 use crate::parse::nearest::nearest;
+use crate::parse::request::RECORDS;
 use crate::sys::namespace::is_machines_root;
 use crate::sys::path::{Path, path};
 use crate::sys::process::{Arguments, Environment};
@@ -50,6 +51,7 @@ mod launch;
 mod limits;
 mod list;
 mod lock;
+mod machine;
 mod notify;
 mod output;
 mod outside;
@@ -62,6 +64,7 @@ mod record;
 mod relay;
 mod resctrl;
 mod run;
+mod serve;
 mod signals;
 mod spec;
 mod start;
@@ -110,6 +113,14 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     features::COMMAND,
     spec::COMMAND,
     check::COMMAND,
+    machine::LOGS,
+    machine::STOP,
+    machine::RESTART,
+    machine::BOOT,
+    machine::MOUNTS,
+    machine::POWEROFF,
+    machine::REBOOT,
+    machine::HALT,
 ];
 
 const ROOT: Opt = Opt {
@@ -313,7 +324,8 @@ impl<'a> Call<'a> {
                 .push(word)
                 .map_err(|_| self.usage(ArgumentError::TooMany(word)))?;
         }
-        let read = self.given.read(&mut words.into_iter(), &[GLOBAL], 0);
+        let sets = [GLOBAL, supervised::GLOBAL];
+        let read = self.given.read(&mut words.into_iter(), &sets, 0);
         read.map_err(|error| self.usage(error))?;
         self.open_journal()?;
         let words = core::mem::take(&mut self.given.operands);
@@ -324,7 +336,7 @@ impl<'a> Call<'a> {
         let command = all.into_iter().find(|command| command.name == *typed);
         let command = command.ok_or_else(|| self.unknown(typed))?;
         self.name = command.name;
-        let sets = [GLOBAL, command.options];
+        let sets = [GLOBAL, supervised::GLOBAL, command.options];
         let mut words = words.into_iter().skip(1);
         let read = self.given.read(&mut words, &sets, command.raw_from);
         read.map_err(|error| self.usage(error))?;
@@ -395,9 +407,7 @@ impl<'a> Call<'a> {
         let directory = match (self.given.value(&ROOT), own) {
             (Some(root), _) => path(format_args!("{root}")),
             (None, Some(directory)) => path(format_args!("{directory}/berth")),
-            (None, None) if rustix::process::geteuid().is_root() => {
-                path(format_args!("/run/berth"))
-            }
+            (None, None) if rustix::process::geteuid().is_root() => path(format_args!("{RECORDS}")),
             (None, None) => {
                 return Err(self.usage("--root is missing, and $XDG_RUNTIME_DIR is not set"));
             }

@@ -45,6 +45,21 @@ impl Output {
             .or_report(call, Code::Output)
     }
 
+    /// Adds a line of bytes as they are.
+    pub(super) fn bytes(&mut self, line: &[u8]) {
+        for part in line.chunks(ROOM).chain([&b"\n"[..]]) {
+            self.push(part);
+        }
+    }
+
+    fn push(&mut self, part: &[u8]) {
+        if self.pending.extend_from_slice(part).is_err() {
+            self.flush();
+            // It was emptied, and the part is no larger than it.
+            let _ = self.pending.extend_from_slice(part);
+        }
+    }
+
     fn flush(&mut self) {
         let [_, output, _] = console::standard_descriptors();
         if let Err(errno) = write_all(output, &self.pending) {
@@ -57,11 +72,7 @@ impl Output {
 impl fmt::Write for Output {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for part in text.as_bytes().chunks(ROOM) {
-            if self.pending.extend_from_slice(part).is_err() {
-                self.flush();
-                // It was emptied, and the part is no larger than it.
-                let _ = self.pending.extend_from_slice(part);
-            }
+            self.push(part);
         }
         // Failures are told once, at the end.
         Ok(())

@@ -19,7 +19,7 @@ use super::state::Directory;
 use super::{Call, OrReport, Reported};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::Ready;
-use crate::sys::stack;
+use crate::sys::resident;
 
 /// The priority of who has nothing urgent to do (setpriority(2)).
 const LOWEST: i32 = 19;
@@ -60,7 +60,7 @@ impl Readiness {
         // Processes that the container leaves behind are PID 1's to reap.
         let _ = set_child_subreaper(None);
         let _ = setpriority_process(Some(getpid()), LOWEST);
-        stack::release_unused();
+        resident::release_stack();
         let is_ready = self.wait(record, supervisor.as_fd());
         if is_ready.or_report(call, Code::Control)? {
             supervisor.tell_ready();

@@ -12,7 +12,7 @@ use rustix::process::{Pid, umask};
 use super::notify::Notify;
 use super::record::Record;
 use super::state::{Directory, FIFO};
-use super::{Call, OrReport, Reported, Subcommand, late_hooks};
+use super::{Call, OrReport, Reported, Subcommand, late_hooks, machine};
 use crate::container::{StartFailure, Status, setup_error, start_result};
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::config::HookKind;
@@ -25,7 +25,7 @@ pub(super) const COMMAND: Subcommand = Subcommand {
     count: (1, 1),
     raw_from: usize::MAX,
     options: &[],
-    about: "run the program of a container that was created",
+    about: "run the program of a container that was created; or start one of PID 1's",
     run,
 };
 
@@ -40,6 +40,12 @@ const RUNNING: &str = "cannot start an already running container";
 
 fn run(call: &Call<'_>) -> Result<u8, Reported> {
     let id = call.id()?;
+    // Any that holds is one that was created here. Others are PID 1's.
+    if !is_created(call, id)
+        && let Some(started) = machine::start(call)
+    {
+        return started;
+    }
     let directory = Directory::open(call, id)?;
     let record = directory.record(call)?;
     let notify = match directory.status(&record).or_report(call, Code::State)? {
@@ -49,6 +55,13 @@ fn run(call: &Call<'_>) -> Result<u8, Reported> {
     go(call, &directory, &record)?;
     notify.map_or(Ok(()), |notify| notify.wait(call, &record))?;
     Ok(0)
+}
+
+/// Whether the container holds, and waits to be started.
+fn is_created(call: &Call<'_>, id: &str) -> bool {
+    let status = |directory: Directory| directory.status(&directory.read().ok()??).ok();
+    let found = Directory::find(call, id).ok().flatten();
+    found.and_then(status) == Some(Status::Created)
 }
 
 /// Lets a container that holds go on, and waits until its program runs.

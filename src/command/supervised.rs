@@ -12,12 +12,12 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::launch::{self, Launched, StartMode, launch, undo};
 use super::start::go;
-use super::{Call, OrReport, Reported, Subcommand, delete};
+use super::{Call, OrReport, Reported, Subcommand, delete, serve};
 use crate::container::{Group, PRIVILEGED, Streams};
 use crate::error::{Code, During, Error, Op};
 use crate::hint::of_command;
 use crate::parse::answer::{ANSWER_MAX, Answer, GO, Policy, WARNING_MAX};
-use crate::parse::arguments::Opt;
+use crate::parse::arguments::{Opt, Options};
 use crate::parse::config::Config;
 use crate::sys::buffer::Buffer;
 use crate::sys::{console, socket};
@@ -30,6 +30,9 @@ pub(super) const ANSWERS: Opt = Opt {
     about: "the descriptor of a connection to PID 1",
 };
 
+/// What PID 1 says to each.
+pub(super) const GLOBAL: Options = &[&ANSWERS];
+
 /// All of them.
 pub(super) const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand {
@@ -37,7 +40,7 @@ pub(super) const SUBCOMMANDS: &[Subcommand] = &[
         operands: "ID",
         count: (1, 1),
         raw_from: usize::MAX,
-        options: &[&launch::BUNDLE, &ANSWERS],
+        options: &[&launch::BUNDLE],
         about: "start a container for PID 1",
         run: start,
     },
@@ -46,10 +49,11 @@ pub(super) const SUBCOMMANDS: &[Subcommand] = &[
         operands: "ID",
         count: (1, 1),
         raw_from: usize::MAX,
-        options: &[&ANSWERS],
+        options: &[],
         about: "clear away for PID 1 what is left of a container",
         run: delete::by_force,
     },
+    serve::COMMAND,
 ];
 
 fn start(call: &Call<'_>) -> Result<u8, Reported> {

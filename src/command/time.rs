@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::sys::clock;
+use crate::text::Text;
 
 /// A moment in universal time, with nanoseconds: `2026-11-24T22:01:34.000000001Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +15,39 @@ pub(super) struct Time {
 impl Time {
     pub(super) fn now() -> Self {
         let (seconds, nanoseconds) = clock::wall();
+        Self::of(seconds, nanoseconds)
+    }
+
+    pub(super) const fn of(seconds: u64, nanoseconds: u32) -> Self {
         Self {
             seconds,
             nanoseconds,
         }
+    }
+
+    pub(super) const fn seconds(self) -> u64 {
+        self.seconds
+    }
+
+    /// The moment that `text` is in universal time, to the second: `2026-11-24T22:01:34Z`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let part = |place: core::ops::Range<usize>| {
+            let digits = text.get(place)?;
+            let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse::<u64>().ok().filter(|_| is_number)
+        };
+        let [year, month, day] = [part(0..4)?, part(5..7)?, part(8..10)?];
+        let [hour, minute, second] = [part(11..13)?, part(14..16)?, part(17..19)?];
+        // A few hundred days at most are looked through.
+        let first = year.checked_sub(1970)? * 365;
+        let days = (first..first + 800).find(|days| date(*days) == (year, month, day))?;
+        let time = Self::of(days * 86_400 + hour * 3600 + minute * 60 + second, 0);
+        // What is shown is what was meant: no 31st of June, no 25 o'clock.
+        let shown = Text::<40>::new(time);
+        let is_same = shown.as_str().get(..19) == text.get(..19);
+        is_same
+            .then_some(time)
+            .filter(|_| text.get(19..) == Some("Z"))
     }
 }
 

@@ -13,16 +13,19 @@
 
 mod event;
 mod queue;
+mod ring;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, write};
 
-use crate::sys::clock;
+use crate::sys::path::path;
+use crate::sys::{clock, fs};
 use crate::text::BoundedWriter;
 use event::write_line;
 pub(crate) use event::{EndAction, Event, OWN_FAILURE, Stream, SwitchMethod};
 pub(crate) use queue::Queue;
+pub(crate) use ring::Ring;
 
 /// The longest line, in bytes: a container's line of output with every byte escaped is shorter.
 const LINE_MAX: usize = 4096;
@@ -36,20 +39,40 @@ const RESERVED: usize = 16 * 1024;
 /// What is kept of that for how the machine ends.
 const LAST: usize = 8 * 1024;
 
+/// Where PID 1 keeps files of its own.
+pub(crate) const DIRECTORY: &str = "/run/berth-boot";
+
+/// How much of the stream, without output, is kept in `events` there, in bytes, at most.
+const KEPT: usize = 128 * 1024;
+
 /// The stream: lines on their way to the device.
-#[derive(Default)]
 pub(crate) struct Events {
     queue: Queue<QUEUE>,
     device: Option<OwnedFd>,
     /// As far as is known, nobody reads on the other side.
     has_no_reader: bool,
     dropped: u64,
+    /// For who asks later.
+    kept: Ring,
 }
 
 impl Events {
     /// A stream without a device: events wait for one.
     pub(crate) fn new() -> Self {
-        Self::default()
+        Self {
+            queue: Queue::default(),
+            device: None,
+            has_no_reader: false,
+            dropped: 0,
+            kept: Ring::new(),
+        }
+    }
+
+    /// Keeps events in a file in `/run` from now on. A machine without it runs as well.
+    pub(crate) fn keep(&mut self) {
+        let file = path(format_args!("{DIRECTORY}/events"));
+        let made = fs::make_directory(DIRECTORY).is_ok();
+        let _ = file.map(|file| made && self.kept.open(file, KEPT).is_ok());
     }
 
     /// The device, once there is one.
@@ -134,8 +157,14 @@ impl Events {
         let mut room = [0; LINE_MAX];
         let mut line = BoundedWriter::new(&mut room, 0);
         // One that does not fit is left out.
-        write_line(&mut line, event, clock::now()).is_ok()
-            && self.queue.push(line.written(), keep_free)
+        if write_line(&mut line, event, clock::now()).is_err() {
+            return false;
+        }
+        // What containers print is kept elsewhere.
+        if !matches!(event, Event::Output { .. } | Event::Dropped { .. }) {
+            self.kept.push(line.written());
+        }
+        self.queue.push(line.written(), keep_free)
     }
 }
 

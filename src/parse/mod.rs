@@ -44,11 +44,13 @@
 
 pub mod answer;
 pub mod arguments;
+pub mod base64;
 mod bytes;
 mod checksum;
 pub mod choice;
 pub mod cmdline;
 pub mod config;
+pub mod control;
 pub mod cpio;
 pub mod dbus;
 pub mod device;
@@ -59,6 +61,7 @@ pub mod fstab;
 pub mod json;
 pub mod kmsg;
 pub mod list;
+pub mod log;
 pub mod meminfo;
 pub mod modules;
 pub mod mount_options;

@@ -14,6 +14,9 @@ use crate::error::Error;
 /// Where PID 1 takes requests.
 pub const PATH: &str = "/run/berth-boot/requests";
 
+/// Where containers are recorded, PID 1's and others: the default of `--root`.
+pub const RECORDS: &str = "/run/berth";
+
 /// The socket that speaks the protocol of `docs/control.md`, in the directory of records.
 pub const CONTROL: &str = "/run/berth/control";
 

@@ -4,6 +4,7 @@
 #![no_std]
 #![no_main]
 
+mod boot_code;
 mod rt;
 
 use core::convert::Infallible;
@@ -19,7 +20,7 @@ fn main(arguments: Arguments<'_>, environment: Environment<'_>) -> ! {
     let Some(pid1) = Pid1::claim() else {
         failure::not_pid_1()
     };
-    let mut machine = Machine::new();
+    let mut machine = Machine::new(boot_code::boot_code());
     match boot(pid1, &mut machine, (arguments, environment)) {
         Ok(never) => match never {},
         Err(error) => failure::fail(&mut machine, &error),

@@ -10,13 +10,11 @@ use rustix::process::Pid;
 use crate::error::{Code, During, Error, Fault, Op};
 use crate::hint::of_machine;
 use crate::parse::answer::Answer;
+use crate::parse::request::RECORDS;
 use crate::sys::process::Environment;
 use crate::sys::process::{self, Forked};
 use crate::sys::strings::Strings;
 use crate::sys::{console, signal, socket};
-
-/// Where containers are recorded: the default of `berth`.
-pub(super) const RECORDS: &str = "/run/berth";
 
 /// The arguments of a run.
 type Words = Strings<8192, 64>;

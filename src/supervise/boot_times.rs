@@ -2,11 +2,10 @@
 
 use crate::boot::{Journal, Millis};
 use crate::error::Stage;
+use crate::events::DIRECTORY;
 use crate::sys::{fs, kmsg};
 use crate::text::Text;
 
-/// Where PID 1 keeps files of its own.
-pub(super) const DIRECTORY: &str = "/run/berth-boot";
 const FILE: &str = "/run/berth-boot/boot.json";
 
 /// Writes the times of the stages, in microseconds, and their sum.

@@ -16,6 +16,7 @@ mod ending;
 mod health;
 mod jobs;
 mod lines;
+mod logs;
 mod policy;
 mod requests;
 mod restart;
@@ -44,13 +45,14 @@ use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::netlink::UEVENT_MAX;
 use crate::sys::process::{self, End, Status};
 use crate::sys::signal::{self, Signals};
-use crate::sys::{kmsg, net, stack};
+use crate::sys::{kmsg, net, resident};
 use crate::text::Text;
 use answers::{ANSWERS_LEFT, ANSWERS_PER_TURN};
 use console::Console;
 use control::Control;
 use health::KernelLog;
 use jobs::Jobs;
+use logs::Logs;
 use policy::{Action, EndStatus, Input, Phase};
 use set::Set;
 use slots::{Role, Slots};
@@ -95,6 +97,7 @@ struct Supervisor<'m, 'p> {
     jobs: Jobs,
     slots: Slots,
     console: Console,
+    logs: Logs,
     phase: Phase,
     /// Until when containers end in order, once they are asked to.
     order_until: Option<Moment>,
@@ -162,6 +165,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             jobs: Jobs::new(core::iter::empty()),
             slots: Slots::new(),
             console: Console::new(),
+            logs: Logs::new(),
             phase: Phase::Running,
             order_until: None,
             status: EndStatus::default(),
@@ -198,11 +202,12 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.has_started = true;
     }
 
-    /// Gives back what the boot, and then each start, has used of the stack.
-    fn release_stack(&mut self) {
+    /// Gives back the code of the boot, and what that and then each start has used of the stack.
+    fn release_memory(&mut self) {
         if self.has_started && !self.slots.are_busy() {
             self.has_started = false;
-            stack::release_unused();
+            resident::release_stack();
+            self.machine.boot_code.release();
         }
     }
 
@@ -241,7 +246,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.go_on_ending();
         self.start_due();
         self.settle();
-        self.release_stack();
+        self.release_memory();
         if self
             .console
             .deadline()
@@ -269,10 +274,10 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             Token::Answers(index) => self.read_answers(index, ANSWERS_PER_TURN),
             Token::Output(index, stream) => {
                 let printer = self.slots.printer(index);
-                let (console, journal) = (&mut self.console, &mut self.machine.journal);
+                let to = (&mut self.console, &mut self.machine.journal, &mut self.logs);
                 self.slots
                     .read_output(&self.epoll, index, stream, &mut |stream, line| {
-                        printer.print(console, journal, stream, line);
+                        printer.print((to.0, to.1, to.2), stream, line);
                     });
             }
         }
@@ -453,9 +458,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     /// end.
     fn finish_output(&mut self, index: usize) {
         let printer = self.slots.printer(index);
-        let (console, journal) = (&mut self.console, &mut self.machine.journal);
+        let to = (&mut self.console, &mut self.machine.journal, &mut self.logs);
         self.slots.finish_output(index, &mut |stream, line| {
-            printer.print(console, journal, stream, line);
+            printer.print((to.0, to.1, to.2), stream, line);
         });
     }
 
@@ -484,12 +489,19 @@ impl<'m, 'p> Supervisor<'m, 'p> {
 
 /// A container that prints.
 struct Printer {
+    index: usize,
     id: Id,
     is_raw: bool,
 }
 
 impl Printer {
-    fn print(&self, console: &mut Console, journal: &mut Journal, stream: Stream, line: &[u8]) {
+    fn print(
+        &self,
+        (console, journal, logs): (&mut Console, &mut Journal, &mut Logs),
+        stream: Stream,
+        line: &[u8],
+    ) {
+        logs.push(self.index, &self.id, stream, line);
         console.line(&self.id, line, self.is_raw);
         let text = Text::<1024>::from_bytes(line);
         journal.events.output(&self.id, stream, text.as_str());

@@ -221,6 +221,37 @@ pub fn next_packet(socket: impl AsFd, room: &mut [u8], flags: RecvFlags) -> Resu
     }
 }
 
+/// The next packet, and all descriptors that came with it, as far as there is room: how many bytes.
+///
+/// # Errors
+/// Those of [`next_packet`].
+pub fn packet_with<const N: usize>(
+    socket: impl AsFd,
+    room: &mut [u8],
+    flags: RecvFlags,
+    descriptors: &mut heapless::Vec<OwnedFd, N>,
+) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let rooms = &mut [IoSliceMut::new(room)];
+    let received = recvmsg(
+        socket,
+        rooms,
+        &mut ancillary,
+        flags | RecvFlags::CMSG_CLOEXEC,
+    )?;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(all) = message {
+            // One that does not fit is closed.
+            all.for_each(|descriptor| drop(descriptors.push(descriptor)));
+        }
+    }
+    match received.flags.contains(ReturnFlags::TRUNC) {
+        true => Err(Errno::MSGSIZE),
+        false => Ok(received.bytes),
+    }
+}
+
 /// The next packet, if there is one now: see [`next_packet`].
 ///
 /// # Errors

@@ -57,6 +57,10 @@ const PARTS: &[Part] = &[
         name: "the check of the root",
         allowance: [13 * 256, 0],
     },
+    Part {
+        name: "control, and the containers' lines",
+        allowance: [11_776, 47_360],
+    },
 ];
 
 impl Program {

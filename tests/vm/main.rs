@@ -12,6 +12,7 @@ mod bundles;
 mod command;
 mod confine;
 mod containers;
+mod control;
 mod defaults;
 mod devices;
 mod doubts;
@@ -133,6 +134,7 @@ const ALL: &[&[Case]] = &[
     command::CASES,
     confine::CASES,
     containers::CASES,
+    control::CASES,
     defaults::CASES,
     devices::CASES,
     doubts::CASES,

@@ -88,6 +88,7 @@ impl Slots {
     /// What is known of the container where it prints something.
     pub(super) fn printer(&mut self, index: usize) -> Printer {
         Printer {
+            index,
             id: self.id(index),
             is_raw: self.at(index).is_some_and(|slot| slot.is_raw),
         }

@@ -30,6 +30,7 @@ mod propagation;
 mod ready;
 mod rights;
 mod spy;
+mod steer;
 mod subtrees;
 mod unprivileged;
 mod volumes;
@@ -65,6 +66,15 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["make-orphan"] => broken::make_orphan()?,
         ["nothing-left", places @ ..] => broken::wait_until_nothing_is_left(places)?,
         ["operate", id] => operate::run(id)?,
+        ["steer"] => steer::run()?,
+        ["stop-and-leave", id] => steer::stop(id)?,
+        ["connect", path] => steer::connect(path)?,
+        ["say-and-stay", lines @ ..] => {
+            lines.iter().for_each(|line| println!("{line}"));
+            loop {
+                std::thread::park();
+            }
+        }
         ["say", text @ ..] => println!("{}", text.join(" ")),
         ["show", file] => print!("{}", std::fs::read_to_string(file)?),
         ["leave", file, text] => {

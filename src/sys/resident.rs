@@ -1,6 +1,8 @@
-//! The stack of this process.
+//! What of this process is in memory, and is not needed any more: the stack that deep calls have
+//! used, and code that never runs again.
 
 use core::ffi::c_void;
+use core::ops::Range;
 
 use rustix::mm::{Advice, madvise};
 
@@ -20,7 +22,7 @@ const PAGE: usize = 4096;
 /// A process that lives for months should call it once its beginning, whose frames were deep, is
 /// over.
 #[inline(never)]
-pub fn release_unused() {
+pub fn release_stack() {
     let here = 0_u8;
     let below = (&raw const here).addr() - KEPT;
     let end = below - below % PAGE;
@@ -29,4 +31,29 @@ pub fn release_unused() {
     // have returned, or is not mapped (ENOMEM, which the kernel says after it did the rest). There
     // are no signal handlers that could run there.
     let _ = unsafe { madvise(start, REACH, Advice::LinuxDontNeed) };
+}
+
+/// A part of the program's code.
+pub struct Code(Range<usize>);
+
+impl Code {
+    /// The code at these addresses.
+    ///
+    /// # Safety
+    /// The program's file is mapped there, for reading and executing alone.
+    pub const unsafe fn new(addresses: Range<usize>) -> Self {
+        Self(addresses)
+    }
+
+    /// Unmaps it. What runs all the same is mapped again by that.
+    #[inline(never)]
+    pub fn release(&self) {
+        // What stands beside it in its first and its last page is mapped again, too.
+        let start = self.0.start - self.0.start % PAGE;
+        let len = self.0.end.saturating_sub(start);
+        let start = core::ptr::without_provenance_mut::<c_void>(start);
+        // SAFETY: what is unmapped comes back from the program's file as it was, as
+        // [`Self::new`] was promised.
+        let _ = unsafe { madvise(start, len, Advice::LinuxDontNeed) };
+    }
 }

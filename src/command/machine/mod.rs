@@ -1,0 +1,44 @@
+//! The machine that PID 1 runs: what is asked of it from inside, and what it has kept.
+//!
+//! Who only looks reads files that PID 1 writes ([`follow`]), and bothers it with nothing. Who
+//! wants something done sends it a [request](crate::parse::request), and then reads in the event
+//! stream what came of it.
+
+mod ask;
+mod boot;
+mod containers;
+mod follow;
+mod happened;
+mod logs;
+mod mounts;
+mod steer;
+
+use super::Subcommand;
+use crate::parse::arguments::Opt;
+
+pub(super) use containers::list;
+pub(super) use happened::print as print_events;
+pub(super) use steer::start;
+
+/// The commands that are about the machine alone.
+pub(super) const LOGS: Subcommand = logs::COMMAND;
+pub(super) const STOP: Subcommand = steer::STOP;
+pub(super) const RESTART: Subcommand = steer::RESTART;
+pub(super) const BOOT: Subcommand = boot::COMMAND;
+pub(super) const MOUNTS: Subcommand = mounts::COMMAND;
+pub(super) const POWEROFF: Subcommand = steer::POWEROFF;
+pub(super) const REBOOT: Subcommand = steer::REBOOT;
+pub(super) const HALT: Subcommand = steer::HALT;
+
+pub(super) const JSON: Opt = Opt {
+    long: "json",
+    short: None,
+    value: None,
+    about: "print an object a line, for programs",
+};
+pub(super) const FOLLOW: Opt = Opt {
+    long: "follow",
+    short: Some('f'),
+    value: None,
+    about: "go on with what comes",
+};

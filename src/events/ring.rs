@@ -1,0 +1,100 @@
+//! Lines that are kept for who asks later: a file in `/run`, and the one before it.
+//!
+//! The file is in a tmpfs, so what is written takes memory and no disk, and PID 1 never waits for
+//! it. When it is half of what may be kept, it becomes `<name>.1`, in the place of the one before,
+//! and a new one is begun. Who follows it watches the directory (inotify(7)).
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, openat, renameat};
+use rustix::io::{Errno, write};
+
+use crate::sys::path::{Path, path};
+
+/// A file of lines, once there is one.
+pub(crate) struct Ring {
+    file: Option<OwnedFd>,
+    path: Path,
+    len: usize,
+    /// Half of what is kept at most, in bytes.
+    half: usize,
+}
+
+impl Ring {
+    /// One that keeps nothing.
+    pub(crate) const fn new() -> Self {
+        Self {
+            file: None,
+            path: Path::new(),
+            len: 0,
+            half: 0,
+        }
+    }
+
+    /// Keeps lines in a new file at `path` from now on, of `size` bytes at most with the one before
+    /// it.
+    ///
+    /// # Errors
+    /// Those of openat(2).
+    pub(crate) fn open(&mut self, path: Path, size: usize) -> Result<(), Errno> {
+        (self.path, self.half) = (path, size / 2);
+        self.begin()
+    }
+
+    /// Whether lines are kept.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    fn begin(&mut self) -> Result<(), Errno> {
+        let flags = OFlags::WRONLY
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::TRUNC
+            | OFlags::NOFOLLOW
+            | OFlags::CLOEXEC;
+        let only_root = Mode::from_raw_mode(0o600);
+        self.len = 0;
+        self.file = Some(openat(CWD, self.path.as_str(), flags, only_root)?);
+        Ok(())
+    }
+
+    /// Keeps `line`, which has an end. One that cannot be kept is lost: memory may be full.
+    #[inline(never)]
+    pub(crate) fn push(&mut self, line: &[u8]) {
+        if self.len >= self.half && self.is_open() {
+            let before = path(format_args!("{}.1", self.path));
+            let moved = before.and_then(|before| renameat(CWD, &*self.path, CWD, &*before));
+            self.file = None;
+            // Without either the file would be truncated under its readers.
+            let _ = moved.and_then(|()| self.begin());
+        }
+        if let Some(file) = &self.file {
+            // A part of a line is better than none, and a file in memory takes all or nothing.
+            let _ = write(file, line);
+            self.len += line.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_kept() {
+        let place = std::env::temp_dir().join(format!("berth-ring-{}", std::process::id()));
+        let place = place.to_str().unwrap();
+        let mut ring = Ring::new();
+        ring.push(b"lost\n");
+        ring.open(path(format_args!("{place}")).unwrap(), 16)
+            .unwrap();
+        for number in 0..9 {
+            ring.push(format!("{number}..\n").as_bytes());
+        }
+        let before = std::fs::read_to_string(format!("{place}.1")).unwrap();
+        let now = std::fs::read_to_string(place).unwrap();
+        assert_eq!((&*before, &*now), ("6..\n7..\n", "8..\n"));
+        std::fs::remove_file(format!("{place}.1")).unwrap();
+        std::fs::remove_file(place).unwrap();
+    }
+}
