@@ -74,6 +74,8 @@ pub(super) struct Slot {
     pub(super) on_exit: OnExit,
     pub(super) stop_timeout: Option<Duration>,
     pub(super) is_raw: bool,
+    /// The `berth` that starts it stays until it is ready.
+    pub(super) has_listener: bool,
     /// Standard output and standard error.
     pub(super) output: [OutputPipe; 2],
 }
@@ -94,6 +96,7 @@ impl Slot {
             on_exit: OnExit::Continue,
             stop_timeout: None,
             is_raw: false,
+            has_listener: false,
             output: [
                 OutputPipe::new(Stream::Stdout, stdout),
                 OutputPipe::new(Stream::Stderr, stderr),
@@ -177,7 +180,8 @@ impl Slot {
             .min_by_key(|(deadline, _)| *deadline)
     }
 
-    /// Sends `signal` to its first process and to the `berth` that starts it.
+    /// Sends `signal` to its first process and to the `berth` that starts it. One that listens to a
+    /// container which runs ends with that.
     pub(super) fn signal(&self, signal: u32) {
         if let Some(first) = self.first_process()
             && let Ok(process) = Process::open(number_of(first))
@@ -186,7 +190,9 @@ impl Slot {
             // A process that has ended already is not signalled, and that is fine.
             let _ = process.signal(signal);
         }
-        signal_child(self.starter, signal);
+        if self.is_starting() || !self.has_listener {
+            signal_child(self.starter, signal);
+        }
     }
 
     /// Whether a process with this parent can be the container's first: it is a child of the

@@ -8,7 +8,7 @@ use super::slot::{Slot, State, number_of, signal_child};
 use super::{Role, Slots};
 use crate::container::{Group, Id};
 use crate::error::{Code, Error, Fault, Op};
-use crate::parse::answer::Policy;
+use crate::parse::answer::{Policy, ReadyBy};
 use crate::supervise::berth::{Output, Run};
 use crate::sys::epoll::Epoll;
 use crate::sys::pidfd::Process;
@@ -100,6 +100,7 @@ impl Slots {
         slot.on_exit = policy.on_exit;
         slot.stop_timeout = policy.stop_timeout;
         slot.is_raw = policy.raw_output;
+        slot.has_listener = policy.ready == ReadyBy::Answer;
         true
     }
 

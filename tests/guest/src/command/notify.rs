@@ -16,6 +16,8 @@ pub(crate) const CASES: &[Case] = cases![
     Nothing container_says_that_it_is_ready_and_nothing_else,
     Nothing start_waits_until_the_container_is_ready,
     Nothing container_that_ends_before_it_is_ready_is_not_waited_for,
+    Nothing message_that_is_too_long_means_nothing,
+    Nothing flood_of_messages_keeps_no_command,
     Nothing bundle_with_a_notify_socket_of_its_own_keeps_it,
 ];
 
@@ -133,6 +135,48 @@ fn container_that_ends_before_it_is_ready_is_not_waited_for(lab: &Lab) -> Result
         .env("NOTIFY_SOCKET", &path)
         .stdout(std::process::Stdio::null());
     ensure!(run.status()?.success());
+    is_all(&socket)
+}
+
+fn message_that_is_too_long_means_nothing(lab: &Lab) -> Result<()> {
+    // As long as one may be, and longer.
+    let [longest, longer] = [4096, 4097].map(|len| format!("READY=1\n{}", "x".repeat(len - 8)));
+    let (socket, path) = caller(lab)?;
+    for (message, is_heard) in [(longer, false), (longest, true)] {
+        lab.bundle("b", &["notify", &message])?;
+        let mut run = lab.command(["run", "--bundle", "b", "one"]);
+        let run = run
+            .env("NOTIFY_SOCKET", &path)
+            .stdout(std::process::Stdio::null());
+        ensure!(run.status()?.success());
+        if is_heard {
+            ensure!(next(&socket)? == "READY=1");
+        }
+        is_all(&socket)?;
+        socket.set_nonblocking(false)?;
+    }
+    Ok(())
+}
+
+/// Who floods the socket outlives the container's first process, and is not waited for.
+fn flood_of_messages_keeps_no_command(lab: &Lab) -> Result<()> {
+    lab.bundle_with("b", &["be-flooded", "unready"], |config| {
+        config["linux"]["namespaces"] = json!([{ "type": "mount" }]);
+        config["hostname"] = json!(null);
+    })?;
+    let (socket, path) = caller(lab)?;
+    for detached in [false, true] {
+        let mut run = match detached {
+            true => lab.command(["run", "--detach", "--bundle", "b", "one"]),
+            false => lab.command(["run", "--bundle", "b", "one"]),
+        };
+        let run = run
+            .env("NOTIFY_SOCKET", &path)
+            .stdout(std::process::Stdio::null());
+        ensure!(run.status()?.success());
+        lab.call(&["delete", "--force", "one"])?;
+        fs::remove_file(lab.directory.join("b/rootfs/tmp/flooded"))?;
+    }
     is_all(&socket)
 }
 
