@@ -195,12 +195,13 @@ impl Notify {
     /// [`Code::Control`].
     pub(super) fn wait(mut self, call: &Call<'_>, record: &Record) -> Result<(), Reported> {
         let mut wait = || -> Result<(), Fault> {
-            let Some(process) = record.process()? else {
-                return Ok(());
-            };
+            let process = record.process()?;
             let mut has_ended = false;
             // What was said before the end is heard; who talks on is not waited for.
             while !self.hand_on(call, Some(record.pid)) && !has_ended {
+                let Some(process) = &process else {
+                    return Ok(());
+                };
                 let mut polled = [
                     PollFd::new(&self.socket, PollFlags::IN),
                     PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN),

@@ -70,10 +70,9 @@ impl Readiness {
 
     /// Whether the container is ready, and has not ended before.
     fn wait(&mut self, record: &Record, supervisor: BorrowedFd<'_>) -> Result<bool, Fault> {
-        let Some(process) = record.process()? else {
-            return Ok(false);
-        };
-        let mut is_over = false;
+        // It may have ended by now, and have been ready before.
+        let process = record.process()?;
+        let mut is_over = process.is_none();
         let mut has_other_mounts = true;
         loop {
             let (is_ready, [names, mounts]) = match self {
@@ -84,9 +83,9 @@ impl Readiness {
                 Self::Path(watch) => (watch.look(has_other_mounts)?, watch.sources()),
             };
             // Who ended was heard to the end, but for those who still talk.
-            if is_ready || is_over {
+            let Some(process) = process.as_ref().filter(|_| !is_ready && !is_over) else {
                 return Ok(is_ready);
-            }
+            };
             let ends = [process.as_fd(), supervisor].map(|end| (end, PollFlags::IN));
             let [process, supervisor] = ends;
             let mut polled = [process, supervisor, names, mounts]
