@@ -23,6 +23,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere boot_that_fails_before_the_switch_leaves_its_layers_clean,
     once shell_of_a_failed_boot_sees_the_root_and_leaves_it_clean,
     once machine_without_a_kernel_for_kexec_is_rebooted,
+    everywhere loaded_kernel_is_started_in_the_place_of_a_reboot,
 ];
 
 /// The texts of the warnings.
@@ -295,5 +296,49 @@ fn machine_without_a_kernel_for_kexec_is_rebooted(lab: &Lab) -> Result<()> {
     let end = outcome.events.iter().find(|event| event.name() == "end");
     let action = end.and_then(|event| field(event, "action"));
     ensure!(action == Some("reboot"), "{action:?}");
+    ext4_is_clean(&partition(&vm.disk(0), 0)?)
+}
+
+/// The same kernel once more, with another command line: it hands over to a program that powers the
+/// machine off.
+fn loaded_kernel_is_started_in_the_place_of_a_reboot(lab: &Lab) -> Result<()> {
+    let words = "console=ttyS0 loglevel=5 root=/dev/vda1 ro init=/bin/guest -- power-off";
+    let line = ["/bin/guest", "load-kernel", "/kernel", "/initramfs", words];
+    let loader = Bundle::new("loader")
+        .namespaces(&["mount", "uts"])
+        .runs(line);
+    let image = lab.spec()?.load(MODULES).build(Compression::Zstd)?;
+    let files = disk::files([loader])?
+        .copy(&lab.kernel.image, "kernel")
+        .copy(berth_tests::guest()?, "bin/guest")
+        .file("initramfs", image.bytes.clone());
+    let root = Disk::mbr(0xb0a7_0001)
+        .partition(Fs::ext4(disk::LABEL, disk::EXT4_UUID, files).mib(128))
+        .build()?;
+    let vm = lab
+        .machine_with("loaded_kernel_is_started", &image)
+        .append("root=/dev/vda1 berth.on_idle=kexec")
+        .memory(512)
+        .blk(&root)
+        .start()?;
+    let outcome = vm.wait()?;
+    Seen::new(&outcome, "loader").printed("loaded")?;
+    outcome.assert(Ended::PowerOff, 0)?;
+    let end = outcome
+        .events
+        .iter()
+        .position(|event| event.name() == "end");
+    let end = end.context("no end")?;
+    ensure!(field(&outcome.events[end], "action") == Some("kexec"));
+    let again = outcome
+        .events
+        .iter()
+        .skip(end)
+        .any(|event| event.is_stage("switch"));
+    ensure!(
+        again,
+        "the second kernel has not booted: {}",
+        outcome.log.display()
+    );
     ext4_is_clean(&partition(&vm.disk(0), 0)?)
 }

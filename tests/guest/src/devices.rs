@@ -172,6 +172,32 @@ pub(crate) fn lose(ext4: &str, vfat: &str) -> Result<()> {
     Ok(())
 }
 
+/// On the host: loads a kernel that kexec can start (kexec_file_load(2)).
+pub(crate) fn load_kernel(kernel: &str, initramfs: &str, words: &[&str]) -> Result<()> {
+    host::join()?;
+    let (kernel, initramfs) = (File::open(kernel)?, File::open(initramfs)?);
+    let line = std::ffi::CString::new(words.join(" "))?;
+    let length = line.as_bytes_with_nul().len();
+    // SAFETY: the descriptors are open, and the line has the length that is said, with its NUL.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_kexec_file_load,
+            kernel.as_raw_fd(),
+            initramfs.as_raw_fd(),
+            length,
+            line.as_ptr(),
+            0,
+        )
+    };
+    ensure!(
+        result == 0,
+        "kexec_file_load: {}",
+        std::io::Error::last_os_error()
+    );
+    println!("loaded");
+    Ok(())
+}
+
 /// Writes files into the directories without end, one after the other, and some of it to the disk.
 pub(crate) fn write_on(directories: &[&str]) -> Result<()> {
     crate::hostile::ignore(libc::SIGTERM);

@@ -115,6 +115,9 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["describe-host"] => host::describe()?,
         ["leave-devices", disk, image] => devices::leave(disk, image)?,
         ["lose-filesystems", ext4, vfat] => devices::lose(ext4, vfat)?,
+        ["load-kernel", kernel, initramfs, words @ ..] => {
+            devices::load_kernel(kernel, initramfs, words)?;
+        }
         ["stall-a-disk", image] => devices::stall(image)?,
         ["write-on", directories @ ..] => devices::write_on(directories)?,
         ["mount-out-of-the-way"] => host::mount_out_of_the_way()?,
