@@ -458,6 +458,8 @@ codes! {
     60 Unmount "a filesystem could not be unmounted at the end",
     61 Unwritten "what was written did not reach the disks at the end",
     62 NoKernel "no kernel is loaded that kexec could start",
+    68 NetworkWord "a word of `ip=` or `nameserver=` cannot be honoured",
+    69 Network "a network device, or the machine's name, cannot be set up as it was asked for",
     70 Usage "the words of a command cannot be understood",
     71 InUse "there is a container of this id already",
     72 NoContainer "there is no container of this id",
@@ -511,6 +513,8 @@ impl Code {
             | Self::ContainerLimit
             | Self::Watchdog
             | Self::Requirement
+            | Self::NetworkWord
+            | Self::Network
             | Self::BerthFailed
             | Self::Usage
             | Self::InUse

@@ -51,6 +51,15 @@ pub(crate) fn of_command(error: &Error) -> &'static str {
             "process.terminal needs --console-socket, or a terminal on standard input; without it, --console-socket is refused"
         }
         (Code::Output, _) => "make room, or name another file",
+        (Code::NetworkWord, _) => {
+            "correct the word, or remove it: docs/command-line.md says what ip= and nameserver= take"
+        }
+        (Code::Network, Some(Errno::AFNOSUPPORT)) => {
+            "build the kernel with CONFIG_PACKET, or add the module af_packet to the image"
+        }
+        (Code::Network, _) => {
+            "compare ip= with the devices that there are and with what their link offers; the image needs their drivers: --for-devices net"
+        }
         _ => of_container(code, errno),
     }
 }

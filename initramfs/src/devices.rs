@@ -15,8 +15,11 @@ use crate::index::{Found, Index};
 /// A class of devices that a machine may need before its root is there, or without any root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DeviceClass {
-    /// Disks, ports and consoles of QEMU, Firecracker and clouds.
+    /// Disks, ports, consoles and network cards of QEMU, Firecracker and clouds, with the sources
+    /// of entropy, the balloon and the sockets of their hypervisors.
     Virtio,
+    /// Network cards, real and virtual.
+    Net,
     /// NVMe.
     Nvme,
     /// SATA and the older IDE.
@@ -54,7 +57,45 @@ impl DeviceClass {
                 "virtio_console",
                 "9pnet_virtio",
                 "virtiofs",
+                "virtio_net",
+                "virtio_rng",
+                "virtio_balloon",
+                "vmw_vsock_virtio_transport",
                 "sd_mod",
+                "af_packet",
+                "ipv6",
+            ],
+            Self::Net => &[
+                "virtio_net",
+                "e1000",
+                "e1000e",
+                "igb",
+                "igc",
+                "ixgbe",
+                "ixgbevf",
+                "i40e",
+                "iavf",
+                "ice",
+                "r8169",
+                "tg3",
+                "bnx2",
+                "bnx2x",
+                "bnxt_en",
+                "mlx4_en",
+                "mlx5_core",
+                "8139cp",
+                "8139too",
+                "pcnet32",
+                "forcedeth",
+                "sky2",
+                "atlantic",
+                "ena",
+                "gve",
+                "vmxnet3",
+                "hv_netvsc",
+                "xen_netfront",
+                "af_packet",
+                "ipv6",
             ],
             Self::Nvme => &["nvme"],
             Self::Sata => &[

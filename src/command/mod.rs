@@ -52,6 +52,7 @@ mod limits;
 mod list;
 mod lock;
 mod machine;
+mod network;
 mod notify;
 mod output;
 mod outside;

@@ -12,11 +12,11 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::launch::{self, Launched, StartMode, launch, undo};
 use super::start::go;
-use super::{Call, OrReport, Reported, Subcommand, delete, serve};
+use super::{Call, OrReport, Reported, Subcommand, delete, network, serve};
 use crate::container::{Group, PRIVILEGED, Streams};
 use crate::error::{Code, During, Error, Op};
 use crate::hint::of_command;
-use crate::parse::answer::{ANSWER_MAX, Answer, GO, Policy, WARNING_MAX};
+use crate::parse::answer::{ANSWER_MAX, Answer, GO, NetworkChange, Policy, WARNING_MAX};
 use crate::parse::arguments::{Opt, Options};
 use crate::parse::config::Config;
 use crate::sys::buffer::Buffer;
@@ -54,6 +54,7 @@ pub(super) const SUBCOMMANDS: &[Subcommand] = &[
         run: delete::by_force,
     },
     serve::COMMAND,
+    network::COMMAND,
 ];
 
 fn start(call: &Call<'_>) -> Result<u8, Reported> {
@@ -95,6 +96,11 @@ impl Supervisor {
     /// Tells that the container is ready.
     pub(super) fn tell_ready(&self) {
         self.answer(&Answer::Ready);
+    }
+
+    /// Tells what has become of the network.
+    pub(super) fn tell_network(&self, change: &NetworkChange<'_>) {
+        self.answer(&Answer::Network(*change));
     }
 
     /// Tells which process is the container's first; whether its program `runs`.

@@ -87,6 +87,7 @@ pub use bundle::{BUNDLES_MAX, ID_MAX, Id, each_bundle};
 pub use cgroup::{Group, Groups, Owner};
 pub use failure::{PRIVILEGED, StartFailure, refusal, setup_error};
 pub use hooks::run_all as run_hooks;
+pub use mounts::RESOLV_CONF;
 pub use request::{Outside, Place, Request, Streams};
 pub use seccomp::is_agent_notified_at_create;
 pub use start::start;

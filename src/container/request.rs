@@ -85,6 +85,13 @@ pub enum Streams {
     Terminal(OwnedFd),
 }
 
+impl Streams {
+    /// Whether PID 1 has the container started, and no engine or person.
+    pub(super) const fn are_of_pid_1(&self) -> bool {
+        matches!(self, Self::Pipes { .. } | Self::Console(_))
+    }
+}
+
 /// The hooks that are run outside, while the first process waits.
 pub(super) const OUTSIDE_HOOKS: &[HookKind] = &[HookKind::Prestart, HookKind::CreateRuntime];
 

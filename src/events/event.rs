@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::error::{Error, SUBJECT_MAX, Stage};
+use crate::parse::answer::NetworkChange;
 use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
 use crate::parse::device::DeviceRef;
 use crate::sys::clock::Moment;
@@ -140,6 +141,8 @@ pub(crate) enum Event<'a> {
         /// The line.
         line: &'a str,
     },
+    /// Something has become of the network.
+    Network(NetworkChange<'a>),
     /// The last event: the machine ends.
     End {
         /// 0 if all containers ended well; else the status of the first that did not; 125 for a
@@ -284,6 +287,22 @@ impl fmt::Display for Event<'_> {
                 .text("stage", stage.name())
                 .text("text", text_of(error).as_str()),
             Self::Report { line } => event.begin("report").text("line", line),
+            Self::Network(change) => {
+                event.begin("network").text("state", change.state.name());
+                let texts = [
+                    ("device", change.device),
+                    ("address", change.address),
+                    ("gateway", change.gateway),
+                    ("dns", change.dns),
+                ];
+                for (name, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+                    event.text(name, text);
+                }
+                match change.lease {
+                    0 => &mut event,
+                    lease => event.number("lease", lease.into()),
+                }
+            }
             Self::End { status, action } => event
                 .begin("end")
                 .number("status", status.into())

@@ -50,6 +50,69 @@ const PROCESS: u8 = 4;
 const STARTED: u8 = 5;
 const FAILED: u8 = 6;
 const READY: u8 = 7;
+const NETWORK: u8 = 8;
+
+/// The longest text of a [`NetworkChange`], in bytes.
+const NETWORK_TEXT_MAX: usize = 256;
+
+/// What has become of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkChange<'a> {
+    /// What.
+    pub state: NetworkState,
+    /// The device; empty for all of them.
+    pub device: &'a str,
+    /// Its address, with the prefix length.
+    pub address: &'a str,
+    /// The router.
+    pub gateway: &'a str,
+    /// Name servers, with a space between them.
+    pub dns: &'a str,
+    /// For how many seconds it has the address; 0 for ever.
+    pub lease: u32,
+}
+
+/// What can become of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NetworkState {
+    /// There is somebody at the other end of the link.
+    Up,
+    /// There is nobody any more.
+    Down,
+    /// The device has an address.
+    Configured,
+    /// It has an address no longer.
+    Lost,
+    /// No DHCP server answers. It is tried again.
+    Failed,
+    /// All devices that `ip=` names have what it asks for.
+    Ready,
+}
+
+impl NetworkState {
+    /// All of them, in the order of their numbers.
+    const ALL: [Self; 6] = [
+        Self::Up,
+        Self::Down,
+        Self::Configured,
+        Self::Lost,
+        Self::Failed,
+        Self::Ready,
+    ];
+
+    /// The name in the event stream.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Configured => "configured",
+            Self::Lost => "lost",
+            Self::Failed => "failed",
+            Self::Ready => "ready",
+        }
+    }
+}
 
 /// What a bundle asks of PID 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +177,8 @@ pub enum Answer<'a> {
     Failed(Error, &'a str),
     /// The container is ready.
     Ready,
+    /// What has become of the network.
+    Network(NetworkChange<'a>),
 }
 
 impl<'a> Answer<'a> {
@@ -132,6 +197,7 @@ impl<'a> Answer<'a> {
                 encode_failure(error, hint, &mut writer)?;
             }
             Self::Ready => writer.put(&[READY])?,
+            Self::Network(change) => change.encode(&mut writer)?,
         }
         writer.finish()
     }
@@ -150,6 +216,7 @@ impl<'a> Answer<'a> {
             STARTED => Self::Started(pid(rest)?),
             FAILED => parse_failure(rest).map(|(error, hint)| Self::Failed(error, hint))?,
             READY => rest.is_empty().then_some(Self::Ready)?,
+            NETWORK => Self::Network(NetworkChange::parse(rest)?),
             _ => return None,
         })
     }
@@ -224,6 +291,35 @@ impl<'a> Policy<'a> {
             after: containers(core::str::from_utf8(after).ok()?)?,
             requires: containers(core::str::from_utf8(requires).ok()?)?,
         })
+    }
+}
+
+impl<'a> NetworkChange<'a> {
+    fn encode(&self, writer: &mut Writer<'_>) -> Option<()> {
+        writer.put(&[NETWORK, self.state as u8])?;
+        writer.put(&self.lease.to_ne_bytes())?;
+        let texts = [self.device, self.address, self.gateway, self.dns];
+        texts.into_iter().try_for_each(|text| writer.text(text))
+    }
+
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (state, rest) = bytes.split_first()?;
+        let (lease, mut rest) = rest.split_first_chunk()?;
+        let mut next = || {
+            let (bytes, behind) = text(rest)?;
+            rest = behind;
+            let text = core::str::from_utf8(bytes).ok()?;
+            Some(text).filter(|text| text.len() <= NETWORK_TEXT_MAX)
+        };
+        let change = Self {
+            state: *NetworkState::ALL.get(usize::from(*state))?,
+            device: next()?,
+            address: next()?,
+            gateway: next()?,
+            dns: next()?,
+            lease: u32::from_ne_bytes(*lease),
+        };
+        rest.is_empty().then_some(change)
     }
 }
 
@@ -334,6 +430,15 @@ mod tests {
         assert_eq!(Answer::parse(packet), Some(answer));
     }
 
+    const NETWORK_CHANGE: NetworkChange<'_> = NetworkChange {
+        state: NetworkState::Configured,
+        device: "eth0",
+        address: "192.0.2.7/24",
+        gateway: "192.0.2.1",
+        dns: "192.0.2.53 2001:db8::53",
+        lease: 3600,
+    };
+
     fn policy(restart: Restart, ids: &str) -> Answer<'_> {
         let ids = match ids {
             "" => List::default(),
@@ -378,6 +483,13 @@ mod tests {
         }
         survives(Answer::Process(2));
         survives(Answer::Started(i32::MAX));
+        for (number, state) in NetworkState::ALL.into_iter().enumerate() {
+            assert_eq!(state as usize, number);
+            survives(Answer::Network(NetworkChange {
+                state,
+                ..NETWORK_CHANGE
+            }));
+        }
         for code in Code::ALL {
             for errno in [None, Some(Errno::NOENT)] {
                 let error = Error {
@@ -420,7 +532,7 @@ mod tests {
             assert_eq!(Answer::parse(&good[..end]), None, "{end}");
         }
         for (at, byte) in [
-            (0, 8),
+            (0, 99),
             (1, 3),
             (2, 2),
             (3, 9),
@@ -455,6 +567,28 @@ mod tests {
         ] {
             assert_eq!(Answer::parse(packet), None, "{packet:?}");
         }
+    }
+
+    #[test]
+    fn of_the_network_nothing_is_taken_that_is_too_much() {
+        let mut room = [0; ANSWER_MAX];
+        let good = Answer::Network(NETWORK_CHANGE).encode(&mut room).unwrap();
+        for end in 0..good.len() {
+            assert_eq!(Answer::parse(&good[..end]), None, "{end}");
+        }
+        assert_eq!(Answer::parse(&[good, &[0]].concat()), None);
+        for (at, byte) in [(1, 6), (8, 0xff)] {
+            let mut bad = good.to_vec();
+            bad[at] = byte;
+            assert_eq!(Answer::parse(&bad), None, "{at}");
+        }
+        let long = "x".repeat(NETWORK_TEXT_MAX + 1);
+        let long = Answer::Network(NetworkChange {
+            dns: &long,
+            ..NETWORK_CHANGE
+        });
+        let mut room = [0; ANSWER_MAX];
+        assert_eq!(Answer::parse(long.encode(&mut room).unwrap()), None);
     }
 
     #[test]

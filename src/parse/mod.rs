@@ -11,6 +11,8 @@
 //! | module | reads | written by |
 //! |---|---|---|
 //! | [`cmdline`] | `/proc/cmdline` and `/etc/berth/cmdline`: words | boot loaders, people |
+//! | [`ip_word`] | `ip=`, `nameserver=` | people |
+//! | [`dhcp`] | what DHCP servers answer | anybody on the link |
 //! | [`device`] | `root=` and its like: every way to name a device | people |
 //! | [`list`], [`choice`], [`number`](mod@number), [`mount_options`] | the shapes of other values | people |
 //! | [`verity`] | `berth.verity=`, and the superblock of a hash tree | people, veritysetup |
@@ -56,8 +58,10 @@ pub mod dbus;
 pub mod device;
 pub mod device_order;
 pub mod device_policy;
+pub mod dhcp;
 pub mod executable;
 pub mod fstab;
+pub mod ip_word;
 pub mod json;
 pub mod kmsg;
 pub mod list;

@@ -1,7 +1,10 @@
-//! Messages of netlink(7), their attributes, and what generic netlink says of the family of ACPI's
-//! events (include/uapi/linux/netlink.h, genetlink.h; drivers/acpi/event.c).
+//! Messages of netlink(7), their attributes, what generic netlink says of the family of ACPI's
+//! events, and rtnetlink(7) of network devices and their addresses (include/uapi/linux/netlink.h,
+//! genetlink.h, if_link.h, if_addr.h; drivers/acpi/event.c).
 //!
 //! All numbers are in the machine's own byte order.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Bytes of the header of a message.
 pub const HEADER: usize = 16;
@@ -60,6 +63,101 @@ fn value(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
         attributes = next;
     }
     None
+}
+
+// Of a device: the header (`struct ifinfomsg`), and attributes (`IFLA_*`).
+const LINK_HEADER: usize = 16;
+const LINK_HARDWARE: u16 = 1;
+const LINK_NAME: u16 = 3;
+
+/// The device is on Ethernet (`ARPHRD_ETHER`).
+const ETHERNET: u16 = 1;
+/// It is up, and there is somebody at the other end (`IFF_RUNNING`).
+const RUNNING: u32 = 0x40;
+
+// Of an address: the header (`struct ifaddrmsg`), and attributes (`IFA_*`).
+const ADDRESS_HEADER: usize = 8;
+const ADDRESS: u16 = 1;
+const LOCAL: u16 = 2;
+const ADDRESS_FLAGS: u16 = 8;
+
+/// An address that nobody gave for a time (`IFA_F_PERMANENT`), and one that may be another
+/// machine's still (`IFA_F_TENTATIVE`).
+const PERMANENT: u32 = 0x80;
+const TENTATIVE: u32 = 0x40;
+
+/// A network device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link<'a> {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: &'a str,
+    /// Its address on Ethernet; `None` if it is on nothing like that.
+    pub hardware: Option<[u8; 6]>,
+    /// It is up, and there is somebody at the other end.
+    pub is_running: bool,
+}
+
+impl<'a> Link<'a> {
+    /// Reads the body of a message about a device.
+    #[must_use]
+    pub fn parse(body: &'a [u8]) -> Option<Self> {
+        let (header, attributes) = body.split_first_chunk::<LINK_HEADER>()?;
+        let kind = super::bytes::array(header, 2..4).map(u16::from_ne_bytes);
+        let number = |range| super::bytes::array(header, range).map(u32::from_ne_bytes);
+        // Of a bridge, a device that leaves it is told to be gone.
+        let is_whole = header.first() == Some(&0);
+        let name = value(attributes, LINK_NAME).filter(|_| is_whole)?;
+        let name = name.split(|byte| *byte == 0).next()?;
+        let hardware = value(attributes, LINK_HARDWARE).and_then(|value| value.try_into().ok());
+        Some(Self {
+            index: number(4..8)?,
+            name: core::str::from_utf8(name).ok()?,
+            hardware: hardware.filter(|_| kind == Some(ETHERNET)),
+            is_running: number(8..12)? & RUNNING != 0,
+        })
+    }
+}
+
+/// An address of a network device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The number of the device.
+    pub index: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// How many of its bits are the link's.
+    pub prefix: u8,
+    /// Somebody gave it for a time.
+    pub is_dynamic: bool,
+    /// It can be used, and reached from beyond the link.
+    pub is_global: bool,
+}
+
+impl Address {
+    /// Reads the body of a message about an address.
+    #[must_use]
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let (header, attributes) = body.split_first_chunk::<ADDRESS_HEADER>()?;
+        let [family, prefix, flags, scope, index @ ..] = header;
+        // The address itself is the local one, where another is at the far end of a wire.
+        let bytes = value(attributes, LOCAL).or_else(|| value(attributes, ADDRESS))?;
+        let address = match family {
+            2 => IpAddr::V4(Ipv4Addr::from_octets(bytes.try_into().ok()?)),
+            10 => IpAddr::V6(Ipv6Addr::from_octets(bytes.try_into().ok()?)),
+            _ => return None,
+        };
+        let more = value(attributes, ADDRESS_FLAGS).and_then(|value| value.try_into().ok());
+        let flags = more.map_or(u32::from(*flags), u32::from_ne_bytes);
+        Some(Self {
+            index: u32::from_ne_bytes(*index),
+            address,
+            prefix: *prefix,
+            is_dynamic: flags & PERMANENT == 0,
+            is_global: *scope == 0 && flags & TENTATIVE == 0,
+        })
+    }
 }
 
 /// The numbers of the family of ACPI's events.
@@ -179,6 +277,60 @@ mod tests {
         }
         for len in 0..HEADER + GENERIC_HEADER + ATTRIBUTE + CLASS_LEN {
             assert!(!family.is_power_button(&pressed[..len]), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_device_is_known_by_its_number_and_its_name() {
+        let mut body = vec![0, 0, 1, 0];
+        for number in [7, RUNNING | 1, 0] {
+            body.extend(u32::to_ne_bytes(number));
+        }
+        body.extend(attribute_of(LINK_NAME, b"eth0\0"));
+        let named = body.clone();
+        body.extend(attribute_of(LINK_HARDWARE, &[1, 2, 3, 4, 5, 6]));
+        let mut link = Link {
+            index: 7,
+            name: "eth0",
+            hardware: Some([1, 2, 3, 4, 5, 6]),
+            is_running: true,
+        };
+        assert_eq!(Link::parse(&body), Some(link));
+        link.hardware = None;
+        assert_eq!(Link::parse(&named), Some(link));
+        body[2] = 4;
+        assert_eq!(Link::parse(&body), Some(link));
+        link.is_running = false;
+        body[8] = 1;
+        assert_eq!(Link::parse(&body), Some(link));
+        for len in 0..LINK_HEADER + 8 {
+            assert_eq!(Link::parse(&body[..len]), None, "{len}");
+        }
+        body[0] = 7;
+        assert_eq!(Link::parse(&body), None);
+    }
+
+    #[test]
+    fn an_address_tells_whether_it_is_for_good_and_for_all() {
+        let four = |flags: u8, scope: u8| {
+            let mut body = vec![2, 24, flags, scope, 7, 0, 0, 0];
+            body.extend(attribute_of(ADDRESS, &[192, 0, 2, 9]));
+            body.extend(attribute_of(LOCAL, &[192, 0, 2, 7]));
+            body
+        };
+        let found = Address::parse(&four(PERMANENT as u8, 0)).unwrap();
+        assert_eq!(found.address, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
+        assert_eq!((found.index, found.prefix), (7, 24));
+        assert!(found.is_global && !found.is_dynamic);
+        assert!(Address::parse(&four(0, 0)).unwrap().is_dynamic);
+        assert!(!Address::parse(&four(0, 253)).unwrap().is_global);
+        let mut six = vec![10, 64, 0, 0, 7, 0, 0, 0];
+        six.extend(attribute_of(ADDRESS, &[0x20; 16]));
+        assert!(Address::parse(&six).unwrap().is_global);
+        six.extend(attribute_of(ADDRESS_FLAGS, &TENTATIVE.to_ne_bytes()));
+        assert!(!Address::parse(&six).unwrap().is_global);
+        for len in 0..20 {
+            assert_eq!(Address::parse(&six[..len]), None, "{len}");
         }
     }
 

@@ -13,6 +13,10 @@ use crate::parse::verity::Verity;
 
 const OWN: &str = "berth.";
 
+/// The keys about the network. Each word counts, and not only the last.
+pub(super) const IP: &str = "ip";
+pub(super) const NAMESERVER: &str = "nameserver";
+
 /// One key of the command line.
 pub struct Key {
     /// The key, without `=`.
@@ -108,6 +112,10 @@ pub static KEYS: &[Key] = &[
         |p, v| { p.root_fallback = List::parse(v?, |item| DeviceRef::parse(item).is_ok())?; Some(()) }),
     key("berth.verity", "ROOT-HASH, or ROOT-HASH,DEVICE or ROOT-HASH,OFFSET", "none", "check each block of the root against a hash tree of veritysetup, on that device, at that byte, or behind the filesystem",
         |p, v| { p.verity = Some(Verity::parse(v?)?); Some(()) }),
+    key(IP, "the kernel's syntax: ADDRESS::GATEWAY:NETMASK:HOSTNAME:DEVICE:METHOD:DNS:DNS, or dhcp", "the network is left alone", "set a network device up; each word counts",
+        |p, _| { p.has_network = true; Some(()) }),
+    key(NAMESERVER, "an address", "those of ip= and of DHCP", "a name server, before all others; each word counts",
+        |p, _| { p.has_network = true; Some(()) }),
     later(key("berth.automount", DIRECTORY, "off", "where disks that appear are mounted",
         |p, v| { p.automount = Some(absolute(v)?); Some(()) })),
     later(key("berth.log", DIRECTORY, "ring only", "directory on the root for the containers' output",

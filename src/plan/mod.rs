@@ -22,13 +22,13 @@ mod root_words;
 use core::time::Duration;
 
 pub use error::{PlanError, Refusal, Source};
+use keys::{IP, NAMESERVER, find, is_own};
 pub use keys::{KEYS, Key};
-use keys::{find, is_own};
 pub use modules::Parameter;
 pub use root_words::RootWords;
 
 pub use crate::parse::choice::{BreakAt, Fsck, OnFailure, OnIdle};
-use crate::parse::cmdline::{Cmdline, Options, Words};
+use crate::parse::cmdline::{Cmdline, Options, Word, Words};
 use crate::parse::device::DeviceRef;
 use crate::parse::list::List;
 use crate::parse::verity::Verity;
@@ -73,6 +73,8 @@ pub struct Plan<'a> {
     pub root_fallback: List<'a>,
     /// `berth.verity=`.
     pub verity: Option<Verity<'a>>,
+    /// There are `ip=` or `nameserver=`, see [`Plan::network_words`].
+    pub has_network: bool,
     /// `berth.automount=`: an absolute path.
     pub automount: Option<&'a str>,
     /// `berth.log=`: an absolute path.
@@ -164,6 +166,7 @@ impl<'a> Plan<'a> {
             fsck: None,
             root_fallback: List::default(),
             verity: None,
+            has_network: false,
             automount: None,
             log: None,
             watchdog: None,
@@ -201,6 +204,16 @@ impl<'a> Plan<'a> {
         let fallbacks = self.root_fallback.iter();
         let fallbacks = fallbacks.filter_map(|item| DeviceRef::parse(item).ok());
         self.root.into_iter().chain(fallbacks)
+    }
+
+    /// The words `ip=` and `nameserver=`, in order. Those of the command line take the place of the
+    /// defaults'.
+    pub fn network_words(&self) -> impl Iterator<Item = Word<'a>> + use<'a> {
+        let is_wanted = |word: &Word<'_>| matches!(word.key, IP | NAMESERVER);
+        let of = move |line: Cmdline<'a>| line.options().filter(is_wanted);
+        let [defaults, cmdline] = self.lines;
+        let is_overridden = of(cmdline).next().is_some();
+        of(if is_overridden { cmdline } else { defaults })
     }
 
     /// Those of `given`, the arguments that the kernel has started this program with, that are for

@@ -92,8 +92,9 @@ impl Supervisor<'_, '_> {
             (_, Answer::Warning(text)) => journal.warn(Stage::Containers, format_args!("{text}")),
             (_, Answer::Failed(error, _)) => journal.warn_of(error),
             (_, Answer::Notice(text)) => kmsg::notice(Stage::Containers, format_args!("{text}")),
-            // Answers about containers are not its business.
-            (Work::Control, _) => {}
+            (Work::Network, Answer::Network(change)) => self.network_changed(change),
+            // Answers about containers are not their business.
+            (Work::Control | Work::Network, _) => {}
         }
     }
 
@@ -103,6 +104,7 @@ impl Supervisor<'_, '_> {
         self.workers.remove(&self.epoll, place);
         match work {
             Some(Work::Control) => self.control_ended(status == Status::Exited(0)),
+            Some(Work::Network) => self.network_ended(status),
             None => {}
         }
     }
@@ -142,7 +144,7 @@ impl Supervisor<'_, '_> {
                 .journal
                 .warn(Stage::Containers, format_args!("{text}")),
             Answer::Notice(text) => kmsg::notice(Stage::Containers, format_args!("{text}")),
-            Answer::Group => return Err(NONSENSE),
+            Answer::Group | Answer::Network(_) => return Err(NONSENSE),
             Answer::Process(pid) => self.set_first_process(index, *pid, false)?,
             Answer::Started(pid) => {
                 self.set_first_process(index, *pid, true)?;

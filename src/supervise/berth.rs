@@ -11,6 +11,7 @@ use crate::error::{Code, During, Error, Fault, Op};
 use crate::hint::of_machine;
 use crate::parse::answer::Answer;
 use crate::parse::request::RECORDS;
+use crate::plan::Plan;
 use crate::sys::process::Environment;
 use crate::sys::process::{self, Forked};
 use crate::sys::strings::Strings;
@@ -42,6 +43,8 @@ pub(super) enum Task<'t> {
         listener: &'t OwnedFd,
         port: Option<&'t OwnedFd>,
     },
+    /// To set the machine's network up, as the plan says.
+    Network { plan: &'t Plan<'t> },
 }
 
 impl<'t> Task<'t> {
@@ -50,6 +53,7 @@ impl<'t> Task<'t> {
         match self {
             Self::Start { id, .. } | Self::End { id } => id,
             Self::Control { .. } => "the control",
+            Self::Network { .. } => "the network",
         }
     }
 
@@ -57,7 +61,7 @@ impl<'t> Task<'t> {
     const fn output(self) -> Option<[&'t OwnedFd; 2]> {
         match self {
             Self::Start { output, .. } => Some(output),
-            Self::End { .. } | Self::Control { .. } => None,
+            Self::End { .. } | Self::Control { .. } | Self::Network { .. } => None,
         }
     }
 
@@ -74,6 +78,11 @@ impl<'t> Task<'t> {
                 all(&["pid1-control"])?;
                 hand_on(words, "listener", listener)?;
                 port.map_or(Ok(()), |port| hand_on(words, "port", port))
+            }
+            Self::Network { plan } => {
+                all(&["pid1-network"])?;
+                let mut given = plan.network_words();
+                given.try_for_each(|word| words.push(format_args!("{word}")))
             }
         }
     }

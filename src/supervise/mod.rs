@@ -17,6 +17,7 @@ mod health;
 mod jobs;
 mod lines;
 mod logs;
+mod network;
 mod policy;
 mod requests;
 mod restart;
@@ -53,6 +54,7 @@ use control::Control;
 use health::KernelLog;
 use jobs::Jobs;
 use logs::Logs;
+use network::Network;
 use policy::{Action, EndStatus, Input, Phase};
 use set::Set;
 use slots::{Role, Slots};
@@ -74,6 +76,7 @@ pub fn supervise(switched: Switched<'_>, plan: &Plan<'_>) -> Result<Infallible, 
     let machine = switched.into_machine();
     let mut supervisor = Supervisor::new(machine, plan)?;
     supervisor.open_control();
+    supervisor.open_network();
     if let Err(error) = supervisor.start_all(plan) {
         // What was asked for about failures takes its time: a report, a wait, a shell.
         supervisor.watchdog.disarm();
@@ -93,6 +96,7 @@ struct Supervisor<'m, 'p> {
     kernel_log: KernelLog,
     watchdog: WatchdogFeeder,
     control: Control,
+    network: Network,
     workers: Workers,
     jobs: Jobs,
     slots: Slots,
@@ -161,6 +165,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             kernel_log,
             watchdog: WatchdogFeeder::new(plan.watchdog)?,
             control: Control::default(),
+            network: Network::NEW,
             workers: Workers::default(),
             jobs: Jobs::new(core::iter::empty()),
             slots: Slots::new(),
@@ -222,6 +227,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             self.console.deadline(),
             self.watchdog.deadline(),
             self.control.deadline(),
+            self.network.deadline(),
             delayed,
             late,
         ];
@@ -244,6 +250,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.serve_deadlines();
         self.watch_control();
         self.go_on_ending();
+        self.restart_network();
         self.start_due();
         self.settle();
         self.release_memory();

@@ -19,6 +19,8 @@ pub(super) const WORKERS_MAX: usize = 16;
 pub(super) enum Work {
     /// Serving the control.
     Control,
+    /// The machine's network.
+    Network,
 }
 
 /// A run.

@@ -80,6 +80,22 @@ impl<T, const N: usize> Mapped<T, N> {
     pub fn push(&mut self, value: T) -> Result<(), T> {
         self.insert(self.len, value)
     }
+
+    /// Takes the value at `index` out, and moves those behind it one place nearer.
+    pub fn remove(&mut self, index: usize) -> Option<T> {
+        if index >= self.len {
+            return None;
+        }
+        self.len -= 1;
+        // SAFETY: the value is there, as are those behind it. It is read once: its place is taken
+        // by the next one, or is behind the last.
+        unsafe {
+            let place = self.start.add(index);
+            let value = place.read();
+            ptr::copy(place.add(1), place, self.len - index);
+            Some(value)
+        }
+    }
 }
 
 impl<T, const N: usize> Deref for Mapped<T, N> {
@@ -132,6 +148,11 @@ mod tests {
         list[1].0 = 7;
         assert_eq!(list.get(1).map(|value| value.0), Some(7));
         assert_eq!(Rc::strong_count(&counted), 4);
+        assert!(list.remove(3).is_none());
+        assert_eq!(list.remove(1).map(|value| value.0), Some(7));
+        let numbers: Vec<_> = list.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, [1, 3]);
+        assert_eq!(Rc::strong_count(&counted), 3);
         drop(list);
         assert_eq!(Rc::strong_count(&counted), 1);
     }

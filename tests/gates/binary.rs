@@ -61,6 +61,10 @@ const PARTS: &[Part] = &[
         name: "control, and the containers' lines",
         allowance: [11_776, 47_360],
     },
+    Part {
+        name: "the network",
+        allowance: [13 * 256, 184 * 256],
+    },
 ];
 
 impl Program {

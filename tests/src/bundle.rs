@@ -20,6 +20,8 @@ pub struct Bundle {
     config: Option<Value>,
     text: Option<Vec<u8>>,
     directories: Vec<String>,
+    files: Vec<(String, String)>,
+    is_shared: bool,
 }
 
 impl Bundle {
@@ -44,6 +46,8 @@ impl Bundle {
             config: Some(config),
             text: None,
             directories: Vec::new(),
+            files: Vec::new(),
+            is_shared: false,
         }
     }
 
@@ -119,6 +123,20 @@ impl Bundle {
         self
     }
 
+    /// Adds a file to the rootfs.
+    #[must_use]
+    pub fn file(mut self, path: &str, content: &str) -> Self {
+        self.files.push((path.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// Runs in the rootfs of another bundle, and has none.
+    #[must_use]
+    pub fn shares(mut self, other: &str) -> Self {
+        self.is_shared = true;
+        self.set("/root/path", json!(format!("../{other}/rootfs")))
+    }
+
     /// Has these bytes as its `config.json`, whatever they are.
     #[must_use]
     pub fn text(mut self, text: impl Into<Vec<u8>>) -> Self {
@@ -143,14 +161,19 @@ impl Bundle {
     /// The guest program was not built.
     pub fn put(&self, tree: Tree) -> Result<Tree> {
         let base = format!("containers/{}", self.id);
-        let mut tree = tree
-            .file(format!("{base}/config.json"), self.config())
-            .copy(guest()?, format!("{base}/rootfs/bin/guest"));
+        let mut tree = tree.file(format!("{base}/config.json"), self.config());
+        if self.is_shared {
+            return Ok(tree);
+        }
+        tree = tree.copy(guest()?, format!("{base}/rootfs/bin/guest"));
         for directory in DIRECTORIES
             .into_iter()
             .chain(self.directories.iter().map(String::as_str))
         {
             tree = tree.directory(format!("{base}/rootfs/{directory}"));
+        }
+        for (path, content) in &self.files {
+            tree = tree.file(format!("{base}/rootfs/{path}"), content.as_str());
         }
         Ok(tree)
     }

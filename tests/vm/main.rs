@@ -42,6 +42,7 @@ mod mountat;
 mod mounts;
 mod namespaces;
 mod near_misses;
+mod network;
 mod odd_devices;
 mod order;
 mod overlay;
@@ -165,6 +166,7 @@ const ALL: &[&[Case]] = &[
     mounts::CASES,
     namespaces::CASES,
     near_misses::CASES,
+    network::CASES,
     odd_devices::CASES,
     order::CASES,
     overlay::CASES,

@@ -46,8 +46,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use qapi_qmp::{QKeyCode, device_del, quit, send_key, system_powerdown};
+use serde_json::Value;
 
 use crate::control::{self, Client};
+
 use process::Process;
 use qmp::Qmp;
 use seen::Seen;
@@ -207,6 +209,14 @@ impl Vm {
         self.qmp.plug(drive.storage(&node, &file), device)?;
         self.drives.push(drive);
         Ok(name)
+    }
+
+    /// Plugs any other device in, by QMP's form of it.
+    ///
+    /// # Errors
+    /// QEMU's refusal.
+    pub fn plug_device(&self, device: Value) -> Result<()> {
+        self.qmp.plug_device(device)
     }
 
     /// Pulls a device out. A virtio-blk disk goes when the guest has let go of it, a SCSI disk at

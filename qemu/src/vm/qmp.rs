@@ -73,6 +73,10 @@ impl Qmp {
     pub(crate) fn plug(&self, storage: Value, device: Value) -> Result<()> {
         let storage: blockdev_add = serde_json::from_value(storage)?;
         self.execute(storage)?;
+        self.plug_device(device)
+    }
+
+    pub(crate) fn plug_device(&self, device: Value) -> Result<()> {
         self.execute(device_of(device)?)?;
         Ok(())
     }

@@ -45,6 +45,10 @@ const MODULES: &str = "/lib/modules";
 /// The kernel's own watchdog, for machines that have none.
 const SOFTWARE_WATCHDOG: &str = "softdog";
 
+/// Packets of a link, by which a machine without an address asks for one, and IPv6. Most kernels
+/// have both built in.
+const NETWORK_PROTOCOLS: [&str; 2] = ["af_packet", "ipv6"];
+
 /// The largest `/etc/berth/modules`, in bytes.
 const LIST_MAX: usize = 8 * 1024;
 
@@ -101,6 +105,12 @@ pub(super) fn load_all(machine: &mut Machine, plan: &Plan<'_>) -> Result<(), Err
     machine.modules.load_listed(&mut machine.journal, plan)?;
     if machine.modules.load_for_devices(&mut machine.journal, plan) {
         machine.settle(plan);
+    }
+    if plan.has_network {
+        // No device asks for these: they are what a machine says, and not what it has.
+        for protocol in NETWORK_PROTOCOLS {
+            machine.load_by_name(plan, protocol);
+        }
     }
     if plan.watchdog.is_some() && !Watchdog::is_there() {
         machine.load_by_name(plan, SOFTWARE_WATCHDOG);

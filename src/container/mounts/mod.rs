@@ -11,11 +11,13 @@ mod defaults;
 mod early;
 mod ids;
 mod make;
+mod resolver;
 
 pub(super) use defaults::PROC;
 pub(super) use early::{EarlyCopies, copy_early};
 pub(super) use ids::map_of as map_ids_of;
 pub(super) use make::{configure, open_source, source_of};
+pub use resolver::RESOLV_CONF;
 
 use linux_raw_sys::general::MS_RDONLY;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -47,6 +49,8 @@ pub(super) struct Mounts<'c> {
     pub(super) label: Option<&'c str>,
     /// Whether the container has message queues of its own.
     pub(super) has_ipc: bool,
+    /// Whether the container looks names up as the machine does.
+    pub(super) has_resolver: bool,
     /// Whether the container has a cgroup namespace of its own.
     pub(super) has_cgroups: bool,
     /// Whether device nodes work nowhere but in `/dev`.
@@ -68,6 +72,7 @@ impl<'c> Mounts<'c> {
     pub(super) fn make(&self, early: &mut EarlyCopies) -> Result<ProcSysMounts, Fault> {
         let mut proc_and_sys = ProcSysMounts::default();
         self.make_defaults(&mut proc_and_sys)?;
+        self.make_resolver()?;
         for (item, place) in self.items.iter().zip(early) {
             let copy = place.take();
             let mount = match item.options.is_remount() {

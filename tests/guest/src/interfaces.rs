@@ -75,9 +75,8 @@ fn set_tap(name: &str, stays: bool) -> Result<()> {
     }
 }
 
-/// Makes a tap that stays, with these addresses; another of this name is given up.
-pub(crate) fn make_tap(name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<()> {
-    set_tap(name, true)?;
+/// Gives an interface an address in a network of 256.
+pub(crate) fn set_address(name: &str, v4: Ipv4Addr) -> Result<()> {
     let set = |command: libc::c_ulong, address: Ipv4Addr| {
         let mut ask = request(name);
         ask.value[..2].copy_from_slice(&(libc::AF_INET as c_short).to_ne_bytes());
@@ -88,7 +87,13 @@ pub(crate) fn make_tap(name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<()> {
         done(result, "SIOCSIFADDR")
     };
     set(libc::SIOCSIFADDR as _, v4)?;
-    set(libc::SIOCSIFNETMASK as _, Ipv4Addr::new(255, 255, 255, 0))?;
+    set(libc::SIOCSIFNETMASK as _, Ipv4Addr::new(255, 255, 255, 0))
+}
+
+/// Makes a tap that stays, with these addresses; another of this name is given up.
+pub(crate) fn make_tap(name: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<()> {
+    set_tap(name, true)?;
+    set_address(name, v4)?;
     let ask = Request6 {
         address: v6.octets(),
         prefix: 64,
@@ -121,12 +126,31 @@ pub(crate) fn remove_tap(name: &str) -> Result<()> {
 /// Prints each interface but `lo`: whether it is up, and its addresses but those of the link,
 /// `inside up 192.0.2.7/24`.
 pub(crate) fn print() -> Result<()> {
+    for (name, (is_up, addresses)) in all()? {
+        println!(
+            "{name} {} {}",
+            if is_up { "up" } else { "down" },
+            addresses.join(" ")
+        );
+    }
+    Ok(())
+}
+
+/// Whether an interface has this address.
+pub(crate) fn have(address: &str) -> Result<bool> {
+    let all = all()?;
+    let mut addresses = all.values().flat_map(|(_, addresses)| addresses);
+    Ok(addresses.any(|one| one == address))
+}
+
+/// Each interface but `lo`.
+fn all() -> Result<BTreeMap<String, (bool, Vec<String>)>> {
     let mut first = ptr::null_mut();
     // SAFETY: getifaddrs(3) makes a list and puts its start there.
     done(unsafe { libc::getifaddrs(&raw mut first) }, "getifaddrs")?;
     let mut found = BTreeMap::<String, (bool, Vec<String>)>::new();
     let mut next = first;
-    // SAFETY: the list's items are valid until it is freed, and it never is; so are what they point
+    // SAFETY: the list's items are valid until it is freed, below; so are what they point
     // to.
     while let Some(item) = unsafe { next.as_ref() } {
         next = item.ifa_next;
@@ -163,13 +187,8 @@ pub(crate) fn print() -> Result<()> {
             entry.1.push(format!("{ip}/{ones}"));
         }
     }
+    // SAFETY: nobody looks at it any more.
+    unsafe { libc::freeifaddrs(first) };
     found.remove("lo");
-    for (name, (is_up, addresses)) in found {
-        println!(
-            "{name} {} {}",
-            if is_up { "up" } else { "down" },
-            addresses.join(" ")
-        );
-    }
-    Ok(())
+    Ok(found)
 }

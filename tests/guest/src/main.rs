@@ -23,6 +23,7 @@ mod interfaces;
 mod layers;
 mod limits;
 mod mountat;
+mod network;
 mod operate;
 mod prepare;
 mod process;
@@ -36,8 +37,9 @@ mod unprivileged;
 mod volumes;
 
 use std::env;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -198,6 +200,14 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["volume", id, own, takes] => volumes::take_part(id, own, takes)?,
         ["subtrees", prefixes @ ..] => subtrees::check(prefixes)?,
         ["interfaces"] => interfaces::print()?,
+        ["dhcp-server", device, words @ ..] => network::serve(device, words)?,
+        ["network", text, addresses @ ..] => network::look(text, addresses)?,
+        ["with-address", device, address, program, words @ ..] => {
+            interfaces::set_address(device, address.parse()?)?;
+            let error = Command::new(program).args(words).exec();
+            bail!("{program}: {error}");
+        }
+        ["wake-ups", text, seconds] => network::count_wake_ups(text, seconds.parse()?)?,
         ["loopback"] => facts::loopback()?,
         ["try-rights", attempts @ ..] => rights::attempt(attempts)?,
         ["landlock"] => rights::landlock(),
