@@ -233,7 +233,7 @@ const UNSEEN: &[(u32, u32)] = &[
 
 /// Whether a character can be shown as it is without doing something to a terminal, or to what a
 /// reader takes the text for.
-fn is_harmless(c: char) -> bool {
+pub(crate) fn is_harmless(c: char) -> bool {
     let is_in = |(first, last): &(u32, u32)| (*first..=*last).contains(&u32::from(c));
     c == '\t' || !(c.is_control() || u32::from(c) >= 0xa0 && UNSEEN.iter().any(is_in))
 }

@@ -21,6 +21,7 @@
 //! | [`partition`] | GPT and MBR partition tables | fdisk, or an attacker |
 //! | [`cpio`] | the archive that becomes a root in memory | cpio, berth-initramfs |
 //! | [`fstab`] | a root's `/etc/fstab` | distributions, people |
+//! | [`automount`] | rules for disks that come, and their labels as names | people, or an attacker |
 //! | [`mountinfo`] | `/proc/self/mountinfo` | the kernel |
 //! | [`netlink`](mod@netlink) | messages of netlink(7), and ACPI's events in them | the kernel |
 //! | [`uevent`] | netlink datagrams and sysfs `uevent` files | the kernel |
@@ -46,6 +47,7 @@
 
 pub mod answer;
 pub mod arguments;
+pub mod automount;
 pub mod base64;
 mod bytes;
 mod checksum;
