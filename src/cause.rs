@@ -56,6 +56,8 @@ causes! {
     AppArmorProfile,
     /// A label of SELinux was refused.
     SelinuxLabel,
+    /// The disk is encrypted.
+    Encrypted,
     /// No directory in PATH has the program.
     NotInPath,
     /// The device of `root=` is a link that udev makes.

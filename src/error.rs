@@ -458,6 +458,9 @@ codes! {
     60 Unmount "a filesystem could not be unmounted at the end",
     61 Unwritten "what was written did not reach the disks at the end",
     62 NoKernel "no kernel is loaded that kexec could start",
+    65 AutomountPlace "disks cannot be mounted in the directory of `berth.automount=`",
+    66 DiskMount "a disk that appeared could not be mounted",
+    67 DiskLost "a disk does not answer, or the program that looks at it has ended early",
     68 NetworkWord "a word of `ip=` or `nameserver=` cannot be honoured",
     69 Network "a network device, or the machine's name, cannot be set up as it was asked for",
     70 Usage "the words of a command cannot be understood",
@@ -516,6 +519,9 @@ impl Code {
             | Self::NetworkWord
             | Self::Network
             | Self::BerthFailed
+            | Self::AutomountPlace
+            | Self::DiskMount
+            | Self::DiskLost
             | Self::Usage
             | Self::InUse
             | Self::NoContainer

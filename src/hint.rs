@@ -30,6 +30,7 @@ pub(crate) fn of_command(error: &Error) -> &'static str {
     } = *error;
     match (code, errno) {
         _ if !matches!(code.stage(), None | Some(Stage::Containers)) => "",
+        (Code::AutomountPlace | Code::DiskMount | Code::DiskLost, _) => of_disk(code, cause, errno),
         _ if of_container_cause(cause).is_some() => of_container_cause(cause).unwrap_or_default(),
         _ if of_cause(cause).is_some() => of_cause(cause).unwrap_or_default(),
         (Code::Usage, _) => {
@@ -61,6 +62,34 @@ pub(crate) fn of_command(error: &Error) -> &'static str {
             "compare ip= with the devices that there are and with what their link offers; the image needs their drivers: --for-devices net"
         }
         _ => of_container(code, errno),
+    }
+}
+
+/// What to do about a disk that comes or goes.
+fn of_disk(code: Code, cause: Cause, errno: Option<Errno>) -> &'static str {
+    match (code, cause, errno) {
+        (Code::AutomountPlace, _, _) => {
+            "make the directory on the root, or name another one with berth.automount="
+        }
+        (Code::DiskLost, _, _) => {
+            "unplug the disk that came last: the kernel's log may say what is wrong with it"
+        }
+        (_, Cause::Encrypted, _) => {
+            "berth does not open it: a container that may use the device can, with cryptsetup"
+        }
+        (_, Cause::TwoFilesystems, _) => {
+            "have `wipefs -n` show what is on it, and remove with `wipefs -o` what is left from before"
+        }
+        (_, Cause::MountOption, _) => "correct the options of its rule in /etc/berth/automount",
+        (_, Cause::Charset | Cause::Codepage, _) | (_, _, Some(Errno::NODEV)) => {
+            "add its driver to the image, `--for-filesystems TYPE`, or have it in /lib/modules on the root"
+        }
+        (_, _, Some(Errno::NOMEDIUM | Errno::NXIO | Errno::IO)) => {
+            "the disk may be failing, or was unplugged: see the kernel's own words"
+        }
+        _ => of_cause(cause).unwrap_or(
+            "check it with fsck; a rule in /etc/berth/automount can give other options, or `no`",
+        ),
     }
 }
 
@@ -179,6 +208,7 @@ pub(crate) fn of_machine(error: &Error) -> &'static str {
         (Code::Requirement, _) => {
             "see why that is not ready; `berth.after` in the place of `berth.requires` starts it all the same"
         }
+        (Code::AutomountPlace | Code::DiskLost, _) => of_disk(code, cause, errno),
         (Code::Unmount, _) => {
             "something still uses it; what was written is safe, it was synchronised"
         }

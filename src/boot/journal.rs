@@ -10,6 +10,7 @@ use super::devices::{Change, Devices};
 use crate::error::{Error, SUBJECT_MAX, Stage};
 use crate::events::{Event, Events};
 use crate::hint::of_machine;
+use crate::parse::answer::{Disk, DiskState};
 use crate::parse::device::DeviceRef;
 use crate::sys::clock::{self, Moment};
 use crate::sys::path::Path;
@@ -175,6 +176,39 @@ impl Journal {
     pub(crate) fn container_failed(&mut self, id: &str, error: &Error, hint: &str) {
         self.advise(error, hint);
         self.events.emit(Event::Failed { id, error });
+    }
+
+    /// Reports what has become of a disk; and if it could not be mounted why, and what to do about
+    /// that.
+    pub(crate) fn disk(&mut self, disk: &Disk<'_>, failure: Option<(&Error, &str)>) {
+        let Disk {
+            device,
+            fstype,
+            place,
+            ..
+        } = *disk;
+        let stage = Stage::Containers;
+        match (disk.state, failure) {
+            (_, Some((error, hint))) => {
+                kmsg::warning(stage, format_args!("{error}"));
+                kmsg::warning(stage, format_args!("  {hint}"));
+            }
+            (DiskState::Mounted, _) => {
+                let access = if disk.is_read_only { "ro" } else { "rw" };
+                let text = format_args!("{device} is mounted at {place}, {fstype}, {access}");
+                kmsg::notice(stage, text);
+            }
+            (DiskState::Gone, _) if !place.is_empty() => {
+                kmsg::notice(stage, format_args!("{device} is gone from {place}"));
+            }
+            (state, _) => {
+                let separator = if fstype.is_empty() { "" } else { ", " };
+                let state = state.name();
+                kmsg::info(stage, format_args!("{device} {state}{separator}{fstype}"));
+            }
+        }
+        let error = failure.map(|(error, _)| error);
+        self.events.emit(Event::Disk { disk, error });
     }
 
     /// The stage that the machine is in.

@@ -26,7 +26,7 @@ use rustix::io::Errno;
 
 use super::handover::Successor;
 use super::journal::Journal;
-use super::modules::Modules;
+use super::modules::{self, Modules};
 use super::root::{Rooted, SYSROOT};
 use super::shell::Shell;
 use super::{Machine, berth, handover};
@@ -84,6 +84,12 @@ impl<'m> Switched<'m> {
             check_new_root()?;
             prepare_mount_points()?;
             let old_root = initramfs();
+            if plan.automount.is_some()
+                && let Err(fault) = modules::keep()
+            {
+                let text = format_args!("the modules of the image are not kept for disks: {fault}");
+                machine.journal.warn(Stage::Switch, text);
+            }
             // Its indexes are files of the initramfs, which stay in memory while they are mapped.
             machine.modules = Modules::default();
             let method = exchange_root().at(Code::Switch)?;

@@ -86,6 +86,13 @@ impl Journal {
         }
     }
 
+    /// Something that PID 1 is to show.
+    pub(super) fn notice(&self, text: impl fmt::Display) {
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.notice(&text);
+        }
+    }
+
     /// Something that helps to understand what was done.
     pub(super) fn debug(&self, text: impl fmt::Display) {
         if self.is_debug {

@@ -39,6 +39,7 @@ mod check;
 mod create;
 mod delete;
 mod descriptors;
+mod disks;
 mod events;
 mod exec;
 mod features;

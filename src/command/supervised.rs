@@ -12,11 +12,11 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::launch::{self, Launched, StartMode, launch, undo};
 use super::start::go;
-use super::{Call, OrReport, Reported, Subcommand, delete, network, serve};
+use super::{Call, OrReport, Reported, Subcommand, delete, disks, network, serve};
 use crate::container::{Group, PRIVILEGED, Streams};
 use crate::error::{Code, During, Error, Op};
 use crate::hint::of_command;
-use crate::parse::answer::{ANSWER_MAX, Answer, GO, NetworkChange, Policy, WARNING_MAX};
+use crate::parse::answer::{ANSWER_MAX, Answer, Disk, GO, NetworkChange, Policy, WARNING_MAX};
 use crate::parse::arguments::{Opt, Options};
 use crate::parse::config::Config;
 use crate::sys::buffer::Buffer;
@@ -55,6 +55,7 @@ pub(super) const SUBCOMMANDS: &[Subcommand] = &[
     },
     serve::COMMAND,
     network::COMMAND,
+    disks::COMMAND,
 ];
 
 fn start(call: &Call<'_>) -> Result<u8, Reported> {
@@ -101,6 +102,17 @@ impl Supervisor {
     /// Tells what has become of the network.
     pub(super) fn tell_network(&self, change: &NetworkChange<'_>) {
         self.answer(&Answer::Network(*change));
+    }
+
+    /// Tells of something that is to be seen in the log.
+    pub(super) fn notice(&self, text: &dyn core::fmt::Display) {
+        let text = Text::<WARNING_MAX>::new(text);
+        self.answer(&Answer::Notice(text.as_str()));
+    }
+
+    /// Tells what has become of a disk.
+    pub(super) fn disk(&self, disk: &Disk<'_>, failure: Option<(Error, &str)>) {
+        self.answer(&Answer::Disk(*disk, failure));
     }
 
     /// Tells which process is the container's first; whether its program `runs`.

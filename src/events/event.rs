@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::error::{Error, SUBJECT_MAX, Stage};
+use crate::parse::answer::Disk;
 use crate::parse::answer::NetworkChange;
 use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
 use crate::parse::device::DeviceRef;
@@ -115,6 +116,13 @@ pub(crate) enum Event<'a> {
         stream: Stream,
         /// The line; a longer one comes in pieces.
         line: &'a str,
+    },
+    /// Something has become of a disk.
+    Disk {
+        /// What, and of which.
+        disk: &'a Disk<'a>,
+        /// Why it could not be mounted.
+        error: Option<&'a Error>,
     },
     /// Lines of output that the reader of the stream was too slow for; events, if it read nothing
     /// for long.
@@ -276,6 +284,21 @@ impl fmt::Display for Event<'_> {
                 .text("id", id)
                 .text("stream", stream.name())
                 .text("line", line),
+            Self::Disk { disk, error } => {
+                event
+                    .begin("disk")
+                    .text("state", disk.state.name())
+                    .text("device", disk.device)
+                    .text("fstype", disk.fstype)
+                    .text("label", disk.label)
+                    .text("uuid", disk.uuid)
+                    .text("where", disk.place)
+                    .flag("ro", disk.is_read_only);
+                match error {
+                    Some(error) => event.error("failure", error),
+                    None => &mut event,
+                }
+            }
             Self::Dropped { lines } => event.begin("dropped").number("lines", lines),
             Self::Warning { stage, text } => event
                 .begin("warning")
@@ -384,6 +407,7 @@ pub(super) fn write_line(line: &mut dyn fmt::Write, event: Event<'_>, at: Moment
 mod tests {
     use super::*;
     use crate::error::{Code, Op};
+    use crate::parse::answer::DiskState;
     use crate::parse::json::{self, Node};
 
     fn line(event: Event<'_>) -> String {
@@ -504,6 +528,15 @@ mod tests {
         let root = DeviceRef::Label(text);
         let stage = Stage::Root;
         let error = &Error::new(Code::RootMount, Op::Mount, text, text);
+        let disk = Disk {
+            state: DiskState::Failed,
+            device: text,
+            fstype: text,
+            label: text,
+            uuid: text,
+            place: text,
+            is_read_only: false,
+        };
         for (event, name, members) in [
             (Event::Stage { stage, us: 1 }, "stage", 4),
             (Event::Waiting { root }, "waiting", 3),
@@ -565,6 +598,22 @@ mod tests {
                 "output",
                 5,
             ),
+            (
+                Event::Disk {
+                    disk: &disk,
+                    error: None,
+                },
+                "disk",
+                9,
+            ),
+            (
+                Event::Disk {
+                    disk: &disk,
+                    error: Some(error),
+                },
+                "disk",
+                11,
+            ),
             (Event::Dropped { lines: 1 }, "dropped", 3),
             (Event::Warning { stage, text }, "warning", 4),
             (Event::Failure { stage, error }, "failure", 5),
@@ -600,10 +649,10 @@ mod tests {
     }
 
     /// All fields that events have.
-    const FIELDS: [&str; 26] = [
+    const FIELDS: [&str; 29] = [
         "stage", "us", "root", "device", "fstype", "ro", "verified", "asked", "overlay", "code",
         "text", "before", "method", "removed", "id", "state", "pid", "signal", "oom", "count",
-        "failure", "stream", "line", "lines", "status", "action",
+        "failure", "stream", "line", "lines", "status", "action", "label", "uuid", "where",
     ];
 
     /// The row of the event in `docs/events.md`, with those below it that have no name of their

@@ -14,7 +14,8 @@
 //! * [`Answer::Failed`], in the place of any of these: there will be no program. After the end of a
 //!   container: something of it was not cleared away.
 //!
-//! [`Answer::Warning`] and [`Answer::Notice`] may come at any time.
+//! [`Answer::Warning`] and [`Answer::Notice`] may come at any time. [`Answer::Disk`] comes from a
+//! run that looks after disks, and not from others.
 //!
 //! PID 1 trusts none of it, because `berth` has read what strangers wrote. Numbers are in the
 //! machine's own byte order.
@@ -113,6 +114,7 @@ impl NetworkState {
         }
     }
 }
+const DISK: u8 = 9;
 
 /// What a bundle asks of PID 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,10 +158,6 @@ impl From<Ready<'_>> for ReadyBy {
 
 /// One answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one at a time, and it is looked at where it is read"
-)]
 pub enum Answer<'a> {
     /// What the bundle asks of PID 1.
     Policy(Policy<'a>),
@@ -179,6 +177,55 @@ pub enum Answer<'a> {
     Ready,
     /// What has become of the network.
     Network(NetworkChange<'a>),
+    /// What has become of a disk; where that is a failure, what went wrong and what to do about it.
+    Disk(Disk<'a>, Option<(Error, &'a str)>),
+}
+
+/// What has become of a disk, or of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk<'a> {
+    /// What.
+    pub state: DiskState,
+    /// Its node.
+    pub device: &'a str,
+    /// The type of its filesystem, or what else is on it; empty if that is not known.
+    pub fstype: &'a str,
+    /// Its label, empty if it has none. What is no UTF-8 in it is shown as `\xNN`.
+    pub label: &'a str,
+    /// Its UUID, empty if it has none.
+    pub uuid: &'a str,
+    /// Where it is mounted, empty if it is not.
+    pub place: &'a str,
+    /// Whether nothing can be written to it.
+    pub is_read_only: bool,
+}
+
+/// What becomes of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskState {
+    /// It is there, and was looked at.
+    Appeared,
+    /// It is mounted.
+    Mounted,
+    /// It is not there any more.
+    Gone,
+    /// It cannot be mounted.
+    Failed,
+}
+
+impl DiskState {
+    const ALL: [Self; 4] = [Self::Appeared, Self::Mounted, Self::Gone, Self::Failed];
+
+    /// The name in the event stream.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Appeared => "appeared",
+            Self::Mounted => "mounted",
+            Self::Gone => "gone",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl<'a> Answer<'a> {
@@ -198,6 +245,12 @@ impl<'a> Answer<'a> {
             }
             Self::Ready => writer.put(&[READY])?,
             Self::Network(change) => change.encode(&mut writer)?,
+            Self::Disk(disk, failure) => {
+                disk.encode(&mut writer)?;
+                if let Some((error, hint)) = failure {
+                    encode_failure(error, hint, &mut writer)?;
+                }
+            }
         }
         writer.finish()
     }
@@ -217,6 +270,15 @@ impl<'a> Answer<'a> {
             FAILED => parse_failure(rest).map(|(error, hint)| Self::Failed(error, hint))?,
             READY => rest.is_empty().then_some(Self::Ready)?,
             NETWORK => Self::Network(NetworkChange::parse(rest)?),
+            DISK => {
+                let (disk, rest) = Disk::parse(rest)?;
+                let has_failed = disk.state == DiskState::Failed;
+                let failure = match has_failed {
+                    true => Some(parse_failure(rest)?),
+                    false => rest.is_empty().then_some(None)?,
+                };
+                Self::Disk(disk, failure)
+            }
             _ => return None,
         })
     }
@@ -320,6 +382,38 @@ impl<'a> NetworkChange<'a> {
             lease: u32::from_ne_bytes(*lease),
         };
         rest.is_empty().then_some(change)
+    }
+}
+
+/// The longest text about a disk, in bytes: where it is mounted, and a label with every byte
+/// escaped.
+pub const DISK_TEXT_MAX: usize = 1024;
+
+impl<'a> Disk<'a> {
+    /// The state, whether it is read-only, and five texts, each behind its length.
+    fn encode(&self, writer: &mut Writer<'_>) -> Option<()> {
+        writer.put(&[DISK, self.state as u8, u8::from(self.is_read_only)])?;
+        let texts = [self.device, self.fstype, self.label, self.uuid, self.place];
+        texts.iter().try_for_each(|text| writer.text(text))
+    }
+
+    fn parse(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let ([state, is_read_only], mut rest) = bytes.split_first_chunk()?;
+        let mut next = || {
+            let (bytes, behind) = text(rest).filter(|(bytes, _)| bytes.len() <= DISK_TEXT_MAX)?;
+            rest = behind;
+            core::str::from_utf8(bytes).ok()
+        };
+        let disk = Self {
+            state: *DiskState::ALL.get(usize::from(*state))?,
+            is_read_only: flag(*is_read_only)?,
+            device: next()?,
+            fstype: next()?,
+            label: next()?,
+            uuid: next()?,
+            place: next()?,
+        };
+        Some((disk, rest))
     }
 }
 
@@ -511,6 +605,29 @@ mod tests {
     }
 
     #[test]
+    fn what_becomes_of_a_disk_survives_the_socket() {
+        let error = Error::new(Code::DiskMount, Op::Mount, "/dev/sdb1", "no");
+        for state in DiskState::ALL {
+            let disk = Disk {
+                state,
+                device: "/dev/sdb1",
+                fstype: "vfat",
+                label: "BACKUP",
+                uuid: "0123-4567",
+                place: "/media/BACKUP",
+                is_read_only: true,
+            };
+            let failure = (state == DiskState::Failed).then_some((error, "what to do"));
+            survives(Answer::Disk(disk, failure));
+            // A failure goes with that state alone.
+            let mut room = [0; ANSWER_MAX];
+            let other = failure.xor(Some((error, "")));
+            let packet = Answer::Disk(disk, other).encode(&mut room).unwrap();
+            assert_eq!(Answer::parse(packet), None);
+        }
+    }
+
+    #[test]
     fn the_longest_answers_fit() {
         let id = "x".repeat(64);
         let ids = vec![id.as_str(); 256].join(",");
@@ -556,6 +673,11 @@ mod tests {
             &[PROCESS],
             &[STARTED, 1, 2, 3],
             &[WARNING, 0xff],
+            &[DISK],
+            &[DISK, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[DISK, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[DISK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[DISK, 0, 0, 1, 0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0],
             &[FAILED],
             &[FAILED, 1, 0, 0xff, 53, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             &[FAILED, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],

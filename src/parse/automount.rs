@@ -45,7 +45,7 @@ pub fn may_be_disk(name: &str) -> bool {
     };
     // Those parts of an eMMC are only for it.
     let is_for_firmware = name.starts_with("mmcblk") && find(name.as_bytes(), b"boot").is_some();
-    !OTHERS.iter().any(|other| is_other(other)) && !is_for_firmware
+    !OTHERS.iter().any(is_other) && !is_for_firmware
 }
 
 /// What a disk is attached to.

@@ -4,7 +4,7 @@
 use core::fmt;
 
 use super::Plan;
-use crate::parse::cmdline::{Word, same_key};
+use crate::parse::cmdline::{Cmdline, Word, same_key};
 
 /// A parameter of a module, `name=value` or `name`, as finit_module(2) takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,19 @@ pub struct Parameter<'a> {
 }
 
 impl<'a> Plan<'a> {
+    /// What the kernel command line says about modules, and nothing else of it; nothing if it is no
+    /// text.
+    #[must_use]
+    pub fn of_modules(cmdline: &'a [u8]) -> Self {
+        Self {
+            lines: [
+                Cmdline::default(),
+                Cmdline::new(cmdline).unwrap_or_default(),
+            ],
+            ..Self::empty()
+        }
+    }
+
     /// The parameters for `module`: the words `module.name=value`, in order
     /// (Documentation/admin-guide/kernel-parameters.rst). `-` and `_` are the same in the module's
     /// name.

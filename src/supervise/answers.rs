@@ -75,6 +75,9 @@ impl Supervisor<'_, '_> {
             let len = match self.workers.next_answer(place, room) {
                 None => return,
                 Some(Ok((len, None))) if len > 0 => len,
+                // It has ended, and has not read what it was told last. What it has answered is
+                // read behind this.
+                Some(Err(Errno::CONNRESET)) => continue,
                 // The end, or nothing that could be meant for PID 1.
                 Some(_) => return self.workers.close_answers(&self.epoll, place),
             };
@@ -93,8 +96,12 @@ impl Supervisor<'_, '_> {
             (_, Answer::Failed(error, _)) => journal.warn_of(error),
             (_, Answer::Notice(text)) => kmsg::notice(Stage::Containers, format_args!("{text}")),
             (Work::Network, Answer::Network(change)) => self.network_changed(change),
+            (Work::Disks, Answer::Disk(disk, failure)) => {
+                let failure = failure.as_ref().map(|(error, hint)| (error, *hint));
+                journal.disk(disk, failure);
+            }
             // Answers about containers are not their business.
-            (Work::Control | Work::Network, _) => {}
+            (Work::Control | Work::Network | Work::Disks, _) => {}
         }
     }
 
@@ -105,6 +112,7 @@ impl Supervisor<'_, '_> {
         match work {
             Some(Work::Control) => self.control_ended(status == Status::Exited(0)),
             Some(Work::Network) => self.network_ended(status),
+            Some(Work::Disks) => self.disks_ended(status),
             None => {}
         }
     }
@@ -144,7 +152,7 @@ impl Supervisor<'_, '_> {
                 .journal
                 .warn(Stage::Containers, format_args!("{text}")),
             Answer::Notice(text) => kmsg::notice(Stage::Containers, format_args!("{text}")),
-            Answer::Group | Answer::Network(_) => return Err(NONSENSE),
+            Answer::Group | Answer::Network(_) | Answer::Disk(..) => return Err(NONSENSE),
             Answer::Process(pid) => self.set_first_process(index, *pid, false)?,
             Answer::Started(pid) => {
                 self.set_first_process(index, *pid, true)?;

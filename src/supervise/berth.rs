@@ -38,6 +38,8 @@ pub(super) enum Task<'t> {
     },
     /// To clear away what is left of the container `id`, which has ended.
     End { id: &'t str },
+    /// To look at the disks that there are, and to mount those that are new in this directory.
+    Disks { place: &'t str },
     /// To serve those who come to the control.
     Control {
         listener: &'t OwnedFd,
@@ -54,6 +56,7 @@ impl<'t> Task<'t> {
             Self::Start { id, .. } | Self::End { id } => id,
             Self::Control { .. } => "the control",
             Self::Network { .. } => "the network",
+            Self::Disks { .. } => "the disks",
         }
     }
 
@@ -61,7 +64,9 @@ impl<'t> Task<'t> {
     const fn output(self) -> Option<[&'t OwnedFd; 2]> {
         match self {
             Self::Start { output, .. } => Some(output),
-            Self::End { .. } | Self::Control { .. } | Self::Network { .. } => None,
+            Self::End { .. } | Self::Control { .. } | Self::Network { .. } | Self::Disks { .. } => {
+                None
+            }
         }
     }
 
@@ -74,6 +79,7 @@ impl<'t> Task<'t> {
         match self {
             Self::Start { id, bundle, .. } => all(&["pid1-start", "--bundle", bundle, id]),
             Self::End { id } => all(&["pid1-end", id]),
+            Self::Disks { place } => all(&["pid1-disks", place]),
             Self::Control { listener, port } => {
                 all(&["pid1-control"])?;
                 hand_on(words, "listener", listener)?;

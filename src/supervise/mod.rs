@@ -12,6 +12,7 @@ mod berth;
 mod boot_times;
 mod console;
 mod control;
+mod disks;
 mod ending;
 mod health;
 mod jobs;
@@ -51,6 +52,7 @@ use crate::text::Text;
 use answers::{ANSWERS_LEFT, ANSWERS_PER_TURN};
 use console::Console;
 use control::Control;
+use disks::Disks;
 use health::KernelLog;
 use jobs::Jobs;
 use logs::Logs;
@@ -77,6 +79,7 @@ pub fn supervise(switched: Switched<'_>, plan: &Plan<'_>) -> Result<Infallible, 
     let mut supervisor = Supervisor::new(machine, plan)?;
     supervisor.open_control();
     supervisor.open_network();
+    supervisor.open_disks();
     if let Err(error) = supervisor.start_all(plan) {
         // What was asked for about failures takes its time: a report, a wait, a shell.
         supervisor.watchdog.disarm();
@@ -97,6 +100,7 @@ struct Supervisor<'m, 'p> {
     watchdog: WatchdogFeeder,
     control: Control,
     network: Network,
+    disks: Disks,
     workers: Workers,
     jobs: Jobs,
     slots: Slots,
@@ -166,6 +170,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             watchdog: WatchdogFeeder::new(plan.watchdog)?,
             control: Control::default(),
             network: Network::NEW,
+            disks: Disks::default(),
             workers: Workers::default(),
             jobs: Jobs::new(core::iter::empty()),
             slots: Slots::new(),
@@ -228,6 +233,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             self.watchdog.deadline(),
             self.control.deadline(),
             self.network.deadline(),
+            self.disks.deadline(),
             delayed,
             late,
         ];
@@ -251,6 +257,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.watch_control();
         self.go_on_ending();
         self.restart_network();
+        self.look_at_disks();
         self.start_due();
         self.settle();
         self.release_memory();
@@ -352,6 +359,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         } = &mut *self.machine;
         while let Some(change) = devices.next_change(&mut room) {
             journal.note_change(devices, &change);
+            self.disks.note_change(&change);
             self.control
                 .note_change(&self.epoll, devices.has_devtmpfs, &change);
         }

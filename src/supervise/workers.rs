@@ -3,6 +3,7 @@
 
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use rustix::process::Pid;
 
 use super::berth::{self, Run, Task};
@@ -21,6 +22,8 @@ pub(super) enum Work {
     Control,
     /// The machine's network.
     Network,
+    /// Looking after disks.
+    Disks,
 }
 
 /// A run.
@@ -65,6 +68,17 @@ impl Workers {
             });
         }
         watched
+    }
+
+    /// Whether there is a run for `work`; it is sent `packet`.
+    pub(super) fn tell(&self, work: Work, packet: &[u8]) -> bool {
+        let mut workers = self.0.iter().flatten();
+        let worker = workers.find(|worker| worker.work == work);
+        if let Some(answers) = worker.and_then(|worker| worker.answers.as_ref()) {
+            // One that has not read so many is about to do what they say.
+            let _ = send(answers, packet, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        }
+        worker.is_some()
     }
 
     /// What the run at `place` is for.

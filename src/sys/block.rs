@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 use core::mem::MaybeUninit;
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{
     Advice, CWD, FileType, Mode, SeekFrom, fadvise, major, makedev, minor, mknodat, readlinkat_raw,
     seek, stat,
@@ -13,6 +13,7 @@ use rustix::io::{Errno, pread};
 use super::buffer::Buffer;
 use super::fs::{each_name, open_file, read_attribute};
 use super::path::{Path, path};
+use super::raw::call;
 use crate::error::{During, Fault, Op};
 use crate::parse::partition::{self, Entry, Flaw};
 use crate::parse::read_at::ReadAt;
@@ -20,7 +21,8 @@ use crate::parse::superblock::{self, Kind};
 use crate::parse::uevent::Properties;
 use crate::text::Text;
 
-const CLASS: &str = "/sys/class/block";
+/// Where sysfs lists the devices.
+pub const CLASS: &str = "/sys/class/block";
 
 pub use crate::parse::superblock::{Content, Depth, WINDOW};
 
@@ -94,10 +96,7 @@ impl Device {
 
     /// The number that its attribute `name` holds.
     fn attribute(&self, name: &str) -> Option<u64> {
-        let mut buffer = [0; 32];
-        let file = format_args!("{CLASS}/{}/{name}", SysfsName(&self.name));
-        let text = read_attribute(file, &mut buffer)?;
-        core::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
+        number_in(format_args!("{CLASS}/{}/{name}", SysfsName(&self.name)))
     }
 
     fn at(directory: core::fmt::Arguments<'_>) -> Option<Self> {
@@ -121,6 +120,79 @@ impl core::fmt::Display for SysfsName<'_> {
             .chars()
             .try_for_each(|c| formatter.write_char(if c == '/' { '!' } else { c }))
     }
+}
+
+// What follows is of a device by the name of its directory in sysfs.
+
+/// The number of the medium in the disk, or in the disk that this is a partition of: another medium
+/// has another (`diskseq`, Linux 5.15); 0 if there is none.
+pub fn medium(name: &str) -> u64 {
+    let of_disk = || number_in(format_args!("{CLASS}/{name}/../diskseq"));
+    let own = number_in(format_args!("{CLASS}/{name}/diskseq"));
+    own.or_else(of_disk).unwrap_or_default()
+}
+
+/// Whether the device cannot be written.
+pub fn is_read_only(name: &str) -> bool {
+    number_in(format_args!("{CLASS}/{name}/ro")) == Some(1)
+}
+
+/// The path of the device's directory in sysfs, from `/devices` on.
+pub fn devpath(name: &str) -> Option<Text<512>> {
+    let link = path(format_args!("{CLASS}/{name}")).ok()?;
+    let mut buffer = [MaybeUninit::uninit(); 512];
+    let (target, _) = readlinkat_raw(CWD, link.as_str(), &mut buffer).ok()?;
+    Some(Text::from_bytes(target))
+}
+
+/// Whether the medium of the drive can be changed.
+pub fn is_removable(name: &str) -> bool {
+    number_in(format_args!("{CLASS}/{name}/removable")) == Some(1)
+}
+
+/// Has the kernel ask a drive for its medium every two seconds, if the medium can be changed and
+/// the drive does not tell of it by itself (Documentation/ABI/stable/sysfs-block,
+/// `events_poll_msecs`). A machine with udev does so for all drives.
+pub fn watch_for_media(name: &str) {
+    let has_media = |attribute: &str| {
+        let mut buffer = [0; 64];
+        let events = read_attribute(format_args!("{CLASS}/{name}/{attribute}"), &mut buffer);
+        let words = events.unwrap_or_default().split(u8::is_ascii_whitespace);
+        words.into_iter().any(|word| word == b"media_change")
+    };
+    if is_removable(name)
+        && has_media("events")
+        && !has_media("events_async")
+        && let Ok(interval) = path(format_args!("{CLASS}/{name}/events_poll_msecs"))
+    {
+        // Without it a change is noticed when the disk is used.
+        let _ = super::fs::write_file(CWD, &interval, b"2000");
+    }
+}
+
+fn number_in(file: core::fmt::Arguments<'_>) -> Option<u64> {
+    let mut buffer = [0; 32];
+    let text = read_attribute(file, &mut buffer)?;
+    core::str::from_utf8(text.trim_ascii()).ok()?.parse().ok()
+}
+
+/// Whether a drive for discs, which is open, has one. Other devices have, as far as is known here.
+pub fn has_medium(drive: &OwnedFd) -> bool {
+    // Of include/uapi/linux/cdrom.h.
+    const CDROM_DRIVE_STATUS: usize = 0x5326;
+    const CDSL_CURRENT: usize = i32::MAX as usize;
+    const CDS_NO_DISC: usize = 1;
+    const CDS_DRIVE_NOT_READY: usize = 3;
+    let arguments = [
+        drive.as_raw_fd() as usize,
+        CDROM_DRIVE_STATUS,
+        CDSL_CURRENT,
+        0,
+        0,
+    ];
+    // SAFETY: the request takes a number and no pointer.
+    let status = unsafe { call(linux_raw_sys::general::__NR_ioctl, arguments) };
+    !status.is_ok_and(|status| (CDS_NO_DISC..=CDS_DRIVE_NOT_READY).contains(&status))
 }
 
 /// Calls `visit` with each block device until it answers `false`.
@@ -276,6 +348,11 @@ impl<'n> Opened<'n> {
             size,
             failed: None,
         })
+    }
+
+    /// Whether there is nothing, as of a drive without a medium.
+    pub const fn is_empty(&self) -> bool {
+        self.size == 0
     }
 
     /// What lies on it.

@@ -16,6 +16,7 @@ pub mod console;
 pub mod copy;
 pub mod descriptors;
 pub mod device_mapper;
+pub mod drivers;
 pub mod epoll;
 pub mod fs;
 pub mod id_maps;

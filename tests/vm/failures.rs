@@ -12,7 +12,7 @@ use berth_qemu::vm::{Builder, Ended, Vm};
 use berth_tests::{Lab, disk};
 
 use crate::provoke::{Reader, provoke, provoked};
-use crate::{Case, answers, cases, command, handover, malformed};
+use crate::{Case, answers, cases, command, handover, hotplug, malformed};
 
 pub(crate) const CASES: &[Case] = cases![
     once panic_is_reported_and_acted_on,
@@ -29,8 +29,8 @@ provoked! {
         |_, vm| vm.append("berth.overlai=tmpfs").start();
     "B003" Everywhere value_that_does_not_parse "rootwait=soon is refused; rootwait takes" =>
         |_, vm| vm.append("rootwait=soon").start();
-    "B004" Everywhere key_of_a_later_version "`berth.automount` is not supported by this version" =>
-        |_, vm| vm.append("berth.automount=/media").start();
+    "B004" Everywhere key_of_a_later_version "`berth.log` is not supported by this version" =>
+        |_, vm| vm.append("berth.log=/var/log").start();
     "B005" Everywhere early_mount_with_a_file_in_its_way "mount tmpfs as tmpfs on /run: ENOTDIR" =>
         |lab, vm| vm.initrd_bytes(built(lab.spec()?.load(EVENTS).replace("/run", [], 0o644))?).start();
     "B008" Everywhere event_loop_without_watches "watch a descriptor: ENOSPC" =>
@@ -261,6 +261,7 @@ fn every_code_is_provoked(_: &Lab) -> Result<()> {
         OF_ROOTS,
         command::PROVOKED,
         handover::PROVOKED,
+        hotplug::PROVOKED,
         malformed::PROVOKED,
     ]
     .concat();

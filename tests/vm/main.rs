@@ -26,6 +26,7 @@ mod fsck;
 mod handover;
 mod hooks;
 mod hostile;
+mod hotplug;
 mod image;
 mod images;
 mod inherited;
@@ -149,6 +150,7 @@ const ALL: &[&[Case]] = &[
     handover::CASES,
     hooks::CASES,
     hostile::CASES,
+    hotplug::CASES,
     image::CASES,
     images::CASES,
     inherited::CASES,

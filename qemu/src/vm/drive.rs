@@ -61,6 +61,8 @@ pub struct Drive {
     is_cd: bool,
     /// The size of its sectors in bytes, where that is not the usual.
     sectors: Option<u32>,
+    /// The name of the throttle group that it is in.
+    group: Option<String>,
 }
 
 impl Drive {
@@ -96,7 +98,14 @@ impl Drive {
             read_only: false,
             is_cd: false,
             sectors: None,
+            group: None,
         }
+    }
+
+    /// The device is as slow as that throttle group of the machine's, which an argument makes.
+    pub fn throttled(mut self, group: impl Into<String>) -> Self {
+        self.group = Some(group.into());
+        self
     }
 
     /// The serial number that the guest sees. virtio-blk cuts it at 20 bytes.
@@ -139,14 +148,18 @@ impl Drive {
 
     /// QEMU's storage object for the copy of the image at `file`.
     pub(crate) fn storage(&self, node: &str, file: &Path) -> Value {
-        json!({
+        let mut storage = json!({
             "driver": "file",
-            "node-name": node,
             "filename": file,
             "read-only": self.read_only,
             // The copy dies with the machine: nothing need reach the host's disk.
             "cache": { "no-flush": true },
-        })
+        });
+        if let Some(group) = &self.group {
+            storage = json!({ "driver": "throttle", "throttle-group": group, "file": storage });
+        }
+        storage["node-name"] = node.into();
+        storage
     }
 
     /// QEMU's device object in front of that storage, at that place on its bus.

@@ -45,8 +45,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use qapi_qmp::{QKeyCode, device_del, quit, send_key, system_powerdown};
-use serde_json::Value;
+use qapi_qmp::{
+    QKeyCode, blockdev_close_tray, blockdev_insert_medium, blockdev_open_tray, device_del, eject,
+    qom_set, quit, send_key, system_powerdown,
+};
+use serde_json::{Value, json};
 
 use crate::control::{self, Client};
 
@@ -197,18 +200,77 @@ impl Vm {
 
     /// Plugs a disk in. Returns the name that [`Vm::unplug`] takes.
     ///
+    /// A bridge of USB Attached SCSI comes with each disk on one, and the machine has to have an
+    /// xHCI controller.
+    ///
     /// # Errors
     /// QEMU's refusal.
     pub fn plug(&mut self, drive: impl Into<Drive>) -> Result<String> {
         let drive = drive.into();
+        let (node, storage) = self.storage(&drive)?;
+        let place = drive.place(&self.drives);
+        let mut device = drive.device(&node, place, false);
+        let bridge = format!("uas-{node}");
+        let is_bridged = drive.bus == Bus::Uas;
+        if is_bridged {
+            // The guest looks for disks behind it once, when it is attached.
+            self.qmp.plug_device(json!({
+                "driver": "usb-uas", "id": bridge, "bus": "xhci.0", "attached": false,
+            }))?;
+            device["bus"] = format!("{bridge}.0").into();
+            device["lun"] = 0.into();
+        }
+        let name = device["id"].as_str().unwrap_or_default().to_owned();
+        self.qmp.plug(storage, device)?;
+        self.drives.push(drive);
+        if is_bridged {
+            self.qmp.execute(qom_set {
+                path: format!("/machine/peripheral/{bridge}"),
+                property: "attached".to_owned(),
+                value: true.into(),
+            })?;
+            return Ok(bridge);
+        }
+        Ok(name)
+    }
+
+    /// Puts a medium into the drive `device`, which has a tray, and which the machine was given by
+    /// an argument.
+    ///
+    /// # Errors
+    /// QEMU's refusal.
+    pub fn insert(&mut self, device: &str, medium: impl Into<Drive>) -> Result<()> {
+        let medium = medium.into();
+        let (node_name, storage) = self.storage(&medium)?;
+        self.qmp.add_storage(storage)?;
+        self.drives.push(medium);
+        let open: blockdev_open_tray = of_device(device)?;
+        self.qmp.execute(open)?;
+        self.qmp.execute(blockdev_insert_medium {
+            id: device.to_owned(),
+            node_name,
+        })?;
+        let close: blockdev_close_tray = of_device(device)?;
+        self.qmp.execute(close)?;
+        Ok(())
+    }
+
+    /// Takes the medium out of the drive `device`, whoever uses it.
+    ///
+    /// # Errors
+    /// QEMU's refusal.
+    pub fn eject(&self, device: &str) -> Result<()> {
+        let by_force: eject = serde_json::from_value(json!({ "id": device, "force": true }))?;
+        self.qmp.execute(by_force)?;
+        Ok(())
+    }
+
+    /// The storage of a drive that comes, on a copy of its image, and its name.
+    fn storage(&self, drive: &Drive) -> Result<(String, Value)> {
         let node = format!("disk{}", self.drives.len());
         let file = drive.copy(&self.disk(self.drives.len()))?;
-        let place = drive.place(&self.drives);
-        let device = drive.device(&node, place, false);
-        let name = device["id"].as_str().unwrap_or_default().to_owned();
-        self.qmp.plug(drive.storage(&node, &file), device)?;
-        self.drives.push(drive);
-        Ok(name)
+        let storage = drive.storage(&node, &file);
+        Ok((node, storage))
     }
 
     /// Plugs any other device in, by QMP's form of it.
@@ -295,6 +357,11 @@ impl Vm {
             log: self.console_log(),
         }
     }
+}
+
+/// A command about the drive `device`, whose older way to name one is not to be used any more.
+fn of_device<C: serde::de::DeserializeOwned>(device: &str) -> Result<C> {
+    Ok(serde_json::from_value(json!({ "id": device }))?)
 }
 
 impl Drop for Vm {

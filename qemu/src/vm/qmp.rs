@@ -71,11 +71,18 @@ impl Qmp {
 
     /// Plugs a disk in: its storage, and the device in front of it.
     pub(crate) fn plug(&self, storage: Value, device: Value) -> Result<()> {
-        let storage: blockdev_add = serde_json::from_value(storage)?;
-        self.execute(storage)?;
+        self.add_storage(storage)?;
         self.plug_device(device)
     }
 
+    /// Adds the storage of a disk or of a medium.
+    pub(crate) fn add_storage(&self, storage: Value) -> Result<()> {
+        let storage: blockdev_add = serde_json::from_value(storage)?;
+        self.execute(storage)?;
+        Ok(())
+    }
+
+    /// Plugs a device in.
     pub(crate) fn plug_device(&self, device: Value) -> Result<()> {
         self.execute(device_of(device)?)?;
         Ok(())

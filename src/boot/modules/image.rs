@@ -1,20 +1,17 @@
 //! The indexes of the image's modules.
 
+use rustix::fd::AsFd;
+use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::system::uname;
 
-use super::{LIST, MODULES, index_path, malformed};
+use super::{LIST, MODULES};
 use crate::boot::journal::Journal;
-use crate::error::{At, Code, Error, Op, Stage};
-use crate::parse::modules::{Alias, Builtin, Dep, IndexError, Indexes, Softdep};
+use crate::error::{At, Code, During, Error, Fault, Op, Stage};
+use crate::sys::drivers::{IndexFiles, KEPT_MODULES, RUN, release};
 use crate::sys::fs;
-use crate::sys::module::Mapped;
+use crate::sys::mount::Detached;
+use crate::sys::path::path;
 use crate::text::Text;
-
-/// The running kernel's release, `uname -r` (at most 64 bytes, uname(2)).
-pub(in crate::boot) fn release() -> Text<65> {
-    Text::new(uname().release().to_str().unwrap_or("?"))
-}
 
 /// The releases for which the image has modules.
 pub(super) fn releases() -> Text<128> {
@@ -47,62 +44,37 @@ pub(super) fn explain_absence(journal: &mut Journal, release: &str) -> Result<()
     ))
 }
 
-/// depmod's indexes for the running kernel, as mapped files.
-pub(super) struct Image {
-    dep: Mapped,
-    softdep: Option<Mapped>,
-    alias: Option<Mapped>,
-    builtin: Option<Mapped>,
+/// Keeps the modules of the image where `berth` finds them after the switch, for the disks that
+/// come later: of what is mounted, the initramfs is not emptied. The memory stays in use until
+/// `berth` has removed what it has no need of.
+///
+/// # Errors
+/// Those of mkdir(2), open_tree(2) and move_mount(2).
+#[inline(never)]
+pub(in crate::boot) fn keep() -> Result<(), Fault> {
+    let release = release();
+    let directory = path(format_args!("{MODULES}/{release}")).during(Op::Open, MODULES)?;
+    let source = match fs::open_directory(CWD, directory.as_str()) {
+        Err(fault) if fault.errno == Errno::NOENT => return Ok(()),
+        opened => opened?,
+    };
+    fs::make_directory(RUN)?;
+    fs::make_directory(KEPT_MODULES)?;
+    for place in [KEPT_MODULES, &directory] {
+        let target = fs::open_directory(CWD, place)?;
+        Detached::copy_of(source.as_fd(), false)
+            .and_then(|copy| copy.attach(target.as_fd()))
+            .during(Op::Mount, place)?;
+    }
+    Ok(())
 }
 
-impl Image {
-    /// `None` if the image has no modules for this kernel.
-    #[inline(never)]
-    pub(super) fn open(release: &str) -> Result<Option<Self>, Error> {
-        let optional = |name| -> Result<Option<Mapped>, Error> {
-            match Mapped::open(&index_path(release, name)?) {
-                Err(fault) if fault.errno == Errno::NOENT => Ok(None),
-                result => result.at(Code::ModuleIndex).map(Some),
-            }
-        };
-        let Some(dep) = optional("modules.dep")? else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            dep,
-            softdep: optional("modules.softdep")?,
-            alias: optional("modules.alias")?,
-            builtin: optional("modules.builtin")?,
-        }))
-    }
-
-    /// All indexes, checked: a damaged one is reported by its line before anything is loaded.
-    #[inline(never)]
-    pub(super) fn check(&self) -> Result<Indexes<'_>, Error> {
-        let parse = || -> Result<Indexes<'_>, IndexError> {
-            Ok(Indexes {
-                dep: Dep::new(self.dep.bytes())?,
-                softdep: Softdep::new(bytes(&self.softdep))?,
-                alias: Alias::new(bytes(&self.alias))?,
-                builtin: Builtin::new(bytes(&self.builtin))?,
-            })
-        };
-        parse().map_err(|error| malformed(MODULES, &error))
-    }
-
-    /// The indexes as they were checked. What is built in is left out: nobody asks when a device or
-    /// a filesystem is served, and the index is the longest.
-    pub(super) fn indexes(&self) -> Indexes<'_> {
-        let text = |bytes| core::str::from_utf8(bytes).unwrap_or_default();
-        Indexes {
-            dep: Dep::checked(text(self.dep.bytes())),
-            softdep: Softdep::checked(text(bytes(&self.softdep))),
-            alias: Alias::checked(text(bytes(&self.alias))),
-            builtin: Builtin::default(),
-        }
-    }
-}
-
-fn bytes(index: &Option<Mapped>) -> &[u8] {
-    index.as_ref().map(Mapped::bytes).unwrap_or_default()
+/// depmod's indexes for the running kernel; `None` if the image has no modules for it.
+#[inline(never)]
+pub(super) fn open(release: &str) -> Result<Option<IndexFiles>, Error> {
+    let directory = path(format_args!("{MODULES}/{release}"));
+    directory
+        .during(Op::Open, MODULES)
+        .and_then(|directory| IndexFiles::open(&directory))
+        .at(Code::ModuleIndex)
 }

@@ -16,7 +16,7 @@
 mod image;
 mod need;
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 use core::ops::Range;
 
 use rustix::fs::CWD;
@@ -31,13 +31,13 @@ use crate::parse::cmdline::same_key;
 use crate::parse::modules::{Dep, IndexError, Indexes, Outcome, TooManyFiles, Wanted, module_name};
 use crate::plan::Plan;
 use crate::sys::buffer::Buffer;
-use crate::sys::module;
+pub(super) use crate::sys::drivers::release;
+use crate::sys::drivers::{IndexFiles, insert, is_not_for_this_machine};
 use crate::sys::path::{Path, path};
 use crate::sys::watchdog::Watchdog;
 use crate::sys::{fs, kmsg};
 use crate::text::Text;
-use image::Image;
-pub(super) use image::release;
+pub(super) use image::keep;
 
 const LIST: &str = "/etc/berth/modules";
 const MODULES: &str = "/lib/modules";
@@ -52,9 +52,6 @@ const NETWORK_PROTOCOLS: [&str; 2] = ["af_packet", "ipv6"];
 /// The largest `/etc/berth/modules`, in bytes.
 const LIST_MAX: usize = 8 * 1024;
 
-/// The most bytes of parameters for one module.
-const PARAMETERS_MAX: usize = 1024;
-
 /// The most files that one boot loads.
 const FILES_MAX: usize = 256;
 
@@ -63,7 +60,7 @@ const FILES_MAX: usize = 256;
 /// The indexes are mapped files of the initramfs, and keep it in memory until this is dropped.
 #[derive(Default)]
 pub(super) struct Modules {
-    image: Option<Image>,
+    image: Option<IndexFiles>,
     files: LoadedFiles,
 }
 
@@ -129,7 +126,7 @@ impl Modules {
         };
         let wanted = Wanted::new(listed).map_err(|error| malformed(LIST, &error))?;
         let release = release();
-        self.image = Image::open(release.as_str())?;
+        self.image = image::open(release.as_str())?;
         let mut names = wanted.names().chain(plan.modules.iter());
         let Some(image) = &self.image else {
             return match names.next() {
@@ -138,7 +135,7 @@ impl Modules {
             };
         };
         let mut loader = Loader {
-            indexes: image.check()?,
+            indexes: image.check().map_err(|error| malformed(MODULES, &error))?,
             files: &mut self.files,
             journal,
             plan,
@@ -274,7 +271,8 @@ fn load_one(
     file: &str,
     mark: &kmsg::LogPosition,
 ) -> Result<(), Error> {
-    let Err(mut fault) = insert(plan, release, file)? else {
+    let path = index_path(release, file)?;
+    let Err(mut fault) = insert(plan, &path) else {
         return Ok(());
     };
     let words = mark.last_complaint();
@@ -292,33 +290,6 @@ fn load_one(
         _ => Code::ModuleRejected,
     };
     Err(fault.at(code))
-}
-
-/// Hands one file to the kernel, with its parameters. The inner error is the kernel's answer.
-fn insert(plan: &Plan<'_>, release: &str, file: &str) -> Result<Result<(), Fault>, Error> {
-    let path = index_path(release, file)?;
-    let mut parameters = heapless::String::<PARAMETERS_MAX>::new();
-    plan.module_parameters(module_name(file))
-        .try_for_each(|parameter| write!(parameters, "{parameter} "))
-        .map_err(|_| Errno::TOOBIG)
-        .during(Op::LoadModule, format_args!("{file} with its parameters"))
-        .at(Code::ModuleRejected)?;
-    Ok(module::load(&path, &mut parameters))
-}
-
-/// Whether a module only has nothing to do here: its driver finds nothing to drive (`ENODEV` of
-/// crc32-pclmul where the processor lacks the instruction, `EOPNOTSUPP` of kvm_intel), or the
-/// kernel's own `module_blacklist=` names it. `EOPNOTSUPP` is also the answer to a compressed file
-/// where the kernel cannot decompress it (kernel/module/decompress.c).
-fn is_not_for_this_machine(fault: &Fault, file: &str, cause: Cause) -> bool {
-    let is_readable =
-        || file.ends_with(".ko") || rustix::fs::lstat(c"/sys/module/compression").is_ok();
-    match fault.errno {
-        _ if fault.op != Op::LoadModule => false,
-        Errno::NODEV | Errno::NXIO => true,
-        Errno::OPNOTSUPP => is_readable(),
-        errno => errno == Errno::PERM && cause == Cause::Blacklisted,
-    }
 }
 
 fn index_path(release: &str, file: &str) -> Result<Path, Error> {

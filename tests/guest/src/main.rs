@@ -9,6 +9,7 @@ mod calls;
 mod command;
 mod compare;
 mod devices;
+mod disks;
 mod engine;
 mod escapes;
 mod facts;
@@ -196,6 +197,12 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["wait-until-gone", groups @ ..] => limits::wait_until_gone(groups)?,
         ["groups"] => groups::check()?,
         ["nested"] => subtrees::nest()?,
+        ["watch-disks"] => disks::watch(None)?,
+        ["watch-disks", rounds] => disks::watch(Some(rounds.parse()?))?,
+        ["intrude-on-disk", name] => disks::intrude(name)?,
+        ["kill-who-looks-at-disks", name] => disks::kill_who_looks(name)?,
+        ["write-to-disk", name] => disks::write(name)?,
+        ["use-disk", name, file] => disks::use_disk(name, file)?,
         ["act-on-volume", ids @ ..] => volumes::act(ids)?,
         ["volume", id, own, takes] => volumes::take_part(id, own, takes)?,
         ["subtrees", prefixes @ ..] => subtrees::check(prefixes)?,
