@@ -13,6 +13,7 @@ mod command;
 mod confine;
 mod containers;
 mod control;
+mod control_port;
 mod defaults;
 mod devices;
 mod doubts;
@@ -137,6 +138,7 @@ const ALL: &[&[Case]] = &[
     confine::CASES,
     containers::CASES,
     control::CASES,
+    control_port::CASES,
     defaults::CASES,
     devices::CASES,
     doubts::CASES,

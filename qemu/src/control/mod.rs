@@ -16,16 +16,15 @@
 //! `/run/berth/control` that somebody has passed on as a stream.
 //!
 //! One client is connected to a port at a time, and the next one may find what the one before has
-//! left: the rest of an answer, or answers to requests that are still being done. So each client
-//! begins its numbers somewhere else, skips what it cannot read until its own first answer, and
-//! ends a line that may have been begun with an empty line of its own.
+//! left: the rest of an answer, or answers to requests that were still being done. So each client
+//! begins with an empty line, at which the machine forgets the one before, begins its numbers
+//! somewhere else, and skips what it cannot read until its own first answer.
 
 mod socket;
 mod wire;
 
 pub(crate) use socket::{Lock, connect, listen, remove};
-pub(crate) use wire::bytes_of;
-pub use wire::{Lost, MESSAGE_MAX, Receiver, Refusal, Reply, Sender, input};
+pub use wire::{Lost, MESSAGE_MAX, Receiver, Refusal, Reply, Sender, bytes_of, input};
 
 use std::collections::VecDeque;
 use std::os::unix::net::UnixStream;

@@ -68,11 +68,12 @@ fn what_an_earlier_client_has_left_is_skipped() {
 }
 
 #[test]
-fn client_ends_the_line_that_another_has_begun() {
+fn client_begins_with_an_empty_line() {
     let (client, machine) = connected();
     client.begin(json!({ "do": "list" })).unwrap();
     let mut lines = BufReader::new(machine).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "");
+    assert_eq!(lines.next().unwrap().unwrap(), "", "an empty line");
     let request: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
     assert_eq!(request["do"], "list");
 }
@@ -124,7 +125,7 @@ fn machine_that_does_not_keep_to_the_protocol_is_found_out() {
         r#"{"id":ID,"ok":{},"more":{}}"#.to_owned(),
         r#"{"id":ID,"error":{}}"#.to_owned(),
         r#"{"id":-1,"ok":{}}"#.to_owned(),
-        format!(r#"{{"id":ID,"ok":{{"x":"{}"}}}}"#, "x".repeat(MESSAGE_MAX)),
+        format!(r#"{{"id":ID,"ok":{{"x":"{}"}}}}"#, "x".repeat(1 << 15)),
     ] {
         let (mut client, machine) = connected();
         let id = client.begin(json!({ "do": "list" })).unwrap();

@@ -1,4 +1,4 @@
-//! Messages: one JSON object a line, of at most [`MESSAGE_MAX`] bytes, either way.
+//! Messages: one JSON object a line.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -15,8 +15,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// The longest message in bytes, without the end of its line.
+/// The longest message to the machine in bytes, without the end of its line.
 pub const MESSAGE_MAX: usize = 8192;
+
+/// The longest message from it.
+const ANSWER_MAX: usize = 32 * 1024;
 
 /// Numbers begin below this, and so stay below 2^53 however many requests there are.
 const FIRST_MAX: u64 = 1 << 52;
@@ -43,8 +46,9 @@ impl Sender {
             first,
             next: AtomicU64::new(first),
         }));
-        // Whoever was here before may have begun a line.
-        sender.send_bytes(b"\n")?;
+        // Whoever was here before may have begun a line. That ends with it, and an empty line is
+        // how a client begins.
+        sender.send_bytes(b"\n\n")?;
         Ok(sender)
     }
 
@@ -95,7 +99,10 @@ pub fn input(id: u64, bytes: &[u8]) -> Value {
 }
 
 /// The bytes that a message carries under that name; none if it has none.
-pub(crate) fn bytes_of(message: &Value, name: &str) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// It has something else there.
+pub fn bytes_of(message: &Value, name: &str) -> Result<Vec<u8>> {
     match &message[name] {
         Value::Null => Ok(Vec::new()),
         Value::String(text) => STANDARD
@@ -205,6 +212,9 @@ impl Receiver {
     pub fn next(&mut self, deadline: Option<Instant>) -> Result<(u64, Reply), Lost> {
         loop {
             let line = self.line(deadline)?;
+            if line.is_empty() {
+                continue;
+            }
             let parsed: serde_json::Result<Line> = serde_json::from_slice(&line);
             match parsed.map(Line::reply) {
                 Ok(Some((id, reply))) => {
@@ -243,12 +253,12 @@ impl Receiver {
                 let mut line: Vec<_> = self.buffer.drain(..=searched + at).collect();
                 line.pop();
                 self.note(&line);
-                if line.len() > MESSAGE_MAX && self.is_in_step {
+                if line.len() > ANSWER_MAX && self.is_in_step {
                     return Err(garbled(&line, &format!("{} bytes", line.len())));
                 }
                 return Ok(line);
             }
-            if self.buffer.len() > MESSAGE_MAX {
+            if self.buffer.len() > ANSWER_MAX {
                 let line = std::mem::take(&mut self.buffer);
                 return Err(garbled(&line, "a line that does not end"));
             }
@@ -273,7 +283,7 @@ impl Receiver {
             }
             None => None,
         };
-        let mut bytes = [0; MESSAGE_MAX];
+        let mut bytes = [0; 8192];
         let count = self
             .stream
             .set_read_timeout(left)
