@@ -12,7 +12,7 @@ use berth_qemu::ctl::{self, Ctl};
 use berth_qemu::kernel::{self, Kernel, Series};
 use berth_qemu::terminal::{self, RawMode};
 use berth_qemu::vm::{Ended, Vm};
-use berth_qemu::{demo, setup, target_dir};
+use berth_qemu::{control, demo, setup, target_dir};
 use clap::{Args, Parser, Subcommand};
 
 /// Kernels, disks and virtual machines to boot berth in.
@@ -151,7 +151,7 @@ fn image(kernel: &Kernel, init: Option<PathBuf>, output: &Path) -> Result<()> {
 }
 
 /// Boots the demo. The exit status is the guest's, or 1 where the machine failed.
-fn boot(inputs: Inputs, memory: u32, cpus: u32, append: &str, control: &Path) -> Result<ExitCode> {
+fn boot(inputs: Inputs, memory: u32, cpus: u32, append: &str, socket: &Path) -> Result<ExitCode> {
     setup::ensure_programs(Arch::X86_64)?;
     let kernel = get(inputs.kernel, Arch::X86_64)?;
     eprintln!("kernel: {} ({})", kernel.release, kernel.image.display());
@@ -170,14 +170,19 @@ fn boot(inputs: Inputs, memory: u32, cpus: u32, append: &str, control: &Path) ->
         .cpus(cpus)
         .scsi(&empty)
         .scsi(&root)
-        .control_at(control)
+        .control_at(socket)
         .patient()
         .screen(io::stdout())
         .start()?;
     eprintln!(
-        "boot:   log in {}; Ctrl-A x switches the machine off\n",
+        "boot:   log in {}; Ctrl-A x switches the machine off",
         vm.console_log().display()
     );
+    let option = match *socket == ctl::default_socket() {
+        true => String::new(),
+        false => format!("--socket {} ", socket.display()),
+    };
+    eprintln!("ctl:    `cargo ctl {option}list` in another terminal looks into it\n");
     let vm = Arc::new(vm);
     let raw = RawMode::new()?;
     terminal::pass_input(vm.clone(), demo::PROMPT);
@@ -185,6 +190,7 @@ fn boot(inputs: Inputs, memory: u32, cpus: u32, append: &str, control: &Path) ->
     drop(raw);
     // The thread that reads the terminal holds the machine; one that failed or halted still runs.
     let _ = vm.quit();
+    control::remove(socket);
     let outcome = outcome?;
     if outcome.ended == Ended::Killed {
         eprintln!("\nended:  switched off from outside");

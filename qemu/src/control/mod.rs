@@ -23,7 +23,8 @@
 mod socket;
 mod wire;
 
-pub(crate) use socket::{Lock, connect, listen, remove};
+pub use socket::remove;
+pub(crate) use socket::{Lock, connect, listen};
 pub use wire::{Lost, MESSAGE_MAX, Receiver, Refusal, Reply, Sender, bytes_of, input};
 
 use std::collections::VecDeque;

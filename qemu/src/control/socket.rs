@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::{process, thread};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{FlockOperation, Mode, OFlags, chmod, flock, open};
 use rustix::io::Errno;
 use rustix::net::{
@@ -81,10 +81,10 @@ pub(crate) fn connect(path: &Path) -> Result<UnixStream> {
     connect_to(path).map_err(|error| {
         let path = path.display();
         match error.downcast_ref::<Errno>() {
-            Some(&Errno::NOENT | &Errno::CONNREFUSED) => error.context(format!(
+            Some(&Errno::NOENT | &Errno::CONNREFUSED) => anyhow!(
                 "no machine has its control socket at {path}: `make run` starts one, and \
                  --socket names another"
-            )),
+            ),
             _ => error.context(format!("connect to {path}")),
         }
     })
@@ -142,8 +142,8 @@ impl Lock {
     }
 }
 
-/// Removes what [`listen`] and [`Lock`] have made.
-pub(crate) fn remove(socket: &Path) {
+/// Removes the socket of a machine that has ended, and what is beside it.
+pub fn remove(socket: &Path) {
     // QEMU removes the socket too.
     let _ = fs::remove_file(socket);
     let _ = fs::remove_file(lock_file(socket));
