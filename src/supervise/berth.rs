@@ -7,6 +7,7 @@ use rustix::net::{SendFlags, send};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
+use super::limits;
 use crate::error::{Code, During, Error, Fault, Op};
 use crate::hint::of_machine;
 use crate::parse::answer::Answer;
@@ -176,6 +177,7 @@ fn execute(program: BorrowedFd<'_>, task: Task<'_>, answers: &OwnedFd) -> Errno 
         return errno;
     }
     signal::reset();
+    limits::restore();
     words.with_list(|words| {
         process::execute_descriptor(program, words, Environment::inherited().list())
     })

@@ -16,6 +16,7 @@ mod disks;
 mod ending;
 mod health;
 mod jobs;
+mod limits;
 mod lines;
 mod logs;
 mod network;
@@ -134,6 +135,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
                 .add(uevents, Token::Uevents.encode(), Interest::IN)
                 .at(Code::EventLoop)?;
         }
+        limits::raise();
         process::take_ctrl_alt_del();
         let power_button = PowerButton::open().unwrap_or_else(|fault| {
             machine.journal.warn(
