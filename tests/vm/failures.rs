@@ -78,7 +78,9 @@ provoked! {
 }
 
 /// Provoked by tests of their own, here, in `end`, `malformed` and `unclean`.
-const PROVOKED_ALONE: &[&str] = &["B007", "B028", "B051", "B052", "B060", "B061", "B062"];
+const PROVOKED_ALONE: &[&str] = &[
+    "B007", "B028", "B051", "B052", "B059", "B060", "B061", "B062", "B068", "B069",
+];
 
 /// Provoked by the tests of `verity` and of `archive`.
 const OF_ROOTS: &[&str] = &["B025", "B026", "B027"];
