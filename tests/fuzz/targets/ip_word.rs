@@ -14,9 +14,15 @@ fuzz_target!(|bytes: &[u8]| {
     };
     if let Some((address, prefix)) = word.address {
         assert!(prefix > 0 && prefix <= if address.is_ipv4() { 32 } else { 128 });
-        assert!(word.gateway.is_none_or(|other| other.is_ipv4() == address.is_ipv4()));
+        assert!(
+            word.gateway
+                .is_none_or(|other| other.is_ipv4() == address.is_ipv4())
+        );
     }
-    assert!(word.device.is_none_or(|name| name.len() <= 15 && !name.contains('/')));
+    assert!(
+        word.device
+            .is_none_or(|name| name.len() <= 15 && !name.contains('/'))
+    );
     if let Some((name, domain)) = word.hostname {
         assert!(is_hostname(name) && (domain.is_empty() || is_hostname(domain)));
     }
