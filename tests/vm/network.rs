@@ -327,7 +327,9 @@ fn dnsmasq_gives_the_machine_its_network(lab: &Lab) -> Result<()> {
         .into_iter()
         .chain([program.to_owned()])
     {
-        tree = tree.copy(packages.root.join(&file), format!("{rootfs}/{file}"));
+        // A library is a link to its version.
+        let real = packages.root.join(&file).canonicalize()?;
+        tree = tree.copy(real, format!("{rootfs}/{file}"));
     }
     tree = tree
         .symlink(format!("{rootfs}/lib64"), LIBRARIES)
