@@ -111,9 +111,10 @@ impl Connection {
         Ok(message)
     }
 
-    /// The input in the next message; none at its end.
+    /// Takes the input in the next message; none at its end.
     fn input(&mut self, request: &Value) -> Result<Option<Vec<u8>>> {
         let message = self.told("input", request)?;
+        self.answer(&message, &ok())?;
         match &message["data"] {
             Value::String(data) => Ok(Some(STANDARD.decode(data)?)),
             _ if message["end"] == true => Ok(None),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use berth_qemu::control::{Client, MESSAGE_MAX, Ran, Reply, input};
+use berth_qemu::control::{Client, INPUT_MAX, MESSAGE_MAX, Ran, Reply, input};
 use berth_qemu::disk::Fs;
 use berth_qemu::vm::{Ended, Vm};
 use berth_tests::{Bundle, Lab, disk};
@@ -14,11 +14,14 @@ use crate::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     everywhere host_looks_into_the_machine_and_steers_it,
     everywhere host_runs_programs_in_containers,
-    everywhere broken_messages_and_greedy_clients_of_the_port_cost_nobody_anything,
+    everywhere clients_of_the_port_that_are_broken_or_gone_cost_nobody_else_anything,
 ];
 
 /// How long something may take that a container does by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many bytes a pipe holds (pipe(7)).
+const PIPE: usize = 65_536;
 
 /// A container whose program is a script of busybox' shell.
 fn shell(id: &str, script: &str) -> Bundle {
@@ -332,10 +335,15 @@ fn programs(client: &mut Client) -> Result<()> {
     // What a terminal would not take, and no text is.
     let bytes: Vec<u8> = (0..=255).collect();
     ensure!(run(client, "web", "busybox cat", &bytes)?.stdout == bytes);
-    for program in ["/bin/nothing", "/dev/null"] {
-        let request = json!({ "do": "exec", "container": "web", "args": [program] });
-        let refusal = client.refused(request)?;
-        ensure!(refusal.code == "B054", "{refusal:?}");
+    for (args, code, status) in [
+        (json!(["/bin/nothing"]), "B054", Some(127)),
+        (json!(["/dev/null"]), "B054", Some(126)),
+    ] {
+        let refusal = client.refused(json!({ "do": "exec", "container": "web", "args": args }))?;
+        ensure!(
+            (refusal.code.as_str(), refusal.status) == (code, status),
+            "{refusal:?}"
+        );
     }
     Ok(())
 }
@@ -403,7 +411,7 @@ impl<'c> OnTerminal<'c> {
     }
 
     fn types(&mut self, keys: &[u8]) -> Result<()> {
-        self.client.begin(input(self.id, keys))?;
+        self.client.ask(input(self.id, keys))?;
         Ok(())
     }
 
@@ -477,10 +485,11 @@ fn is_gone(client: &mut Client, words: &str) -> Result<()> {
     }
 }
 
-fn broken_messages_and_greedy_clients_of_the_port_cost_nobody_anything(lab: &Lab) -> Result<()> {
+fn clients_of_the_port_that_are_broken_or_gone_cost_nobody_else_anything(lab: &Lab) -> Result<()> {
     let vm = boot(lab, "broken_clients", vec![web()])?;
     checked(&vm, "messages to be refused", refused(&mut vm.control()?))?;
     checked(&vm, "garbage to be refused", garbage(&mut vm.control()?))?;
+    checked(&vm, "clients that vanish to be forgotten", vanishing(&vm))?;
     checked(&vm, "a client that does not read", greedy(&vm))?;
     let mut last = vm.control()?;
     ensure!(row(&mut last, "web")?["restarts"] == 0);
@@ -574,6 +583,48 @@ fn garbage(client: &mut Client) -> Result<()> {
         }
         client.ask(json!({ "do": "list" }))?;
     }
+    Ok(())
+}
+
+fn vanishing(vm: &Vm) -> Result<()> {
+    for round in 0..20 {
+        let mut client = vm.control()?;
+        let follow = json!({ "do": "logs", "container": "web", "follow": true });
+        let follow = client.begin(follow)?;
+        if round % 2 == 0 {
+            client.next(follow)?;
+        }
+        drop(client);
+        row(&mut vm.control()?, "web").with_context(|| format!("round {round} of logs"))?;
+    }
+    for round in 0..5 {
+        let mut client = vm.control()?;
+        let id = client.begin(json!({
+            "do": "exec", "container": "web", "args": ["/bin/busybox", "sleep", "1234"],
+        }))?;
+        // As much as its pipe takes, of which it reads nothing, and more.
+        if round > 0 {
+            for _ in 0..PIPE / INPUT_MAX {
+                client.request(input(id, &[b'x'; INPUT_MAX]))?;
+            }
+            client.begin(input(id, &[b'x'; INPUT_MAX]))?;
+        }
+        // What it does not read does not hold up its end.
+        if round > 2 {
+            client.begin(json!({ "do": "cancel", "for": id }))?;
+            ensure!(client.finish(id)?.end.is_ok(), "it was not cancelled");
+        }
+        drop(client);
+        let gone = is_gone(&mut vm.control()?, "sleep 1234");
+        gone.with_context(|| format!("round {round} of exec"))?;
+    }
+    // In the middle of a line.
+    let client = vm.control()?;
+    client
+        .sender()
+        .send_bytes(br#"{"id":1,"do":"stop","container":"we"#)?;
+    drop(client);
+    row(&mut vm.control()?, "web")?;
     Ok(())
 }
 

@@ -30,7 +30,6 @@ pub use wire::{Lost, MESSAGE_MAX, Receiver, Refusal, Reply, Sender, bytes_of, in
 use std::collections::VecDeque;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -39,8 +38,8 @@ use serde_json::{Value, json};
 /// The name of the port.
 pub const PORT: &str = "org.berth.control";
 
-/// The most bytes of input that one message carries: in base64, with all else of the message, they
-/// stay well below [`MESSAGE_MAX`].
+/// The most bytes of input that one message carries. While the machine cannot pass them on, it has
+/// room for as much again as they leave of [`MESSAGE_MAX`]: for what cancels their request.
 pub const INPUT_MAX: usize = 4096;
 
 /// How long a [`Client`] waits for a message. An emulated machine on a busy host is slow.
@@ -214,40 +213,50 @@ impl Client {
         }
     }
 
-    /// Runs a program: `request` is all of `exec` but the verb. All of `input` is written to it,
-    /// while what it writes is read.
+    /// Runs a program: `request` is all of `exec` but the verb. It is given all of `bytes` as
+    /// input, a piece whenever the machine has taken the one before.
     ///
     /// # Errors
     /// It was refused, or as [`Client::next`].
-    pub fn exec(&mut self, mut request: Value, input_bytes: &[u8]) -> Result<Ran> {
+    pub fn exec(&mut self, mut request: Value, bytes: &[u8]) -> Result<Ran> {
         request["do"] = "exec".into();
         let what = request.to_string();
         let id = self.begin(request)?;
-        let sender = self.sender();
-        let answer = thread::scope(|scope| {
-            scope.spawn(move || {
-                for bytes in input_bytes.chunks(INPUT_MAX) {
-                    // A machine that is gone is found by whoever reads.
-                    if sender.send(input(id, bytes)).is_err() {
-                        return;
-                    }
-                }
-                let _ = sender.send(json!({ "do": "input", "for": id, "end": true }));
-            });
-            self.finish(id)
-        });
-        let answer = answer.with_context(|| format!("the answer to {what}"))?;
-        let end = answer.end.map_err(|refusal| anyhow!("{what}: {refusal}"))?;
+        self.feed(id, bytes)
+            .with_context(|| format!("the answer to {what}"))
+    }
+
+    fn feed(&mut self, id: u64, bytes: &[u8]) -> Result<Ran> {
+        let end = json!({ "do": "input", "for": id, "end": true });
+        let pieces = bytes.chunks(INPUT_MAX).map(|piece| input(id, piece));
+        let mut pieces = pieces.chain([end]);
+        let mut untaken = pieces.next().map(|piece| self.begin(piece)).transpose()?;
         let mut ran = Ran {
             stdout: Vec::new(),
             stderr: Vec::new(),
-            status: end["status"].as_i64().context("no status")?,
+            status: 0,
         };
-        for more in &answer.more {
-            ran.stdout.extend(wire::bytes_of(more, "stdout")?);
-            ran.stderr.extend(wire::bytes_of(more, "stderr")?);
+        loop {
+            let (of, reply) = self.next_of_all()?;
+            match reply {
+                Reply::More(more) if of == id => {
+                    let more = serde_json::from_str(more.get())?;
+                    ran.stdout.extend(bytes_of(&more, "stdout")?);
+                    ran.stderr.extend(bytes_of(&more, "stderr")?);
+                }
+                Reply::Ok(object) if of == id => {
+                    ran.status = object["status"].as_i64().context("no status")?;
+                    // A program may end before it has read all: that is answered, too.
+                    untaken.map(|piece| self.finish(piece)).transpose()?;
+                    return Ok(ran);
+                }
+                Reply::Ok(_) if Some(of) == untaken => {
+                    untaken = pieces.next().map(|piece| self.begin(piece)).transpose()?;
+                }
+                Reply::Refused(refusal) => bail!("{refusal}"),
+                other => bail!("{other:?} is the answer to {of}"),
+            }
         }
-        Ok(ran)
     }
 }
 

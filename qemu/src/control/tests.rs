@@ -1,6 +1,7 @@
 //! The client against a machine that is a thread with the other end of the socket.
 
 use std::io::{BufRead, BufReader, Write};
+use std::thread;
 
 use super::*;
 
@@ -172,12 +173,14 @@ fn program_gets_its_input_and_gives_its_output() {
         let id = begun.as_ref().unwrap();
         assert_eq!(&request["for"], id);
         if request["end"] == true {
-            return vec![json!({ "id": id, "ok": { "status": pieces } })];
+            let ended = json!({ "id": id, "ok": { "status": pieces } });
+            return vec![json!({ "ok": {} }), ended];
         }
         assert!(request.to_string().len() < MESSAGE_MAX);
         pieces += 1;
         let data = &request["data"];
         vec![
+            json!({ "ok": {} }),
             json!({ "id": id, "more": { "stdout": data } }),
             json!({ "id": id, "more": { "stderr": data } }),
         ]

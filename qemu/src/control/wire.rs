@@ -58,7 +58,7 @@ impl Sender {
     }
 
     /// A number that no message of this connection has.
-    fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.0.next.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -69,6 +69,15 @@ impl Sender {
     pub fn send(&self, mut message: Value) -> Result<u64> {
         let id = self.number();
         message["id"] = id.into();
+        self.send_numbered(&message)?;
+        Ok(id)
+    }
+
+    /// Sends a message that has its number.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub(crate) fn send_numbered(&self, message: &Value) -> Result<()> {
         let mut line = message.to_string();
         ensure!(
             line.len() <= MESSAGE_MAX,
@@ -76,8 +85,7 @@ impl Sender {
             line.len()
         );
         line.push('\n');
-        self.send_bytes(line.as_bytes())?;
-        Ok(id)
+        self.send_bytes(line.as_bytes())
     }
 
     /// Sends bytes as they are.
@@ -93,7 +101,7 @@ impl Sender {
 }
 
 /// Input for the program that the request `id` runs, of at most [`INPUT_MAX`](super::INPUT_MAX)
-/// bytes.
+/// bytes. It is answered when the machine has taken it, and the next one is sent then.
 pub fn input(id: u64, bytes: &[u8]) -> Value {
     json!({ "do": "input", "for": id, "data": STANDARD.encode(bytes) })
 }

@@ -16,6 +16,7 @@ use rustix::termios::{Winsize, tcgetwinsize};
 use serde_json::{Value, json};
 
 use super::output::{self, Form};
+use super::stdin::Typed;
 use super::verb::Verb;
 use super::{FAILED, stdin};
 use crate::control::{self, Client, Lost, Reply};
@@ -33,20 +34,12 @@ const SIGNALLED: u8 = 128;
 /// The status if the user has left the program alone, as with `docker` and `podman`.
 const LEFT: u8 = 0;
 
-/// A message on its way to the machine.
-pub(super) struct Outgoing {
-    pub(super) message: Value,
-    /// Told when the machine has taken it.
-    pub(super) sent: Option<Sender<()>>,
-}
-
 /// What can happen.
 enum Happening {
     Reply(u64, Reply),
     Lost(Lost),
     Signal(Signal),
-    /// The user leaves the program alone.
-    Leave,
+    Typed(Typed),
 }
 
 /// Sees the request of `verb` to its end. Returns the status to exit with.
@@ -79,38 +72,39 @@ pub(super) fn run(socket: &Path, verb: &Verb, is_json: bool) -> Result<u8> {
             }
         }
     });
-    let (outgoing, to_send) = mpsc::channel::<Outgoing>();
+    let (outgoing, to_send) = mpsc::channel();
+    let numbers = sender.clone();
     thread::spawn(move || {
-        for Outgoing { message, sent } in to_send {
+        for message in to_send {
             // A machine that is gone is found by whoever reads.
-            if sender.send(message).is_err() {
+            if sender.send_numbered(&message).is_err() {
                 return;
-            }
-            if let Some(sent) = sent {
-                let _ = sent.send(());
             }
         }
     });
-
-    let raw = match verb {
-        Verb::Exec(exec) if exec.interactive => {
-            let raw = exec.tty.then(RawMode::new).transpose()?;
-            let leave = move || drop(happens.send(Happening::Leave));
-            stdin::pass_on(id, exec.tty, outgoing.clone(), leave);
-            raw
-        }
-        Verb::Exec(exec) if !exec.tty => {
-            send(&outgoing, json!({ "do": "input", "for": id, "end": true }));
-            None
-        }
-        _ => None,
-    };
-    let session = Session {
+    let (taken, to_take) = mpsc::channel();
+    let mut session = Session {
         id,
         verb,
         form,
         happenings,
         outgoing,
+        numbers,
+        taken,
+        untaken: None,
+    };
+    let raw = match verb {
+        Verb::Exec(exec) if exec.interactive => {
+            let raw = exec.tty.then(RawMode::new).transpose()?;
+            let tell = move |typed| happens.send(Happening::Typed(typed)).is_ok();
+            stdin::follow(exec.tty, to_take, tell);
+            raw
+        }
+        Verb::Exec(exec) if !exec.tty => {
+            session.input(&[]);
+            None
+        }
+        _ => None,
     };
     let ended = session.follow();
     // What is said about the end needs a terminal that begins lines anew.
@@ -135,11 +129,17 @@ struct Session<'v> {
     verb: &'v Verb,
     form: Form,
     happenings: Receiver<Happening>,
-    outgoing: Sender<Outgoing>,
+    outgoing: Sender<Value>,
+    /// Where the numbers of messages come from.
+    numbers: control::Sender,
+    /// Told when the machine has taken what was typed.
+    taken: Sender<()>,
+    /// The number of the input that it has not taken yet.
+    untaken: Option<u64>,
 }
 
 impl Session<'_> {
-    fn follow(&self) -> Result<Ended> {
+    fn follow(&mut self) -> Result<Ended> {
         let mut is_silent = self.verb.is_quick();
         loop {
             let happening = match is_silent {
@@ -162,7 +162,12 @@ impl Session<'_> {
                         return Ok(ended);
                     }
                 }
-                // Somebody else's, or what an earlier client has begun.
+                Ok(Happening::Reply(id, _)) if Some(id) == self.untaken => {
+                    self.untaken = None;
+                    // Nobody waits at the end of the input.
+                    let _ = self.taken.send(());
+                }
+                // To whom was here before.
                 Ok(Happening::Reply(..)) => {}
                 Ok(Happening::Lost(Lost::Closed)) if self.verb.is_end() => {
                     return Ok(Ended::With(0));
@@ -173,7 +178,8 @@ impl Session<'_> {
                     self.cancel();
                     return Ok(Ended::With(SIGNALLED + signal as u8));
                 }
-                Ok(Happening::Leave) => return Ok(Ended::With(LEFT)),
+                Ok(Happening::Typed(Typed::Input(bytes))) => self.input(&bytes),
+                Ok(Happening::Typed(Typed::Leave)) => return Ok(Ended::With(LEFT)),
             }
         }
     }
@@ -206,7 +212,7 @@ impl Session<'_> {
     /// Ends the request before its time: waits until that is done, for a moment, or until one more
     /// signal.
     fn cancel(&self) {
-        send(&self.outgoing, json!({ "do": "cancel", "for": self.id }));
+        self.send(json!({ "do": "cancel", "for": self.id }));
         let deadline = Instant::now() + CANCEL;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -225,20 +231,26 @@ impl Session<'_> {
             && let Some(size) = window_size()
         {
             let (rows, columns) = (size.ws_row, size.ws_col);
-            send(
-                &self.outgoing,
-                json!({ "do": "resize", "for": self.id, "rows": rows, "columns": columns }),
-            );
+            self.send(json!({ "do": "resize", "for": self.id, "rows": rows, "columns": columns }));
         }
     }
-}
 
-/// Has a message sent. A machine that is gone is found by whoever reads.
-fn send(outgoing: &Sender<Outgoing>, message: Value) {
-    let _ = outgoing.send(Outgoing {
-        message,
-        sent: None,
-    });
+    /// Passes on input; its end, if it is empty.
+    fn input(&mut self, bytes: &[u8]) {
+        let message = match bytes {
+            [] => json!({ "do": "input", "for": self.id, "end": true }),
+            _ => control::input(self.id, bytes),
+        };
+        self.untaken = Some(self.send(message));
+    }
+
+    /// Has a message sent. Returns its number. A machine that is gone is found by whoever reads.
+    fn send(&self, mut message: Value) -> u64 {
+        let id = self.numbers.number();
+        message["id"] = id.into();
+        let _ = self.outgoing.send(message);
+        id
+    }
 }
 
 /// The size of the user's terminal.

@@ -1,13 +1,10 @@
 //! Standard input on its way to a program in the machine.
 
 use std::io::{self, ErrorKind, IsTerminal, Read};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::Receiver;
 use std::thread;
 
-use serde_json::json;
-
-use super::session::Outgoing;
-use crate::control::{INPUT_MAX, input};
+use crate::control::INPUT_MAX;
 
 /// Ctrl-].
 const LEAVE: u8 = 0x1d;
@@ -16,25 +13,25 @@ const TIMES: usize = 3;
 /// Ctrl-D: the end of the input, to a terminal.
 const END: u8 = 0x04;
 
-/// Passes on standard input to the program that the request `id` runs, in a thread of its own. No
-/// more is read than the machine has taken. `leave` is called if the user wants to leave the
-/// program alone.
-pub(super) fn pass_on(
-    id: u64,
+/// What comes of standard input.
+pub(super) enum Typed {
+    /// Bytes for the program, or none at the end.
+    Input(Vec<u8>),
+    /// The user leaves the program alone.
+    Leave,
+}
+
+/// Reads standard input in a thread of its own, for a program that has a terminal if `tty` is set.
+/// `tell` gets what comes of it, and says whether to go on. No more is read until something comes
+/// through `taken`.
+pub(super) fn follow(
     tty: bool,
-    outgoing: Sender<Outgoing>,
-    leave: impl FnOnce() + Send + 'static,
+    taken: Receiver<()>,
+    tell: impl Fn(Typed) -> bool + Send + 'static,
 ) {
     thread::spawn(move || {
         let is_terminal = tty && io::stdin().is_terminal();
-        let send = |message| {
-            let (sent, sending) = mpsc::channel();
-            let message = Outgoing {
-                message,
-                sent: Some(sent),
-            };
-            outgoing.send(message).is_ok() && sending.recv().is_ok()
-        };
+        let send = |typed: &[u8]| tell(Typed::Input(typed.to_vec())) && taken.recv().is_ok();
         let mut escape = Escape::default();
         let mut bytes = [0; INPUT_MAX];
         loop {
@@ -47,17 +44,14 @@ pub(super) fn pass_on(
             };
             let typed = &bytes[..count];
             if is_terminal && escape.is_in(typed) {
-                leave();
+                tell(Typed::Leave);
                 return;
             }
-            if !send(input(id, typed)) {
+            if !send(typed) {
                 return;
             }
         }
-        send(match tty {
-            true => input(id, &[END]),
-            false => json!({ "do": "input", "for": id, "end": true }),
-        });
+        send(if tty { &[END] } else { &[] });
     });
 }
 

@@ -1,5 +1,6 @@
 //! A client: what it sends, what it is sent, and the run that works for it.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::{Errno, read};
 use rustix::net::RecvFlags;
@@ -106,6 +107,13 @@ impl Client {
     #[inline(never)]
     pub(super) fn pump(&mut self, call: &Call<'_>, epoll: &Epoll, place: u64) -> bool {
         loop {
+            if self.has_hung_up() {
+                if self.is_port {
+                    self.forget();
+                    return true;
+                }
+                return false;
+            }
             let mut has_done = false;
             let steps = [
                 self.send(),
@@ -133,9 +141,25 @@ impl Client {
 
     /// The hypervisor's side has closed the port. The next one begins anew.
     fn forget(&mut self) {
-        (self.run, self.whole, self.len) = (None, None, 0);
-        (self.written, self.is_skipping) = (0, false);
+        self.len = 0;
+        self.begin_anew();
+        // Nobody takes it.
         self.outgoing.clear();
+    }
+
+    /// Forgets what was asked for, but not what has come after it.
+    fn begin_anew(&mut self) {
+        (self.run, self.whole) = (None, None);
+        (self.written, self.is_skipping) = (0, false);
+        self.outgoing.end_line();
+    }
+
+    /// Whether the client has gone while a message of it waits, and no other is read.
+    fn has_hung_up(&self) -> bool {
+        let mut link = [PollFd::new(&self.link, PollFlags::empty())];
+        let polled = poll(&mut link, Some(&Timespec::default()));
+        let [link] = link;
+        self.whole.is_some() && polled == Ok(1) && link.revents().contains(PollFlags::HUP)
     }
 
     fn send(&mut self) -> Step {
@@ -187,8 +211,13 @@ impl Client {
                 out.put(id, "ok", format_args!("{{\"status\":{status}}}"));
                 true
             }
-            Some(Said::Failed(failure)) => {
-                out.refuse(id, failure);
+            Some(Said::Failed(failure, status)) => {
+                match status.zip(failure.strip_suffix('}')) {
+                    Some((status, rest)) => {
+                        out.put(id, "error", format_args!("{rest},\"status\":{status}}}"));
+                    }
+                    None => out.refuse(id, failure),
+                }
                 true
             }
         };
@@ -231,26 +260,31 @@ impl Client {
                 }
             }
             Ok(Message {
+                id: own,
                 what: What::Input(id, data),
                 ..
             }) => {
-                if let Some(run) = run.filter(of(id)) {
-                    let Some(data) = data else {
-                        run.end_input();
-                        return self.take();
-                    };
-                    let mut room = [0; MESSAGE_MAX];
-                    let bytes = data.plain().and_then(|text| decoded(text, &mut room));
-                    let rest = bytes.and_then(|bytes| bytes.get(self.written..));
-                    let rest = rest.unwrap_or_default();
-                    if !rest.is_empty() {
+                // The answer is the word to send more.
+                if !self.outgoing.is_empty() {
+                    return Step::Nothing;
+                }
+                match (run.filter(of(id)), data) {
+                    (Some(run), Some(data)) => {
+                        let mut room = [0; MESSAGE_MAX];
+                        let bytes = data.plain().and_then(|text| decoded(text, &mut room));
+                        let rest = bytes.and_then(|bytes| bytes.get(self.written..));
+                        let rest = rest.unwrap_or_default();
                         let len = run.write(rest);
                         self.written += len;
                         if len < rest.len() {
                             return if len > 0 { Step::Done } else { Step::Nothing };
                         }
                     }
+                    (Some(run), None) => run.end_input(),
+                    // It may have ended meanwhile.
+                    (None, _) => {}
                 }
+                self.outgoing.put(own, "ok", format_args!("{{}}"));
             }
             Ok(
                 message @ Message {
@@ -289,12 +323,10 @@ impl Client {
 
     /// Takes the next message in, when there is none.
     fn receive(&mut self) -> Step {
-        if self.whole.is_some() {
-            return Step::Nothing;
-        }
         match self.is_port {
             true => self.receive_line(),
-            false => self.receive_packet(),
+            false if self.whole.is_none() => self.receive_packet(),
+            false => Step::Nothing,
         }
     }
 
@@ -323,9 +355,47 @@ impl Client {
             return Step::Gone;
         };
         let so_far = bytes.get(..self.len).unwrap_or_default();
-        if let Some(end) = so_far.iter().position(|byte| *byte == b'\n') {
-            if core::mem::take(&mut self.is_skipping) || end == 0 {
-                // The rest of a line that was refused, or none.
+        // One client may follow another before this process runs. It begins with an empty line.
+        let first = self.whole.unwrap_or(0);
+        let is_empty = so_far.starts_with(b"\n") && self.whole.is_none() && !self.is_skipping;
+        let behind = so_far.get(first..).unwrap_or_default();
+        let after = match is_empty {
+            true => Some(1),
+            false => behind
+                .windows(2)
+                .position(|two| two == b"\n\n")
+                .filter(|_| self.whole.is_some())
+                .map(|at| first + at + 2),
+        };
+        if let Some(after) = after {
+            bytes.copy_within(after..self.len, 0);
+            self.len -= after;
+            self.begin_anew();
+            return Step::Done;
+        }
+        if let Some(whole) = self.whole {
+            let next = so_far.get(whole + 1..).unwrap_or_default();
+            let end = next.iter().position(|byte| *byte == b'\n');
+            let message = end.and_then(|end| next.get(..end)).map(Message::parse);
+            // What ends the work that the message waits for does not wait behind it.
+            if let (Some(end), Some(Ok(message))) = (end, message)
+                && let What::Cancel(id) = message.what
+            {
+                if let Some(run) = self.run.as_mut().filter(|run| run.id == id) {
+                    run.cancel();
+                }
+                bytes.copy_within(whole + 1 + end + 1..self.len, whole + 1);
+                self.len -= end + 1;
+                return Step::Done;
+            }
+            if self.len == bytes.len() {
+                return Step::Nothing;
+            }
+        }
+        let end = so_far.iter().position(|byte| *byte == b'\n');
+        if let Some(end) = end.filter(|_| self.whole.is_none()) {
+            if core::mem::take(&mut self.is_skipping) {
+                // The rest of a line that was refused.
                 bytes.copy_within(end + 1..self.len, 0);
                 self.len -= end + 1;
             } else {
@@ -333,7 +403,7 @@ impl Client {
             }
             return Step::Done;
         }
-        if self.len > MESSAGE_MAX {
+        if self.whole.is_none() && self.len > MESSAGE_MAX {
             self.len = 0;
             if core::mem::replace(&mut self.is_skipping, true) {
                 return Step::Done;

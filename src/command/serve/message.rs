@@ -26,6 +26,20 @@ impl Outgoing {
         self.sent == self.len
     }
 
+    /// Forgets what was not taken, and ends the line that may have been begun.
+    pub(super) fn end_line(&mut self) {
+        self.clear();
+        if let Some(first) = self
+            .bytes
+            .bytes_mut()
+            .ok()
+            .and_then(|room| room.first_mut())
+        {
+            *first = b'\n';
+            self.len = 1;
+        }
+    }
+
     /// Forgets what was not taken.
     pub(super) const fn clear(&mut self) {
         (self.sent, self.len) = (0, 0);

@@ -72,8 +72,8 @@ pub(super) enum Said<'r> {
     Bytes { name: &'static str, bytes: &'r [u8] },
     /// It is over, and did what was asked for; the status of a program that it ran.
     Done(Option<u8>),
-    /// It is over, and did not.
-    Failed(&'r Failure),
+    /// It is over, and did not; the status with which a shell would say so.
+    Failed(&'r Failure, Option<u8>),
 }
 
 impl Running {
@@ -229,7 +229,7 @@ impl Running {
             self.failure = Some(failure_of("B057", why, ""));
         }
         Some(match &self.failure {
-            Some(failure) => Said::Failed(failure),
+            Some(failure) => Said::Failed(failure, self.is_exec.then_some(status)),
             None => Said::Done(self.is_exec.then_some(status)),
         })
     }
