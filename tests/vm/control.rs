@@ -35,7 +35,7 @@ fn operator_looks_into_the_machine_and_steers_it(lab: &Lab) -> Result<()> {
         .annotation("berth.stop-timeout", "1")
         .runs(["/bin/guest", "say-and-stay", "one", "two\u{1b}[31m"]);
     let broken = Bundle::new("broken").runs(["/bin/nothing"]);
-    let tree = disk::files([operator(&["steer"]), web, broken])?;
+    let tree = disk::files([operator(&["steer-machine"]), web, broken])?;
     let tree = tree.copy(lab.berth.clone(), "containers/operator/rootfs/bin/berth");
     let vm = lab
         .machine("operator_looks_into_the_machine_and_steers_it")?

@@ -69,7 +69,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["make-orphan"] => broken::make_orphan()?,
         ["nothing-left", places @ ..] => broken::wait_until_nothing_is_left(places)?,
         ["operate", id] => operate::run(id)?,
-        ["steer"] => steer::run()?,
+        ["steer-machine"] => steer::run()?,
         ["stop-and-leave", id] => steer::stop(id)?,
         ["connect", path] => steer::connect(path)?,
         ["say-and-stay", lines @ ..] => {
