@@ -162,8 +162,8 @@ fn execute(program: BorrowedFd<'_>, task: Task<'_>, answers: &OwnedFd) -> Errno 
     let pushed = words
         .push(format_args!("berth"))
         .and_then(|()| words.push(format_args!("--root={RECORDS}")))
-        .and_then(|()| task.say(&mut words))
-        .and_then(|()| hand_on(&mut words, "answers", answers));
+        .and_then(|()| hand_on(&mut words, "answers", answers))
+        .and_then(|()| task.say(&mut words));
     if let Err(errno) = pushed {
         return errno;
     }
