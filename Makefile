@@ -87,7 +87,7 @@ setup: cc
 guest: cc
 	CARGO_PROFILE_DEV_PANIC=abort RUSTFLAGS="-C target-feature=+crt-static -C strip=debuginfo" \
 	    $(CARGO) build --target $(HOST) -p berth-guest
-	@install -D -m 0755 $(CARGO_TARGET_DIR)/$(HOST)/debug/guest target/guest
+	@install -s -D -m 0755 $(CARGO_TARGET_DIR)/$(HOST)/debug/guest target/guest
 
 # As `init` is built, and what it is held against for speed.
 reading: cc

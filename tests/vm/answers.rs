@@ -70,7 +70,7 @@ fn boot(lab: &Lab) -> Result<Outcome> {
     let bundles = broken.into_iter().chain(killed);
     let bundles = bundles.chain([Bundle::new("good"), observer]);
     let tree = disk::files(bundles)?.copy(lab.berth.clone(), "bin/berth");
-    let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(400))?;
+    let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(700))?;
     let spec = lab.spec()?.berth(guest()?).load(MODULES);
     let image = spec.build(Compression::Zstd)?;
     let vm = lab
