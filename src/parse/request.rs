@@ -157,8 +157,8 @@ pub enum Reply<'a> {
     Row(Row<'a>),
     /// It is done, or will be.
     Done,
-    /// It is not done: why, and what to do about it.
-    Refused(Error, &'a str),
+    /// It is not done: why. What to do about it, who has asked says.
+    Refused(Error),
 }
 
 const ROW: u8 = 0;
@@ -178,9 +178,9 @@ impl<'a> Reply<'a> {
                 writer.put(row.id.as_bytes())?;
             }
             Self::Done => writer.put(&[DONE])?,
-            Self::Refused(error, hint) => {
+            Self::Refused(error) => {
                 writer.put(&[REFUSED])?;
-                encode_failure(error, hint, &mut writer)?;
+                encode_failure(error, "", &mut writer)?;
             }
         }
         writer.finish()
@@ -193,9 +193,7 @@ impl<'a> Reply<'a> {
         Some(match (*tag, rest) {
             (ROW, rest) => Self::Row(Row::parse(rest)?),
             (DONE, []) => Self::Done,
-            (REFUSED, rest) => {
-                parse_failure(rest).map(|(error, hint)| Self::Refused(error, hint))?
-            }
+            (REFUSED, rest) => parse_failure(rest).map(|(error, _)| Self::Refused(error))?,
             _ => return None,
         })
     }
@@ -271,7 +269,7 @@ mod tests {
                 since: 1 << 40,
             })
         });
-        let others = [Reply::Done, Reply::Refused(error, "look there")];
+        let others = [Reply::Done, Reply::Refused(error)];
         for reply in rows.into_iter().chain(others) {
             let mut room = [0; REPLY_MAX];
             let packet = reply.encode(&mut room).unwrap();

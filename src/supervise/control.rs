@@ -4,8 +4,8 @@
 //!   `docs/control.md`. PID 1 only watches them. When somebody comes, it starts a run of `berth`,
 //!   which serves all who come and ends when nobody is left.
 //! * That run, and `berth` in the machine, hand PID 1 the few [requests](crate::parse::request)
-//!   that it has to act on itself. PID 1 answers at once, or not at all: whoever does not read his
-//!   answers loses them.
+//!   that it has to act on itself. PID 1 answers at once, and never waits: a client that does not
+//!   read its answers loses them.
 
 use core::time::Duration;
 
@@ -24,7 +24,6 @@ use super::{Supervisor, policy};
 use crate::boot::Change;
 use crate::error::{During, Error, Fault, Op, Stage};
 use crate::events::DIRECTORY;
-use crate::hint::of_machine;
 use crate::parse::request::{self, CONTROL, RECORDS, REPLY_MAX, REQUEST_MAX, Reply, Request};
 use crate::sys::clock::{self, Moment};
 use crate::sys::epoll::{Epoll, Interest};
@@ -198,7 +197,7 @@ impl Supervisor<'_, '_> {
             if let (Some(request), Some(client), Some(0)) = (request, client, user) {
                 match self.fulfil(request, &client) {
                     Ok(()) => reply(&client, &Reply::Done),
-                    Err(error) => reply(&client, &Reply::Refused(error, of_machine(&error))),
+                    Err(error) => reply(&client, &Reply::Refused(error)),
                 }
             }
         }
@@ -240,7 +239,7 @@ impl Supervisor<'_, '_> {
 fn reply(client: &OwnedFd, reply: &Reply<'_>) {
     let mut room = [0; REPLY_MAX];
     if let Some(packet) = reply.encode(&mut room) {
-        // Who does not read it loses it.
+        // A client that does not read it loses it.
         let _ = send(client, packet, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
 }

@@ -3,6 +3,8 @@
 //! It is started when supervision begins, and again if it ends otherwise than well: it ends well
 //! when nothing is left to do, because no device is to be set up.
 
+use core::time::Duration;
+
 use rustix::fd::AsFd;
 use rustix::fs::lstat;
 
@@ -13,9 +15,8 @@ use super::restart::RestartHistory;
 use super::workers::Work;
 use crate::container::RESOLV_CONF;
 use crate::error::Stage;
-use crate::events::DIRECTORY;
-use crate::events::Event;
-use crate::parse::answer::{NetworkChange, NetworkState};
+use crate::events::{DIRECTORY, Event};
+use crate::parse::answer::NetworkChange;
 use crate::parse::config::Restart;
 use crate::sys::clock::{self, Moment};
 use crate::sys::process::Status;
@@ -25,10 +26,8 @@ use crate::text::Shown;
 /// The machine's name, of its root.
 const HOSTNAME: &str = "/etc/hostname";
 
-/// The run, and what it has said.
+/// The run.
 pub(super) struct Network {
-    /// All devices that `ip=` names have had what it asks for.
-    pub(super) is_ready: bool,
     history: RestartHistory,
     started: Moment,
     rest_until: Option<Moment>,
@@ -36,7 +35,6 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) const NEW: Self = Self {
-        is_ready: false,
         history: RestartHistory::NONE,
         started: Moment(0),
         rest_until: None,
@@ -90,7 +88,7 @@ impl Supervisor<'_, '_> {
             );
         }
         let network = &mut self.network;
-        let ran = core::time::Duration::from_micros(now - network.started);
+        let ran = Duration::from_micros(now - network.started);
         let again = Restart::OnFailure { max: None };
         let delay = network.history.next(again, status, ran, self.phase);
         network.rest_until = delay.map(|delay| now + delay);
@@ -114,7 +112,5 @@ impl Supervisor<'_, '_> {
             format_args!("network {state} {device} {address}"),
         );
         self.machine.journal.events.emit(Event::Network(*change));
-        // What is lost later does not take back what was started with it.
-        self.network.is_ready |= change.state == NetworkState::Ready;
     }
 }

@@ -205,20 +205,9 @@ pub type Packet = (usize, Option<OwnedFd>);
 /// # Errors
 /// Those of recvmsg(2); `EMSGSIZE` for a packet that does not fit.
 pub fn next_packet(socket: impl AsFd, room: &mut [u8], flags: RecvFlags) -> Result<Packet, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let rooms = &mut [IoSliceMut::new(room)];
-    let flags = flags | RecvFlags::CMSG_CLOEXEC;
-    let received = recvmsg(socket, rooms, &mut ancillary, flags)?;
-    let mut messages = ancillary.drain();
-    let descriptor = messages.find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    });
-    match received.flags.contains(ReturnFlags::TRUNC) {
-        true => Err(Errno::MSGSIZE),
-        false => Ok((received.bytes, descriptor)),
-    }
+    let mut descriptors = heapless::Vec::<OwnedFd, 1>::new();
+    let len = packet_with(socket, room, flags, &mut descriptors)?;
+    Ok((len, descriptors.pop()))
 }
 
 /// The next packet, and all descriptors that came with it, as far as there is room: how many bytes.

@@ -36,7 +36,7 @@ pub(super) fn ask(
         match Reply::parse(room.get(..len).unwrap_or_default()) {
             Some(Reply::Row(row)) => each(row),
             Some(Reply::Done) => return Ok(()),
-            Some(Reply::Refused(error, _)) => return Err(call.fail(&error)),
+            Some(Reply::Refused(error)) => return Err(call.fail(&error)),
             None => {
                 let detail = "it has answered what cannot be understood";
                 let error = Error::new(Code::Control, Op::Read, "PID 1", detail);

@@ -68,7 +68,8 @@ fn await_status(id: &str, status: &str) -> Result<()> {
     }
 }
 
-fn berth(words: &[&str]) -> Result<String> {
+/// What the command prints.
+pub(crate) fn berth(words: &[&str]) -> Result<String> {
     let output = Command::new(BERTH).args(words).output().context(BERTH)?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(
