@@ -70,7 +70,6 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["nothing-left", places @ ..] => broken::wait_until_nothing_is_left(places)?,
         ["operate", id] => operate::run(id)?,
         ["steer-machine"] => steer::run()?,
-        ["stop-and-leave", id] => steer::stop(id)?,
         ["connect", path] => steer::connect(path)?,
         ["say-and-stay", lines @ ..] => {
             lines.iter().for_each(|line| println!("{line}"));

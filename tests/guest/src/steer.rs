@@ -216,12 +216,6 @@ fn clients() -> Result<()> {
     Ok(())
 }
 
-/// Stops a container, and that is all.
-pub(crate) fn stop(id: &str) -> Result<()> {
-    await_row(id, |row| row.contains("\"state\":\"running\""))?;
-    berth(&["stop", id]).map(drop)
-}
-
 /// Comes as somebody else, and is told so.
 fn stranger(expected: &str) -> Result<()> {
     let mut stranger = Command::new("/bin/guest");
