@@ -2,8 +2,9 @@
 //! its control.
 
 use std::fs;
-use std::io::{self, Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -12,6 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::operate::berth;
 
@@ -182,7 +185,32 @@ fn control() -> Result<()> {
         rest.last().is_some_and(|last| last.contains("\"ok\":{}")),
         "{rest:?}"
     );
+    own_descriptors(&mut client)?;
     println!("spoke the protocol");
+    Ok(())
+}
+
+/// A program gets what came with the request as its standard input, output and error.
+fn own_descriptors(client: &mut Client) -> Result<()> {
+    let null = fs::File::open("/dev/null")?;
+    let (mut reader, writer) = io::pipe()?;
+    let request =
+        r#"{"id":9,"do":"exec","container":"web","args":["/bin/guest","say","into a pipe"]}"#;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [null.as_fd(), writer.as_fd(), writer.as_fd()];
+    ensure!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    let text = [IoSlice::new(request.as_bytes())];
+    sendmsg(&client.0, &text, &mut ancillary, SendFlags::empty())?;
+    let answers = client.until_end(9)?;
+    ensure!(
+        answers == ["{\"id\":9,\"ok\":{\"status\":0}}"],
+        "{answers:?}"
+    );
+    drop(writer);
+    let mut said = String::new();
+    reader.read_to_string(&mut said)?;
+    ensure!(said == "into a pipe\n", "{said:?}");
     Ok(())
 }
 
