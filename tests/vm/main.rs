@@ -72,6 +72,7 @@ mod watchdog;
 
 use std::env;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -246,6 +247,21 @@ fn main() -> Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
+/// How many tests may fail. What fails more has one cause, and each machine that waits for what does
+/// not come costs minutes.
+const MAX_FAILURES: usize = 10;
+
+/// How many have failed.
+static FAILURES: AtomicUsize = AtomicUsize::new(0);
+
+/// Says at once why a test failed: the runner says it when all have ended, which a time limit may
+/// not let it come to.
+fn fail(name: &str, error: &str) -> Failed {
+    FAILURES.fetch_add(1, Ordering::Relaxed);
+    eprintln!("FAILED: {name}: {error}");
+    Failed::from(error)
+}
+
 /// How long each test took, with what it waited for: the boot of another that it shares.
 static DURATIONS: Mutex<Vec<(Duration, &str)>> = Mutex::new(Vec::new());
 
@@ -281,15 +297,21 @@ fn trials(all: &[Case], series: Series, matrix_only: bool) -> Vec<Trial> {
             let lab = Arc::clone(&lab);
             let name = case.name.strip_prefix("vm::").unwrap_or(case.name);
             let run = case.run;
-            Trial::test(format!("{}::{name}", series.name()), move || {
+            let name = format!("{}::{name}", series.name());
+            Trial::test(name.clone(), move || {
+                if FAILURES.load(Ordering::Relaxed) >= MAX_FAILURES {
+                    let text = format!("not run: {MAX_FAILURES} others failed before");
+                    return Err(Failed::from(text));
+                }
                 let lab =
                     lab.get_or_init(|| Lab::new(series).map_err(|error| format!("{error:#}")));
-                let lab = lab.as_ref().map_err(|error| Failed::from(error.clone()))?;
+                let lab = lab.as_ref().map_err(|error| fail(&name, error))?;
                 let began = Instant::now();
                 let result = run(lab);
                 let mut durations = DURATIONS.lock().unwrap_or_else(PoisonError::into_inner);
                 durations.push((began.elapsed(), case.name));
-                result.map_err(|error| Failed::from(format!("{error:#}")))
+                drop(durations);
+                result.map_err(|error| fail(&name, &format!("{error:#}")))
             })
         })
         .collect()
