@@ -48,9 +48,12 @@ impl Machine {
         command
     }
 
-    /// Starts it with pipes.
+    /// Starts it with pipes. What the tests are started by may ignore signals, which is inherited.
     fn start(&self, words: &str) -> Result<Child> {
-        let mut command = self.command(words);
+        let ctl = self.command(words);
+        let mut command = Command::new("env");
+        command.arg("--default-signal").arg(ctl.get_program());
+        command.args(ctl.get_args());
         command.stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command.spawn()?)
