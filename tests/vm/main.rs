@@ -256,9 +256,10 @@ static FAILURES: AtomicUsize = AtomicUsize::new(0);
 
 /// Says at once why a test failed: the runner says it when all have ended, which a time limit may
 /// not let it come to.
-fn fail(name: &str, error: &str) -> Failed {
+fn fail(name: &str, began: Instant, error: &str) -> Failed {
     FAILURES.fetch_add(1, Ordering::Relaxed);
-    eprintln!("FAILED: {name}: {error}");
+    let seconds = began.elapsed().as_secs();
+    eprintln!("FAILED after {seconds} s: {name}: {error}");
     Failed::from(error)
 }
 
@@ -303,15 +304,15 @@ fn trials(all: &[Case], series: Series, matrix_only: bool) -> Vec<Trial> {
                     let text = format!("not run: {MAX_FAILURES} others failed before");
                     return Err(Failed::from(text));
                 }
+                let began = Instant::now();
                 let lab =
                     lab.get_or_init(|| Lab::new(series).map_err(|error| format!("{error:#}")));
-                let lab = lab.as_ref().map_err(|error| fail(&name, error))?;
-                let began = Instant::now();
+                let lab = lab.as_ref().map_err(|error| fail(&name, began, error))?;
                 let result = run(lab);
                 let mut durations = DURATIONS.lock().unwrap_or_else(PoisonError::into_inner);
                 durations.push((began.elapsed(), case.name));
                 drop(durations);
-                result.map_err(|error| fail(&name, &format!("{error:#}")))
+                result.map_err(|error| fail(&name, began, &format!("{error:#}")))
             })
         })
         .collect()
