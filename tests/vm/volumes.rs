@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere nested_namespace_is_a_peer_of_the_container,
     everywhere host_has_the_same_mounts_after_all_containers,
     everywhere every_container_ends_well,
+    everywhere mount_that_comes_while_a_container_is_set_up_is_in_all_its_volumes,
 ];
 
 /// A container, the options of its volume, and its `linux.rootfsPropagation`.
@@ -306,4 +307,48 @@ fn every_container_ends_well(lab: &Lab) -> Result<()> {
         Seen::new(&outcome, id).exited(0)?;
     }
     Ok(outcome.assert(Ended::PowerOff, 0)?)
+}
+
+/// A volume that is a copy in no tree for a moment misses what is mounted in that moment; of many,
+/// some would.
+fn mount_that_comes_while_a_container_is_set_up_is_in_all_its_volumes(lab: &Lab) -> Result<()> {
+    const VOLUMES: usize = 200;
+    const MOUNTS: usize = 400;
+    let host = Bundle::new("host")
+        .set("/hostname", Value::Null)
+        .namespaces(&["mount"])
+        .runs(["/bin/guest", "mount-while-set-up", "follower"]);
+    let follower = (0..VOLUMES)
+        .fold(Bundle::new("follower"), |bundle, volume| {
+            bundle.mount(
+                &format!("/mnt/{volume}"),
+                "",
+                "/volume",
+                &["rbind", "rslave"],
+            )
+        })
+        .annotation("berth.after", "host")
+        .runs(["/bin/guest", "count-in-volumes"]);
+    let tree = (0..MOUNTS).fold(disk::files([host, follower])?, |tree, mount| {
+        tree.directory(format!("volume/{mount}"))
+    });
+    let root = Fs::vfat(disk::LABEL, disk::VFAT_SERIAL, tree).mib(64);
+    let vm = lab.machine("volumes-meanwhile")?.append("root=/dev/sda1");
+    let outcome = vm.scsi(&disk::of(root)?).start()?.wait()?;
+
+    let host: Vec<_> = Seen::new(&outcome, "host").lines().collect();
+    let [mounted] = host[..] else {
+        anyhow::bail!("{host:?}");
+    };
+    let mounted = mounted.strip_prefix("mounted ").context("a count")?;
+    let (mounted, _) = mounted.split_once(" of ").context("of how many")?;
+    let is_enough = mounted.parse::<usize>()? > 10;
+    ensure!(is_enough, "the host mounted only {mounted}");
+    let has = Seen::new(&outcome, "follower").facts("has");
+    let misses = has.iter().filter(|has| **has != mounted).count();
+    ensure!(
+        has.len() == VOLUMES && misses == 0,
+        "of {mounted} mounts of the host, {misses} volumes miss some: {has:?}"
+    );
+    Ok(())
 }

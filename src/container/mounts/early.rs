@@ -7,11 +7,11 @@
 //! would be every copy of them. A copy of a private mount cannot be a slave, and a copy of a slave
 //! cannot be a peer of its master (mount_namespaces(7)). So these volumes are copied before it.
 //!
-//! All others are copied late, just before they are attached, since what the host mounts meanwhile
-//! does not reach a detached copy. A volume that is copied early misses what the host mounts or
-//! unmounts in it during the set-up; from then on, everything arrives. It cannot be avoided: a
-//! later copy cannot be a peer any more, and a copy that is attached early is cut off with the
-//! rest.
+//! All others are copied late, and are attached from their first moment on, since what the host
+//! mounts meanwhile does not reach a detached copy. A volume that is copied early misses what the
+//! host mounts or unmounts in it during the set-up; from then on, everything arrives. It cannot be
+//! avoided: a later copy cannot be a peer any more, and a copy that is attached early is cut off
+//! with the rest.
 //!
 //! # All volumes of a container in a user namespace
 //!
@@ -58,7 +58,7 @@ pub(in crate::container) fn copy_early(
         if !item.options.is_bind() {
             continue;
         }
-        let copy = match (bind(bundle, item), sync) {
+        let copy = match (bind(bundle, item, false), sync) {
             (Err(fault), Some(sync)) if fault.errno == Errno::ACCESS => copy(
                 &sync.open(Wanted::Mount(which))?,
                 source_of(bundle, item, &mut LongPath::new())?,

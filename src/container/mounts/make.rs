@@ -28,7 +28,7 @@ pub(super) fn make(
     is_filled: bool,
 ) -> Result<Detached, Fault> {
     if item.options.is_bind() {
-        return bind(mounts.bundle, item);
+        return bind(mounts.bundle, item, true);
     }
     let fstype = match item.fstype.unwrap_or_default() {
         // Mounting the host's hierarchy again would set its options anew, for all
@@ -134,12 +134,25 @@ fn configure_with<'a>(
     Detached::configure(about, &mut options)
 }
 
-pub(super) fn bind(bundle: &str, item: &Mount<'_>) -> Result<Detached, Fault> {
+/// What the item binds. `is_cut_off` says that nothing of this namespace appears on the host any
+/// more: then a directory is attached all along, so that it misses nothing that the host mounts.
+/// Nothing can be mounted in a file, and the ids of an attached mount cannot be mapped.
+pub(super) fn bind(bundle: &str, item: &Mount<'_>, is_cut_off: bool) -> Result<Detached, Fault> {
     let mut room = LongPath::new();
     let source = source_of(bundle, item, &mut room)?;
+    if is_cut_off
+        && item.ids.is_none()
+        && let Ok(copy) = Detached::attached_copy_of(source, is_recursive(item))
+    {
+        return finish(Ok(copy), source, item);
+    }
     let opened = openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let subject = format_args!("{source} to mount it on {}", item.destination);
     copy(&opened.during(Op::Open, subject)?, source, item)
+}
+
+fn is_recursive(item: &Mount<'_>) -> bool {
+    item.options.flags.set & MS_REC != 0
 }
 
 /// The path of what is bound; one that is put together is in `room`.
@@ -157,13 +170,21 @@ pub(in crate::container) fn source_of<'r>(
 
 /// A copy of what was opened as `source`, as it is to be mounted.
 pub(super) fn copy(opened: &OwnedFd, source: &str, item: &Mount<'_>) -> Result<Detached, Fault> {
-    let recursive = item.options.flags.set & MS_REC != 0;
-    Detached::copy_of(opened.as_fd(), recursive)
-        .and_then(|copy| {
-            set_attributes(copy.root(), &item.options)?;
-            Ok(copy)
-        })
-        .during(Op::Mount, format_args!("{source} on {}", item.destination))
+    let copy = Detached::copy_of(opened.as_fd(), is_recursive(item));
+    finish(copy, source, item)
+}
+
+#[inline(never)]
+fn finish(
+    copy: Result<Detached, Errno>,
+    source: &str,
+    item: &Mount<'_>,
+) -> Result<Detached, Fault> {
+    copy.and_then(|copy| {
+        set_attributes(copy.root(), &item.options)?;
+        Ok(copy)
+    })
+    .during(Op::Mount, format_args!("{source} on {}", item.destination))
 }
 
 /// As with mount(8), `ro` changes the top mount alone, also with `rbind`. `rro` changes all mounts

@@ -165,6 +165,24 @@ impl Detached {
         })
     }
 
+    /// A copy of the mount that the directory `source` is in, from `source` down, which is attached
+    /// all along: what is mounted or unmounted in `source` meanwhile reaches it, as far as it
+    /// propagates. Nothing reaches a copy that is in no tree, however short that is.
+    ///
+    /// It lies on top of `/`, where no path leads but `/..`, until it is [attached](Self::attach)
+    /// elsewhere. The mount that `/` is in must not be shared, or it can be moved no more
+    /// (mount_namespaces(7)), and no other process may use the namespace.
+    ///
+    /// # Errors
+    /// Those of mount(2) and openat(2); `ENOTDIR` for a file.
+    pub fn attached_copy_of(source: &str, recursive: bool) -> Result<Self, Errno> {
+        let mut bind = MountFlags::BIND;
+        bind.set(MountFlags::REC, recursive);
+        mount(source, c"/", c"", bind, None)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(CWD, c"/..", flags, Mode::empty()).map(Self::from)
+    }
+
     /// Sets how it, and with `recursive` all below it, pass on mounts: mount_setattr(2).
     ///
     /// # Errors
@@ -187,7 +205,7 @@ impl Detached {
         change_attributes(self.root(), set, clear, recursive)
     }
 
-    /// Attaches it on the file or directory `target`: move_mount(2).
+    /// Attaches it on the file or directory `target`, wherever it was: move_mount(2).
     ///
     /// # Errors
     /// Those of move_mount(2).

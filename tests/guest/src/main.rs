@@ -203,6 +203,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["write-to-disk", name] => disks::write(name)?,
         ["use-disk", name, file] => disks::use_disk(name, file)?,
         ["act-on-volume", ids @ ..] => volumes::act(ids)?,
+        ["count-in-volumes"] => volumes::count()?,
+        ["mount-while-set-up", id] => volumes::mount_while_it_is_set_up(id)?,
         ["volume", id, own, takes] => volumes::take_part(id, own, takes)?,
         ["subtrees", prefixes @ ..] => subtrees::check(prefixes)?,
         ["interfaces"] => interfaces::print()?,

@@ -9,7 +9,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use berth::sys::mount::{Flags, mount_new, unmount_detach};
 
 use crate::propagation::wait_for_file;
@@ -69,6 +69,57 @@ pub(crate) fn take_part(id: &str, own: &str, takes: &str) -> Result<()> {
     show("two")?;
     unmount(&own)?;
     end_round(3)
+}
+
+/// Mounts in one directory of the volume after the other, on the host, from when the control group
+/// of the container `id` is there until that container runs. Prints how many it mounted, and how
+/// many there were to mount.
+pub(crate) fn mount_while_it_is_set_up(id: &str) -> Result<()> {
+    host::join()?;
+    let directories: Vec<_> = fs::read_dir(ON_HOST)?.collect::<Result<_, _>>()?;
+    let group = format!("/sys/fs/cgroup/berth/{id}");
+    let runs = Path::new(ON_HOST).join(RUNS);
+    // Whoever is told of the group would come too late.
+    while !Path::new(&group).exists() {
+        std::thread::yield_now();
+    }
+    let mut mounted = 0;
+    for directory in &directories {
+        if runs.exists() {
+            break;
+        }
+        let path = directory.path();
+        mount(path.to_str().context("a name of the test's own")?)?;
+        mounted += 1;
+    }
+    println!("mounted {mounted} of {}", directories.len());
+    wait_for_file(ON_HOST, RUNS)?;
+    leave(ON_HOST, "all-are-mounted")
+}
+
+/// The file that says that the container runs.
+const RUNS: &str = "runs";
+
+/// Prints how many mounts there are in each of this container's volumes when the host has mounted
+/// all.
+pub(crate) fn count() -> Result<()> {
+    let first = format!("{INSIDE}/0");
+    leave(&first, RUNS)?;
+    wait_for_file(&first, "all-are-mounted")?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let points: Vec<_> = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .collect();
+    for volume in fs::read_dir(INSIDE)? {
+        let within = format!("{}/", volume?.path().display());
+        let count = points
+            .iter()
+            .filter(|point| point.starts_with(&within))
+            .count();
+        println!("has {count}");
+    }
+    Ok(())
 }
 
 fn show(topic: &str) -> Result<()> {
