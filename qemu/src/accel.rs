@@ -1,10 +1,10 @@
 //! KVM where it works, TCG elsewhere.
 //!
 //! `/dev/kvm` that can be opened proves little: under nested virtualization it may run a boot
-//! sector and then hang a kernel at its first instructions, silently and for ever. So the proof is
-//! what will be asked of it: a kernel that comes up, finds no root, panics and reboots, which takes
-//! about a second. One that takes longer than five is taken for hung, and TCG is used, which always
-//! works.
+//! sector and then hang a kernel at its first instructions, silently and for ever, or most kernels
+//! and not all. So the proof is what will be asked of it: a kernel that comes up, finds no root,
+//! panics and reboots, which takes about a second, several times in a row. One that takes longer
+//! than five seconds is taken for hung, and TCG is used, which always works.
 //!
 //! The answer is kept in `target/accel`, for as long as the host is up. `BERTH_ACCEL=kvm|tcg`
 //! decides without asking.
@@ -45,6 +45,9 @@ impl Accel {
 
 /// How long a kernel may take to come up and go down.
 const PROOF: Duration = Duration::from_secs(5);
+
+/// How many kernels have to.
+const PROOFS: usize = 5;
 
 /// The best that works here for guests of that architecture. `kernel` is one to prove KVM with.
 ///
@@ -88,14 +91,23 @@ fn remembered(arch: Arch, kernel: &Path) -> Result<Accel> {
             Accel::Tcg
         });
     }
-    let accel = if works(arch, kernel)? {
-        Accel::Kvm
-    } else {
-        Accel::Tcg
+    let accel = match works_always(arch, kernel)? {
+        true => Accel::Kvm,
+        false => Accel::Tcg,
     };
     fs::write(&file, format!("{boot}\n{}\n", accel.name()))
         .with_context(|| format!("write {}", file.display()))?;
     Ok(accel)
+}
+
+/// Whether each of some kernels boots under KVM.
+fn works_always(arch: Arch, kernel: &Path) -> Result<bool> {
+    for _ in 0..PROOFS {
+        if !works(arch, kernel)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether a kernel boots under KVM.
