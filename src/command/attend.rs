@@ -54,7 +54,7 @@ fn stay(
         let ready = wait(signals, relay.as_ref(), notify.as_ref(), ended.is_some());
         let ready = ready.during(Op::Wait, "the program")?;
         let [signalled, ready @ .., said] = ready;
-        // Who talks to the socket for ever is not waited for.
+        // A program that talks to the socket for ever is not waited for.
         let is_quiet = signalled.is_empty() && ready.iter().all(|flags| flags.is_empty());
         if let Some(relay) = &mut relay {
             relay.serve(ready);

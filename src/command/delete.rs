@@ -76,10 +76,10 @@ fn delete(call: &Call<'_>, force: bool) -> Result<u8, Reported> {
     Ok(0)
 }
 
-/// Has the first process ended, and becomes the one who works on the container; what is known of
-/// that. Whoever works on it, as `run` in the foreground, comes first, and may have removed it
-/// then: `None`. By force, one that is stopped goes on, and one that does not come to an end of
-/// making the container is killed.
+/// Ends the first process, and takes the container's lock; the result is what is known of the
+/// container. Another process that holds the lock, as `run` in the foreground, finishes first, and
+/// may have removed the container by then: `None`. By force, a holder that is stopped is continued,
+/// and one that does not finish making the container is killed.
 #[inline(never)]
 fn take(
     call: &Call<'_>,

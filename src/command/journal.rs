@@ -28,7 +28,7 @@ pub(super) struct Journal {
     file: Option<OwnedFd>,
     is_json: bool,
     is_debug: bool,
-    /// Who is told instead of those.
+    /// The supervisor, which gets the messages in place of those.
     supervisor: Option<Supervisor>,
 }
 

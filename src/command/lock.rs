@@ -1,5 +1,5 @@
-//! Who works on a container: a lock on a file in its directory (fcntl(2), "Advisory record
-//! locking").
+//! One process at a time works on a container: it holds a lock on a file in the container's
+//! directory (fcntl(2), "Advisory record locking").
 //!
 //! It belongs to the process and not to a descriptor: the kernel gives it back at the end of that
 //! process, whatever children have inherited, and says whose it is.
@@ -47,7 +47,7 @@ pub(super) fn acquire(file: &OwnedFd, rounds: u32) -> Result<LockResult, Errno> 
     let mut left = rounds;
     loop {
         match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
-            // Who had it may have removed the file.
+            // The process that held it may have removed the file.
             Ok(()) if fstat(file)?.st_nlink == 0 => return Ok(LockResult::Removed),
             Ok(()) => return Ok(LockResult::Held),
             Err(Errno::AGAIN | Errno::ACCESS) => {}

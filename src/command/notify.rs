@@ -143,7 +143,7 @@ impl Notify {
                 "/proc/self/fd/{}/{SOCKET}",
                 inside.as_raw_fd()
             ))?;
-            // Whoever the program is. No chmod(2): a link may be in its place by then.
+            // For any user of the program. No chmod(2): a link may be in its place by then.
             let before = umask(Mode::empty());
             let made = socket::datagrams_at(&path);
             umask(before);

@@ -82,7 +82,7 @@ impl Readiness {
                 }
                 Self::Path(watch) => (watch.look(has_other_mounts)?, watch.sources()),
             };
-            // Who ended was heard to the end, but for those who still talk.
+            // What the process said before it ended was read, unless others still write.
             let Some(process) = process.as_ref().filter(|_| !is_ready && !is_over) else {
                 return Ok(is_ready);
             };

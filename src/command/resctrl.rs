@@ -1,5 +1,5 @@
-//! Groups of the resctrl filesystem (`linux.intelRdt`; Documentation/arch/x86/resctrl.rst). Whoever
-//! administers the machine mounts it.
+//! Groups of the resctrl filesystem (`linux.intelRdt`; Documentation/arch/x86/resctrl.rst). The
+//! machine's administrator mounts it.
 //!
 //! A group that is named by `closID` belongs to many: one that exists must have what is asked for,
 //! and it stays when the container goes. Without that name the container has a group of its own,

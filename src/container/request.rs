@@ -31,7 +31,7 @@ pub struct Request<'r> {
     ///   [`super::PendingStart::confirm_recorded`] opens the FIFO for writing, which waits until
     ///   somebody opens it for reading (fifo(7)). If the caller ends before that, so does the
     ///   process.
-    /// * Whoever opens it reads the end of the file when the program runs, else what
+    /// * The process that opens it reads the end of the file when the program runs, else what
     ///   [`super::start_result`] understands.
     pub exec_fifo: Option<OwnedFd>,
     /// Variables that the program has besides those of `process.env`, each `NAME=value`.

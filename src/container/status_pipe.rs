@@ -114,7 +114,8 @@ impl Progress {
 /// it any more.
 pub(super) struct StatusPipe {
     pipe: OwnedFd,
-    /// The FIFO that the container waited at. Whoever let it go on reads that, and not the pipe.
+    /// The FIFO that the container waited at. The process that let it go on reads the FIFO, and not
+    /// the pipe.
     exec_fifo: Option<OwnedFd>,
     /// The connection over which the caller says that the container is recorded
     /// (see [`PendingStart::confirm_recorded`]).

@@ -1,8 +1,8 @@
-//! Lines that are kept for who asks later: a file in `/run`, and the one before it.
+//! Lines that are kept for later readers: a file in `/run`, and the one before it.
 //!
 //! The file is in a tmpfs, so what is written takes memory and no disk, and PID 1 never waits for
 //! it. When it is half of what may be kept, it becomes `<name>.1`, in the place of the one before,
-//! and a new one is begun. Who follows it watches the directory (inotify(7)).
+//! and a new one is begun. A reader that follows it watches the directory (inotify(7)).
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, openat, renameat};

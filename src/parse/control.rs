@@ -129,7 +129,7 @@ pub struct Run {
     verb: &'static Verb,
     /// What it prints is wanted as people read it.
     pub is_text: bool,
-    /// It shall have a terminal.
+    /// It gets a terminal.
     pub has_terminal: bool,
     /// The terminal's rows and columns, if they are given.
     pub size: Option<[u16; 2]>,

@@ -1,4 +1,4 @@
-//! What this boot shall do: the command line, understood.
+//! What this boot is to do: the command line, understood.
 //!
 //! [`Plan::new`] reads the image's defaults and then the kernel command line over them, and gives
 //! one value with a typed field for everything that can be asked for. No later stage sees the text.

@@ -67,7 +67,7 @@ fn is_of_disks(uevent: &Uevent<'_>) -> bool {
 }
 
 impl Supervisor<'_, '_> {
-    /// Makes ready the directory that disks are mounted in, if there shall be one. The containers
+    /// Makes ready the directory that disks are mounted in, if one is asked for. The containers
     /// that are started next find it. Disks that are there already count too.
     #[inline(never)]
     pub(super) fn open_disks(&mut self) {

@@ -441,7 +441,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         }
     }
 
-    /// The first process of the container at `index` has ended. Whether the machine shall end with
+    /// The first process of the container at `index` has ended. Whether the machine is to end with
     /// it.
     fn container_ended(&mut self, index: usize, status: Status) -> bool {
         self.finish_output(index);

@@ -21,7 +21,7 @@ pub(super) enum Phase {
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Input {
-    /// The machine shall end: a signal, or a container with `berth.on-exit` = `shutdown` has ended.
+    /// The machine is to end: a signal, or a container with `berth.on-exit` = `shutdown` has ended.
     EndRequested(End),
     /// No container is left that is waited for.
     NothingLeft,
@@ -38,7 +38,7 @@ pub(super) enum Action {
     EndMachine(End),
 }
 
-/// Decides. `on_idle` is what shall be when nothing is left to run.
+/// Decides. `on_idle` is what happens when nothing is left to run.
 pub(super) const fn next(phase: Phase, input: Input, on_idle: OnIdle) -> (Phase, Action) {
     match (phase, input) {
         (Phase::Running, Input::EndRequested(end)) => (Phase::Stopping(end), Action::StopAll),

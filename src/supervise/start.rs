@@ -318,7 +318,7 @@ mod tests {
             Errno::TXTBSY,
             Errno::USERS,
         ];
-        // Whoever met it: the start, the reading of the bundle, PID 1's own descriptors.
+        // The start, the reading of the bundle, or PID 1's own descriptors met it.
         for code in [
             Code::ContainerSetup,
             Code::ContainerExec,

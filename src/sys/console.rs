@@ -139,7 +139,7 @@ pub fn open_console() -> Option<OwnedFd> {
     open(PATH, flags, Mode::empty()).ok()
 }
 
-/// Opens the console for a program that shall use it as its terminal.
+/// Opens the console for a program that uses it as its terminal.
 pub fn open_terminal() -> Option<OwnedFd> {
     // Opening may wait for a carrier, so it does not block; reading and writing do, as a program
     // expects.

@@ -48,7 +48,7 @@ pub unsafe fn close_all_but(mut first: u32, kept: &[BorrowedFd<'_>]) -> Result<(
         };
         if let Some(last) = last.filter(|last| first <= *last) {
             let range = [first as usize, last as usize, 0, 0, 0];
-            // SAFETY: the call takes no pointers. Who owns the descriptors is the caller's promise.
+            // SAFETY: the call takes no pointers. The caller owns the descriptors.
             unsafe { call(linux::__NR_close_range, range) }?;
         }
         match next {

@@ -1,8 +1,8 @@
 //! Drivers that devices and filesystems ask for, and the indexes that say which modules those are.
 //!
 //! A device names the drivers that could serve it by its *modalias*, which `modules.alias` has
-//! patterns for; a filesystem is asked for as `fs-<type>`. Who loads them reports what goes wrong
-//! in its own way, so what both PID 1 and `berth` need of it is here.
+//! patterns for; a filesystem is asked for as `fs-<type>`. PID 1 and
+//! `berth` both load them and report failures in their own ways; what they share is here.
 
 use core::fmt::Write as _;
 

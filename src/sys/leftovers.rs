@@ -1,5 +1,5 @@
 //! What has to go before filesystems can be unmounted: swap space, loop devices, devices of the
-//! device-mapper. Whoever made them is not there any more.
+//! device-mapper. The processes that made them are gone by then.
 
 use linux_raw_sys::general as linux;
 use rustix::fs::{Access, Mode, OFlags, access, open};

@@ -16,7 +16,7 @@ use super::mount::Detached;
 use crate::parse::config::NodeKind;
 use crate::sys::path::path;
 
-/// A node as it shall be.
+/// A node as it is to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Node {
     /// What it is.

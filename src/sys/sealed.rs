@@ -28,7 +28,7 @@ const SEALS: SealFlags = SealFlags::WRITE
     .union(SealFlags::SEAL);
 
 /// Makes this process a sealed copy of its own program, with these arguments and variables, unless
-/// it is one already. To be called before anything was opened that shall not be open twice.
+/// it is one already. Call it before anything is opened that must not be open twice.
 ///
 /// # Errors
 /// Those of memfd_create(2) and execveat(2); `EACCES` where the machine forbids programs in

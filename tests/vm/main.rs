@@ -247,8 +247,8 @@ fn main() -> Result<ExitCode> {
     Ok(conclusion.exit_code())
 }
 
-/// How many tests may fail. What fails more has one cause, and each machine that waits for what does
-/// not come costs minutes.
+/// How many tests may fail. More failures have one cause, and each machine that waits in vain costs
+/// minutes.
 const MAX_FAILURES: usize = 10;
 
 /// How many have failed.

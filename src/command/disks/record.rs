@@ -205,7 +205,7 @@ impl Record {
         let mut text = heapless::String::<FILE_MAX>::new();
         // There is room for the longest of all.
         let _ = write!(text, "{self}");
-        // Whoever reads it meanwhile reads nothing, and looks again at the end of this process.
+        // A process that reads it meanwhile finds nothing, and looks again when this one ends.
         let _ = fs::create_file(&file, text.as_bytes());
     }
 }

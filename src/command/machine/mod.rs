@@ -1,8 +1,8 @@
 //! The machine that PID 1 runs: what is asked of it from inside, and what it has kept.
 //!
-//! Who only looks reads files that PID 1 writes ([`follow`]), and bothers it with nothing. Who
-//! wants something done sends it a [request](crate::parse::request), and then reads in the event
-//! stream what came of it.
+//! A verb that only looks reads files that PID 1 writes ([`follow`]), and costs PID 1 nothing. A
+//! verb that changes something sends PID 1 a [request](crate::parse::request), and then reads in
+//! the event stream what came of it.
 
 mod ask;
 mod boot;

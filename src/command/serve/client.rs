@@ -68,12 +68,12 @@ impl Client {
         }
     }
 
-    /// Who is behind the port.
+    /// The client behind the virtio port.
     pub(super) fn port(port: OwnedFd) -> Self {
         Self::new(port, true)
     }
 
-    /// Who is behind a connection.
+    /// The client behind a connection to the socket.
     pub(super) fn socket(socket: OwnedFd) -> Self {
         Self::new(socket, false)
     }

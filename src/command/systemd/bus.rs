@@ -1,7 +1,7 @@
 //! A conversation with systemd: over a bus, or directly over its own socket.
 //!
-//! Who answers may be slow, silent or anybody, so all of a conversation has one deadline, nothing
-//! is read that is not expected, and what is read has a fixed room.
+//! The peer may be slow, silent or anybody, so all of a conversation has one deadline, nothing is
+//! read that is not expected, and what is read has a fixed room.
 
 use core::time::Duration;
 
@@ -96,7 +96,7 @@ pub(super) struct Bus {
     deadline: Moment,
     serial: u32,
     received: Buffer<RECEIVED_MAX>,
-    /// Who has given the last answer: from `Subscribe` on, systemd.
+    /// The sender of the last answer: from `Subscribe` on, systemd.
     answered: Name,
     /// The last job of the unit that has ended.
     removed: Option<Removed>,
@@ -369,7 +369,7 @@ impl Bus {
 
     fn receive(&self, mut room: &mut [u8]) -> Result<(), Failed> {
         while !room.is_empty() {
-            // Who never stops sending is not listened to for ever either.
+            // A peer that never stops sending is not listened to for ever either.
             if clock::now() >= self.deadline {
                 return Err(too_late());
             }

@@ -1,5 +1,5 @@
 //! The last part of the set-up: the process has nothing of the host's any more, and the program
-//! gets what it shall have.
+//! gets its identity, rights and limits.
 //!
 //! [`Launch::prepare`] makes what takes memory and descriptors; then comes one of two orders,
 //! [`AT_START`] or [`AT_CREATE`].
@@ -95,7 +95,7 @@ impl<'r, 's> Launch<'r, 's> {
         let program = Program::new(process, setup.request.variables)?;
         let exec_fifo = match setup.request.exec_fifo.take() {
             Some(fifo) => {
-                // Who creates a container is told that it has no program, not only who starts it.
+                // `create` fails if the program is missing, not only `start`.
                 program.check()?;
                 labels::apply(process, labels::Purpose::Check)?;
                 Some(ExecFifo::new(fifo)?)

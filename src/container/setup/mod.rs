@@ -2,8 +2,8 @@
 //!
 //! It runs inside the namespaces, and is three lists of steps: [`MAKE`] makes the container, or
 //! [`JOIN`] goes into one that runs; [`LEAVE`] gives up everything of the host's; then the program
-//! gets what it shall have, as [`AT_START`] or [`AT_CREATE`] say. The order of the rows is the
-//! order in which they run, and a row says why it stands where it does.
+//! gets its identity, rights and limits, as [`AT_START`] or [`AT_CREATE`] say. The order of the
+//! rows is the order in which they run, and a row says why it stands where it does.
 //!
 //! Between the second and the third list, [`Launch::prepare`] makes what takes memory and
 //! descriptors: the program's limits may leave it none.

@@ -135,8 +135,8 @@ pub struct Config<'a> {
     pub all_annotations: Option<&'a str>,
     /// Fields that are known, not acted on, and no matter of security.
     pub warnings: table::Warnings,
-    /// Who makes the container is no more than a user of the machine: nothing decides which devices
-    /// it may use but that user's rights. Nothing in the file says so.
+    /// The container is made by an unprivileged user of the machine: only that user's rights decide
+    /// which devices it may use. The caller sets this; no field of the file does.
     pub is_of_user: bool,
 }
 

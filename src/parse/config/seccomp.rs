@@ -20,7 +20,7 @@ pub struct Seccomp<'a> {
     pub flags: u32,
     /// Whether `architectures` has others than this machine's.
     pub has_foreign: bool,
-    /// Who is asked about calls, where a rule has an agent asked.
+    /// The agent that is asked about calls, where a rule says so.
     pub agent: Option<Agent<'a>>,
 }
 

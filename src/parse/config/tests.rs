@@ -1313,8 +1313,8 @@ fn an_agent_is_one_that_a_rule_has_asked() {
         agent("SCMP_ACT_NOTIFY", members),
         (Some(("/a".to_owned(), as_written)), 32)
     );
-    // Who is not asked need not be there, and a flag that the kernel takes with an agent only is
-    // not used.
+    // An agent that is not asked need not be there, and a flag that the kernel takes with an agent
+    // only is not used.
     assert_eq!(agent("SCMP_ACT_LOG", members), (None, 0));
     assert_eq!(
         agent("SCMP_ACT_LOG", r#""listenerPath": "not absolute""#),

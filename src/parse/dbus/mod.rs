@@ -11,7 +11,7 @@ pub mod read;
 pub mod variant;
 pub mod write;
 
-/// Who is asked.
+/// The peer's name on the bus.
 pub const SYSTEMD: &str = "org.freedesktop.systemd1";
 /// The bus itself.
 pub const BUS: &str = "org.freedesktop.DBus";

@@ -1,5 +1,5 @@
-//! Messages, where they lie. Whoever sent them may be anybody: what is not as it must be is no
-//! message.
+//! Reads messages in place. The sender may be anybody: bytes that break a rule of the format are
+//! no message.
 
 use super::{
     ERROR_NAME, INTERFACE, Kind, LITTLE_ENDIAN, MEMBER, PATH, REPLY_SERIAL, SENDER, SIGNATURE,
@@ -36,7 +36,7 @@ pub struct Message<'m> {
     pub kind: Kind,
     /// The number of the call that it answers; 0 for none.
     pub reply_to: u32,
-    /// Who sent it; empty without a bus.
+    /// The sender; empty without a bus.
     pub sender: &'m str,
     /// The object that a signal is from.
     pub path: &'m str,

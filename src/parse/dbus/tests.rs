@@ -67,7 +67,7 @@ fn a_call_is_what_busctl_sends() {
     let mut room = [0xee; 1024];
     let written = Writer::call(&mut room, 2, &START, &mut start).unwrap();
     let mut expected = OF_BUSCTL.to_vec();
-    // Who may be asked for a password says so.
+    // busctl sets the flag that allows a question for a password.
     expected[2] = 0;
     assert_eq!(written, expected);
 }

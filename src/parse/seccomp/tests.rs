@@ -235,7 +235,7 @@ fn profile_that_no_program_starts_under_is_refused() {
     );
     let kill = rule(&["execve"], Action(0, None), &[]);
     assert_eq!(refusal(profile(ALLOW, vec![kill])), denied);
-    // Who is asked about it by its arguments may say yes.
+    // A rule on the arguments of the call may allow it.
     let some = rule(&["execve"], ALLOW, &[arg(0, "NE", 0, 0)]);
     assert_eq!(refusal(profile(EPERM, vec![some])), None);
     let asks = rule(&["execve"], NOTIFY, &[]);

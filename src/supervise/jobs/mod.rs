@@ -334,7 +334,7 @@ impl Jobs {
         }
     }
 
-    /// The container shall end, and what comes `next`.
+    /// The container is to end; `next` says what comes then.
     pub(super) fn stop(&mut self, index: usize, next: Next, now: Moment) -> Ending {
         let Some(job) = self.0.get_mut(index) else {
             return Ending::Now;
@@ -475,7 +475,7 @@ impl Jobs {
     #[inline(never)]
     pub(super) fn unmet(&self) -> Option<(usize, usize)> {
         let is_lost = |job: &Job| match job.readiness {
-            // Who has stopped it may start it again.
+            // The operator who has stopped it may start it again.
             Readiness::Pending => matches!(job.state, State::Over(_)) && !job.is_held,
             Readiness::Ready => false,
             Readiness::Unheard => true,

@@ -47,8 +47,8 @@ pub fn attributes_to_set(flags: MountFlags) -> MountAttrFlags {
     attributes(flags.set)
 }
 
-/// What a copy of a mount shall not inherit. The kind of access times is one field of the kernel's,
-/// cleared as a whole whenever any of it is set (mount_setattr(2)).
+/// The attributes that a copy of a mount must not inherit. The kind of access times is one field of
+/// the kernel's, cleared as a whole whenever any of it is set (mount_setattr(2)).
 pub fn attributes_to_clear(flags: MountFlags) -> MountAttrFlags {
     const ACCESS_TIMES: u32 = linux::MS_NOATIME | linux::MS_STRICTATIME | linux::MS_RELATIME;
     let mut clear = attributes(flags.clear);

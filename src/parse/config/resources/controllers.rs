@@ -54,7 +54,7 @@ impl<'a> Pass<'a, '_> {
     fn memory(&mut self) -> Option<()> {
         let limit = self.limit(LIMIT)?;
         let swap = match (self.limit(SWAP)?, limit) {
-            // Who may use all memory may use all swap.
+            // A group that may use all memory may use all swap.
             (0, -1) | (-1, _) => Some(-1),
             (0, _) => None,
             // Memory and swap together, in version 1.

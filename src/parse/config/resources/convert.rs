@@ -22,7 +22,7 @@ pub(super) fn cpu_weight(shares: u64) -> u64 {
     let exponent = (multiply(l, l) + 125 * l - 126 * ONE) / 612;
     let exponent = multiply(exponent, LOG2_10);
     let power = exp2(exponent % ONE) << (exponent / ONE);
-    // What the last digits miss shall not be rounded up to a whole.
+    // The digits that are cut off must not round the value up to a whole.
     (power - power / (1 << 34)).div_ceil(ONE)
 }
 
