@@ -13,6 +13,9 @@ use crate::cause::Cause;
 use crate::errno;
 use crate::error::{Code, Error, Stage};
 
+/// What to do where kexec finds no kernel, whoever has asked for it.
+const LOAD_KERNEL: &str = "load one first: kexec_file_load(2), or `kexec --load`";
+
 /// What to do next, in one line: the documents list it for every code.
 #[cfg(test)]
 pub(crate) fn hint(error: &Error) -> &'static str {
@@ -29,6 +32,7 @@ pub(crate) fn of_command(error: &Error) -> &'static str {
         code, cause, errno, ..
     } = *error;
     match (code, errno) {
+        (Code::NoKernel, _) => LOAD_KERNEL,
         _ if !matches!(code.stage(), None | Some(Stage::Containers)) => "",
         (Code::AutomountPlace | Code::DiskMount | Code::DiskLost, _) => of_disk(code, cause, errno),
         _ if of_container_cause(cause).is_some() => of_container_cause(cause).unwrap_or_default(),
@@ -204,7 +208,7 @@ pub(crate) fn of_machine(error: &Error) -> &'static str {
         (Code::Unwritten, _) => {
             "look after the disk, and check its filesystems before they are used again"
         }
-        (Code::NoKernel, _) => "load one first: kexec_file_load(2), or `kexec --load`",
+        (Code::NoKernel, _) => LOAD_KERNEL,
         (Code::Requirement, _) => {
             "see why that is not ready; `berth.after` in the place of `berth.requires` starts it all the same"
         }

@@ -123,6 +123,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     machine::POWEROFF,
     machine::REBOOT,
     machine::HALT,
+    machine::KEXEC,
 ];
 
 const ROOT: Opt = Opt {

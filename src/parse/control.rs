@@ -95,6 +95,7 @@ pub const VERBS: &[Verb] = &[
     verb("poweroff", &[], None, false),
     verb("reboot", &[], None, false),
     verb("halt", &[], None, false),
+    verb("kexec", &[], None, false),
 ];
 
 /// The verb that runs a program.

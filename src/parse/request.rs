@@ -230,6 +230,7 @@ mod tests {
             Request::Restart("a"),
             Request::Kill("web", 64),
             Request::End(OnIdle::Halt),
+            Request::End(OnIdle::Kexec),
         ] {
             let mut room = [0; REQUEST_MAX];
             let packet = request.encode(&mut room).unwrap();

@@ -20,7 +20,7 @@ use super::jobs::Next;
 use super::requests::wrong_status;
 use super::token::Token;
 use super::workers::Work;
-use super::{Supervisor, policy};
+use super::{Supervisor, policy, shutdown};
 use crate::boot::Change;
 use crate::error::{During, Error, Fault, Op, Stage};
 use crate::events::DIRECTORY;
@@ -228,6 +228,7 @@ impl Supervisor<'_, '_> {
             }
             Request::End(end) => {
                 if let Some(end) = policy::idle_end(end) {
+                    shutdown::check(end)?;
                     self.end_requested(end, "control");
                 }
                 Ok(())

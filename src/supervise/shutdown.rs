@@ -35,11 +35,29 @@ pub(super) fn end(
 
 /// What is done where `end` is asked for.
 fn possible(machine: &mut Machine, end: End) -> End {
-    if end != End::Kexec || process::has_loaded_kernel() {
-        return end;
+    match check(end) {
+        Ok(()) => end,
+        Err(error) => {
+            let detail = format_args!("{}: the machine is rebooted instead", error.detail);
+            machine.journal.warn_of(&error.with_detail(detail));
+            End::Reboot
+        }
     }
-    let detail = "there is none in /sys/kernel/kexec_loaded: the machine is rebooted instead";
-    let error = Error::new(Code::NoKernel, Op::Exec, "another kernel", detail);
-    machine.journal.warn_of(&error);
-    End::Reboot
+}
+
+/// Makes sure that the machine can end so.
+///
+/// # Errors
+/// [`Code::NoKernel`].
+pub(super) fn check(end: End) -> Result<(), Error> {
+    if end != End::Kexec || process::has_loaded_kernel() {
+        return Ok(());
+    }
+    let detail = "there is none in /sys/kernel/kexec_loaded";
+    Err(Error::new(
+        Code::NoKernel,
+        Op::Exec,
+        "another kernel",
+        detail,
+    ))
 }

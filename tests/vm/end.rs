@@ -7,8 +7,9 @@ use anyhow::{Context, Result, ensure};
 use berth_initramfs::Compression;
 use berth_qemu::disk::{Disk, DiskImage, Fs};
 use berth_qemu::tree::Tree;
-use berth_qemu::vm::{Ended, Event, Outcome};
+use berth_qemu::vm::{Builder, Ended, Event, Outcome, Vm};
 use berth_tests::{Bundle, Lab, MODULES, Seen, disk, field, line};
+use serde_json::json;
 
 use crate::fsck::{ext4_is_clean, partition, vfat_is_clean};
 use crate::provoke::{OWN_FAILURE, failed};
@@ -24,6 +25,7 @@ pub(crate) const CASES: &[Case] = cases![
     once shell_of_a_failed_boot_sees_the_root_and_leaves_it_clean,
     once machine_without_a_kernel_for_kexec_is_rebooted,
     everywhere loaded_kernel_is_started_in_the_place_of_a_reboot,
+    once loaded_kernel_is_started_by_request,
 ];
 
 /// The texts of the warnings.
@@ -299,30 +301,37 @@ fn machine_without_a_kernel_for_kexec_is_rebooted(lab: &Lab) -> Result<()> {
     ext4_is_clean(&partition(&vm.disk(0), 0)?)
 }
 
-/// The same kernel once more, with another command line: it hands over to a program that powers the
-/// machine off.
-fn loaded_kernel_is_started_in_the_place_of_a_reboot(lab: &Lab) -> Result<()> {
-    let words = "console=ttyS0 loglevel=5 root=/dev/vda1 ro init=/bin/guest -- power-off";
-    let line = ["/bin/guest", "load-kernel", "/kernel", "/initramfs", words];
-    let loader = Bundle::new("loader")
-        .namespaces(&["mount", "uts"])
-        .runs(line);
+/// What loads the machine's own kernel once more, with another command line: it hands over to a
+/// program that powers the machine off.
+const LOAD: [&str; 5] = [
+    "/bin/guest",
+    "load-kernel",
+    "/kernel",
+    "/initramfs",
+    "console=ttyS0 loglevel=5 root=/dev/vda1 ro init=/bin/guest -- power-off",
+];
+
+/// A machine whose root has its own kernel and initramfs, and this bundle; and the root.
+fn with_kernel(lab: &Lab, name: &str, bundle: Bundle) -> Result<(Builder, DiskImage)> {
     let image = lab.spec()?.load(MODULES).build(Compression::Zstd)?;
-    let files = disk::files([loader])?
+    let files = disk::files([bundle.namespaces(&["mount", "uts"])])?
         .copy(&lab.kernel.image, "kernel")
         .copy(berth_tests::guest()?, "bin/guest")
         .file("initramfs", image.bytes.clone());
     let root = Disk::mbr(0xb0a7_0001)
         .partition(Fs::ext4(disk::LABEL, disk::EXT4_UUID, files).mib(128))
         .build()?;
-    let vm = lab
-        .machine_with("loaded_kernel_is_started", &image)
-        .append("root=/dev/vda1 berth.on_idle=kexec")
+    let machine = lab
+        .machine_with(name, &image)
+        .append("root=/dev/vda1")
         .memory(512)
-        .blk(&root)
-        .start()?;
+        .blk(&root);
+    Ok((machine, root))
+}
+
+/// The machine has ended by starting the other kernel, and has left its root in order.
+fn has_started_the_other(vm: &Vm) -> Result<()> {
     let outcome = vm.wait()?;
-    Seen::new(&outcome, "loader").printed("loaded")?;
     outcome.assert(Ended::PowerOff, 0)?;
     let end = outcome
         .events
@@ -341,4 +350,38 @@ fn loaded_kernel_is_started_in_the_place_of_a_reboot(lab: &Lab) -> Result<()> {
         outcome.log.display()
     );
     ext4_is_clean(&partition(&vm.disk(0), 0)?)
+}
+
+fn loaded_kernel_is_started_in_the_place_of_a_reboot(lab: &Lab) -> Result<()> {
+    let loader = Bundle::new("loader").runs(LOAD);
+    let (machine, _root) = with_kernel(lab, "loaded_kernel_is_started", loader)?;
+    let vm = machine.append("berth.on_idle=kexec").start()?;
+    vm.expect("a kernel to be loaded", |event| {
+        line(event) == Some(("loader", "loaded"))
+    })?;
+    has_started_the_other(&vm)
+}
+
+/// Without a kernel the request is refused, and the machine goes on.
+fn loaded_kernel_is_started_by_request(lab: &Lab) -> Result<()> {
+    let keeper = Bundle::new("keeper").runs(["/bin/guest", "until-asked"]);
+    let name = "loaded_kernel_is_started_by_request";
+    let (machine, _root) = with_kernel(lab, name, keeper)?;
+    let vm = machine.control().start()?;
+    vm.expect("keeper to run", |event| {
+        line(event) == Some(("keeper", "waiting"))
+    })?;
+    let mut client = vm.control()?;
+    let refusal = client.refused(json!({ "do": "kexec" }))?;
+    ensure!(
+        refusal.code == "B062" && refusal.hint.contains("kexec_file_load"),
+        "{refusal:?}"
+    );
+    let ran = client.exec(json!({ "container": "keeper", "args": LOAD }), b"")?;
+    ensure!(ran.status == 0, "{ran:?}");
+    client.ask(json!({ "do": "kexec" }))?;
+    vm.expect("keeper to be asked to end", |event| {
+        line(event) == Some(("keeper", "asked to end"))
+    })?;
+    has_started_the_other(&vm)
 }

@@ -69,6 +69,8 @@ pub enum Verb {
     Reboot,
     /// Stop all containers and halt
     Halt,
+    /// Stop all containers and start the kernel that was loaded for that
+    Kexec,
 }
 
 /// A program to run.
@@ -132,7 +134,9 @@ impl Verb {
                 set(&mut request, "container", id.clone());
                 request
             }
-            Self::Boot | Self::Poweroff | Self::Reboot | Self::Halt => json!({}),
+            Self::Boot | Self::Poweroff | Self::Reboot | Self::Halt | Self::Kexec => {
+                json!({})
+            }
         };
         request["do"] = self.name().into();
         if text && self.has_lines() {
@@ -157,6 +161,7 @@ impl Verb {
             Self::Poweroff => "poweroff",
             Self::Reboot => "reboot",
             Self::Halt => "halt",
+            Self::Kexec => "kexec",
         }
     }
 
@@ -179,7 +184,10 @@ impl Verb {
 
     /// Whether the machine ends by it, and may be gone before it has answered.
     pub(crate) fn is_end(&self) -> bool {
-        matches!(self, Self::Poweroff | Self::Reboot | Self::Halt)
+        matches!(
+            self,
+            Self::Poweroff | Self::Reboot | Self::Halt | Self::Kexec
+        )
     }
 }
 
@@ -276,6 +284,7 @@ mod tests {
             ("poweroff", json!({ "do": "poweroff" })),
             ("reboot", json!({ "do": "reboot" })),
             ("halt", json!({ "do": "halt" })),
+            ("kexec", json!({ "do": "kexec" })),
         ] {
             assert_eq!(request(line, false), expected, "{line}");
         }

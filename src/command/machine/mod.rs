@@ -29,6 +29,7 @@ pub(super) const MOUNTS: Subcommand = mounts::COMMAND;
 pub(super) const POWEROFF: Subcommand = steer::POWEROFF;
 pub(super) const REBOOT: Subcommand = steer::REBOOT;
 pub(super) const HALT: Subcommand = steer::HALT;
+pub(super) const KEXEC: Subcommand = steer::KEXEC;
 
 pub(super) const JSON: Opt = Opt {
     long: "json",

@@ -1,4 +1,4 @@
-//! `start`, `stop`, `restart` of PID 1's containers; `poweroff`, `reboot`, `halt`.
+//! `start`, `stop`, `restart` of PID 1's containers; `poweroff`, `reboot`, `halt`, `kexec`.
 
 use super::super::{Call, OrReport, Reported, Subcommand};
 use super::ask::{ask, is_there};
@@ -58,6 +58,11 @@ pub(super) const HALT: Subcommand =
     of_machine("halt", "end the machine, and leave it on", |call| {
         end(call, OnIdle::Halt)
     });
+pub(super) const KEXEC: Subcommand = of_machine(
+    "kexec",
+    "end the machine, and start the kernel that was loaded for that",
+    |call| end(call, OnIdle::Kexec),
+);
 
 /// Starts a container of PID 1's. `None` where PID 1 is not berth.
 pub(in crate::command) fn start(call: &Call<'_>) -> Option<Result<u8, Reported>> {
