@@ -173,15 +173,21 @@ pub fn each_driverless(visit: &mut dyn FnMut(&str, &str) -> bool) {
         };
         let _ = each_name(&devices, |device| {
             let mut buffer = [0; MODALIAS_MAX];
-            let modalias = format_args!("{devices}/{device}/modalias");
-            let modalias = read_attribute(modalias, &mut buffer)
-                .and_then(|text| core::str::from_utf8(text).ok());
+            // Cards tell it in their uevents alone (mmc_bus_uevent() of drivers/mmc/core/bus.c).
+            let (file, key) = match bus {
+                "mmc" => ("uevent", "MODALIAS="),
+                _ => ("modalias", ""),
+            };
+            let file = format_args!("{devices}/{device}/{file}");
+            let modalias = read_attribute(file, &mut buffer)
+                .and_then(|text| core::str::from_utf8(text).ok())
+                .and_then(|text| text.lines().find_map(|line| line.strip_prefix(key)));
             let driver = path(format_args!("{devices}/{device}/driver"));
             let has_driver = driver.is_ok_and(|link| lstat(link.as_str()).is_ok());
             if let Some(modalias) = modalias
                 && !has_driver
             {
-                goes_on = visit(modalias.trim_ascii_end(), device);
+                goes_on = visit(modalias, device);
             }
             goes_on
         });

@@ -145,6 +145,9 @@ const RULES: &str = "# Rules of the test.\n\
     label=ODD -> bind\n\
     uuid=0000-0000 label -> ro\n";
 
+/// A slot for SD cards, which is empty.
+const SLOT: &str = r#"{"driver":"sd-card","id":"slot","drive":"card"}"#;
+
 /// A drive on the virtio-scsi controller whose medium can be changed.
 const READER: &str = r#"{"driver":"scsi-hd","id":"reader","drive":"medium","removable":true,"bus":"scsi.0","scsi-id":200}"#;
 
@@ -183,6 +186,9 @@ fn boot(lab: &Lab) -> Result<Outcome> {
         .arguments(["-drive", "if=none,id=medium"])
         // As JSON: what is not is made before the controller.
         .arguments(["-device", READER])
+        .arguments(["-device", r#"{"driver":"sdhci-pci"}"#])
+        .arguments(["-drive", "if=none,id=card"])
+        .arguments(["-device", SLOT])
         .arguments(["-object", "throttle-group,id=slow,x-iops-total=4"])
         .blk(&root)
         .blk(&vfat("THERE")?)
@@ -246,10 +252,15 @@ fn says(event: &Event, id: &str, line: &str) -> bool {
 
 /// Media come and go in a drive that stays.
 fn change_media(vm: &mut Vm) -> Result<()> {
-    for label in ["CARD1", "CARD2"] {
-        vm.insert("reader", &vfat(label)?)?;
+    for (drive, bus, label) in [
+        ("reader", Bus::Scsi, "CARD1"),
+        ("reader", Bus::Scsi, "CARD2"),
+        ("slot", Bus::Sd, "SD1"),
+        ("slot", Bus::Sd, "SD2"),
+    ] {
+        vm.insert(drive, Drive::on_bus(bus, &vfat(label)?))?;
         expect_at(vm, label)?;
-        vm.eject("reader")?;
+        vm.eject(drive)?;
         expect(vm, "gone", label)?;
     }
     Ok(())
@@ -344,14 +355,14 @@ fn containers_see_disks_as_their_volume_propagates(lab: &Lab) -> Result<()> {
     let outcome = BOOT.outcome(lab)?;
     let slave = seen(&outcome, "slave");
     for label in [
-        "fast", "BIG", "BLK", "uas", "TORN", "STICK", "CARD1", "MANY-50", "END",
+        "fast", "BIG", "BLK", "uas", "TORN", "STICK", "CARD1", "SD1", "MANY-50", "END",
     ] {
         let saw = slave
             .iter()
             .any(|names| names.iter().any(|name| name == label));
         ensure!(saw, "{label} was not seen: {slave:#?}");
     }
-    for label in ["fast", "BIG", "BLK", "uas", "TORN", "CARD2"] {
+    for label in ["fast", "BIG", "BLK", "uas", "TORN", "CARD2", "SD2"] {
         let last = slave.last().context("nothing was seen")?;
         ensure!(
             !last.iter().any(|name| name == label),
