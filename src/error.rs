@@ -458,6 +458,7 @@ codes! {
     60 Unmount "a filesystem could not be unmounted at the end",
     61 Unwritten "what was written did not reach the disks at the end",
     62 NoKernel "no kernel is loaded that kexec could start",
+    63 LogFiles "what containers print cannot be written to the directory of `berth.log=`",
     65 AutomountPlace "disks cannot be mounted in the directory of `berth.automount=`",
     66 DiskMount "a disk that appeared could not be mounted",
     67 DiskLost "a disk does not answer, or the program that looks at it has ended early",
@@ -519,6 +520,7 @@ impl Code {
             | Self::NetworkWord
             | Self::Network
             | Self::BerthFailed
+            | Self::LogFiles
             | Self::AutomountPlace
             | Self::DiskMount
             | Self::DiskLost

@@ -37,6 +37,7 @@ pub(crate) fn of_command(error: &Error) -> &'static str {
         (Code::AutomountPlace | Code::DiskMount | Code::DiskLost, _) => of_disk(code, cause, errno),
         _ if of_container_cause(cause).is_some() => of_container_cause(cause).unwrap_or_default(),
         _ if of_cause(cause).is_some() => of_cause(cause).unwrap_or_default(),
+        (Code::LogFiles, _) => of_log_files(errno),
         (Code::Usage, _) => {
             "`berth --help` lists the commands, `berth COMMAND --help` what one of them takes"
         }
@@ -66,6 +67,21 @@ pub(crate) fn of_command(error: &Error) -> &'static str {
             "compare ip= with the devices that there are and with what their link offers; the image needs their drivers: --for-devices net"
         }
         _ => of_container(code, errno),
+    }
+}
+
+/// What to do about lines that cannot be written to files.
+const fn of_log_files(errno: Option<Errno>) -> &'static str {
+    match errno {
+        Some(Errno::NOSPC | Errno::DQUOT) => {
+            "make room on the root: the lines that memory still has are written then"
+        }
+        Some(Errno::ROFS) => "boot with rw, or with a writable layer: berth.overlay=",
+        Some(Errno::LOOP | Errno::MLINK | Errno::INVAL | Errno::NOTDIR | Errno::ISDIR) => {
+            "remove what is in the way: no link is followed, and only a regular file is written to"
+        }
+        Some(Errno::XDEV) => "name the directory with berth.log= without `..`",
+        _ => "name another directory on the root with berth.log=, and look after the disk",
     }
 }
 

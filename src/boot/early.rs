@@ -240,8 +240,8 @@ impl<'m> Early<'m> {
     /// Reads what is asked for: the kernel command line over the defaults in the image.
     ///
     /// # Errors
-    /// [`Code::CommandLine`], [`Code::UnknownKey`], [`Code::BadValue`], [`Code::Unsupported`]. What
-    /// the rest of the line says about failures is kept.
+    /// [`Code::CommandLine`], [`Code::UnknownKey`], [`Code::BadValue`]. What the rest of
+    /// the line says about failures is kept.
     #[inline(never)]
     pub fn read_plan<'t>(&mut self, text: &'t mut CommandLine) -> Result<Plan<'t>, Error> {
         let defaults = match CommandLine::read(DEFAULTS, &mut text.defaults) {
@@ -259,14 +259,6 @@ impl<'m> Early<'m> {
             refusal(&error)
         })?;
         self.machine.adopt(&plan).at(Code::BadValue)?;
-        if let Some(key) = plan.unsupported {
-            return Err(Error::new(
-                Code::Unsupported,
-                Op::Parse,
-                CMDLINE,
-                format_args!("`{key}` is not supported by this version"),
-            ));
-        }
         Ok(plan)
     }
 

@@ -52,6 +52,7 @@ mod launch;
 mod limits;
 mod list;
 mod lock;
+mod log_files;
 mod machine;
 mod network;
 mod notify;

@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::launch::{self, Launched, StartMode, launch, undo};
 use super::start::go;
-use super::{Call, OrReport, Reported, Subcommand, delete, disks, network, serve};
+use super::{Call, OrReport, Reported, Subcommand, delete, disks, log_files, network, serve};
 use crate::container::{Group, PRIVILEGED, Streams};
 use crate::error::{Code, During, Error, Op};
 use crate::hint::of_command;
@@ -56,6 +56,7 @@ pub(super) const SUBCOMMANDS: &[Subcommand] = &[
     serve::COMMAND,
     network::COMMAND,
     disks::COMMAND,
+    log_files::COMMAND,
 ];
 
 fn start(call: &Call<'_>) -> Result<u8, Reported> {
@@ -175,6 +176,7 @@ impl Supervisor {
             on_exit: annotations.on_exit,
             stop_timeout: annotations.stop_timeout,
             raw_output: annotations.raw_output,
+            log_size: annotations.log_size,
             ready: annotations.ready.into(),
             after: annotations.after,
             requires: annotations.requires,

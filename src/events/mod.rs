@@ -64,7 +64,7 @@ impl Events {
             device: None,
             has_no_reader: false,
             dropped: 0,
-            kept: Ring::new(),
+            kept: Ring::new(KEPT),
         }
     }
 
@@ -72,7 +72,7 @@ impl Events {
     pub(crate) fn keep(&mut self) {
         let file = path(format_args!("{DIRECTORY}/events"));
         let made = fs::make_directory(DIRECTORY).is_ok();
-        let _ = file.map(|file| made && self.kept.open(file, KEPT).is_ok());
+        let _ = file.map(|file| made && self.kept.open(file).is_ok());
     }
 
     /// The device, once there is one.

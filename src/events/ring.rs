@@ -20,23 +20,27 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// One that keeps nothing.
-    pub(crate) const fn new() -> Self {
+    /// One that keeps nothing yet, and then `size` bytes at most, with the file before it.
+    pub(crate) const fn new(size: usize) -> Self {
         Self {
             file: None,
             path: Path::new(),
             len: 0,
-            half: 0,
+            half: size / 2,
         }
     }
 
-    /// Keeps lines in a new file at `path` from now on, of `size` bytes at most with the one before
-    /// it.
+    /// Keeps so much from now on.
+    pub(crate) const fn resize(&mut self, size: usize) {
+        self.half = size / 2;
+    }
+
+    /// Keeps lines in a new file at `path` from now on.
     ///
     /// # Errors
     /// Those of openat(2).
-    pub(crate) fn open(&mut self, path: Path, size: usize) -> Result<(), Errno> {
-        (self.path, self.half) = (path, size / 2);
+    pub(crate) fn open(&mut self, path: Path) -> Result<(), Errno> {
+        self.path = path;
         self.begin()
     }
 
@@ -84,10 +88,9 @@ mod tests {
     fn the_last_lines_are_kept() {
         let place = std::env::temp_dir().join(format!("berth-ring-{}", std::process::id()));
         let place = place.to_str().unwrap();
-        let mut ring = Ring::new();
+        let mut ring = Ring::new(16);
         ring.push(b"lost\n");
-        ring.open(path(format_args!("{place}")).unwrap(), 16)
-            .unwrap();
+        ring.open(path(format_args!("{place}")).unwrap()).unwrap();
         for number in 0..9 {
             ring.push(format!("{number}..\n").as_bytes());
         }

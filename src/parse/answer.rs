@@ -26,6 +26,7 @@ use rustix::io::Errno;
 
 use super::config::{OnExit, Ready, Restart, containers};
 use super::list::List;
+use super::log::SIZES;
 use crate::cause::Cause;
 use crate::error::{Code, DETAIL_MAX, Error, Op, SUBJECT_MAX, WORDS_MAX};
 use crate::text::Text;
@@ -127,6 +128,8 @@ pub struct Policy<'a> {
     pub stop_timeout: Option<Duration>,
     /// `berth.console` = `raw`.
     pub raw_output: bool,
+    /// `berth.log-size`, one of [`SIZES`].
+    pub log_size: u32,
     /// `berth.ready`.
     pub ready: ReadyBy,
     /// `berth.after`.
@@ -317,6 +320,7 @@ impl<'a> Policy<'a> {
         writer.put(&flags)?;
         writer.put(&max.to_ne_bytes())?;
         writer.put(&timeout.to_ne_bytes())?;
+        writer.put(&self.log_size.to_ne_bytes())?;
         writer.text(self.after.as_str())?;
         writer.put(self.requires.as_str().as_bytes())
     }
@@ -326,6 +330,7 @@ impl<'a> Policy<'a> {
             bytes.split_first_chunk()?;
         let (max, rest) = rest.split_first_chunk()?;
         let (timeout, rest) = rest.split_first_chunk()?;
+        let (log_size, rest) = rest.split_first_chunk()?;
         let (after, requires) = text(rest)?;
         let max = u32::from_ne_bytes(*max);
         let seconds = u64::from(u32::from_ne_bytes(*timeout));
@@ -344,6 +349,7 @@ impl<'a> Policy<'a> {
             },
             stop_timeout: flag(*has_timeout)?.then_some(Duration::from_secs(seconds)),
             raw_output: flag(*raw_output)?,
+            log_size: Some(u32::from_ne_bytes(*log_size)).filter(|size| SIZES.contains(size))?,
             ready: match ready {
                 0 => ReadyBy::Started,
                 1 => ReadyBy::Exited,
@@ -543,6 +549,7 @@ mod tests {
             on_exit: OnExit::Shutdown,
             stop_timeout: Some(Duration::from_secs(u32::MAX.into())),
             raw_output: true,
+            log_size: *SIZES.end(),
             ready: ReadyBy::Answer,
             after: ids,
             requires: ids,
@@ -570,6 +577,7 @@ mod tests {
                 on_exit: OnExit::Continue,
                 stop_timeout: None,
                 raw_output: false,
+                log_size: *SIZES.start(),
                 ready,
                 after: List::default(),
                 requires: List::parse("db", |_| true).unwrap(),
@@ -656,7 +664,9 @@ mod tests {
             (4, 2),
             (5, 3),
             (6, 1),
-            (14, 9),
+            // Of 16 MiB, one byte more.
+            (14, 1),
+            (18, 9),
         ] {
             let mut bad = good.to_vec();
             bad[at] = byte;

@@ -29,8 +29,6 @@ pub struct Key {
     /// What it does, for the manual.
     #[cfg(test)]
     pub(crate) meaning: &'static str,
-    /// Whether this version acts on it, see [`Plan::unsupported`].
-    pub supported: bool,
     /// Stores a value; `None` refuses it.
     pub(super) set: Set,
 }
@@ -53,15 +51,7 @@ const fn key(
         default,
         #[cfg(test)]
         meaning,
-        supported: true,
         set,
-    }
-}
-
-const fn later(key: Key) -> Key {
-    Key {
-        supported: false,
-        ..key
     }
 }
 
@@ -118,8 +108,8 @@ pub static KEYS: &[Key] = &[
         |p, _| { p.has_network = true; Some(()) }),
     key("berth.automount", DIRECTORY, "off", "where disks that are there, or appear later, are mounted, each in a directory of its own; see \"Disks that come and go\"",
         |p, v| { p.automount = Some(absolute(v)?); Some(()) }),
-    later(key("berth.log", DIRECTORY, "ring only", "directory on the root for the containers' output",
-        |p, v| { p.log = Some(absolute(v)?); Some(()) })),
+    key("berth.log", DIRECTORY, "off", "directory on the root in which what each container prints is kept in a file; see \"Files of what containers print\"",
+        |p, v| { p.log = Some(absolute(v)?); Some(()) }),
     key("berth.watchdog", "seconds, 1 to 4294967295", "off", "arm the machine's watchdog: it resets the machine when PID 1 has not fed it for so long",
         |p, v| { p.watchdog = Some(Duration::from_secs(seconds(v).filter(|s| *s > 0)?.into())); Some(()) }),
     key("berth.containers", DIRECTORY, "/containers", "directory of bundles on the new root",

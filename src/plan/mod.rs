@@ -91,9 +91,6 @@ pub struct Plan<'a> {
     pub events: Option<&'a str>,
     /// `berth.break=`.
     pub break_at: Option<BreakAt>,
-    /// A key that was given and valid but that this version does not act on. The boot refuses it
-    /// by name: whoever gave `berth.log=` would look for files that are not there.
-    pub unsupported: Option<&'static str>,
     /// The defaults and the command line: words for modules have no keys of their own.
     lines: [Cmdline<'a>; 2],
 }
@@ -175,7 +172,6 @@ impl<'a> Plan<'a> {
             on_idle: OnIdle::PowerOff,
             events: None,
             break_at: None,
-            unsupported: None,
             lines: [Cmdline::default(); 2],
         }
     }
@@ -250,9 +246,6 @@ impl<'a> Plan<'a> {
                 key,
                 value: word.value,
             }))?;
-            if !key.supported {
-                self.unsupported = self.unsupported.or(Some(key.name));
-            }
         }
         if let Some(args) = line.init_args() {
             self.init_args = args;

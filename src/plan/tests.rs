@@ -19,7 +19,6 @@ fn an_empty_line_asks_for_the_documented_defaults() {
     assert_eq!(plan.containers, "/containers");
     assert_eq!(plan.on_failure, OnFailure::Reboot);
     assert_eq!(plan.on_idle, OnIdle::PowerOff);
-    assert_eq!(plan.unsupported, None);
 }
 
 #[test]
@@ -154,13 +153,6 @@ fn a_refused_value_is_answered_with_key_value_and_what_is_accepted() {
     );
     let error = Plan::new(b"panic=x", b"panic=1").unwrap_err().to_string();
     assert!(error.starts_with("/etc/berth/cmdline: panic=x is refused"));
-}
-
-#[test]
-fn keys_of_later_versions_are_checked_and_then_reported_by_name() {
-    let line = "berth.log=/var/log";
-    assert_eq!(plan(line).unwrap().unsupported, Some("berth.log"));
-    assert!(refusal("berth.log=@").contains("is refused"));
 }
 
 #[test]

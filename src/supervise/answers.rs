@@ -93,7 +93,12 @@ impl Supervisor<'_, '_> {
         let journal = &mut self.machine.journal;
         match (work, answer) {
             (_, Answer::Warning(text)) => journal.warn(Stage::Containers, format_args!("{text}")),
-            (_, Answer::Failed(error, _)) => journal.warn_of(error),
+            (_, Answer::Failed(error, hint)) => {
+                journal.warn_of(error);
+                if !hint.is_empty() {
+                    kmsg::warning(Stage::Containers, format_args!("  {hint}"));
+                }
+            }
             (_, Answer::Notice(text)) => kmsg::notice(Stage::Containers, format_args!("{text}")),
             (Work::Network, Answer::Network(change)) => self.network_changed(change),
             (Work::Disks, Answer::Disk(disk, failure)) => {
@@ -101,7 +106,7 @@ impl Supervisor<'_, '_> {
                 journal.disk(disk, failure);
             }
             // Answers about containers are not their business.
-            (Work::Control | Work::Network | Work::Disks, _) => {}
+            (Work::Control | Work::Network | Work::Disks | Work::LogFiles, _) => {}
         }
     }
 
@@ -111,8 +116,8 @@ impl Supervisor<'_, '_> {
         self.workers.remove(&self.epoll, place);
         match work {
             Some(Work::Control) => self.control_ended(status == Status::Exited(0)),
-            Some(Work::Network) => self.network_ended(status),
             Some(Work::Disks) => self.disks_ended(status),
+            Some(work @ (Work::Network | Work::LogFiles)) => self.lasting_ended(work, status),
             None => {}
         }
     }
@@ -145,6 +150,7 @@ impl Supervisor<'_, '_> {
                 if !self.slots.set_policy(index, policy) {
                     return Err(NONSENSE);
                 }
+                self.logs.resize(index, policy.log_size);
                 self.follow_policy(index, policy);
             }
             Answer::Warning(text) => self

@@ -48,6 +48,8 @@ pub(super) enum Task<'t> {
     },
     /// To set the machine's network up, as the plan says.
     Network { plan: &'t Plan<'t> },
+    /// To write files of what containers print, in this directory.
+    LogFiles { place: &'t str },
 }
 
 impl<'t> Task<'t> {
@@ -58,6 +60,7 @@ impl<'t> Task<'t> {
             Self::Control { .. } => "the control",
             Self::Network { .. } => "the network",
             Self::Disks { .. } => "the disks",
+            Self::LogFiles { .. } => "the log files",
         }
     }
 
@@ -65,9 +68,7 @@ impl<'t> Task<'t> {
     const fn output(self) -> Option<[&'t OwnedFd; 2]> {
         match self {
             Self::Start { output, .. } => Some(output),
-            Self::End { .. } | Self::Control { .. } | Self::Network { .. } | Self::Disks { .. } => {
-                None
-            }
+            _ => None,
         }
     }
 
@@ -81,6 +82,7 @@ impl<'t> Task<'t> {
             Self::Start { id, bundle, .. } => all(&["pid1-start", "--bundle", bundle, id]),
             Self::End { id } => all(&["pid1-end", id]),
             Self::Disks { place } => all(&["pid1-disks", place]),
+            Self::LogFiles { place } => all(&["pid1-logs", place]),
             Self::Control { listener, port } => {
                 all(&["pid1-control"])?;
                 hand_on(words, "listener", listener)?;

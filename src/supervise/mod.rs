@@ -16,8 +16,10 @@ mod disks;
 mod ending;
 mod health;
 mod jobs;
+mod lasting;
 mod limits;
 mod lines;
+mod log_files;
 mod logs;
 mod network;
 mod policy;
@@ -56,8 +58,8 @@ use control::Control;
 use disks::Disks;
 use health::KernelLog;
 use jobs::Jobs;
+use lasting::LastingRun;
 use logs::Logs;
-use network::Network;
 use policy::{Action, EndStatus, Input, Phase};
 use set::Set;
 use slots::{Role, Slots};
@@ -81,6 +83,7 @@ pub fn supervise(switched: Switched<'_>, plan: &Plan<'_>) -> Result<Infallible, 
     supervisor.open_control();
     supervisor.open_network();
     supervisor.open_disks();
+    supervisor.open_log_files();
     if let Err(error) = supervisor.start_all(plan) {
         // What was asked for about failures takes its time: a report, a wait, a shell.
         supervisor.watchdog.disarm();
@@ -100,7 +103,8 @@ struct Supervisor<'m, 'p> {
     kernel_log: KernelLog,
     watchdog: WatchdogFeeder,
     control: Control,
-    network: Network,
+    network: LastingRun,
+    log_files: LastingRun,
     disks: Disks,
     workers: Workers,
     jobs: Jobs,
@@ -171,7 +175,8 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             kernel_log,
             watchdog: WatchdogFeeder::new(plan.watchdog)?,
             control: Control::default(),
-            network: Network::NEW,
+            network: LastingRun::NEW,
+            log_files: LastingRun::NEW,
             disks: Disks::default(),
             workers: Workers::default(),
             jobs: Jobs::new(core::iter::empty()),
@@ -235,6 +240,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             self.watchdog.deadline(),
             self.control.deadline(),
             self.network.deadline(),
+            self.log_files.deadline(),
             self.disks.deadline(),
             delayed,
             late,
@@ -258,7 +264,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.serve_deadlines();
         self.watch_control();
         self.go_on_ending();
-        self.restart_network();
+        self.restart_lasting();
         self.look_at_disks();
         self.start_due();
         self.settle();
@@ -496,7 +502,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             Action::Wait => {}
             Action::StopAll => self.begin_ending(),
             Action::EndMachine(end) => {
+                self.finish_log_files();
                 self.console.finish();
+                self.await_log_files();
                 let status = self.status.value();
                 shutdown::end(self.machine, &self.signals, &mut self.watchdog, end, status)
             }

@@ -1,7 +1,7 @@
 //! Runs of `berth` that are of no container: each does one thing for the machine that takes
 //! reading what strangers wrote, and ends.
 
-use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use rustix::process::Pid;
@@ -24,6 +24,8 @@ pub(super) enum Work {
     Network,
     /// Looking after disks.
     Disks,
+    /// Writing files of what containers print.
+    LogFiles,
 }
 
 /// A run.
@@ -79,6 +81,16 @@ impl Workers {
             let _ = send(answers, packet, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
         }
         worker.is_some()
+    }
+
+    /// The place of the run for `work`, and where its answers come from, if there is one and it has
+    /// not ended.
+    pub(super) fn answers(&self, work: Work) -> Option<(usize, BorrowedFd<'_>)> {
+        let mut workers = self.0.iter().enumerate();
+        workers.find_map(|(place, worker)| {
+            let worker = worker.as_ref().filter(|worker| worker.work == work)?;
+            Some((place, worker.answers.as_ref()?.as_fd()))
+        })
     }
 
     /// What the run at `place` is for.

@@ -73,6 +73,10 @@ const PARTS: &[Part] = &[
         name: "clients of the port that follow each other",
         allowance: [0, 6 * 256],
     },
+    Part {
+        name: "files of what containers print",
+        allowance: [3 * 256, 37 * 256],
+    },
 ];
 
 impl Program {

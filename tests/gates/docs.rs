@@ -90,15 +90,11 @@ fn commands(makefile: &str) -> String {
 
 fn keys(_: &str) -> String {
     let rows = KEYS.iter().map(|key| {
-        let meaning = match key.supported {
-            true => key.meaning.to_owned(),
-            false => format!("{}; refused so far", key.meaning),
-        };
         [
             format!("`{}`", key.name),
             key.accepts.to_owned(),
             key.default.to_owned(),
-            meaning,
+            key.meaning.to_owned(),
         ]
     });
     table(["key", "value", "default", "meaning"], rows)

@@ -12,7 +12,7 @@ use berth_qemu::vm::{Builder, Ended, Vm};
 use berth_tests::{Lab, disk};
 
 use crate::provoke::{Reader, provoke, provoked};
-use crate::{Case, answers, cases, command, handover, hotplug, malformed};
+use crate::{Case, answers, cases, command, handover, hotplug, log_files, malformed};
 
 pub(crate) const CASES: &[Case] = cases![
     once panic_is_reported_and_acted_on,
@@ -29,8 +29,6 @@ provoked! {
         |_, vm| vm.append("berth.overlai=tmpfs").start();
     "B003" Everywhere value_that_does_not_parse "rootwait=soon is refused; rootwait takes" =>
         |_, vm| vm.append("rootwait=soon").start();
-    "B004" Everywhere key_of_a_later_version "`berth.log` is not supported by this version" =>
-        |_, vm| vm.append("berth.log=/var/log").start();
     "B005" Everywhere early_mount_with_a_file_in_its_way "mount tmpfs as tmpfs on /run: ENOTDIR" =>
         |lab, vm| vm.initrd_bytes(built(lab.spec()?.load(EVENTS).replace("/run", [], 0o644))?).start();
     "B008" Everywhere event_loop_without_watches "watch a descriptor: ENOSPC" =>
@@ -83,7 +81,7 @@ const PROVOKED_ALONE: &[&str] = &[
 ];
 
 /// Provoked by the tests of `verity` and of `archive`.
-const OF_ROOTS: &[&str] = &["B025", "B026", "B027"];
+const OF_ROOTS: &[&str] = &["B004", "B025", "B026", "B027"];
 
 /// Provoked by the tests of containers, in `refused`.
 const OF_CONTAINERS: &[&str] = &["B053", "B054", "B055"];
@@ -264,6 +262,7 @@ fn every_code_is_provoked(_: &Lab) -> Result<()> {
         command::PROVOKED,
         handover::PROVOKED,
         hotplug::PROVOKED,
+        log_files::PROVOKED,
         malformed::PROVOKED,
     ]
     .concat();

@@ -35,6 +35,7 @@ mod isolation;
 mod jobs;
 mod landlock;
 mod layers;
+mod log_files;
 mod malformed;
 mod many;
 mod matrix;
@@ -161,6 +162,7 @@ const ALL: &[&[Case]] = &[
     jobs::CASES,
     landlock::CASES,
     layers::CASES,
+    log_files::CASES,
     malformed::CASES,
     malformed::TABLE,
     many::CASES,

@@ -18,7 +18,7 @@ use crate::{Case, cases};
 pub(crate) const CASES: &[Case] = cases![
     everywhere qemus_own_dhcp_server_gives_the_machine_its_network,
     everywhere containers_look_names_up_as_the_machine_does,
-    everywhere idle_machine_with_a_network_is_not_woken_up,
+    everywhere idle_machine_with_a_network_and_log_files_is_not_woken_up,
     everywhere lease_is_kept_as_its_server_says,
     everywhere routers_give_addresses_of_ipv6,
     once what_a_server_gives_is_set_up,
@@ -126,7 +126,7 @@ fn boot_user(lab: &Lab) -> Result<Outcome> {
             .shares("look"),
     ];
     let user = "user,id=net,hostname=web,dnssearch=example.org,dnssearch=example.net";
-    machine(lab, "network_user", "ip=dhcp", bundles)?
+    machine(lab, "network_user", "ip=dhcp berth.log=/var/log", bundles)?
         .arguments([
             "-netdev",
             user,
@@ -172,7 +172,7 @@ fn containers_look_names_up_as_the_machine_does(lab: &Lab) -> Result<()> {
     Seen::new(&outcome, "apart").printed("# nobody")
 }
 
-fn idle_machine_with_a_network_is_not_woken_up(lab: &Lab) -> Result<()> {
+fn idle_machine_with_a_network_and_log_files_is_not_woken_up(lab: &Lab) -> Result<()> {
     let outcome = USER.outcome(lab)?;
     Seen::new(&outcome, "count").printed("woken up 0 times")
 }

@@ -7,7 +7,7 @@
 mod ask;
 mod boot;
 mod containers;
-mod follow;
+pub(super) mod follow;
 mod happened;
 mod logs;
 mod mounts;

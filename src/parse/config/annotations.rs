@@ -10,8 +10,9 @@ use super::landlock::{Landlock, Paths, Ports};
 use super::reader::{Reader, Refused, Use};
 use crate::parse::json::{Node, Value};
 use crate::parse::list::List;
+use crate::parse::log;
 use crate::parse::nearest::nearest;
-use crate::parse::number::number;
+use crate::parse::number::{bytes, number};
 use crate::parse::verity::{Tree, Verity};
 
 /// The annotations that berth acts on.
@@ -23,6 +24,8 @@ pub struct Annotations<'a> {
     pub console: bool,
     /// `berth.console` = `raw`: what it prints goes to the console as it is.
     pub raw_output: bool,
+    /// `berth.log-size`: how much of what it prints is kept in memory, in bytes.
+    pub log_size: u32,
     /// `berth.on-exit`: what its end means for the machine.
     pub on_exit: OnExit,
     /// `berth.stop-timeout`: how long it may take to stop before it is killed.
@@ -50,9 +53,10 @@ pub struct Annotations<'a> {
 }
 
 /// Those that ask something of PID 1, and nothing of who else starts the container.
-pub const OF_PID_1: [&str; 7] = [
+pub const OF_PID_1: [&str; 8] = [
     "berth.after",
     "berth.console",
+    "berth.log-size",
     "berth.on-exit",
     "berth.ready",
     "berth.requires",
@@ -162,6 +166,14 @@ const KEYS: &[Key] = &[
         accepts: "true or false",
         set: |annotations, value| {
             annotations.privileged = value.parse().ok()?;
+            Some(())
+        },
+    },
+    Key {
+        name: "berth.log-size",
+        accepts: "bytes, 4K to 16M",
+        set: |annotations, value| {
+            annotations.log_size = bytes(value).filter(|size| log::SIZES.contains(size))?;
             Some(())
         },
     },
@@ -343,6 +355,7 @@ impl<'a> Annotations<'a> {
         root_switch: RootSwitch::Pivot,
         console: false,
         raw_output: false,
+        log_size: log::SIZE,
         on_exit: OnExit::Continue,
         stop_timeout: None,
         restart: Restart::No,

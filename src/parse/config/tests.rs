@@ -99,7 +99,8 @@ fn a_whole_configuration_is_read() {
             "cgroupsPath": "/web"
         },
         "annotations": {"org.example.note": "x", "berth.console": "true", "berth.restart": "no",
-                        "berth.on-exit": "shutdown", "berth.root-switch": "move", "berth.stop-timeout": "3"},
+                        "berth.on-exit": "shutdown", "berth.log-size": "1M",
+                        "berth.root-switch": "move", "berth.stop-timeout": "3"},
         "unknown": [{"a": [1, 2, {"b": null}]}]
     }"#;
     with(file, |result| {
@@ -168,6 +169,7 @@ fn a_whole_configuration_is_read() {
             root_switch: RootSwitch::Move,
             console: true,
             on_exit: OnExit::Shutdown,
+            log_size: 1 << 20,
             stop_timeout: Some(core::time::Duration::from_secs(3)),
             ..Annotations::default()
         };
@@ -329,6 +331,11 @@ fn a_value_that_is_not_taken_is_answered_with_what_is() {
         console,
         r#"berth.console is "yes"; it takes true, false or raw"#
     );
+    for size in ["4095", "3K", "17M", "16777217", "64k", ""] {
+        let annotation = format!(r#""annotations": {{"berth.log-size": "{size}"}}"#);
+        let refused = format!(r#"berth.log-size is "{size}"; it takes bytes, 4K to 16M"#);
+        assert_eq!(refusal(extended("", &annotation)), refused);
+    }
     let long = refusal(extended(
         "",
         &format!(r#""hostname": "{}""#, "h".repeat(65)),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::events::OWN_FAILURE;
 use crate::parse::config::OnExit;
+use crate::parse::log::SIZE;
 
 const NOW: Moment = Moment(0);
 
@@ -20,6 +21,7 @@ fn policy<'l>(after: &'l str, requires: &'l str) -> Policy<'l> {
         on_exit: OnExit::Continue,
         stop_timeout: None,
         raw_output: false,
+        log_size: SIZE,
         ready: ReadyBy::Started,
         after: list(after),
         requires: list(requires),

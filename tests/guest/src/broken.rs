@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use berth::parse::answer::{ANSWER_MAX, Answer, GO, Policy, ReadyBy};
 use berth::parse::config::{OnExit, Restart};
 use berth::parse::list::List;
+use berth::parse::log;
 use berth::sys::descriptors::take_inherited;
 use berth::sys::{sealed, socket};
 use rustix::fd::OwnedFd;
@@ -107,6 +108,7 @@ impl Broken {
             on_exit: OnExit::Continue,
             stop_timeout: None,
             raw_output: false,
+            log_size: log::SIZE,
             ready: ReadyBy::Started,
             after,
             requires: List::default(),
