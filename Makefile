@@ -10,7 +10,7 @@ MATRIX := 6.1,6.12,7
 # The tools unwind on a panic, as the tests do. Otherwise their dependencies would be built twice.
 export CARGO_PROFILE_DEV_PANIC := unwind
 
-.PHONY: run init image test qemu-test qemu-matrix qemu-engines bench lint size docs help
+.PHONY: run init image test qemu-test qemu-matrix qemu-engines qemu-soak bench lint size docs help
 .PHONY: cc setup guest reading
 
 run: setup init ## boot the demo on this terminal; `ARGS='-append "…"'` adds kernel words
@@ -43,6 +43,9 @@ qemu-matrix: setup init guest ## boot those of the matrix on the kernels 6.1, 6.
 
 qemu-engines: setup init guest ## compare container engines with berth and with their usual runtime, in whole Debians
 	$(CARGO) engines $(ARGS)
+
+qemu-soak: setup init guest ## run months of a machine, and 200 power cuts; `BERTH_SOAK=0.05` a twentieth of it
+	BERTH_SOAK=$${BERTH_SOAK:-1} $(CARGO) vm soak
 
 bench: setup init guest reading ## count instructions, beside a C program that does the same, for `docs/figures.md`
 	$(CARGO) bench --profile dev -p berth-tests --bench boot

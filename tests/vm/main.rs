@@ -62,6 +62,7 @@ mod seccomp;
 mod selinux;
 mod share;
 mod side_by_side;
+mod soak;
 mod subtrees;
 mod supervision;
 mod switch;
@@ -189,6 +190,8 @@ const ALL: &[&[Case]] = &[
     share::CASES,
     selinux::CASES,
     side_by_side::CASES,
+    soak::cuts::CASES,
+    soak::months::CASES,
     subtrees::CASES,
     supervision::CASES,
     switch::CASES,

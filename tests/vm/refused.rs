@@ -1,6 +1,8 @@
 //! Containers that cannot be set up or executed: one boot with many, each with its code and its
 //! text, beside one that is well; and more bundles than can be supervised.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::tree::Tree;
@@ -174,6 +176,7 @@ fn failed_containers_disturb_no_other(lab: &Lab) -> Result<()> {
 fn bundles_beyond_the_limit_are_reported_and_the_others_run(lab: &Lab) -> Result<()> {
     const LIMIT: usize = 256;
     const EXCESS: usize = 2;
+    let is_end = |event: &Event| field(event, "state") == Some("exited") && event.raw["code"] == 0;
     let first = "c000";
     let others = (1..LIMIT + EXCESS).map(|number| {
         let id = format!("c{number:03}");
@@ -190,9 +193,25 @@ fn bundles_beyond_the_limit_are_reported_and_the_others_run(lab: &Lab) -> Result
         .build()?;
     let vm = lab
         .machine("bundles_beyond_the_limit")?
-        .append("root=/dev/vda1")
+        .append("root=/dev/vda1 berth.on_idle=wait")
+        .deadline(Duration::from_secs(300))
         .blk(&root)
+        .control()
         .start()?;
+    vm.expect_that("all to end", |events| {
+        let ended = events.iter().filter(|event| is_end(event)).count();
+        (ended == LIMIT).then_some(())
+    })?;
+    // By request there is no more room either.
+    let mut client = vm.control()?;
+    let rows = client.ask(json!({ "do": "list" }))?;
+    ensure!(rows.len() == LIMIT, "{} are listed", rows.len());
+    let mut ids = (0..LIMIT + EXCESS).map(|number| format!("c{number:03}"));
+    let left_out = ids.find(|id| !rows.iter().any(|row| row["id"] == **id));
+    let left_out = left_out.context("all are listed")?;
+    let refusal = client.refused(json!({ "do": "start", "container": left_out }))?;
+    ensure!(refusal.code == "B055", "{refusal:?}");
+    client.ask(json!({ "do": "poweroff" }))?;
     let outcome = vm.wait()?;
     let failure = outcome
         .events
@@ -206,8 +225,5 @@ fn bundles_beyond_the_limit_are_reported_and_the_others_run(lab: &Lab) -> Result
         ),
         "{text}"
     );
-    let is_end = |event: &&Event| field(event, "state") == Some("exited") && event.raw["code"] == 0;
-    let ended = outcome.events.iter().filter(is_end).count();
-    ensure!(ended == LIMIT, "{ended} containers ended well");
     Ok(outcome.assert(Ended::PowerOff, 125)?)
 }

@@ -1,5 +1,6 @@
 //! From a description to a running QEMU.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -117,6 +118,7 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
     let Builder {
         name,
         limits,
+        is_counted,
         drives,
         control,
         ..
@@ -125,6 +127,7 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
         name,
         dir,
         limits,
+        is_counted,
         watch,
         process,
         qmp,
@@ -132,6 +135,7 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
         ports,
         control,
         drives,
+        plugged: BTreeMap::new(),
     };
     if vm.qmp.execute(qmp_capabilities { enable: None }).is_err() {
         // QEMU is going down; its own words say more than the broken connection.

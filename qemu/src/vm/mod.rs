@@ -39,6 +39,7 @@ pub use event::{Event, What};
 pub use failure::{Failure, VmFailure};
 pub use outcome::{Ended, Outcome};
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -63,6 +64,7 @@ pub struct Vm {
     name: String,
     dir: PathBuf,
     limits: Limits,
+    is_counted: bool,
     watch: Arc<Watch>,
     process: Process,
     qmp: Arc<Qmp>,
@@ -70,6 +72,8 @@ pub struct Vm {
     ports: Vec<(String, UnixStream)>,
     control: Option<PathBuf>,
     drives: Vec<Drive>,
+    /// The devices that were plugged in, by name.
+    plugged: BTreeMap<String, Value>,
 }
 
 impl Vm {
@@ -155,6 +159,15 @@ impl Vm {
         self.watch.look().events.clone()
     }
 
+    /// Takes the events out up to the first that is the last of them, or all if none is. Nobody
+    /// finds them later, and a machine that runs for long does not fill the host's memory.
+    pub fn take_events(&self, is_last: impl FnMut(&Event) -> bool) -> Vec<Event> {
+        let events = &mut self.watch.look().events;
+        let last = events.iter().position(is_last);
+        let end = last.map_or(events.len(), |last| last + 1);
+        events.drain(..end).collect()
+    }
+
     /// The console's output so far, without carriage returns.
     pub fn console(&self) -> String {
         self.watch.look().console.clone()
@@ -209,7 +222,7 @@ impl Vm {
         let drive = drive.into();
         let (node, storage) = self.storage(&drive)?;
         let place = drive.place(&self.drives);
-        let mut device = drive.device(&node, place, false);
+        let mut device = drive.device(&node, place, self.is_counted);
         let bridge = format!("uas-{node}");
         let is_bridged = drive.bus == Bus::Uas;
         if is_bridged {
@@ -221,7 +234,8 @@ impl Vm {
             device["lun"] = 0.into();
         }
         let name = device["id"].as_str().unwrap_or_default().to_owned();
-        self.qmp.plug(storage, device)?;
+        self.qmp.plug(storage, device.clone())?;
+        self.plugged.insert(name.clone(), device);
         self.drives.push(drive);
         if is_bridged {
             self.qmp.execute(qom_set {
@@ -291,6 +305,21 @@ impl Vm {
             id: name.to_owned(),
         })?;
         Ok(())
+    }
+
+    /// Plugs a disk that was pulled out in again, once QEMU has let go of it. What was written to
+    /// it is still there.
+    ///
+    /// # Errors
+    /// It was never plugged in, or is behind a bridge; QEMU's refusal.
+    pub fn replug(&self, name: &str) -> Result<()> {
+        let device = self.plugged.get(name);
+        let device = device.with_context(|| format!("{name} was not plugged in"))?;
+        self.until(self.limits, &format!("QEMU to let go of {name}"), |seen| {
+            seen.gone.contains(name).then_some(())
+        })?;
+        self.watch.look().gone.remove(name);
+        self.qmp.plug_device(device.clone())
     }
 
     /// Presses the power button (ACPI).

@@ -117,6 +117,9 @@ fn take(line: &str, answers: &Sender<Response<Any>>, watch: &Watch, stops: &Send
                 let what = format!("a disk cannot be written: {}", data.reason);
                 watch.add(|seen| seen.set_broken(what));
             }
+            Ok(Event::DEVICE_DELETED { data, .. }) => {
+                watch.add(|seen| seen.gone.extend(data.device));
+            }
             // Nobody waits once all disks are there.
             Ok(Event::STOP { .. }) => drop(stops.send(())),
             _ => (),

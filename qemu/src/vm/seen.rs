@@ -3,6 +3,7 @@
 //! A machine is over when QEMU has ended *and* all that it said has been read: only then is a
 //! missing event really missing.
 
+use std::collections::BTreeSet;
 use std::process::ExitStatus;
 use std::time::Instant;
 
@@ -29,6 +30,8 @@ pub(crate) struct Seen {
     garbled: Option<String>,
     /// What the harness could not make QEMU do.
     broken: Option<String>,
+    /// The devices that were pulled out, and that QEMU has let go of.
+    pub(super) gone: BTreeSet<String>,
     /// Why the hypervisor says that the machine stopped.
     pub(crate) shutdown: Option<ShutdownCause>,
     /// How QEMU ended.
@@ -50,6 +53,7 @@ impl Seen {
             events: Vec::new(),
             garbled: None,
             broken: None,
+            gone: BTreeSet::new(),
             shutdown: None,
             exit: None,
             complaint: String::new(),

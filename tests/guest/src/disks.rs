@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(crate) fn watch(rounds: Option<usize>) -> Result<()> {
 /// Mounts something of its own beside the disks, and inside the disk `name` when it comes; then
 /// says what it sees, as [`watch`].
 pub(crate) fn intrude(name: &str) -> Result<()> {
-    each_change(&mut |names| Ok(!names.iter().any(|other| other == name)))?;
+    wait_for(name)?;
     for place in [format!("{DISKS}/{name}/inside"), format!("{DISKS}/own")] {
         let made = fs::create_dir(&place)
             .and_then(|()| Ok(mount("own", &place, "tmpfs", MountFlags::empty(), None)?));
@@ -51,8 +51,7 @@ pub(crate) fn intrude(name: &str) -> Result<()> {
 
 /// Writes to the disk `name` until that fails, and says how.
 pub(crate) fn write(name: &str) -> Result<()> {
-    each_change(&mut |names| Ok(!names.iter().any(|other| other == name)))?;
-    let path = Path::new(DISKS).join(name).join("file");
+    let path = wait_for(name)?.join("file");
     let mut file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
     println!("writing");
     let block = [0x5a; 64 * 1024];
@@ -69,8 +68,7 @@ pub(crate) fn write(name: &str) -> Result<()> {
 /// Prints what a file in the directory of disks holds, and whether a new one can be written beside
 /// it and executed, once the disk `name` is there.
 pub(crate) fn use_disk(name: &str, file: &str) -> Result<()> {
-    each_change(&mut |names| Ok(!names.iter().any(|other| other == name)))?;
-    let directory = Path::new(DISKS).join(name);
+    let directory = wait_for(name)?;
     println!("read {}", fs::read_to_string(directory.join(file))?.trim());
     let program = directory.join("program");
     // A script: there is no room for the program itself.
@@ -87,6 +85,12 @@ pub(crate) fn use_disk(name: &str, file: &str) -> Result<()> {
         Err(error) => println!("executed {}", facts::name_of(&error)),
     }
     Ok(())
+}
+
+/// Waits for the disk `name`, and says where it is.
+pub(crate) fn wait_for(name: &str) -> Result<PathBuf> {
+    each_change(&mut |names| Ok(!names.iter().any(|other| other == name)))?;
+    Ok(Path::new(DISKS).join(name))
 }
 
 /// Calls `visit` with the names of the disks now, and again after each change of the mounts, until
@@ -117,7 +121,7 @@ fn names(mounts: &str) -> Vec<String> {
 /// Kills who looks at a disk, by a signal that a broken program gets; the disk is one that answers
 /// slowly, and comes after the disk `name`.
 pub(crate) fn kill_who_looks(name: &str) -> Result<()> {
-    each_change(&mut |names| Ok(!names.iter().any(|other| other == name)))?;
+    wait_for(name)?;
     // A child that waits for a device is not to be heard of otherwise.
     let child = loop {
         match slow_child()? {

@@ -8,6 +8,7 @@ mod broken;
 mod calls;
 mod command;
 mod compare;
+mod cuts;
 mod devices;
 mod disks;
 mod engine;
@@ -31,6 +32,7 @@ mod process;
 mod propagation;
 mod ready;
 mod rights;
+mod soak;
 mod spy;
 mod steer;
 mod subtrees;
@@ -69,6 +71,9 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["make-orphan"] => broken::make_orphan()?,
         ["nothing-left", places @ ..] => broken::wait_until_nothing_is_left(places)?,
         ["operate", id] => operate::run(id)?,
+        ["soak", words @ ..] => soak::conduct(words)?,
+        ["keep-writing", directory] => cuts::keep_writing(Path::new(directory))?,
+        ["keep-writing", "to-disk", name] => cuts::keep_writing(&disks::wait_for(name)?)?,
         ["steer-machine"] => steer::run()?,
         ["connect", path] => steer::connect(path)?,
         ["say-and-stay", lines @ ..] => {

@@ -267,10 +267,11 @@ pub(crate) fn connect(path: &str) -> Result<()> {
     Ok(())
 }
 
-struct Client(fs::File);
+/// A connection to the control.
+pub(crate) struct Client(fs::File);
 
 impl Client {
-    fn connect() -> Result<Self> {
+    pub(crate) fn connect() -> Result<Self> {
         Self::connect_to(CONTROL)
     }
 
@@ -278,8 +279,22 @@ impl Client {
         Ok(Self(socket(path)?.into()))
     }
 
-    fn send(&mut self, message: &str) -> Result<()> {
+    pub(crate) fn send(&mut self, message: &str) -> Result<()> {
         Ok(self.0.write_all(message.as_bytes())?)
+    }
+
+    /// Sends what the other side takes without being waited for.
+    pub(crate) fn send_what_is_taken(
+        &mut self,
+        messages: impl IntoIterator<Item = String>,
+    ) -> Result<()> {
+        for message in messages {
+            match rustix::net::send(&self.0, message.as_bytes(), SendFlags::DONTWAIT) {
+                Err(rustix::io::Errno::AGAIN) => return Ok(()),
+                sent => drop(sent?),
+            }
+        }
+        Ok(())
     }
 
     fn receive(&mut self) -> Result<String> {
@@ -291,7 +306,7 @@ impl Client {
     }
 
     /// The answers to the request `id`, up to the last.
-    fn until_end(&mut self, id: u64) -> Result<Vec<String>> {
+    pub(crate) fn until_end(&mut self, id: u64) -> Result<Vec<String>> {
         let mut all = Vec::new();
         loop {
             let answer = self.receive()?;
