@@ -68,6 +68,10 @@ causes! {
     MissingDevices,
     /// There is no bundle, but perhaps a program of the root's own.
     NoBundle,
+    /// Nothing sets the network up.
+    NoNetwork,
+    /// The network is being set up, and late.
+    LateNetwork,
 
     // The filesystem that could not be mounted, where the kernel's words say nothing that is known.
     /// A btrfs.

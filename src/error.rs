@@ -454,7 +454,7 @@ codes! {
     56 BerthMissing "the program that starts containers is neither in the image nor on the root",
     57 BerthFailed "the program that starts containers ended early, or answered what cannot be understood",
     58 Watchdog "the watchdog that `berth.watchdog=` asks for cannot be armed",
-    59 Requirement "a container that `berth.requires` names cannot become ready any more",
+    59 Requirement "what `berth.requires` names is not ready, and cannot become so any more, or is late",
     60 Unmount "a filesystem could not be unmounted at the end",
     61 Unwritten "what was written did not reach the disks at the end",
     62 NoKernel "no kernel is loaded that kexec could start",

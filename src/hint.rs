@@ -225,6 +225,12 @@ pub(crate) fn of_machine(error: &Error) -> &'static str {
             "look after the disk, and check its filesystems before they are used again"
         }
         (Code::NoKernel, _) => LOAD_KERNEL,
+        (Code::Requirement, _) if cause == Cause::NoNetwork => {
+            "have it set up with ip=, of which docs/command-line.md says what it takes, or take `network` out of `berth.requires`"
+        }
+        (Code::Requirement, _) if cause == Cause::LateNetwork => {
+            "it is started when all is there; the warnings above say what is late"
+        }
         (Code::Requirement, _) => {
             "see why that is not ready; `berth.after` in the place of `berth.requires` starts it all the same"
         }
@@ -532,6 +538,14 @@ mod tests {
                 Cause::OtherKernel,
                 INVAL,
                 "--modules-dir",
+            ),
+            (Code::Requirement, Cause::Unknown, None, "`berth.after`"),
+            (Code::Requirement, Cause::NoNetwork, None, "with ip="),
+            (
+                Code::Requirement,
+                Cause::LateNetwork,
+                None,
+                "is started when",
             ),
             (container, Cause::Unknown, NOSPC, "berth.restart"),
             (

@@ -178,6 +178,14 @@ impl Journal {
         self.events.emit(Event::Failed { id, error });
     }
 
+    /// Reports that the container `id` is not started yet, and why.
+    pub(crate) fn container_waits(&mut self, id: &str, error: &Error) {
+        let stage = self.stage_of(error);
+        kmsg::warning(stage, format_args!("{error}"));
+        kmsg::warning(stage, format_args!("  {}", of_machine(error)));
+        self.events.emit(Event::Waits { id, error });
+    }
+
     /// Reports what has become of a disk; and if it could not be mounted why, and what to do about
     /// that.
     pub(crate) fn disk(&mut self, disk: &Disk<'_>, failure: Option<(&Error, &str)>) {

@@ -101,6 +101,13 @@ pub(crate) enum Event<'a> {
         /// The container.
         id: &'a str,
     },
+    /// A container is not started yet, because what it requires is late.
+    Waits {
+        /// The container.
+        id: &'a str,
+        /// What it waits for.
+        error: &'a Error,
+    },
     /// A container could not be started.
     Failed {
         /// The container.
@@ -278,6 +285,7 @@ impl fmt::Display for Event<'_> {
                 .container(id, "restarting")
                 .number("count", count.into())
                 .number("us", us),
+            Self::Waits { id, error } => event.container(id, "waiting").error("failure", error),
             Self::Failed { id, error } => event.container(id, "failed").error("failure", error),
             Self::Output { id, stream, line } => event
                 .begin("output")
@@ -588,6 +596,7 @@ mod tests {
                 "container",
                 6,
             ),
+            (Event::Waits { id: text, error }, "container", 6),
             (Event::Failed { id: text, error }, "container", 6),
             (
                 Event::Output {

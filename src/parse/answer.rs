@@ -86,7 +86,8 @@ pub enum NetworkState {
     Configured,
     /// It has an address no longer.
     Lost,
-    /// No DHCP server answers. It is tried again.
+    /// Something that was asked for is not there so far: a device, its link, an answer of a DHCP
+    /// server or of a router. Or it could not be set.
     Failed,
     /// All devices that `ip=` names have what it asks for.
     Ready,

@@ -8,6 +8,7 @@ use rustix::fd::AsFd;
 
 use super::Supervisor;
 use super::berth::Task;
+use super::jobs;
 use super::policy::Phase;
 use super::restart::RestartHistory;
 use super::workers::Work;
@@ -87,6 +88,9 @@ impl Supervisor<'_, '_> {
                 Stage::Containers,
                 format_args!("{what}: the run for that {status}, and is started again"),
             );
+        }
+        if (work, status) == (Work::Network, Status::Exited(0)) {
+            self.jobs.set_network(jobs::Network::Absent);
         }
         self.lasting(work).end(status, phase);
     }

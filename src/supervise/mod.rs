@@ -179,7 +179,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             log_files: LastingRun::NEW,
             disks: Disks::default(),
             workers: Workers::default(),
-            jobs: Jobs::new(core::iter::empty()),
+            jobs: Jobs::new(),
             slots: Slots::new(),
             console: Console::new(),
             logs: Logs::new(),

@@ -4,7 +4,7 @@ use rustix::fd::AsFd;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::jobs::{Jobs, Unknown};
+use super::jobs::{Required, Unknown};
 use super::slots::Late;
 use super::{Supervisor, berth};
 use crate::cause::Cause;
@@ -31,7 +31,10 @@ impl Supervisor<'_, '_> {
                 .warn_of(&Error::new(Code::BundleConfig, Op::Exec, Shown(&name), why));
         };
         let bundles = each_bundle(plan.containers, &mut skip).map_err(with_own_init)?;
-        self.jobs = Jobs::new(bundles.ids.iter().cloned());
+        // There are as many places as names.
+        for id in bundles.ids.iter() {
+            self.jobs.add(id.clone());
+        }
         for index in self.jobs.indices() {
             self.start(index);
         }
@@ -186,6 +189,8 @@ impl Supervisor<'_, '_> {
                 self.start(index);
             } else if let Some((index, other)) = self.jobs.unmet() {
                 self.give_up_waiting(index, other);
+            } else if let Some(index) = self.jobs.take_late() {
+                self.tell_waiting(index);
             } else {
                 break;
             }
@@ -212,19 +217,33 @@ impl Supervisor<'_, '_> {
         had_any
     }
 
-    /// The container at `index` is not started, because the `other`, which it requires, cannot
-    /// become ready any more.
+    /// The container at `index` is not started, because what it `required` cannot become ready any
+    /// more.
     #[inline(never)]
-    fn give_up_waiting(&mut self, index: usize, other: usize) {
-        let [id, required] = [index, other].map(|index| self.jobs.id(index));
-        let error = Error::new(
-            Code::Requirement,
-            Op::Wait,
-            format_args!("{required}, which {id} requires"),
-            format_args!("{id} is not started: {}", self.jobs.loss(other)),
-        );
+    fn give_up_waiting(&mut self, index: usize, required: Required) {
+        let id = self.jobs.id(index);
+        let error = match required {
+            Required::Container(other) => {
+                let required = self.jobs.id(other);
+                let why = format_args!("{id} is not started: {}", self.jobs.loss(other));
+                unready(&id, &required, why)
+            }
+            Required::Network => {
+                let why = format_args!("{id} is not started: no ip= sets the network up");
+                unready(&id, "network", why).because(Cause::NoNetwork)
+            }
+        };
         self.slots.give_up(&self.epoll, index);
         self.start_failed(index, &error, false);
+    }
+
+    /// The container at `index` requires the network, which is late.
+    #[inline(never)]
+    fn tell_waiting(&mut self, index: usize) {
+        let id = self.jobs.id(index);
+        let why = format_args!("{id} is not started yet: not all that ip= asks for is there");
+        let error = unready(&id, "network", why).because(Cause::LateNetwork);
+        self.machine.journal.container_waits(&id, &error);
     }
 
     /// The container at `index` could not be started. If that `is_transient`, what it lacked may be
@@ -263,6 +282,13 @@ impl Supervisor<'_, '_> {
         self.machine.journal.container_failed(&id, error, hint);
         self.refuse_cycles();
     }
+}
+
+/// The error that something which the container `id` requires is not ready.
+#[inline(never)]
+fn unready(id: &str, required: &str, why: core::fmt::Arguments<'_>) -> Error {
+    let subject = format_args!("{required}, which {id} requires");
+    Error::new(Code::Requirement, Op::Wait, subject, why)
 }
 
 /// Adds to an error about missing containers that the root has an init, if it has: one of the

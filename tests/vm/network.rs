@@ -27,6 +27,8 @@ pub(crate) const CASES: &[Case] = cases![
     once hostile_answers_cost_nothing_but_time,
     everywhere words_set_devices_up_and_those_that_cannot_be_honoured_are_named,
     once device_that_comes_late_is_set_up_then,
+    everywhere containers_that_require_the_network_are_started_when_it_is_there,
+    once containers_that_require_a_network_that_is_late_are_named_and_started_then,
 ];
 
 /// Nothing is said while a lease lasts, and a host that is busy takes long for it.
@@ -86,6 +88,22 @@ fn network<'e>(events: &'e [Event], state: &str) -> Vec<&'e Event> {
     events.iter().filter(is_it).collect()
 }
 
+/// A container that is started when the network is there.
+fn needy(id: &str) -> Bundle {
+    Bundle::new(id)
+        .annotation("berth.requires", "network")
+        .shares("look")
+}
+
+/// The container was started after the network was told to be ready, and not before.
+fn needed_the_network(events: &[Event], id: &str) -> Result<()> {
+    let place = |is_it: &dyn Fn(&Event) -> bool| events.iter().position(is_it);
+    let ready = place(&|event| event.name() == "network" && field(event, "state") == Some("ready"));
+    let started = place(&|event| event.is_container(id, "started"));
+    ensure!(ready.is_some() && started > ready, "{ready:?} {started:?}");
+    Ok(())
+}
+
 /// No run has ended, and none was told to do what it cannot.
 fn without_warnings(outcome: &Outcome) -> Result<()> {
     let warnings: Vec<_> = outcome
@@ -124,6 +142,7 @@ fn boot_user(lab: &Lab) -> Result<Outcome> {
             .runs(show)
             .set("/linux/namespaces/-", network)
             .shares("look"),
+        needy("needs"),
     ];
     let user = "user,id=net,hostname=web,dnssearch=example.org,dnssearch=example.net";
     machine(lab, "network_user", "ip=dhcp berth.log=/var/log", bundles)?
@@ -435,10 +454,11 @@ fn words_set_devices_up_and_those_that_cannot_be_honoured_are_named(lab: &Lab) -
     let words = "ip=192.0.2.7::192.0.2.1:25:box.example:eth0:none:1400 \
                  ip=[2001:db8::7]::[fe80::1]:64::eth0:none nameserver=192.0.2.53 \
                  nameserver=nonsense ip=eth0:rarp ip=198.51.100.7";
-    let vm = machine(lab, "network_words", words, vec![look])?
+    let vm = machine(lab, "network_words", words, vec![look, needy("needs")])?
         .arguments(WIRED)
         .start()?;
     let outcome = vm.wait()?;
+    needed_the_network(&outcome.events, "needs")?;
     let look = Seen::new(&outcome, "look");
     for line in [
         "resolv nameserver 192.0.2.53",
@@ -470,7 +490,7 @@ fn device_that_comes_late_is_set_up_then(lab: &Lab) -> Result<()> {
         lab,
         "network_late",
         "ip=eth1:dhcp berth.on_idle=wait",
-        vec![Bundle::new("one")],
+        vec![Bundle::new("look"), needy("needs")],
     )?
     .arguments(["-netdev", "user,id=now", "-netdev", "user,id=late"])
     .arguments(["-device", "virtio-net-pci,netdev=now,ioeventfd=off"])
@@ -478,6 +498,10 @@ fn device_that_comes_late_is_set_up_then(lab: &Lab) -> Result<()> {
     vm.expect("that it is missed", |event| {
         field(event, "text").is_some_and(|text| text.contains("eth1: there is no such device yet"))
     })?;
+    let waits = vm.expect("needs to wait", |event| {
+        event.is_container("needs", "waiting")
+    })?;
+    ensure!(field(&waits, "failure") == Some("B059"), "{:?}", waits.raw);
     let device =
         json!({ "driver": "virtio-net-pci", "id": "late0", "netdev": "late", "ioeventfd": false });
     vm.plug_device(device)?;
@@ -489,10 +513,67 @@ fn device_that_comes_late_is_set_up_then(lab: &Lab) -> Result<()> {
         "{:?}",
         configured.raw
     );
+    vm.expect("needs to have run", |event| {
+        event.is_container("needs", "exited")
+    })?;
     vm.unplug("late0")?;
     vm.expect("eth1 to go", |event| {
         event.name() == "network" && field(event, "state") == Some("lost")
     })?;
     vm.ctrl_alt_delete()?;
     Ok(vm.wait()?.assert(Ended::Reboot, 0)?)
+}
+
+fn containers_that_require_the_network_are_started_when_it_is_there(lab: &Lab) -> Result<()> {
+    let outcome = USER.outcome(lab)?;
+    needed_the_network(&outcome.events, "needs")?;
+    // It is in time.
+    let waits = |event: &Event| event.is_container("needs", "waiting");
+    ensure!(!outcome.events.iter().any(waits));
+    Seen::new(&outcome, "needs").exited(0)
+}
+
+/// A server that says nothing to the first messages.
+fn containers_that_require_a_network_that_is_late_are_named_and_started_then(
+    lab: &Lab,
+) -> Result<()> {
+    let words = [
+        "lease=600",
+        "silence",
+        "silence",
+        "silence",
+        "silence",
+        "silence",
+        "offer",
+        "ack",
+    ];
+    let bundles = vec![
+        server(&words),
+        Bundle::new("look"),
+        needy("needs"),
+        needy("needs-more").annotation("berth.requires", "network,needs"),
+    ];
+    let vm = machine(lab, "network_silent", "ip=eth0:dhcp", bundles)?
+        .arguments(WIRED)
+        .start()?;
+    let outcome = vm.wait()?;
+    for id in ["needs", "needs-more"] {
+        let waits: Vec<_> = outcome
+            .events
+            .iter()
+            .filter(|event| event.is_container(id, "waiting"))
+            .collect();
+        let [event] = waits[..] else {
+            bail!("{waits:?}");
+        };
+        let expected = format!(
+            "wait for network, which {id} requires: {id} is not started yet: \
+             not all that ip= asks for is there  [B059]"
+        );
+        ensure!(field(event, "failure") == Some("B059"), "{:?}", event.raw);
+        ensure!(field(event, "text") == Some(&*expected), "{:?}", event.raw);
+        needed_the_network(&outcome.events, id)?;
+        Seen::new(&outcome, id).exited(0)?;
+    }
+    Ok(outcome.assert(Ended::PowerOff, 0)?)
 }

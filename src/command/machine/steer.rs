@@ -86,7 +86,7 @@ fn steer<'a>(call: &'a Call<'_>, request: fn(&'a str) -> Request<'a>) -> Result<
         let is_stop = matches!(request, Request::Stop(_));
         match (happened.state.plain(), is_stop) {
             (Some("stopped"), true) | (Some("started"), false) => false,
-            (Some("failed"), _) => {
+            (Some("failed"), _) | (Some("waiting"), false) => {
                 failure = Some(happened.failure(call));
                 false
             }

@@ -64,8 +64,15 @@ const PACKETS_PER_TURN: usize = 32;
 /// Changes that are read at once.
 const CHANGES_PER_TURN: usize = 32;
 
-/// How long a device that is named may be away before that is said.
+/// How long a device that is asked for may be away before that is said.
 const ABSENT: Duration = Duration::from_secs(10);
+
+/// How long a link may be down, and routers silent, before that is said: as long as a client of
+/// DHCP waits for servers before it complains.
+const SILENT: Duration = Duration::from_secs(60);
+
+/// What a device is called of which no name is known.
+const ANY: &str = "a network card";
 
 /// What is watched: the kernel's changes. A device's packets have its number, which is not 0.
 const CHANGES: u64 = 0;
@@ -82,6 +89,7 @@ fn run(call: &Call<'_>) -> Result<u8, Reported> {
         resolver: Resolver::default(),
         is_ready: false,
         absent_from: Some(clock::now() + ABSENT),
+        silent_from: Some(clock::now() + SILENT),
     };
     network.write_resolver(true);
     if network.words.is_empty() {
@@ -145,6 +153,8 @@ struct Network<'c, 'a> {
     is_ready: bool,
     /// When devices that are not there are complained about.
     absent_from: Option<Moment>,
+    /// When links that are down, and routers that say nothing, are complained about.
+    silent_from: Option<Moment>,
 }
 
 impl<'a> Network<'_, 'a> {
@@ -157,7 +167,8 @@ impl<'a> Network<'_, 'a> {
         loop {
             let clients = self.interfaces.iter();
             let clients = clients.filter_map(|it| it.exchange.as_ref()?.client.due);
-            let deadline = clients.chain(self.absent_from).min();
+            let patience = [self.absent_from, self.silent_from];
+            let deadline = clients.chain(patience.into_iter().flatten()).min();
             let ready = self.epoll.wait(deadline).or_report(call, Code::Network)?;
             for (number, _) in &ready {
                 match *number {
@@ -241,7 +252,8 @@ impl<'a> Network<'_, 'a> {
         let interface = Interface::new(link, &self.words)?;
         let places = interface.words;
         if interface.exchange.is_some() && interface.hardware.is_none() {
-            self.complain(link.name, &"it is not on Ethernet, and DHCP is for that");
+            let why = "it is not on Ethernet, and DHCP is for that";
+            self.fail(Some(link.name), &why);
         }
         if self.interfaces.push(interface).is_err() {
             self.complain(link.name, &"there are too many devices");
@@ -267,8 +279,8 @@ impl<'a> Network<'_, 'a> {
             if word.method != Method::Static {
                 continue;
             }
-            done.set(number);
             let Some((address, prefix)) = word.address else {
+                done.set(number);
                 continue;
             };
             let added = self.route.add_address(index, (address, prefix), None);
@@ -289,10 +301,13 @@ impl<'a> Network<'_, 'a> {
                 }),
             });
             if self.check(&name, added) {
+                done.set(number);
                 let address = Text::<64>::new(format_args!("{address}/{prefix}"));
                 let gateway = word.gateway.map_or(Text::EMPTY, Text::<64>::new);
                 let (address, gateway) = (address.as_str(), gateway.as_str());
                 self.tell(place, NetworkState::Configured, address, gateway, "", 0);
+            } else {
+                self.tell(place, NetworkState::Failed, "", "", "", 0);
             }
         }
         self.set_done(done);
@@ -357,16 +372,44 @@ impl<'a> Network<'_, 'a> {
         }
         if self.absent_from.is_some_and(|from| now >= from) {
             self.absent_from = None;
-            for (_, word) in self.words.all() {
-                if let Some(name) = word.device
-                    && !self.interfaces.iter().any(|it| it.name == name)
-                {
-                    self.complain(
-                        name,
-                        &"there is no such device yet; it is set up when it comes",
-                    );
-                }
+            self.miss_devices();
+        }
+        if self.silent_from.is_some_and(|from| now >= from) {
+            self.silent_from = None;
+            self.miss_answers();
+        }
+    }
+
+    /// Complains about devices that are not there.
+    #[inline(never)]
+    fn miss_devices(&self) {
+        for (place, word) in self.words.all() {
+            let has_it = |it: &Interface<'_>| match word.device {
+                Some(name) => it.name == name,
+                None => it.words.has(place),
+            };
+            if self.interfaces.iter().any(has_it) {
+                continue;
             }
+            let why = "there is no such device yet; it is set up when it comes";
+            self.fail(word.device, &why);
+        }
+    }
+
+    /// Complains about devices that have nothing of what they are to get from others. A client of
+    /// DHCP does so itself, where there is a link.
+    #[inline(never)]
+    fn miss_answers(&self) {
+        for interface in self.interfaces.iter() {
+            let undone = || self.words.undone(interface.words);
+            let why = if undone().next().is_some() && !interface.is_running {
+                "nobody is at the other end of its link"
+            } else if undone().any(|(_, word)| word.method == Method::Router) {
+                "no router has given it an address of IPv6"
+            } else {
+                continue;
+            };
+            self.fail(Some(&interface.name), &why);
         }
     }
 
@@ -415,13 +458,10 @@ impl<'a> Network<'_, 'a> {
             Effect::Take => self.configure(place, given.clone()),
             Effect::Lose => self.deconfigure(place),
             Effect::Complain => {
-                self.tell(place, NetworkState::Failed, "", "", "", 0);
                 let name = self.interfaces.get(place).map(|it| it.name.clone());
                 let name = name.unwrap_or_default();
-                self.complain(
-                    &name,
-                    &"no DHCP server answers; it is tried again and again",
-                );
+                let why = "no DHCP server answers; it is tried again and again";
+                self.fail(Some(&name), &why);
             }
         }
         let name = host_name(&self.words);
@@ -603,6 +643,7 @@ impl<'a> Network<'_, 'a> {
         }
         if !self.is_ready && self.words.are_done() {
             self.is_ready = true;
+            (self.absent_from, self.silent_from) = (None, None);
             self.report(&NetworkChange {
                 state: NetworkState::Ready,
                 device: "",
@@ -640,6 +681,19 @@ impl<'a> Network<'_, 'a> {
         if let Some(supervisor) = self.call.journal.supervisor() {
             supervisor.tell_network(change);
         }
+    }
+
+    /// Tells PID 1 why a device, or any, does not have what is asked for so far.
+    fn fail(&self, device: Option<&str>, why: &dyn fmt::Display) {
+        self.complain(device.unwrap_or(ANY), why);
+        self.report(&NetworkChange {
+            state: NetworkState::Failed,
+            device: device.unwrap_or_default(),
+            address: "",
+            gateway: "",
+            dns: "",
+            lease: 0,
+        });
     }
 
     /// Tells PID 1 what is wrong with a device.

@@ -100,6 +100,12 @@ impl<'w> Words<'w> {
         self.done.set(place);
     }
 
+    /// The words at these places that do not have what they ask for.
+    pub(super) fn undone(&self, places: Place) -> impl Iterator<Item = (usize, &IpWord<'w>)> {
+        self.iter(places)
+            .filter(|(place, _)| !self.done.has(*place))
+    }
+
     /// Whether all have.
     pub(super) fn are_done(&self) -> bool {
         self.all().all(|(place, _)| self.done.has(place))
@@ -154,6 +160,11 @@ mod tests {
         let mut words = words(&["dhcp", "eth1:auto6"]);
         words.set_done(1);
         assert!(!words.are_done());
+        let places = words.about("eth1", || true);
+        assert_eq!(words.undone(places).count(), 0);
+        let places = words.about("eth0", || true);
+        let undone = words.undone(places).map(|(place, _)| place);
+        assert_eq!(undone.collect::<Vec<_>>(), [0]);
         words.set_done(0);
         assert!(words.are_done());
         for _ in 2..WORDS_MAX {

@@ -34,7 +34,8 @@ pub struct Annotations<'a> {
     pub restart: Restart,
     /// `berth.after`: the containers that are started before it.
     pub after: List<'a>,
-    /// `berth.requires`: the containers that are ready before it is started.
+    /// `berth.requires`: the containers that are ready before it is started; `network` is none, but
+    /// the machine's.
     pub requires: List<'a>,
     /// `berth.ready`: when it is ready, for those that require it.
     pub ready: Ready<'a>,
@@ -225,7 +226,7 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "berth.requires",
-        accepts: "containers, a comma list",
+        accepts: "containers and network, a comma list",
         set: |annotations, value| {
             annotations.requires = containers(value)?;
             Some(())

@@ -1188,7 +1188,11 @@ fn a_container_is_started_after_others_by_their_names() {
             });
         }
         for value in ["db,", "db, cache", "..", "a/b"] {
-            let expected = format!(r#"{key} is "{value}"; it takes containers, a comma list"#);
+            let accepts = match key {
+                "berth.after" => "containers, a comma list",
+                _ => "containers and network, a comma list",
+            };
+            let expected = format!(r#"{key} is "{value}"; it takes {accepts}"#);
             assert_eq!(refusal(with_value(value)), expected);
         }
     }

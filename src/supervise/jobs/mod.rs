@@ -6,10 +6,13 @@
 //!   other's program runs. If the other could not be started, this one is started all the same.
 //! * To require another is a condition, of a restart too: when the other cannot become ready any
 //!   more, this one is not started, and neither is what requires this one.
+//! * The network of the machine can be required like a container. If nothing sets it up, it cannot
+//!   become ready. If it is late, each container that waits for it is reported, and waits on.
 //! * A container that waits for itself, directly or by way of others, is refused. Containers that
 //!   wait for it do so no longer.
 //!
-//! What was started or has ended with status 0 once is ready for good. What is ready because it
+//! What was started or has ended with status 0 once is ready for good, and so is the network once
+//! all was there that is asked for. What is ready because it
 //! said so, or because of a file, is ready until it ends.
 //!
 //! There are only values here. The loop in [`super`] starts what is due.
@@ -25,7 +28,6 @@ use crate::container::{BUNDLES_MAX, Id};
 use crate::error::SUBJECT_MAX;
 use crate::parse::answer::{Policy, ReadyBy};
 use crate::parse::config::Restart;
-use crate::parse::list::List;
 use crate::parse::request::{Condition, Row};
 use crate::sys::clock::{self, Moment};
 use crate::sys::mapped::Mapped;
@@ -35,7 +37,11 @@ use crate::text::Text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// It waits until it is known of some whether their programs run, and until others are ready.
-    Waiting { after: Set, requires: Set },
+    Waiting {
+        after: Set,
+        requires: Set,
+        network: bool,
+    },
     /// It is being set up.
     Starting,
     /// Its program runs, since then.
@@ -51,6 +57,7 @@ impl State {
     const FREE: Self = Self::Waiting {
         after: Set::EMPTY,
         requires: Set::EMPTY,
+        network: false,
     };
 }
 
@@ -62,6 +69,27 @@ enum Readiness {
     Ready,
     /// The `berth` that would find it out has ended.
     Unheard,
+}
+
+/// How far the network of the machine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Network {
+    /// Nothing sets it up.
+    Absent,
+    /// It is being set up.
+    Pending,
+    /// It is being set up, and something that `ip=` asks for is late.
+    Late,
+    /// All that `ip=` asks for was there once.
+    Ready,
+}
+
+/// What a container requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Required {
+    /// The container at this place.
+    Container(usize),
+    Network,
 }
 
 struct Job {
@@ -83,6 +111,8 @@ struct Job {
     next: Option<Next>,
     /// It was stopped by request.
     is_held: bool,
+    /// It was reported that this container waits for a network which is late.
+    is_late: bool,
     /// Since when its state is as it is.
     since: Moment,
 }
@@ -109,8 +139,7 @@ pub(super) enum Ending {
 /// not known.
 const UNREAD: Restart = Restart::OnFailure { max: Some(5) };
 
-/// What a container can require that is none: the addresses of the machine. Nothing in it makes it
-/// ready yet, so it is as good as unknown.
+/// What stands in `berth.requires` for the machine's network, and is no container.
 const NETWORK: &str = "network";
 
 const REQUIRES: &str = "berth.requires";
@@ -137,6 +166,7 @@ impl Job {
             after: Set::EMPTY,
             next: None,
             is_held: false,
+            is_late: false,
             since: clock::now(),
         }
     }
@@ -144,31 +174,40 @@ impl Job {
 
 /// All containers, in the order of their names; those whose bundles came after the boot behind
 /// them.
-pub(super) struct Jobs(Mapped<Job, BUNDLES_MAX>);
+pub(super) struct Jobs {
+    all: Mapped<Job, BUNDLES_MAX>,
+    network: Network,
+}
 
 impl Jobs {
-    /// Containers that are all to be started at once.
-    pub(super) fn new(ids: impl Iterator<Item = Id>) -> Self {
-        let mut jobs = Mapped::new();
-        let all = ids.map(Job::new);
-        // There are as many places as names.
-        all.for_each(|job| drop(jobs.push(job)));
-        Self(jobs)
+    /// No container yet.
+    pub(super) fn new() -> Self {
+        Self {
+            all: Mapped::new(),
+            network: Network::Absent,
+        }
+    }
+
+    /// The network is so from now on; what was ready once stays so.
+    pub(super) fn set_network(&mut self, network: Network) {
+        if self.network != Network::Ready {
+            self.network = network;
+        }
     }
 
     pub(super) fn indices(&self) -> core::ops::Range<usize> {
-        0..self.0.len()
+        0..self.all.len()
     }
 
     pub(super) fn id(&self, index: usize) -> Id {
-        self.0
+        self.all
             .get(index)
             .map(|job| job.id.clone())
             .unwrap_or_default()
     }
 
     fn set(&mut self, index: usize, state: State) {
-        if let Some(job) = self.0.get_mut(index) {
+        if let Some(job) = self.all.get_mut(index) {
             job.state = state;
             job.since = clock::now();
         }
@@ -185,19 +224,26 @@ impl Jobs {
         policy: &Policy<'l>,
     ) -> Result<bool, Unknown<'l>> {
         let was_read = self.set_read(index);
-        if let Some(job) = self.0.get_mut(index) {
+        if let Some(job) = self.all.get_mut(index) {
             (job.restart, job.ready_by) = (policy.restart, policy.ready);
+            job.is_late = false;
         }
         let after = match was_read {
             true => Set::EMPTY,
-            false => self.places("berth.after", policy.after)?,
+            false => self.places("berth.after", policy.after.iter())?,
         };
-        let requires = self.places(REQUIRES, policy.requires)?;
-        let state = State::Waiting { after, requires };
+        let is_network = |name: &&str| *name == NETWORK;
+        let requires = policy.requires.iter().filter(|name| !is_network(name));
+        let requires = self.places(REQUIRES, requires)?;
+        let state = State::Waiting {
+            after,
+            requires,
+            network: policy.requires.iter().any(|name| is_network(&name)),
+        };
         let waits = state != State::FREE;
         if waits {
             self.set(index, state);
-            if let Some(job) = self.0.get_mut(index) {
+            if let Some(job) = self.all.get_mut(index) {
                 job.after = job.after.union(&after).union(&requires);
             }
         }
@@ -206,24 +252,24 @@ impl Jobs {
 
     /// The places of those that an annotation names.
     #[inline(never)]
-    fn places<'l>(&self, key: &'static str, names: List<'l>) -> Result<Set, Unknown<'l>> {
-        let find = |name: &'l str| {
-            let is_reserved = key == REQUIRES && name == NETWORK;
-            let place = self.find(name).filter(|_| !is_reserved);
-            place.ok_or(Unknown { key, name })
-        };
-        names.iter().map(find).collect()
+    fn places<'l>(
+        &self,
+        key: &'static str,
+        names: impl Iterator<Item = &'l str>,
+    ) -> Result<Set, Unknown<'l>> {
+        let find = |name| self.find(name).ok_or(Unknown { key, name });
+        names.map(find).collect()
     }
 
     /// What the container waits for at first is known now; whether it was before.
     fn set_read(&mut self, index: usize) -> bool {
-        let job = self.0.get_mut(index);
+        let job = self.all.get_mut(index);
         job.is_none_or(|job| core::mem::replace(&mut job.is_read, true))
     }
 
     /// Whether that is known of all.
     pub(super) fn are_all_read(&self) -> bool {
-        self.0.iter().all(|job| job.is_read)
+        self.all.iter().all(|job| job.is_read)
     }
 
     /// The container is being set up.
@@ -235,7 +281,7 @@ impl Jobs {
     /// It is not ready any more, unless it is for good.
     fn set_unready(&mut self, index: usize) {
         let said = |job: &&mut Job| job.ready_by == ReadyBy::Answer;
-        if let Some(job) = self.0.get_mut(index).filter(said) {
+        if let Some(job) = self.all.get_mut(index).filter(said) {
             job.readiness = Readiness::Pending;
         }
     }
@@ -245,13 +291,13 @@ impl Jobs {
         self.set(index, State::Running(now));
         self.become_ready(index, ReadyBy::Started);
         let had_run = |job: &mut Job| core::mem::replace(&mut job.has_run, true);
-        !self.0.get_mut(index).is_some_and(had_run)
+        !self.all.get_mut(index).is_some_and(had_run)
     }
 
     /// This has happened to the container, which may make it ready. Whether it does.
     fn become_ready(&mut self, index: usize, by: ReadyBy) -> bool {
         let can_be = |job: &&mut Job| job.ready_by == by && job.readiness == Readiness::Pending;
-        let job = self.0.get_mut(index).filter(can_be);
+        let job = self.all.get_mut(index).filter(can_be);
         job.map(|job| job.readiness = Readiness::Ready).is_some()
     }
 
@@ -272,12 +318,12 @@ impl Jobs {
         let matters = |job: &&mut Job| {
             is_running && job.ready_by == ReadyBy::Answer && job.readiness == Readiness::Pending
         };
-        let job = self.0.get_mut(index).filter(matters);
+        let job = self.all.get_mut(index).filter(matters);
         job.map(|job| job.readiness = Readiness::Unheard).is_some()
     }
 
     fn is_running(&self, index: usize) -> bool {
-        let job = self.0.get(index);
+        let job = self.all.get(index);
         job.is_some_and(|job| matches!(job.state, State::Running(_)))
     }
 
@@ -299,7 +345,7 @@ impl Jobs {
     ) -> Option<(u32, Duration)> {
         self.set_read(index);
         self.set_unready(index);
-        let job = self.0.get_mut(index)?;
+        let job = self.all.get_mut(index)?;
         let ran = match job.state {
             State::Running(since) => Duration::from_micros(now - since),
             _ => Duration::ZERO,
@@ -317,17 +363,17 @@ impl Jobs {
 
     /// The container of this name.
     pub(super) fn find(&self, id: &str) -> Option<usize> {
-        self.0.iter().position(|job| job.id == id)
+        self.all.iter().position(|job| job.id == id)
     }
 
     /// Takes one more container in, to be started. False if there is no room.
     pub(super) fn add(&mut self, id: Id) -> bool {
-        self.0.push(Job::new(id)).is_ok()
+        self.all.push(Job::new(id)).is_ok()
     }
 
     /// The container is started when nothing is left of its last run, as if it never had been.
     pub(super) fn start_again(&mut self, index: usize, now: Moment) {
-        if let Some(job) = self.0.get_mut(index) {
+        if let Some(job) = self.all.get_mut(index) {
             job.history = RestartHistory::NONE;
             job.readiness = Readiness::Pending;
             job.follow(Next::Start, now);
@@ -336,7 +382,7 @@ impl Jobs {
 
     /// The container is to end; `next` says what comes then.
     pub(super) fn stop(&mut self, index: usize, next: Next, now: Moment) -> Ending {
-        let Some(job) = self.0.get_mut(index) else {
+        let Some(job) = self.all.get_mut(index) else {
             return Ending::Now;
         };
         if matches!(job.state, State::Running(_)) {
@@ -350,12 +396,12 @@ impl Jobs {
 
     /// Whether the container was stopped by request.
     pub(super) fn is_held(&self, index: usize) -> bool {
-        self.0.get(index).is_some_and(|job| job.is_held)
+        self.all.get(index).is_some_and(|job| job.is_held)
     }
 
     /// How the container is.
     pub(super) fn condition(&self, index: usize) -> Condition {
-        match self.0.get(index).map(|job| (job.state, job.is_held)) {
+        match self.all.get(index).map(|job| (job.state, job.is_held)) {
             Some((State::Waiting { .. }, _)) => Condition::Waiting,
             Some((State::Starting, _)) => Condition::Starting,
             Some((State::Running(_), _)) => Condition::Running,
@@ -367,7 +413,7 @@ impl Jobs {
 
     /// What is known of the container at `index`, whose first process this is.
     pub(super) fn row<'i>(&self, index: usize, id: &'i str, pid: Option<Pid>) -> Option<Row<'i>> {
-        let job = self.0.get(index)?;
+        let job = self.all.get(index)?;
         Some(Row {
             id,
             condition: self.condition(index),
@@ -380,7 +426,7 @@ impl Jobs {
     /// No container is started any more. Calls `ended` with how those ended that wait for their
     /// restart.
     pub(super) fn abandon(&mut self, mut ended: impl FnMut(Status)) {
-        for job in self.0.iter_mut() {
+        for job in self.all.iter_mut() {
             (job.is_held, job.next) = (false, None);
             match job.state {
                 State::Waiting { .. } => job.state = State::Over(None),
@@ -457,7 +503,7 @@ impl Jobs {
 
     /// What it waits for, started or not.
     fn after(&self, index: usize) -> Set {
-        match self.0.get(index).map(|job| job.state) {
+        match self.all.get(index).map(|job| job.state) {
             Some(State::Waiting { after, .. }) => after,
             _ => Set::EMPTY,
         }
@@ -465,15 +511,15 @@ impl Jobs {
 
     /// What it waits for until it is ready.
     fn required_by(&self, index: usize) -> Set {
-        match self.0.get(index).map(|job| job.state) {
+        match self.all.get(index).map(|job| job.state) {
             Some(State::Waiting { requires, .. }) => requires,
             _ => Set::EMPTY,
         }
     }
 
-    /// A container that waits for one which cannot become ready any more, and that one.
+    /// A container that waits, and what it requires that cannot become ready any more.
     #[inline(never)]
-    pub(super) fn unmet(&self) -> Option<(usize, usize)> {
+    pub(super) fn unmet(&self) -> Option<(usize, Required)> {
         let is_lost = |job: &Job| match job.readiness {
             // The operator who has stopped it may start it again.
             Readiness::Pending => matches!(job.state, State::Over(_)) && !job.is_held,
@@ -482,18 +528,42 @@ impl Jobs {
         };
         let lost = self.those(is_lost);
         self.indices().find_map(|index| {
-            let other = self.required_by(index).intersection(&lost).iter().next()?;
-            Some((index, other))
+            let other = self.required_by(index).intersection(&lost).iter().next();
+            let network = || self.waits_for_network(index) && self.network == Network::Absent;
+            let required = match other {
+                Some(other) => Required::Container(other),
+                None => network().then_some(Required::Network)?,
+            };
+            Some((index, required))
         })
+    }
+
+    /// A container that waits for a network which is late, if that was not reported yet. From now
+    /// on it counts as reported.
+    #[inline(never)]
+    pub(super) fn take_late(&mut self) -> Option<usize> {
+        let is_late = |index: &usize| {
+            let job = self.all.get(*index);
+            self.waits_for_network(*index) && job.is_some_and(|job| !job.is_late)
+        };
+        let late = self.indices().filter(|_| self.network == Network::Late);
+        let index = late.into_iter().find(is_late)?;
+        self.all.get_mut(index)?.is_late = true;
+        Some(index)
+    }
+
+    fn waits_for_network(&self, index: usize) -> bool {
+        let state = self.all.get(index).map(|job| job.state);
+        matches!(state, Some(State::Waiting { network: true, .. }))
     }
 
     /// Why a container cannot become ready any more.
     pub(super) fn loss(&self, index: usize) -> Loss<'_> {
-        Loss(self.0.get(index))
+        Loss(self.all.get(index))
     }
 
     fn those(&self, wanted: impl Fn(&Job) -> bool) -> Set {
-        let jobs = self.0.iter().enumerate();
+        let jobs = self.all.iter().enumerate();
         jobs.filter(|(_, job)| wanted(job))
             .map(|(index, _)| index)
             .collect()
@@ -506,9 +576,15 @@ impl Jobs {
         let unknown =
             self.those(|job| matches!(job.state, State::Waiting { .. } | State::Starting));
         let ready = self.those(|job| job.readiness == Readiness::Ready);
-        let is_due = |index: &usize| match self.0.get(*index).map(|job| job.state) {
-            Some(State::Waiting { after, requires }) => {
-                after.intersection(&unknown).is_empty() && requires.difference(&ready).is_empty()
+        let is_due = |index: &usize| match self.all.get(*index).map(|job| job.state) {
+            Some(State::Waiting {
+                after,
+                requires,
+                network,
+            }) => {
+                after.intersection(&unknown).is_empty()
+                    && requires.difference(&ready).is_empty()
+                    && (!network || self.network == Network::Ready)
             }
             Some(State::Delayed(until, _)) => until <= now && is_free(*index),
             _ => false,
@@ -518,7 +594,7 @@ impl Jobs {
 
     /// When the next delay is over, of those containers that `is_free` says nothing is left of.
     pub(super) fn deadline(&self, is_free: impl Fn(usize) -> bool) -> Option<Moment> {
-        let jobs = self.0.iter().enumerate();
+        let jobs = self.all.iter().enumerate();
         let deadlines = jobs.filter_map(|(index, job)| match job.state {
             State::Delayed(until, _) if is_free(index) => Some(until),
             _ => None,
@@ -528,13 +604,17 @@ impl Jobs {
 
     /// Those that others waited for at their start which `need` them still.
     pub(super) fn needed(&self, need: impl Fn(usize) -> bool) -> Set {
-        let needing = self.0.iter().enumerate().filter(|(index, _)| need(*index));
+        let needing = self
+            .all
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| need(*index));
         needing.fold(Set::EMPTY, |all, (_, job)| all.union(&job.after))
     }
 
     /// Of those that `is_wanted`, the one that was started last.
     pub(super) fn youngest(&self, is_wanted: impl Fn(usize) -> bool) -> Option<usize> {
-        let jobs = self.0.iter().enumerate();
+        let jobs = self.all.iter().enumerate();
         let wanted = jobs.filter(|(index, _)| is_wanted(*index));
         let youngest = wanted.max_by_key(|(_, job)| match job.state {
             State::Running(since) => since,
@@ -546,14 +626,14 @@ impl Jobs {
 
     /// Whether any has not been started yet because it waits for others.
     pub(super) fn are_waiting(&self) -> bool {
-        let mut jobs = self.0.iter();
+        let mut jobs = self.all.iter();
         jobs.any(|job| matches!(job.state, State::Waiting { .. }))
     }
 
     /// Whether any will be started, now or later. One that was stopped by request may be: who has
     /// stopped it is still there.
     pub(super) fn are_pending(&self) -> bool {
-        let mut jobs = self.0.iter();
+        let mut jobs = self.all.iter();
         let is_pending = |state| matches!(state, State::Waiting { .. } | State::Delayed(..));
         jobs.any(|job| job.is_held || is_pending(job.state))
     }

@@ -3,12 +3,19 @@
 use super::*;
 use crate::events::OWN_FAILURE;
 use crate::parse::config::OnExit;
+use crate::parse::list::List;
 use crate::parse::log::SIZE;
 
 const NOW: Moment = Moment(0);
 
+const FIRST_LACKS_SECOND: (usize, Required) = (0, Required::Container(1));
+
 fn jobs(names: &[&str]) -> Jobs {
-    Jobs::new(names.iter().map(|name| Id::try_from(*name).unwrap()))
+    let mut jobs = Jobs::new();
+    for name in names {
+        assert!(jobs.add(Id::try_from(*name).unwrap()));
+    }
+    jobs
 }
 
 fn list(text: &str) -> List<'_> {
@@ -90,15 +97,91 @@ fn containers_are_found_by_their_names() {
     assert_eq!(jobs.follow(0, &policy("web", "www")), Ok(true));
 }
 
+/// A container `web` that requires the network and `db`, which runs, and is ready by that.
+fn networked(network: Network) -> Jobs {
+    let mut jobs = jobs(&["db", "web"]);
+    jobs.set_network(network);
+    assert_eq!(jobs.follow(0, &policy("", "")), Ok(false));
+    assert_eq!(jobs.follow(1, &policy("", "network,db")), Ok(true));
+    jobs.set_starting(0);
+    jobs.set_running(0, NOW);
+    jobs
+}
+
 #[test]
 fn the_network_is_no_container() {
     let mut jobs = jobs(&["network", "web"]);
-    let unknown = Err(Unknown {
-        key: "berth.requires",
-        name: "network",
-    });
-    assert_eq!(jobs.follow(1, &policy("network", "network")), unknown);
+    assert_eq!(jobs.follow(1, &policy("network", "network")), Ok(true));
+    assert_eq!(jobs.after(1), Set::from_iter([0]));
+    assert_eq!(jobs.required_by(1), Set::EMPTY);
+    assert!(jobs.waits_for_network(1));
     assert_eq!(jobs.follow(0, &policy("", "")), Ok(false));
+}
+
+#[test]
+fn one_that_requires_the_network_is_started_when_that_is_ready() {
+    for before in [Network::Pending, Network::Late] {
+        let mut jobs = networked(before);
+        assert_eq!((due(&jobs), jobs.unmet()), (None, None), "{before:?}");
+        assert!(jobs.are_pending(), "{before:?}");
+        jobs.set_network(Network::Ready);
+        assert_eq!((due(&jobs), jobs.unmet()), (Some(1), None), "{before:?}");
+        assert_eq!(jobs.take_late(), None, "{before:?}");
+        // The network stays ready.
+        for after in [Network::Absent, Network::Pending, Network::Late] {
+            jobs.set_network(after);
+            assert_eq!((due(&jobs), jobs.unmet()), (Some(1), None), "{after:?}");
+        }
+    }
+}
+
+#[test]
+fn the_network_alone_does_not_start_what_requires_others_too() {
+    let mut jobs = ready_by(ReadyBy::Exited, &["B", ""]);
+    assert_eq!(jobs.follow(0, &policy("", "b,network")), Ok(true));
+    jobs.set_network(Network::Ready);
+    assert_eq!(due(&jobs), None);
+    jobs.set_running(1, NOW);
+    assert!(jobs.is_ready_by_end(1, Status::Exited(0)));
+    assert_eq!(due(&jobs), Some(0));
+}
+
+#[test]
+fn one_that_requires_a_network_which_nothing_sets_up_is_given_up() {
+    for before in [Network::Absent, Network::Pending, Network::Late] {
+        let mut jobs = networked(before);
+        jobs.set_network(Network::Absent);
+        assert_eq!(due(&jobs), None);
+        assert_eq!(jobs.unmet(), Some((1, Required::Network)), "{before:?}");
+        jobs.set_failed(1);
+        assert_eq!((jobs.unmet(), jobs.take_late()), (None, None));
+    }
+    // What became of a container is told first.
+    let mut jobs = waiting(&["B", ""]);
+    assert_eq!(jobs.follow(0, &policy("", "network,b")), Ok(true));
+    jobs.set_failed(1);
+    assert_eq!(jobs.unmet(), Some((0, Required::Container(1))));
+}
+
+#[test]
+fn that_the_network_is_late_is_told_once_of_each_that_waits_for_it() {
+    let mut jobs = networked(Network::Pending);
+    assert_eq!(jobs.take_late(), None);
+    assert!(jobs.are_waiting());
+    jobs.set_network(Network::Late);
+    assert_eq!(jobs.take_late(), Some(1));
+    assert_eq!((jobs.take_late(), jobs.unmet()), (None, None));
+    assert!(jobs.are_waiting() && jobs.are_pending());
+    jobs.set_network(Network::Late);
+    assert_eq!(jobs.take_late(), None);
+    // A container that comes later is reported, too, and so is another start.
+    assert!(jobs.add(Id::try_from("more").unwrap()));
+    assert_eq!(jobs.follow(2, &policy("", "network")), Ok(true));
+    assert_eq!((jobs.take_late(), jobs.take_late()), (Some(2), None));
+    assert_eq!(jobs.follow(1, &policy("", "network")), Ok(true));
+    assert_eq!((jobs.take_late(), jobs.take_late()), (Some(1), None));
+    jobs.abandon(|_| unreachable!("none rests"));
+    assert!(!jobs.are_pending());
 }
 
 #[test]
@@ -134,7 +217,11 @@ fn one_that_requires_another_is_started_when_that_is_ready() {
         assert_eq!(jobs.set_ended(1, ended(0), Phase::Running, NOW), None);
         let is_lost = ready == ReadyBy::Answer;
         assert_eq!(due(&jobs).is_some(), !is_lost, "{ready:?}");
-        assert_eq!(jobs.unmet(), is_lost.then_some((0, 1)), "{ready:?}");
+        assert_eq!(
+            jobs.unmet(),
+            is_lost.then_some(FIRST_LACKS_SECOND),
+            "{ready:?}"
+        );
     }
 }
 
@@ -155,7 +242,7 @@ fn what_requires_one_that_failed_is_given_up_with_what_requires_that() {
     assert_eq!(jobs.unmet(), None);
     jobs.set_failed(2);
     let mut given_up = Vec::new();
-    while let Some((index, other)) = jobs.unmet() {
+    while let Some((index, Required::Container(other))) = jobs.unmet() {
         given_up.push((index, jobs.loss(other).to_string()));
         jobs.set_failed(index);
     }
@@ -177,7 +264,7 @@ fn it_is_told_why_a_container_cannot_become_ready() {
         jobs.set_running(1, NOW);
         jobs.set_ended(1, bad, Phase::Running, NOW);
     }
-    assert_eq!(jobs.unmet(), Some((0, 1)));
+    assert_eq!(jobs.unmet(), Some(FIRST_LACKS_SECOND));
     let loss = jobs.loss(1).to_string();
     assert_eq!(loss, "b ended with status 7, and is not ready");
 
@@ -185,7 +272,7 @@ fn it_is_told_why_a_container_cannot_become_ready() {
     assert!(!jobs.set_unheard(1));
     jobs.set_running(1, NOW);
     assert!(jobs.set_unheard(1) && !jobs.set_ready(1));
-    assert_eq!(jobs.unmet(), Some((0, 1)));
+    assert_eq!(jobs.unmet(), Some(FIRST_LACKS_SECOND));
     let loss = jobs.loss(1).to_string();
     assert_eq!(loss, "nobody hears any more whether b is ready");
     // The next run has another who listens.
@@ -427,7 +514,7 @@ fn one_whose_bundle_has_come_later_is_started() {
     assert_eq!(jobs.find("late"), None);
     assert!(jobs.add(Id::try_from("late").unwrap()));
     assert_eq!((jobs.find("late"), due(&jobs)), (Some(1), Some(1)));
-    for number in jobs.0.len()..BUNDLES_MAX {
+    for number in jobs.all.len()..BUNDLES_MAX {
         assert!(jobs.add(Id::try_from(format!("n{number}").as_str()).unwrap()));
     }
     assert!(!jobs.add(Id::try_from("more").unwrap()));
