@@ -11,7 +11,7 @@ use rustix::fs::CWD;
 
 use super::output::Output;
 use super::{Call, OrReport, Reported, Subcommand};
-use crate::container::{PRIVILEGED, is_agent_notified_at_create};
+use crate::container::{CONTROLS, PRIVILEGED, is_agent_notified_at_create};
 use crate::error::{Code, During, Op};
 use crate::parse::config::mount_options;
 use crate::parse::config::table::{self, Becomes, Step};
@@ -169,6 +169,9 @@ fn forget(
 fn print_fields(output: &mut Output, config: &Config<'_>, root: Value<'_>) {
     if config.annotations.privileged {
         let _ = writeln!(output, "{PRIVILEGED}");
+    }
+    if config.annotations.control {
+        let _ = writeln!(output, "{CONTROLS}");
     }
     let has_agent = config
         .seccomp

@@ -115,6 +115,12 @@ impl Journal {
         self.record("error", &format_args!("{name}: {error}; {hint}"));
     }
 
+    /// A failure that another run of the command has reported, in that run's words.
+    pub(super) fn pass_on(&self, name: &str, text: &dyn fmt::Display, hint: &str) {
+        self.complain(&format_args!("error: {name}: {text}"), hint);
+        self.record("error", &format_args!("{name}: {text}; {hint}"));
+    }
+
     fn record(&self, level: &str, text: &dyn fmt::Display) {
         if self.file.is_none() && !self.is_json {
             return;

@@ -348,7 +348,12 @@ impl<'a> Call<'a> {
         if self.given.has(&HELP) {
             return help::of(self, command);
         }
-        self.check(command)?;
+        self.check_operands(command)?;
+        if let Some(done) = machine::forward(self, command) {
+            return done;
+        }
+        systemd::is_asked(self)?;
+        self.root = self.root_directory()?;
         (command.run)(self)
     }
 
@@ -384,8 +389,7 @@ impl<'a> Call<'a> {
         Err(self.usage("there is no command"))
     }
 
-    /// What is the same for all commands.
-    fn check(&mut self, command: &Subcommand) -> Result<(), Reported> {
+    fn check_operands(&self, command: &Subcommand) -> Result<(), Reported> {
         let (least, most) = command.count;
         let count = self.given.operands.len();
         if count < least || count > most {
@@ -397,8 +401,6 @@ impl<'a> Call<'a> {
             let Subcommand { name, operands, .. } = command;
             return Err(self.usage(format_args!("{wrong}: berth {name} {operands}")));
         }
-        systemd::is_asked(self)?;
-        self.root = self.root_directory()?;
         Ok(())
     }
 

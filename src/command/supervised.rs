@@ -13,7 +13,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use super::launch::{self, Launched, StartMode, launch, undo};
 use super::start::go;
 use super::{Call, OrReport, Reported, Subcommand, delete, disks, log_files, network, serve};
-use crate::container::{Group, PRIVILEGED, Streams};
+use crate::container::{CONTROLS, Group, PRIVILEGED, Streams};
 use crate::error::{Code, During, Error, Op};
 use crate::hint::of_command;
 use crate::parse::answer::{ANSWER_MAX, Answer, Disk, GO, NetworkChange, Policy, WARNING_MAX};
@@ -166,10 +166,14 @@ impl Supervisor {
     /// told.
     pub(super) fn agree(&self, call: &Call<'_>, config: &Config<'_>) -> Result<(), Reported> {
         let annotations = &config.annotations;
-        if annotations.privileged {
-            let id = call.id()?;
-            let text = Text::<WARNING_MAX>::new(format_args!("{id}: {PRIVILEGED}"));
-            self.answer(&Answer::Notice(text.as_str()));
+        let id = call.id()?;
+        for (opens, what) in [
+            (annotations.privileged, PRIVILEGED),
+            (annotations.control, CONTROLS),
+        ] {
+            if opens {
+                self.notice(&format_args!("{id}: {what}"));
+            }
         }
         let policy = Answer::Policy(Policy {
             restart: annotations.restart,

@@ -11,6 +11,9 @@ use crate::text::Text;
 /// The warning about a container that is `berth.privileged`.
 pub const PRIVILEGED: &str = "PRIVILEGED (berth.privileged): ALL CAPABILITIES, ALL DEVICES, NO PATH MASKED OR READ-ONLY, BUT FOR WHAT ITS OWN FIELDS SAY";
 
+/// The warning about a container that has `berth.control`.
+pub const CONTROLS: &str = "CONTROL (berth.control): MAY STOP AND START EVERY CONTAINER, RUN ANY PROGRAM IN EACH, AND END THE MACHINE";
+
 /// Why a `config.json` is refused: `path` is its own, or its bundle's.
 #[must_use]
 pub fn refusal(path: &str, error: &ConfigError<'_>) -> Error {

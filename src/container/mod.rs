@@ -85,7 +85,7 @@ mod terminal;
 
 pub use bundle::{BUNDLES_MAX, ID_MAX, Id, each_bundle};
 pub use cgroup::{Group, Groups, Owner};
-pub use failure::{PRIVILEGED, StartFailure, refusal, setup_error};
+pub use failure::{CONTROLS, PRIVILEGED, StartFailure, refusal, setup_error};
 pub use hooks::run_all as run_hooks;
 pub use mounts::RESOLV_CONF;
 pub use request::{Outside, Place, Request, Streams};

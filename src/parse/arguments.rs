@@ -148,9 +148,19 @@ impl<'a> Given<'a> {
         self.values(option).last()
     }
 
+    /// All options that were given, with their values, in their order.
+    pub fn all(&self) -> impl Iterator<Item = (&'static Opt, &'a str)> {
+        self.options.iter().copied()
+    }
+
     /// All values of an option, in their order.
     pub fn values(&self, option: &Opt) -> impl Iterator<Item = &'a str> {
-        let of_it = move |(given, _): &&(&'static Opt, &'a str)| given.long == option.long;
+        self.values_of(option.long)
+    }
+
+    /// All values of the option of this name, without `--`, in their order.
+    pub fn values_of(&self, long: &str) -> impl Iterator<Item = &'a str> {
+        let of_it = move |(given, _): &&(&'static Opt, &'a str)| given.long == long;
         self.options.iter().filter(of_it).map(|(_, value)| *value)
     }
 }

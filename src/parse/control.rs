@@ -1,12 +1,15 @@
 //! What clients of the machine's control ask for: one JSON object a message (`docs/control.md`).
 //!
 //! Most requests are a command of `berth` in other words, so that is what becomes of them:
-//! [`Message::words`] says which.
+//! [`Message::words`] says which. [`Verb::write`] is the way back.
 
 use super::json::{self, Node, Value};
 
 /// The longest message, in bytes.
 pub const MESSAGE_MAX: usize = 8192;
+
+/// The longest answer, in bytes: a line of which every byte is escaped, and what is around it.
+pub const REPLY_MAX: usize = 32 * 1024;
 
 /// The largest id: numbers that are larger do not survive every reader of JSON.
 const ID_MAX: u64 = 9_007_199_254_740_991;
@@ -17,19 +20,27 @@ pub struct Verb {
     /// In messages.
     pub name: &'static str,
     /// Members that become options, with their values: number, text or flag.
-    options: &'static [Member],
+    pub(super) options: &'static [Member],
     /// Whether it is about a container: it must be, may be, is not.
-    container: Option<bool>,
+    pub(super) container: Option<bool>,
     /// What is printed can be had as objects.
     pub prints: bool,
 }
 
 /// A member of a message, and the option that it becomes.
 #[derive(Debug)]
-struct Member {
-    name: &'static str,
-    option: &'static str,
-    is_flag: bool,
+pub(super) struct Member {
+    pub(super) name: &'static str,
+    pub(super) option: &'static str,
+    pub(super) is_flag: bool,
+}
+
+impl Verb {
+    /// The verb that does what the command of this name does.
+    #[must_use]
+    pub fn of(command: &str) -> Option<&'static Self> {
+        VERBS.iter().find(|verb| verb.name == command)
+    }
 }
 
 const fn flag(name: &'static str, option: &'static str) -> Member {
@@ -70,6 +81,7 @@ pub const VERBS: &[Verb] = &[
         "logs",
         &[
             flag("follow", "--follow"),
+            flag("timestamps", "--timestamps"),
             value("lines", "--lines"),
             value("since", "--since"),
         ],
@@ -333,6 +345,10 @@ mod tests {
             (
                 r#"{"id":1,"do":"logs","container":"web","lines":7,"since":"5m","follow":false}"#,
                 "logs --json --lines=7 --since=5m -- web",
+            ),
+            (
+                r#"{"id":1,"do":"logs","container":"web","timestamps":true,"text":true}"#,
+                "logs --timestamps -- web",
             ),
             (r#"{"id":1,"do":"mounts"}"#, "mounts --json --"),
             (

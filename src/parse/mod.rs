@@ -55,6 +55,7 @@ pub mod choice;
 pub mod cmdline;
 pub mod config;
 pub mod control;
+mod control_message;
 pub mod cpio;
 pub mod dbus;
 pub mod device;

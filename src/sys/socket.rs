@@ -76,6 +76,17 @@ pub fn packets_at(path: &str, most: i32) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
+/// A connection that keeps packets apart, to the process that listens at `path`.
+///
+/// # Errors
+/// Those of connect(2).
+pub fn packets_to(path: &str) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    with_address(__NR_connect, &socket, path.as_bytes())?;
+    Ok(socket)
+}
+
 /// What a datagram brought: how many bytes, a descriptor that came with it, and the user who sent
 /// it, where the socket asks for that (unix(7), SO_PASSCRED).
 pub type Datagram = (usize, Option<OwnedFd>, Option<u32>);
@@ -150,10 +161,22 @@ struct Address {
 /// Those of sendmsg(2); `EPIPE` if the other end is gone, also when it was only before all of the
 /// text was sent.
 pub fn send(socket: &OwnedFd, text: &[u8], descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    send_with(socket, text, &[descriptor])
+}
+
+/// The same with up to three descriptors.
+///
+/// # Errors
+/// Those of [`send`]; `ENOBUFS` for more.
+pub fn send_with(
+    socket: &OwnedFd,
+    text: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor];
-    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+    let is_with_any = !descriptors.is_empty();
+    if is_with_any && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(Errno::NOBUFS);
     }
     let texts = [IoSlice::new(text)];

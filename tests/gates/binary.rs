@@ -70,6 +70,10 @@ const PARTS: &[Part] = &[
         allowance: [20 * 256, 217 * 256],
     },
     Part {
+        name: "the control inside containers",
+        allowance: [0, 9 * 1024],
+    },
+    Part {
         name: "clients of the port that follow each other",
         allowance: [0, 6 * 256],
     },

@@ -24,6 +24,7 @@ mod escapes;
 mod failures;
 mod fallback;
 mod fsck;
+mod given_control;
 mod handover;
 mod hooks;
 mod hostile;
@@ -142,6 +143,7 @@ const ALL: &[&[Case]] = &[
     containers::CASES,
     control::CASES,
     control_port::CASES,
+    given_control::CASES,
     defaults::CASES,
     devices::CASES,
     doubts::CASES,

@@ -2,7 +2,8 @@
 //!
 //! A verb that only looks reads files that PID 1 writes ([`follow`]), and costs PID 1 nothing. A
 //! verb that changes something sends PID 1 a [request](crate::parse::request), and then reads in
-//! the event stream what came of it.
+//! the event stream what came of it. A container with `berth.control` sees neither of the two; the
+//! command sends each verb through the control socket there ([`remote`]).
 
 mod ask;
 mod boot;
@@ -11,6 +12,7 @@ pub(super) mod follow;
 mod happened;
 mod logs;
 mod mounts;
+mod remote;
 mod steer;
 
 use super::Subcommand;
@@ -18,6 +20,7 @@ use crate::parse::arguments::Opt;
 
 pub(super) use containers::list;
 pub(super) use happened::print as print_events;
+pub(super) use remote::forward;
 pub(super) use steer::start;
 
 /// The commands that are about the machine alone.

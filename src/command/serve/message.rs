@@ -6,16 +6,14 @@ use rustix::fd::AsFd;
 use rustix::io::{Errno, write};
 
 use crate::error::Error;
+use crate::parse::control::REPLY_MAX;
 use crate::sys::buffer::Buffer;
 use crate::text::{BoundedWriter, Json, Text};
-
-/// The longest message, in bytes: a line of which every byte is escaped, and what is around it.
-pub(super) const OUT_MAX: usize = 32 * 1024;
 
 /// The message that is on its way.
 #[derive(Default)]
 pub(super) struct Outgoing {
-    bytes: Buffer<OUT_MAX>,
+    bytes: Buffer<REPLY_MAX>,
     /// What of it was not taken yet.
     sent: usize,
     len: usize,

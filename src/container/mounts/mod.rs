@@ -7,6 +7,7 @@
 //! elsewhere, neither before nor after the check. What is changed later is changed through the
 //! descriptor of the mount.
 
+mod control;
 mod defaults;
 mod early;
 mod ids;
@@ -51,6 +52,8 @@ pub(super) struct Mounts<'c> {
     pub(super) has_ipc: bool,
     /// Whether the container looks names up as the machine does.
     pub(super) has_resolver: bool,
+    /// Whether the container has the machine's control.
+    pub(super) has_control: bool,
     /// Whether the container has a cgroup namespace of its own.
     pub(super) has_cgroups: bool,
     /// Whether device nodes work nowhere but in `/dev`.
@@ -85,6 +88,8 @@ impl<'c> Mounts<'c> {
             }
             proc_and_sys.record(item.destination, mount);
         }
+        // In what the bundle mounts at `/run`.
+        self.make_control()?;
         Ok(proc_and_sys)
     }
 

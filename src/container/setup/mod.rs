@@ -398,6 +398,7 @@ fn make_mounts(setup: &mut Setup<'_, '_>) -> Result<(), Fault> {
         label: config.mount_label,
         has_ipc: config.namespaces.has(Kind::Ipc),
         has_resolver: setup.request.streams.are_of_pid_1() && !config.namespaces.has(Kind::Network),
+        has_control: setup.request.streams.are_of_pid_1() && config.annotations.control,
         has_cgroups: config.namespaces.has(Kind::Cgroup),
         has_nodev: setup.has_nodev(),
         mapper: setup

@@ -18,6 +18,8 @@ use crate::parse::verity::{Tree, Verity};
 /// The annotations that berth acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Annotations<'a> {
+    /// `berth.control`: whether it has the machine's control, if PID 1 starts it.
+    pub control: bool,
     /// `berth.root-switch`: how the container gets onto its root.
     pub root_switch: RootSwitch,
     /// `berth.console`: whether it has the console as its terminal.
@@ -54,9 +56,10 @@ pub struct Annotations<'a> {
 }
 
 /// Those that ask something of PID 1, and nothing of who else starts the container.
-pub const OF_PID_1: [&str; 8] = [
+pub const OF_PID_1: [&str; 9] = [
     "berth.after",
     "berth.console",
+    CONTROL,
     "berth.log-size",
     "berth.on-exit",
     "berth.ready",
@@ -159,6 +162,14 @@ const KEYS: &[Key] = &[
                 "raw" => (false, true),
                 _ => return None,
             };
+            Some(())
+        },
+    },
+    Key {
+        name: CONTROL,
+        accepts: "true or false",
+        set: |annotations, value| {
+            annotations.control = value.parse().ok()?;
             Some(())
         },
     },
@@ -321,6 +332,9 @@ const KEYS: &[Key] = &[
     },
 ];
 
+/// `berth.control`.
+pub(super) const CONTROL: &str = "berth.control";
+
 /// `berth.ready`.
 pub(super) const READY: &str = "berth.ready";
 
@@ -353,6 +367,7 @@ impl Default for Annotations<'_> {
 impl<'a> Annotations<'a> {
     /// Nothing said.
     pub(super) const NONE: Self = Self {
+        control: false,
         root_switch: RootSwitch::Pivot,
         console: false,
         raw_output: false,

@@ -209,6 +209,7 @@ impl<'a> Config<'a> {
         self.check_capabilities(reader)?;
         self.namespaces
             .check_mounts(reader, found, &self.annotations)?;
+        self.namespaces.check_control(reader, &self.annotations)?;
         check_id_maps(reader, self)?;
         if self.seccomp.is_some_and(|seccomp| seccomp.has_foreign) {
             // There is room for each.

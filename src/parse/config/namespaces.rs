@@ -1,6 +1,6 @@
 //! `linux.namespaces`: what a container does not share with the host.
 
-use super::annotations::{Annotations, READY, Ready, RootSwitch};
+use super::annotations::{Annotations, CONTROL, READY, Ready, RootSwitch};
 use super::error::Field;
 use super::reader::{Reader, Refused, Use};
 use super::table::Found;
@@ -175,9 +175,13 @@ impl<'a> Namespaces<'a> {
                 "the type mount without a path, unless berth.root-switch is chroot",
             ));
         }
-        if annotations.ready == Ready::Notify {
+        let of_socket = [
+            (annotations.ready == Ready::Notify, READY),
+            (annotations.control, CONTROL),
+        ];
+        if let Some((_, key)) = of_socket.into_iter().find(|(is_asked, _)| *is_asked) {
             let needs = "the type mount without a path in linux.namespaces, for the socket";
-            return Err(reader.needs(READY, needs));
+            return Err(reader.needs(key, needs));
         }
         let says_something = |path: &&str| found.at(path).is_some_and(|value| !value.is_empty());
         let image = annotations.image.map(|_| "berth.image");
@@ -189,6 +193,22 @@ impl<'a> Namespaces<'a> {
                 field,
                 "a mount namespace of the container's own in linux.namespaces",
             )),
+        }
+    }
+
+    /// The control is for root of the machine alone. Root of a user namespace is either another
+    /// user, or mapped to the machine's root, and then the namespace protects nothing.
+    pub(super) fn check_control(
+        &self,
+        reader: &Reader<'a>,
+        annotations: &Annotations<'a>,
+    ) -> Result<(), Refused> {
+        match annotations.control && self.has(Kind::User) {
+            true => Err(reader.impossible(
+                CONTROL,
+                "the control is for root of the machine, and nobody in a user namespace is that",
+            )),
+            false => Ok(()),
         }
     }
 }

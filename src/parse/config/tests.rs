@@ -1243,6 +1243,39 @@ fn who_notifies_has_mounts_of_its_own() {
 }
 
 #[test]
+fn control_is_for_root_of_the_machine_in_mounts_of_its_own() {
+    let with_control = |value: &str, namespaces: &str| {
+        let root = r#""berth.root-switch": "chroot""#;
+        let member = format!(r#""annotations": {{{root}, "berth.control": "{value}"}}"#);
+        extended("", &member).replacen(r#"{"type": "mount"}"#, namespaces, 1)
+    };
+    const MOUNT: &str = r#"{"type": "mount"}"#;
+    for (value, expected) in [("true", true), ("false", false)] {
+        with(with_control(value, MOUNT).as_bytes(), |result| {
+            assert_eq!(result.unwrap().annotations.control, expected);
+        });
+    }
+    let expected = r#"berth.control is "yes"; it takes true or false"#;
+    assert_eq!(refusal(with_control("yes", MOUNT)), expected);
+    let of_user = r#"{"type": "mount"}, {"type": "user"}"#;
+    let expected = "berth.control: the control is for root of the machine, and nobody in a user \
+        namespace is that";
+    assert_eq!(refusal(with_control("true", of_user)), expected);
+    let joined = r#"{"type": "mount"}, {"type": "user", "path": "/proc/7/ns/user"}"#;
+    assert_eq!(refusal(with_control("true", joined)), expected);
+    let expected =
+        "berth.control needs the type mount without a path in linux.namespaces, for the socket";
+    assert_eq!(
+        refusal(with_control("true", r#"{"type": "pid"}"#)),
+        expected
+    );
+    with(
+        with_control("false", r#"{"type": "pid"}"#).as_bytes(),
+        |result| assert!(result.is_ok()),
+    );
+}
+
+#[test]
 fn an_unknown_annotation_of_ours_is_refused_with_the_nearest() {
     let annotation = |key| refusal(extended("", &format!(r#""annotations": {{"{key}": ""}}"#)));
     let near = "there is no annotation berth.root_switch, perhaps berth.root-switch";
