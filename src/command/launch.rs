@@ -279,7 +279,8 @@ fn make(
     let is_transient =
         then == StartMode::Supervise || then == StartMode::Stay && !call.given.has(&KEEP);
     // From here on, whatever happens to this process, what it has made can be found.
-    let mut record = Record::new(bundle, planned, is_transient);
+    let image = config.annotations.image.unwrap_or(config.root_path);
+    let mut record = Record::new(bundle, image, planned, is_transient);
     directory.write(&record).or_report(call, Code::State)?;
     let scope = match is_of_systemd {
         true => Some(systemd::start(call, id, config)?),

@@ -13,12 +13,12 @@ use crate::error::Fault;
 use crate::parse::config::id::MAX_ID;
 use crate::parse::json::{self, Node, Value};
 use crate::sys::fs;
-use crate::sys::path::{PATH_MAX, Path};
+use crate::sys::path::{PATH_MAX, Path, path};
 use crate::sys::pidfd::{self, Process};
 use crate::text::{Json, Text, split_last};
 
 /// Bytes that a record may have: its paths with every byte escaped, and the rest.
-pub(super) const RECORD_MAX: usize = 2 * 6 * PATH_MAX + 2 * 6 * MAX_ID + 512;
+pub(super) const RECORD_MAX: usize = 3 * 6 * PATH_MAX + 2 * 6 * MAX_ID + 512;
 
 /// A time for those who want one.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -32,6 +32,9 @@ pub(super) struct Record {
     pub(super) start: u64,
     /// The bundle, as an absolute path.
     pub(super) bundle: Path,
+    /// What its root filesystem is made from, a directory or the file of an image; empty if that
+    /// is longer than a path here.
+    pub(super) image: Path,
     /// Its control group's directory; empty if it has none.
     pub(super) cgroup: Path,
     /// How many bytes of that name groups that were there before it was made.
@@ -49,9 +52,15 @@ pub(super) struct Record {
 
 impl Record {
     /// A record of a container that is to be made.
-    pub(super) fn new(bundle: Path, cgroup: Path, is_transient: bool) -> Self {
+    pub(super) fn new(bundle: Path, image: &str, cgroup: Path, is_transient: bool) -> Self {
+        let image = match image.starts_with('/') {
+            true => path(format_args!("{image}")),
+            false => path(format_args!("{bundle}/{image}")),
+        };
         Self {
             bundle,
+            // People look at it, and nothing opens it.
+            image: image.unwrap_or_default(),
             existing: existing(&cgroup),
             cgroup,
             created: Text::new(Time::now()),
@@ -66,6 +75,7 @@ impl Record {
             pid: 0,
             start: 0,
             bundle: Path::new(),
+            image: Path::new(),
             cgroup: Path::new(),
             existing: usize::MAX,
             unit: Path::new(),
@@ -89,6 +99,7 @@ impl Record {
             pid: number(record, "pid")?.try_into().ok()?,
             start: number(record, "start")?,
             bundle: string(record, "bundle")?,
+            image: string(record, "image").unwrap_or_default(),
             cgroup: string(record, "cgroup")?,
             existing: number(record, "existing")
                 .and_then(|existing| existing.try_into().ok())
@@ -135,9 +146,10 @@ impl Record {
         let Self { pid, start, .. } = self;
         writeln!(
             text,
-            "{{\"id\":{},\"pid\":{pid},\"start\":{start},\"bundle\":{},\"cgroup\":{},\"existing\":{},\"unit\":{},\"created\":\"{}\",\"transient\":{},\"creating\":{}}}",
+            "{{\"id\":{},\"pid\":{pid},\"start\":{start},\"bundle\":{},\"image\":{},\"cgroup\":{},\"existing\":{},\"unit\":{},\"created\":\"{}\",\"transient\":{},\"creating\":{}}}",
             Json(id),
             Json(&self.bundle),
+            Json(&self.image),
             Json(&self.cgroup),
             self.existing,
             Json(&self.unit),
@@ -172,4 +184,41 @@ fn string(object: Value<'_>, name: &str) -> Option<Path> {
     let mut string = Path::new();
     text.chars().try_for_each(|c| string.push(c).ok())?;
     Some(string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let long = "x".repeat(PATH_MAX);
+        for (image, expected) in [
+            ("rootfs", "/b/\"1\"/rootfs"),
+            ("app.img", "/b/\"1\"/app.img"),
+            ("/images/\u{1b}/root", "/images/\u{1b}/root"),
+            (&*long, ""),
+        ] {
+            let [bundle, group] = ["/b/\"1\"", "/nowhere/web"].map(|it| it.try_into().unwrap());
+            let mut record = Record::new(bundle, image, group, true);
+            record.made(std::process::id());
+            let mut text = heapless::String::new();
+            record.write("web", &mut text).unwrap();
+            let read = Record::parse(text.as_bytes()).unwrap();
+            assert_eq!(read.image, expected);
+            assert_eq!((read.bundle, read.cgroup), (record.bundle, record.cgroup));
+            assert_eq!((read.pid, read.start), (record.pid, record.start));
+            assert!(read.is_transient && !read.is_creating);
+        }
+    }
+
+    /// The command that reads a record may be newer than the one that wrote it.
+    #[test]
+    fn a_record_without_an_image_is_one() {
+        let mut text = heapless::String::new();
+        Record::lost().write("web", &mut text).unwrap();
+        let old = text.replace(",\"image\":\"\"", "");
+        assert!(old.len() < text.len());
+        assert_eq!(Record::parse(old.as_bytes()).unwrap().image, "");
+    }
 }

@@ -116,6 +116,7 @@ fn look(client: &mut Client) -> Result<()> {
     ensure!(web["state"] == "running" && web["restarts"] == 0, "{web}");
     ensure!(web["pid"].as_u64() > Some(1), "{web}");
     ensure!(web["bundle"] == "/containers/web", "{web}");
+    ensure!(web["image"] == "/containers/web/rootfs", "{web}");
     ensure!(web["memory"].is_u64() && web["since"].is_u64(), "{web}");
     let lines = client.ask(json!({ "do": "list", "text": true }))?;
     let lines: Vec<_> = lines.iter().map(|line| line["text"].as_str()).collect();

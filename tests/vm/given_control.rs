@@ -35,7 +35,7 @@ fn with_control(bundle: Bundle) -> Bundle {
 /// error, which is printed, too.
 const STEERS: &str = r#"
     echo listed $(berth list -q | b sort)
-    berth list | b grep -q '^web .*running .*/containers/web$' && echo listed for people
+    berth list | b grep -q '^web .*running .*/containers/web/rootfs$' && echo listed for people
     berth list --json | b grep -q '"id":"web","state":"running"' && echo listed for programs
     echo in | berth exec -e A=1 -e B=2 web /bin/busybox sh -c \
         'read x; echo "got $x $A$B in $(busybox hostname)"; echo said >&2; exit 7'

@@ -29,6 +29,8 @@ struct Line<'l> {
     /// In bytes.
     memory: Option<u64>,
     bundle: &'l str,
+    /// What its root filesystem is made from.
+    image: &'l str,
 }
 
 /// Lists the containers; an object a line, if that `is_json`. `None` where PID 1 is not berth.
@@ -45,7 +47,7 @@ fn print(call: &Call<'_>, is_json: bool) -> Result<u8, Reported> {
         // Failures of the output are told by `finish`.
         let _ = writeln!(
             output,
-            "{:24}{:11}{:>8}  {:>6} {:>9} {:>8}  BUNDLE",
+            "{:24}{:11}{:>8}  {:>6} {:>9} {:>8}  IMAGE",
             "ID", "STATE", "PID", "SINCE", "RESTARTS", "MEMORY"
         );
     }
@@ -68,6 +70,7 @@ fn print(call: &Call<'_>, is_json: bool) -> Result<u8, Reported> {
             restarts: row.restarts,
             memory: record.as_ref().and_then(memory),
             bundle: record.as_ref().map_or("", |record| &record.bundle),
+            image: record.as_ref().map_or("", |record| &record.image),
         });
     })?;
     // Those that somebody has started by hand.
@@ -84,6 +87,7 @@ fn print(call: &Call<'_>, is_json: bool) -> Result<u8, Reported> {
                 restarts: 0,
                 memory: memory(&record),
                 bundle: &record.bundle,
+                image: &record.image,
             });
         }
     })
@@ -125,7 +129,7 @@ impl Line<'_> {
             None => write!(output, "{:>8}  ", "-")?,
             Some(bytes) => write!(output, "{:>7}K  ", bytes / 1024)?,
         }
-        writeln!(output, "{}", Shown(self.bundle))
+        writeln!(output, "{}", Shown(self.image))
     }
 
     fn write_json(&self, output: &mut Output) -> fmt::Result {
@@ -146,7 +150,8 @@ impl Line<'_> {
                 None => write!(output, ",\"{name}\":null")?,
             }
         }
-        writeln!(output, ",\"bundle\":{}}}", Json(self.bundle))
+        let (bundle, image) = (Json(self.bundle), Json(self.image));
+        writeln!(output, ",\"bundle\":{bundle},\"image\":{image}}}")
     }
 }
 
