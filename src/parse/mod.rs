@@ -81,6 +81,7 @@ pub mod partition;
 pub mod passwd;
 pub mod read_at;
 pub mod request;
+pub mod router;
 pub mod seccomp;
 pub mod stat;
 pub mod superblock;

@@ -13,6 +13,7 @@ use super::netlink::{Received, receive};
 use super::netlink_request::{Body, append, attribute, send};
 use crate::error::{During, Fault, Op};
 use crate::parse::netlink::{self, Address, Link, message};
+use crate::parse::router::RouterOption;
 
 // Kinds of messages (include/uapi/linux/netlink.h, rtnetlink.h).
 const ERROR: u16 = 2;
@@ -25,6 +26,7 @@ const DELETE_ADDRESS: u16 = 21;
 const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
 const DELETE_ROUTE: u16 = 25;
+const ROUTER_OPTION: u16 = 68;
 
 // Flags of requests.
 const ACKNOWLEDGE: u16 = 4;
@@ -58,10 +60,12 @@ const ON_LINK: u8 = 253;
 const UNICAST: u8 = 1;
 const ROUTER_IS_ON_LINK: u32 = 4;
 
-// Groups of messages that the kernel sends to all who listen (`RTMGRP_*`).
+// Groups of messages that the kernel sends to all who listen (`RTMGRP_*`; the bit of
+// RTNLGRP_ND_USEROPT).
 const LINKS: u32 = 1;
 const ADDRESSES4: u32 = 0x10;
 const ADDRESSES6: u32 = 0x100;
+const ROUTER_OPTIONS: u32 = 0x8_0000;
 
 /// An address that nobody gave for a time (`IFA_F_PERMANENT`).
 const PERMANENT: u8 = 0x80;
@@ -341,7 +345,7 @@ impl RouteEntry {
     }
 }
 
-/// What the kernel tells of devices and addresses.
+/// What the kernel tells of devices and addresses, and of what came by them.
 pub enum Change<'a> {
     /// A device is there, or has changed.
     Link(Link<'a>),
@@ -349,6 +353,8 @@ pub enum Change<'a> {
     LinkGone(u32),
     /// An address is there, or has changed.
     Address(Address),
+    /// A router says where names are looked up.
+    Router(RouterOption<'a>),
     /// Some of what was told is lost: all has to be looked at.
     Overflow,
 }
@@ -358,6 +364,7 @@ fn change(kind: u16, body: &[u8]) -> Option<Change<'_>> {
         NEW_LINK => Link::parse(body).map(Change::Link),
         DELETED_LINK => Link::parse(body).map(|link| Change::LinkGone(link.index)),
         NEW_ADDRESS => Address::parse(body).map(Change::Address),
+        ROUTER_OPTION => RouterOption::parse(body).map(Change::Router),
         _ => None,
     }
 }
@@ -378,7 +385,7 @@ impl Changes {
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         );
         let socket = socket_with(kind.0, kind.1, kind.2, None).during(Op::Socket, SUBJECT)?;
-        let groups = SocketAddrNetlink::new(0, LINKS | ADDRESSES4 | ADDRESSES6);
+        let groups = SocketAddrNetlink::new(0, LINKS | ADDRESSES4 | ADDRESSES6 | ROUTER_OPTIONS);
         bind(&socket, &groups).during(Op::Socket, SUBJECT)?;
         Ok(Self(socket))
     }
@@ -541,7 +548,7 @@ mod tests {
         let told = Route::open().unwrap().tell_all(&mut |change| match change {
             Change::Link(link) => found.0 |= link.name == "lo" && link.hardware.is_none(),
             Change::Address(address) => found.1 |= address.address.is_loopback(),
-            Change::LinkGone(_) | Change::Overflow => {}
+            Change::LinkGone(_) | Change::Router(_) | Change::Overflow => {}
         });
         assert_eq!((told, found.0), (Ok(()), true));
         assert!(!Changes::open().unwrap().next(&mut |_| ()).unwrap());

@@ -259,7 +259,8 @@ fn boot_kept(lab: &Lab) -> Result<Outcome> {
     let look = looker("look", &["network", "10.9.0.53"])
         .namespaces(&["mount"])
         .set("/hostname", Value::Null);
-    let bundles = [look, server(KEPT_SCRIPT).shares("look")];
+    let six = looker("six", &["network", "2001:db8:9::53"]).shares("look");
+    let bundles = [look, six, server(KEPT_SCRIPT).shares("look")];
     let tree = disk::files(bundles)?
         .directory("etc")
         .file("etc/hostname", "# of the root\nbox\n");
@@ -302,6 +303,7 @@ fn lease_is_kept_as_its_server_says(lab: &Lab) -> Result<()> {
 fn routers_give_addresses_of_ipv6(lab: &Lab) -> Result<()> {
     let outcome = KEPT.outcome(lab)?;
     Seen::new(&outcome, "server").printed("advertised")?;
+    Seen::new(&outcome, "six").printed("resolv nameserver 2001:db8:9::53")?;
     // `ip=eth0:auto6` waits for the address.
     let ready = network(&outcome.events, "ready");
     ensure!(ready.len() == 1, "{ready:?}");

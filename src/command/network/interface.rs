@@ -5,6 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use rustix::io::Errno;
 
 use super::exchange::{Exchange, LinkName};
+use super::routers::Routers;
 use super::words::{Place, Words};
 use crate::parse::dhcp::{HARDWARE_LEN, Lease, ROUTES_MAX};
 use crate::parse::ip_word::Method;
@@ -36,6 +37,8 @@ pub(super) struct Interface<'w> {
     pub(super) former: Option<(Ipv4Addr, u8)>,
     /// The largest packet that was asked for.
     pub(super) mtu: Option<u32>,
+    /// What routers say.
+    pub(super) routers: Routers,
 }
 
 impl<'w> Interface<'w> {
@@ -64,6 +67,7 @@ impl<'w> Interface<'w> {
             exchange,
             former: None,
             mtu: None,
+            routers: Routers::default(),
         })
     }
 

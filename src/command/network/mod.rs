@@ -17,6 +17,7 @@ mod exchange;
 mod hostname;
 mod interface;
 mod resolver;
+mod routers;
 mod words;
 
 use core::fmt::{self, Write as _};
@@ -37,6 +38,7 @@ use crate::parse::answer::{NetworkChange, NetworkState};
 use crate::parse::dhcp::{Lease, Reply, payload_of};
 use crate::parse::ip_word::{IpWord, Method, nameserver};
 use crate::parse::netlink::{Address, Link};
+use crate::parse::router::RouterOption;
 use crate::sys::buffer::Buffer;
 use crate::sys::clock::{self, Moment};
 use crate::sys::epoll::{Epoll, Interest};
@@ -167,8 +169,11 @@ impl<'a> Network<'_, 'a> {
         loop {
             let clients = self.interfaces.iter();
             let clients = clients.filter_map(|it| it.exchange.as_ref()?.client.due);
+            let routers = self.interfaces.iter();
+            let routers = routers.filter_map(|it| it.routers.deadline());
             let patience = [self.absent_from, self.silent_from];
-            let deadline = clients.chain(patience.into_iter().flatten()).min();
+            let patience = patience.into_iter().flatten();
+            let deadline = clients.chain(routers).chain(patience).min();
             let ready = self.epoll.wait(deadline).or_report(call, Code::Network)?;
             for (number, _) in &ready {
                 match *number {
@@ -213,6 +218,7 @@ impl<'a> Network<'_, 'a> {
             Change::Link(link) => self.hear_of_link(link),
             Change::LinkGone(index) => self.lose_link(*index),
             Change::Address(address) => self.hear_of_address(address),
+            Change::Router(option) => self.hear_router(option),
             Change::Overflow => return true,
         }
         false
@@ -358,6 +364,16 @@ impl<'a> Network<'_, 'a> {
         }
     }
 
+    fn hear_router(&mut self, option: &RouterOption<'_>) {
+        let interface = self
+            .at(option.index)
+            .and_then(|place| self.interfaces.get_mut(place));
+        if let Some(interface) = interface {
+            interface.routers.hear(option, clock::now());
+            self.write_resolver(false);
+        }
+    }
+
     fn serve_deadlines(&mut self) {
         let now = clock::now();
         for place in 0..self.interfaces.len() {
@@ -369,6 +385,13 @@ impl<'a> Network<'_, 'a> {
             if due.is_some_and(|due| now >= due) {
                 self.advance(place, Input::Due, None);
             }
+        }
+        let mut is_forgotten = false;
+        for interface in self.interfaces.iter_mut() {
+            is_forgotten |= interface.routers.forget(now);
+        }
+        if is_forgotten {
+            self.write_resolver(false);
         }
         if self.absent_from.is_some_and(|from| now >= from) {
             self.absent_from = None;
@@ -613,17 +636,24 @@ impl<'a> Network<'_, 'a> {
     fn write_resolver(&mut self, is_first: bool) {
         let mut resolver = Resolver::default();
         for server in &self.words.servers {
-            resolver.add_server(*server);
+            resolver.add_server(*server, "");
         }
         for server in self.words.all().flat_map(|(_, word)| word.dns).flatten() {
-            resolver.add_server(server);
+            resolver.add_server(server, "");
         }
         let exchanges = self.interfaces.iter().filter_map(|it| it.exchange.as_ref());
         for lease in exchanges.filter_map(|exchange| exchange.lease.as_ref()) {
             for server in &lease.dns {
-                resolver.add_server(IpAddr::V4(*server));
+                resolver.add_server(IpAddr::V4(*server), "");
             }
             resolver.add_domains(&lease.domains);
+        }
+        for interface in self.interfaces.iter() {
+            for server in interface.routers.servers() {
+                resolver.add_server(IpAddr::V6(server), &interface.name);
+            }
+            let domains = interface.routers.domains();
+            domains.inspect(|domains| resolver.add_domains(domains));
         }
         let has_content = || rustix::fs::stat(RESOLV_CONF).is_ok_and(|stat| stat.st_size > 0);
         if resolver == self.resolver || (is_first && has_content()) {

@@ -25,8 +25,10 @@ pub(super) fn of_text(value: &[u8]) -> Names {
 }
 
 /// The names of option 119: those of DNS, in which the end of one may be that of an earlier one
-/// (RFC 3397; RFC 1035, 4.1.4). What follows a fault is left out.
-pub(super) fn of_wire(value: &[u8]) -> Names {
+/// (RFC 3397; RFC 1035, 4.1.4); and of the option of routers, in which zeros may follow them
+/// (RFC 8106, 5.2). What follows a fault is left out.
+#[must_use]
+pub fn of_wire(value: &[u8]) -> Names {
     let mut names = Names::new();
     let mut next = 0;
     while let Some((name, behind)) = name_at(value, next) {

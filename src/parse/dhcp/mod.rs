@@ -12,7 +12,7 @@ use core::net::Ipv4Addr;
 use core::ops::Range;
 
 pub use datagram::{CLIENT_PORT, DATAGRAM_HEAD, SERVER_PORT, payload_of, wrap};
-pub use domain::{NAMES_MAX, Names};
+pub use domain::{NAMES_MAX, Names, of_wire as names_of_wire};
 pub use lease::{Lease, ROUTES_MAX, Route, SERVERS_MAX};
 
 use super::bytes::{array, be32};

@@ -418,12 +418,14 @@ fn router_socket(device: &str) -> Result<(OwnedFd, libc::sockaddr_in6)> {
     Ok((socket, all))
 }
 
-/// Says that 2001:db8:9::/64 is on the link to who asks.
+/// Says that 2001:db8:9::/64 is on the link to who asks, and a name server in it.
 fn answer_solicitations((socket, all): &(OwnedFd, libc::sockaddr_in6)) {
     const SOLICITATION: u8 = 133;
     let mut advertisement = vec![134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
     advertisement.extend([3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 7, 8, 0, 0, 0, 0]);
     advertisement.extend("2001:db8:9::".parse::<Ipv6Addr>().unwrap().octets());
+    advertisement.extend([25, 3, 0, 0, 0, 0, 7, 8]);
+    advertisement.extend("2001:db8:9::53".parse::<Ipv6Addr>().unwrap().octets());
     let mut room = [0; 1500];
     loop {
         // SAFETY: recv(2) writes into the room, of its size.
