@@ -462,7 +462,7 @@ codes! {
     65 AutomountPlace "disks cannot be mounted in the directory of `berth.automount=`",
     66 DiskMount "a disk that appeared could not be mounted",
     67 DiskLost "a disk does not answer, or the program that looks at it has ended early",
-    68 NetworkWord "a word of `ip=` or `nameserver=` cannot be honoured",
+    68 NetworkWord "a word of `ip=`, `nameserver=` or `ifname=` cannot be honoured",
     69 Network "a network device, or the machine's name, cannot be set up as it was asked for",
     70 Usage "the words of a command cannot be understood",
     71 InUse "there is a container of this id already",

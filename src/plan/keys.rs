@@ -16,6 +16,8 @@ const OWN: &str = "berth.";
 /// The keys about the network. Each word counts, and not only the last.
 pub(super) const IP: &str = "ip";
 pub(super) const NAMESERVER: &str = "nameserver";
+/// dracut's key that renames a device. berth renames none, and says so.
+pub(super) const IFNAME: &str = "ifname";
 
 /// One key of the command line.
 pub struct Key {
@@ -105,6 +107,8 @@ pub static KEYS: &[Key] = &[
     key(IP, "the kernel's syntax: ADDRESS::GATEWAY:NETMASK:HOSTNAME:DEVICE:METHOD:DNS:DNS, or dhcp", "the network is left alone", "set a network device up; each word counts",
         |p, _| { p.has_network = true; Some(()) }),
     key(NAMESERVER, "an address", "those of ip= and of DHCP", "a name server, before all others; each word counts",
+        |p, _| { p.has_network = true; Some(()) }),
+    key(IFNAME, "anything", "nothing", "not supported, which is said in a warning: devices keep the names that the kernel gives them",
         |p, _| { p.has_network = true; Some(()) }),
     key("berth.automount", DIRECTORY, "off", "where disks that are there, or appear later, are mounted, each in a directory of its own; see \"Disks that come and go\"",
         |p, v| { p.automount = Some(absolute(v)?); Some(()) }),

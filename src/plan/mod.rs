@@ -22,7 +22,7 @@ mod root_words;
 use core::time::Duration;
 
 pub use error::{PlanError, Refusal, Source};
-use keys::{IP, NAMESERVER, find, is_own};
+use keys::{IFNAME, IP, NAMESERVER, find, is_own};
 pub use keys::{KEYS, Key};
 pub use modules::Parameter;
 pub use root_words::RootWords;
@@ -202,10 +202,10 @@ impl<'a> Plan<'a> {
         self.root.into_iter().chain(fallbacks)
     }
 
-    /// The words `ip=` and `nameserver=`, in order. Those of the command line take the place of the
+    /// The words `ip=`, `nameserver=` and `ifname=`, in order. Those of the command line take the place of the
     /// defaults'.
     pub fn network_words(&self) -> impl Iterator<Item = Word<'a>> + use<'a> {
-        let is_wanted = |word: &Word<'_>| matches!(word.key, IP | NAMESERVER);
+        let is_wanted = |word: &Word<'_>| matches!(word.key, IP | NAMESERVER | IFNAME);
         let of = move |line: Cmdline<'a>| line.options().filter(is_wanted);
         let [defaults, cmdline] = self.lines;
         let is_overridden = of(cmdline).next().is_some();

@@ -455,7 +455,8 @@ fn words_set_devices_up_and_those_that_cannot_be_honoured_are_named(lab: &Lab) -
     .set("/hostname", Value::Null);
     let words = "ip=192.0.2.7::192.0.2.1:25:box.example:eth0:none:1400 \
                  ip=[2001:db8::7]::[fe80::1]:64::eth0:none nameserver=192.0.2.53 \
-                 nameserver=nonsense ip=eth0:rarp ip=198.51.100.7";
+                 nameserver=nonsense ip=eth0:rarp ip=198.51.100.7 \
+                 ifname=lan0:52:54:00:00:00:01";
     let vm = machine(lab, "network_words", words, vec![look, needy("needs")])?
         .arguments(WIRED)
         .start()?;
@@ -481,6 +482,8 @@ fn words_set_devices_up_and_those_that_cannot_be_honoured_are_named(lab: &Lab) -
     let expected = [
         "read nameserver=nonsense: \"nonsense\" is no address of a machine  [B068]",
         "read ip=eth0:rarp: \"rarp\" is not supported  [B068]",
+        "read ifname=lan0:52:54:00:00:00:01: devices keep the names that the kernel gives them, \
+         which are those for ip=  [B068]",
     ];
     ensure!(warnings == expected, "{warnings:?}");
     ensure!(network(&outcome.events, "ready").len() == 1);

@@ -115,6 +115,12 @@ fn read_words<'a>(call: &Call<'a>) -> Words<'a> {
                     true
                 }
             },
+            ("ifname", _) => {
+                refuse(
+                    &"devices keep the names that the kernel gives them, which are those for ip=",
+                );
+                true
+            }
             (_, value) => match nameserver(value) {
                 Ok(server) => words.servers.push(server).is_ok(),
                 Err(error) => {
