@@ -47,6 +47,7 @@
 
 pub mod answer;
 pub mod arguments;
+pub mod arp;
 pub mod automount;
 pub mod base64;
 mod bytes;

@@ -14,8 +14,15 @@ use rustix::net::{
 
 use super::raw::call;
 
-/// Packets of IPv4 (`ETH_P_IP`), in network order.
-const IPV4: u16 = 0x0800_u16.to_be();
+/// What packets are of, in network order (`ETH_P_IP`, `ETH_P_ARP`).
+#[derive(Clone, Copy, Debug)]
+#[repr(u16)]
+pub enum Protocol {
+    /// IPv4.
+    Ipv4 = 0x0800_u16.to_be(),
+    /// ARP.
+    Arp = 0x0806_u16.to_be(),
+}
 
 /// `SOL_SOCKET` and `SO_BINDTODEVICE`.
 const LEVEL: usize = 1;
@@ -38,10 +45,10 @@ unsafe impl SocketAddrArg for LinkAddress {
 
 impl LinkAddress {
     /// That of all machines on the link of this device.
-    const fn of_all(index: u32) -> Self {
+    const fn of_all(index: u32, protocol: Protocol) -> Self {
         Self(sockaddr_ll {
             sll_family: AddressFamily::PACKET.as_raw(),
-            sll_protocol: IPV4,
+            sll_protocol: protocol as u16,
             sll_ifindex: index.cast_signed(),
             sll_hatype: 0,
             sll_pkttype: 0,
@@ -51,10 +58,11 @@ impl LinkAddress {
     }
 }
 
-/// All packets of IPv4 that come by one link, without the header of the link.
+/// All packets of one protocol that come by one link, without the header of the link.
 pub struct Packets {
     socket: OwnedFd,
     index: u32,
+    protocol: Protocol,
 }
 
 impl Packets {
@@ -62,12 +70,16 @@ impl Packets {
     ///
     /// # Errors
     /// Those of socket(2) and bind(2): `EAFNOSUPPORT` if the kernel lacks packet sockets.
-    pub fn open(index: u32) -> Result<Self, Errno> {
+    pub fn open(index: u32, protocol: Protocol) -> Result<Self, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         // Without a protocol nothing comes before the device is named.
         let socket = socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None)?;
-        bind(&socket, &LinkAddress::of_all(index))?;
-        Ok(Self { socket, index })
+        bind(&socket, &LinkAddress::of_all(index, protocol))?;
+        Ok(Self {
+            socket,
+            index,
+            protocol,
+        })
     }
 
     /// Sends a packet to all on the link.
@@ -75,7 +87,7 @@ impl Packets {
     /// # Errors
     /// Those of sendto(2): `ENETDOWN`, `ENOBUFS`.
     pub fn send_to_all(&self, packet: &[u8]) -> Result<(), Errno> {
-        let address = LinkAddress::of_all(self.index);
+        let address = LinkAddress::of_all(self.index, self.protocol);
         sendto(&self.socket, packet, SendFlags::NOSIGNAL, &address).map(drop)
     }
 

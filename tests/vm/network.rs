@@ -24,6 +24,7 @@ pub(crate) const CASES: &[Case] = cases![
     once what_a_server_gives_is_set_up,
     once name_of_the_root_is_the_machines,
     matrix dnsmasq_gives_the_machine_its_network,
+    once address_that_another_machine_has_is_declined,
     once hostile_answers_cost_nothing_but_time,
     everywhere words_set_devices_up_and_those_that_cannot_be_honoured_are_named,
     once device_that_comes_late_is_set_up_then,
@@ -232,6 +233,8 @@ const KEPT_SCRIPT: &[&str] = &[
     "silence",
     "offer",
     "ack",
+    // By then it is in use.
+    "ack",
 ];
 
 const KEPT_MESSAGES: &[&str] = &[
@@ -253,6 +256,7 @@ const KEPT_MESSAGES: &[&str] = &[
     "rebind 10.9.0.7",
     "discover 10.9.0.7",
     "select 10.9.0.7",
+    "renew 10.9.0.7",
 ];
 
 fn boot_kept(lab: &Lab) -> Result<Outcome> {
@@ -409,6 +413,40 @@ fn dnsmasq_gives_the_machine_its_network(lab: &Lab) -> Result<()> {
     }
     without_warnings(&outcome)?;
     Ok(outcome.assert(Ended::Reboot, 0)?)
+}
+
+fn address_that_another_machine_has_is_declined(lab: &Lab) -> Result<()> {
+    let words = ["taken", "lease=600", "offer", "ack", "offer", "ack"];
+    let bundles = vec![server(&words), Bundle::new("look"), needy("needs")];
+    let vm = machine(lab, "network_taken", "ip=eth0:dhcp", bundles)?
+        .arguments(WIRED)
+        .start()?;
+    let outcome = vm.wait()?;
+    let lines: Vec<_> = Seen::new(&outcome, "server").lines().collect();
+    let expected = [
+        "serving",
+        "discover",
+        "select 10.9.0.7",
+        "decline 10.9.0.7",
+        "discover",
+        "select 10.9.0.8",
+        "served",
+    ];
+    ensure!(lines == expected, "{lines:?}");
+    let addresses: Vec<_> = network(&outcome.events, "configured")
+        .into_iter()
+        .filter_map(|event| field(event, "address"))
+        .collect();
+    ensure!(addresses == ["10.9.0.8/24"], "{addresses:?}");
+    let is_told = |event: &Event| {
+        event.name() == "warning"
+            && field(event, "text").is_some_and(|text| {
+                text.contains("set up eth0: another machine on the link has 10.9.0.7")
+            })
+    };
+    ensure!(outcome.events.iter().any(is_told), "it was not told");
+    needed_the_network(&outcome.events, "needs")?;
+    Ok(outcome.assert(Ended::PowerOff, 0)?)
 }
 
 /// The client is told everything but what is right, hundreds of times, before each right answer.

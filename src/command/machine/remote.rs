@@ -19,6 +19,7 @@ use super::ask::is_there;
 use crate::error::{Code, During, Fault, Op};
 use crate::events::OWN_FAILURE;
 use crate::parse::answer::HINT_MAX;
+use crate::parse::arguments::Opt;
 use crate::parse::control::{EXEC, MESSAGE_MAX, REPLY_MAX, Verb};
 use crate::parse::json::{self, Node, Text, Unescaped, Value};
 use crate::parse::number::number;
@@ -72,7 +73,7 @@ fn do_by_socket(call: &Call<'_>, verb: &'static Verb) -> Result<u8, Reported> {
     let room = room.bytes_mut().during(Op::Write, CONTROL);
     let room = room.or_report(call, Code::Control)?;
     let mut writer = BoundedWriter::new(room, 0);
-    let is_known = |option| {
+    let is_known = |option: &'static Opt| {
         let mut of_all = GLOBAL.iter().chain(supervised::GLOBAL);
         of_all.any(|known| *known == option) || [&QUIET, &JSON].contains(&option)
     };
@@ -87,7 +88,7 @@ fn do_by_socket(call: &Call<'_>, verb: &'static Verb) -> Result<u8, Reported> {
     let signals = signals.transpose().or_report(call, Code::Control)?;
     let connection = socket::packets_to(CONTROL).and_then(|connection| {
         let streams = console::standard_descriptors();
-        let streams = if is_exec { &streams[..] } else { &[] };
+        let streams = if is_exec { streams.as_slice() } else { &[] };
         socket::send_with(&connection, message, streams)?;
         Ok(connection)
     });

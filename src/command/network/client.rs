@@ -1,5 +1,8 @@
 //! What a client of DHCP does next (RFC 2131, 4.4): a table, without sockets and without a clock.
 //!
+//! An address that a server gives anew is probed for first (RFC 5227), and declined if another
+//! machine has it. That takes half a second, and not the seven of the RFC.
+//!
 //! It departs from the figure of the RFC in three points. The first message is not delayed: no
 //! other machine was switched on in the same moment that waits for this one. A link that comes back
 //! asks whether its lease still holds, and keeps it if nobody answers. And it never gives up: after
@@ -21,6 +24,14 @@ const DOUBLED_MAX: u8 = 4;
 /// How often an offer is taken, and a lease asked about, before that is given up.
 const SENT_MAX: u8 = 3;
 
+/// How often the client asks whether another machine has its address, and how long it waits for an
+/// answer.
+const PROBES: u8 = 3;
+const PROBE_WAIT: u64 = SECOND / 5;
+
+/// How long a client rests that has declined an address, at least (RFC 2131, 3.1).
+const DECLINED: u64 = 10 * SECOND;
+
 /// The least time between two tries to extend a lease (RFC 2131, 4.4.5).
 const EXTEND_MIN: u64 = 60 * SECOND;
 
@@ -36,6 +47,8 @@ pub(super) enum State {
     Selecting,
     /// It has said that it takes an offer, so often.
     Requesting(u8),
+    /// It was given an address, and has asked whether another machine has it, so often.
+    Checking(u8),
     /// It has asked whether its lease still holds, so often.
     Rebooting(u8),
     /// It has a lease.
@@ -82,6 +95,8 @@ pub(super) enum Input {
     Ack(Terms),
     /// The server has refused.
     Nak,
+    /// Another machine has the address that it was given.
+    Taken,
 }
 
 /// What to say to servers.
@@ -97,6 +112,10 @@ pub(super) enum Say {
     Renew,
     /// To all: may I have more time?
     Rebind,
+    /// To all machines on the link: which of you has the address that I was given?
+    Probe,
+    /// To all: another machine has the address that I was given.
+    Decline,
 }
 
 /// What becomes of the addresses.
@@ -110,6 +129,8 @@ pub(super) enum Effect {
     Lose,
     /// The operator is told that nobody answers.
     Complain,
+    /// The operator is told that another machine has the address that was given.
+    Refuse,
 }
 
 /// A client.
@@ -178,6 +199,15 @@ impl Client {
                 Some((next, None, Effect::Lose))
             }
             (State::Down, ..) => None,
+            (State::Checking(_), Input::Down, _) => {
+                let next = Self {
+                    state: State::Down,
+                    tries: 0,
+                    terms: None,
+                    due: None,
+                };
+                Some((next, None, Effect::Nothing))
+            }
             (_, Input::Down, terms) => {
                 let next = Self {
                     state: State::Down,
@@ -212,6 +242,30 @@ impl Client {
                 };
                 Some((next, None, Effect::Nothing))
             }
+            (State::Checking(PROBES..), Input::Due, Some(terms)) => {
+                let next = Self {
+                    state: State::Bound,
+                    tries: 0,
+                    due: due(terms.renew),
+                    ..self
+                };
+                Some((next, None, Effect::Take))
+            }
+            (State::Checking(asked), Input::Due, _) => say(
+                State::Checking(asked.saturating_add(1)),
+                Say::Probe,
+                Some(later(now, PROBE_WAIT)),
+            ),
+            (State::Checking(_), Input::Taken, _) => {
+                let next = Self {
+                    state: State::Resting,
+                    terms: None,
+                    due: wait(self.tries).max(Some(later(now, DECLINED))),
+                    ..self
+                };
+                Some((next, Some(Say::Decline), Effect::Refuse))
+            }
+            (State::Checking(_), ..) => None,
             (State::Rebooting(SENT_MAX..), Input::Due, Some(terms)) => {
                 // Nobody knows better: it lasts as long as it was given for.
                 let next = Self {
@@ -236,6 +290,15 @@ impl Client {
             }
             (State::Bound | State::Resting, ..) => None,
             // In the state of selecting, that of a server which speaks only BOOTP.
+            (State::Selecting | State::Requesting(_), Input::Ack(terms), _) => {
+                let next = Self {
+                    state: State::Checking(1),
+                    terms: Some(terms),
+                    due: Some(later(now, PROBE_WAIT)),
+                    ..self
+                };
+                Some((next, Some(Say::Probe), Effect::Nothing))
+            }
             (_, Input::Ack(terms), _) => {
                 let next = Self {
                     state: State::Bound,
@@ -302,12 +365,16 @@ mod tests {
 
     #[test]
     fn the_table_of_decisions() {
-        use Effect::{Complain, Lose, Nothing, Take};
-        use State::{Bound, Down, Rebinding, Rebooting, Renewing, Requesting, Resting, Selecting};
+        use Effect::{Complain, Lose, Nothing, Refuse, Take};
+        use State::{
+            Bound, Checking, Down, Rebinding, Rebooting, Renewing, Requesting, Resting, Selecting,
+        };
         let ack = Input::Ack(TERMS);
         let discover =
             |seconds, effect| Some((Selecting, Some(at(seconds)), Some(Say::Discover), effect));
         let take = Some((Bound, Some(TERMS.renew), None, Take));
+        let probed = Moment(NOW.0 + PROBE_WAIT);
+        let probe = |asked| Some((Checking(asked), Some(probed), Some(Say::Probe), Nothing));
         let table: &[(State, Input, u64, Option<Decision>)] = &[
             // The link comes up, goes, and comes back.
             (
@@ -338,7 +405,7 @@ mod tests {
                 1000,
                 Some((Requesting(1), Some(at(1004)), Some(Say::Select), Nothing)),
             ),
-            (Selecting, ack, 1000, take),
+            (Selecting, ack, 1000, probe(1)),
             (Selecting, Input::Nak, 1000, None),
             (Requesting(1), Input::Offer, 1000, None),
             (
@@ -354,7 +421,28 @@ mod tests {
                 Some((Requesting(3), Some(at(1016)), Some(Say::Select), Nothing)),
             ),
             (Requesting(3), Input::Due, 1000, discover(1008, Nothing)),
-            (Requesting(1), ack, 1000, take),
+            (Requesting(1), ack, 1000, probe(1)),
+            // The client asks whether another machine has the address.
+            (Checking(1), Input::Due, 1000, probe(2)),
+            (Checking(2), Input::Due, 1000, probe(3)),
+            (Checking(3), Input::Due, 1000, take),
+            (
+                Checking(2),
+                Input::Taken,
+                1000,
+                Some((Resting, Some(at(1010)), Some(Say::Decline), Refuse)),
+            ),
+            (
+                Checking(1),
+                Input::Down,
+                1000,
+                Some((Down, None, None, Nothing)),
+            ),
+            (Checking(1), ack, 1000, None),
+            (Checking(1), Input::Nak, 1000, None),
+            (Checking(1), Input::Offer, 1000, None),
+            (Bound, Input::Taken, 1000, None),
+            (Resting, Input::Taken, 1000, None),
             (
                 Requesting(1),
                 Input::Nak,
@@ -468,10 +556,29 @@ mod tests {
         assert!(now - NOW > 15 * 60 * SECOND);
     }
 
+    /// A network on which all addresses are taken is asked ever less often, and nothing is used.
+    #[test]
+    fn addresses_that_are_taken_do_not_make_it_ask_faster() {
+        let mut client = Client::NEW.next(Input::Up, NOW, 0).unwrap().0;
+        let mut now = NOW;
+        for _ in 0..20 {
+            for input in [Input::Offer, Input::Ack(TERMS), Input::Taken] {
+                let (next, _, effect) = client.next(input, now, 0).unwrap();
+                assert_ne!(effect, Effect::Take);
+                client = next;
+            }
+            assert_eq!(client.terms, None);
+            assert!(client.due.unwrap() - now >= 10 * SECOND);
+            now = client.due.unwrap();
+            client = client.next(Input::Due, now, 0).unwrap().0;
+        }
+        assert!(now - NOW > 15 * 60 * SECOND);
+    }
+
     #[test]
     fn a_lease_for_ever_is_never_extended() {
         let ack = Input::Ack(Terms::FOR_EVER);
-        let (bound, ..) = client(State::Requesting(1)).next(ack, NOW, 0).unwrap();
+        let (bound, ..) = client(State::Rebooting(1)).next(ack, NOW, 0).unwrap();
         assert_eq!((bound.state, bound.due), (State::Bound, None));
         let (down, ..) = bound.next(Input::Down, NOW, 0).unwrap();
         assert_eq!(down.due, None);

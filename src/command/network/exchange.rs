@@ -13,11 +13,12 @@ use rustix::io::Errno;
 
 use super::client::{Client, Input, Say, State, Terms};
 use crate::error::{During, Fault, Op};
+use crate::parse::arp;
 use crate::parse::dhcp::{
     CLIENT_PORT, HARDWARE_LEN, Kind, Lease, MESSAGE_MAX, Reply, Request, SERVER_PORT, wrap,
 };
 use crate::sys::clock::{self, Moment};
-use crate::sys::packet::{Datagrams, Packets};
+use crate::sys::packet::{Datagrams, Packets, Protocol};
 use crate::sys::random;
 
 /// Bytes of the longest packet that is received.
@@ -27,6 +28,8 @@ pub(super) const PACKET_MAX: usize = 1500;
 pub(super) struct Exchange<'w> {
     pub(super) client: Client,
     pub(super) packets: Option<Packets>,
+    /// By which another machine says that it has the address (ARP).
+    pub(super) claims: Option<Packets>,
     datagrams: Option<Datagrams>,
     /// What the messages of this exchange are known by, and when it began.
     xid: u32,
@@ -58,6 +61,7 @@ impl<'w> Exchange<'w> {
         Self {
             client: Client::NEW,
             packets: None,
+            claims: None,
             datagrams: None,
             xid: 0,
             began: Moment(0),
@@ -70,14 +74,17 @@ impl<'w> Exchange<'w> {
         }
     }
 
-    /// Opens the sockets that the client's state takes, and closes the others. Whether a packet
-    /// socket was opened that is to be watched.
+    /// Opens the sockets that the client's state takes, and closes the others. Whether those of
+    /// packets and of claims were opened, which are to be watched.
     ///
     /// # Errors
     /// Those of socket(2), setsockopt(2) and bind(2).
-    pub(super) fn set_sockets(&mut self, link: LinkName<'_>) -> Result<bool, Fault> {
+    pub(super) fn set_sockets(&mut self, link: LinkName<'_>) -> Result<[bool; 2], Fault> {
+        let checks = matches!(self.client.state, State::Checking(_));
         let extends = matches!(self.client.state, State::Renewing | State::Rebinding);
+        // An address is declined by the same socket.
         let listens = extends
+            || checks
             || matches!(
                 self.client.state,
                 State::Selecting | State::Requesting(_) | State::Rebooting(_)
@@ -88,15 +95,24 @@ impl<'w> Exchange<'w> {
         if !listens {
             self.packets = None;
         }
+        if !checks {
+            self.claims = None;
+        }
+        let is_first = checks && self.claims.is_none();
+        if is_first {
+            let claims = Packets::open(link.index, Protocol::Arp);
+            self.claims = Some(claims.during(Op::Socket, link.name)?);
+        }
         let is_new = listens && self.packets.is_none();
         if extends && self.datagrams.is_none() {
             let socket = Datagrams::open(link.name, CLIENT_PORT);
             self.datagrams = Some(socket.during(Op::Socket, link.name)?);
         }
         if is_new {
-            self.packets = Some(Packets::open(link.index).during(Op::Socket, link.name)?);
+            let packets = Packets::open(link.index, Protocol::Ipv4);
+            self.packets = Some(packets.during(Op::Socket, link.name)?);
         }
-        Ok(is_new)
+        Ok([is_new, is_first])
     }
 
     /// Says something to servers.
@@ -109,12 +125,17 @@ impl<'w> Exchange<'w> {
         link: LinkName<'_>,
         hostname: Option<&str>,
     ) -> Result<(), Errno> {
+        if say == Say::Probe {
+            let offer = self.offer.as_ref().ok_or(Errno::NOTCONN)?;
+            let claims = self.claims.as_ref().ok_or(Errno::NOTCONN)?;
+            return claims.send_to_all(&arp::probe(link.hardware, offer.address));
+        }
         let now = clock::now();
         // What is said again in one exchange is known by the same number: the answer to what was
         // said before may be late.
         let is_first = match say {
             Say::Discover => self.client.tries <= 1,
-            Say::Select | Say::Rebind => false,
+            Say::Select | Say::Rebind | Say::Decline | Say::Probe => false,
             Say::Confirm => self.client.state == State::Rebooting(1),
             Say::Renew => true,
         };
@@ -127,11 +148,12 @@ impl<'w> Exchange<'w> {
             self.began = now;
         }
         self.said = now;
-        let offer = self.offer.as_ref().filter(|_| say == Say::Select);
+        let is_about_offer = matches!(say, Say::Select | Say::Decline);
+        let offer = self.offer.as_ref().filter(|_| is_about_offer);
         let held = self.lease.as_ref();
         let (own, wish, server) = match say {
             Say::Discover => (None, self.wish, None),
-            Say::Select => (
+            Say::Select | Say::Decline | Say::Probe => (
                 None,
                 offer.map(|offer| offer.address),
                 offer.and_then(|offer| offer.server),
@@ -143,6 +165,7 @@ impl<'w> Exchange<'w> {
         let request = Request {
             kind: match say {
                 Say::Discover => Kind::Discover,
+                Say::Decline => Kind::Decline,
                 _ => Kind::Request,
             },
             xid: self.xid,
@@ -196,7 +219,7 @@ impl<'w> Exchange<'w> {
             State::Requesting(_) => (offered?.server, offered?.address),
             State::Renewing => (held?.server, held?.address),
             State::Rebooting(_) | State::Rebinding => (None, held?.address),
-            State::Down | State::Bound | State::Resting => return None,
+            State::Down | State::Checking(_) | State::Bound | State::Resting => return None,
         };
         if asked.is_some() && server != asked {
             return None;
@@ -209,6 +232,12 @@ impl<'w> Exchange<'w> {
             }
             _ => None,
         }
+    }
+
+    /// Whether a packet of ARP says that another machine has the address that was given.
+    pub(super) fn is_taken(&self, packet: &[u8], hardware: [u8; HARDWARE_LEN]) -> bool {
+        let offer = self.offer.as_ref();
+        offer.is_some_and(|offer| arp::is_taken(packet, hardware, offer.address))
     }
 
     fn ack(&self, lease: &Lease) -> Input {
@@ -259,7 +288,9 @@ mod tests {
 
     #[test]
     fn only_the_servers_answer_that_is_waited_for_counts() {
-        use State::{Bound, Down, Rebinding, Rebooting, Renewing, Requesting, Resting, Selecting};
+        use State::{
+            Bound, Checking, Down, Rebinding, Rebooting, Renewing, Requesting, Resting, Selecting,
+        };
         const OFFER: u8 = 2;
         const ACK: u8 = 5;
         const NAK: u8 = 6;
@@ -291,6 +322,8 @@ mod tests {
             (Bound, ACK, 1, 7, ""),
             (Bound, NAK, 1, 0, ""),
             (Resting, ACK, 1, 7, ""),
+            (Checking(1), ACK, 1, 7, ""),
+            (Checking(1), NAK, 1, 7, ""),
             (Down, ACK, 1, 7, ""),
         ];
         for (state, kind, server, address, expected) in table {

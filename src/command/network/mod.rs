@@ -26,7 +26,7 @@ use core::time::Duration;
 
 use rustix::io::Errno;
 
-use self::client::{Effect, Input};
+use self::client::{Effect, Input, Say, State};
 use self::exchange::PACKET_MAX;
 use self::interface::{Interface, is_gone};
 use self::resolver::Resolver;
@@ -35,6 +35,7 @@ use super::{Call, OrReport, Reported, Subcommand};
 use crate::container::RESOLV_CONF;
 use crate::error::{Code, During, Fault, Op};
 use crate::parse::answer::{NetworkChange, NetworkState};
+use crate::parse::arp;
 use crate::parse::dhcp::{Lease, Reply, payload_of};
 use crate::parse::ip_word::{IpWord, Method, nameserver};
 use crate::parse::netlink::{Address, Link};
@@ -76,8 +77,10 @@ const SILENT: Duration = Duration::from_secs(60);
 /// What a device is called of which no name is known.
 const ANY: &str = "a network card";
 
-/// What is watched: the kernel's changes. A device's packets have its number, which is not 0.
+/// What is watched: the kernel's changes. A device's packets have its number, which is not 0, and
+/// those of ARP have this bit besides.
 const CHANGES: u64 = 0;
+const CLAIMS: u64 = 1 << 32;
 
 fn run(call: &Call<'_>) -> Result<u8, Reported> {
     let words = read_words(call);
@@ -184,6 +187,7 @@ impl<'a> Network<'_, 'a> {
             for (number, _) in &ready {
                 match *number {
                     CHANGES => self.hear_changes(&changes)?,
+                    index if index & CLAIMS != 0 => self.read_claims(index as u32),
                     index => self.read_packets(index as u32),
                 }
             }
@@ -470,6 +474,28 @@ impl<'a> Network<'_, 'a> {
         }
     }
 
+    /// Reads the packets of ARP on the link of a device.
+    #[inline(never)]
+    fn read_claims(&mut self, index: u32) {
+        let mut room = [0; 2 * arp::LEN];
+        for _ in 0..PACKETS_PER_TURN {
+            let place = self.at(index);
+            let interface = place.and_then(|place| self.interfaces.get_mut(place));
+            let (Some(place), Some((link, exchange))) =
+                (place, interface.and_then(Interface::talk))
+            else {
+                return;
+            };
+            let hardware = link.hardware;
+            let Some(packet) = exchange.claims.as_ref().and_then(|it| it.next(&mut room)) else {
+                return;
+            };
+            if exchange.is_taken(packet, hardware) {
+                self.advance(place, Input::Taken, None);
+            }
+        }
+    }
+
     /// Has the client of a device, if it has one, take its next step.
     #[inline(never)]
     fn advance(&mut self, place: usize, input: Input, given: Option<Lease>) {
@@ -484,12 +510,27 @@ impl<'a> Network<'_, 'a> {
         exchange.client = client;
         match effect {
             Effect::Nothing => {}
-            Effect::Take => self.configure(place, given.clone()),
+            Effect::Take => {
+                // A lease that was checked first was given some time ago.
+                let given = given.clone().or_else(|| exchange.offer.clone());
+                self.configure(place, given);
+            }
             Effect::Lose => self.deconfigure(place),
             Effect::Complain => {
                 let name = self.interfaces.get(place).map(|it| it.name.clone());
                 let name = name.unwrap_or_default();
                 let why = "no DHCP server answers; it is tried again and again";
+                self.fail(Some(&name), &why);
+            }
+            Effect::Refuse => {
+                let address = exchange.offer.as_ref().map(|offer| offer.address);
+                exchange.wish = exchange.wish.filter(|wish| Some(*wish) != address);
+                let address = address.map_or(Text::EMPTY, Text::<16>::new);
+                let name = self.interfaces.get(place).map(|it| it.name.clone());
+                let name = name.unwrap_or_default();
+                let why = format_args!(
+                    "another machine on the link has {address}, which a DHCP server gives; it is asked again"
+                );
                 self.fail(Some(&name), &why);
             }
         }
@@ -498,14 +539,35 @@ impl<'a> Network<'_, 'a> {
         let Some((link, exchange)) = interface.and_then(Interface::talk) else {
             return;
         };
-        if input == Input::Offer {
+        let is_kept = match input {
+            Input::Offer => true,
+            Input::Ack(_) => matches!(exchange.client.state, State::Checking(_)),
+            _ => false,
+        };
+        if is_kept {
             exchange.offer = given;
         }
-        let opened = exchange.set_sockets(link).and_then(|is_new| {
-            match exchange.packets.as_ref().filter(|_| is_new) {
-                Some(packets) => self.epoll.add(packets, link.index.into(), Interest::IN),
-                None => Ok(()),
+        let say = match say {
+            Some(Say::Decline) => {
+                // The socket is closed next. If this is lost, the server gives the address to
+                // another client, which checks it as well.
+                let _ = exchange.say(Say::Decline, link, name);
+                None
             }
+            say => say,
+        };
+        let opened = exchange.set_sockets(link).and_then(|are_new| {
+            let index = u64::from(link.index);
+            let sockets = [
+                (&exchange.packets, index),
+                (&exchange.claims, index | CLAIMS),
+            ];
+            for ((socket, number), is_new) in sockets.into_iter().zip(are_new) {
+                if let Some(socket) = socket.as_ref().filter(|_| is_new) {
+                    self.epoll.add(socket, number, Interest::IN)?;
+                }
+            }
+            Ok(())
         });
         if let Err(fault) = opened {
             self.call.told(&fault, Code::Network);

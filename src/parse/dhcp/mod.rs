@@ -102,6 +102,8 @@ pub enum Kind {
     Offer = 2,
     /// To a server: I take it, or want to keep it.
     Request = 3,
+    /// To a server: another machine has what you have given me.
+    Decline = 4,
     /// From a server: you have it.
     Ack = 5,
     /// From a server: you do not.
@@ -111,7 +113,7 @@ pub enum Kind {
 /// What this client says.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// [`Kind::Discover`] or [`Kind::Request`].
+    /// [`Kind::Discover`], [`Kind::Request`] or [`Kind::Decline`].
     pub kind: Kind,
     /// What the answer is known by.
     pub xid: u32,
@@ -165,10 +167,13 @@ impl Request<'_> {
                 writer.option(code, &[&address.octets()])?;
             }
         }
-        writer.option(option::LONGEST, &[&(MESSAGE_MAX as u16).to_be_bytes()])?;
-        writer.option(option::WANTED, &[&WANTED])?;
-        if let Some(name) = self.hostname {
-            writer.option(option::HOSTNAME, &[name.as_bytes()])?;
+        // What is declined has no answer (RFC 2131, table 5).
+        if self.kind != Kind::Decline {
+            writer.option(option::LONGEST, &[&(MESSAGE_MAX as u16).to_be_bytes()])?;
+            writer.option(option::WANTED, &[&WANTED])?;
+            if let Some(name) = self.hostname {
+                writer.option(option::HOSTNAME, &[name.as_bytes()])?;
+            }
         }
         writer.put(&[option::END])?;
         let Writer { room, len } = writer;

@@ -33,6 +33,31 @@ fn lease_at(address: &str, mask: [u8; 4]) -> Option<Lease> {
 }
 
 #[test]
+fn what_is_declined_has_an_address_and_a_server_and_asks_for_nothing() {
+    let mut room = [0xff; MESSAGE_MAX];
+    let request = Request {
+        kind: Kind::Decline,
+        xid: 1,
+        seconds: 0,
+        hardware: OWN,
+        own: None,
+        wish: Some(four("192.0.2.7")),
+        server: Some(four("192.0.2.1")),
+        client_id: None,
+        hostname: Some("web"),
+    };
+    let message = request.encode(&mut room).unwrap();
+    let options: Vec<_> = Options(&message[OPTIONS..]).collect();
+    let expected: &[(u8, &[u8])] = &[
+        (53, &[4]),
+        (61, &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56]),
+        (50, &[192, 0, 2, 7]),
+        (54, &[192, 0, 2, 1]),
+    ];
+    assert_eq!(options, expected);
+}
+
+#[test]
 fn a_discover_says_who_asks_and_for_what() {
     let mut room = [0xff; MESSAGE_MAX];
     let request = Request {

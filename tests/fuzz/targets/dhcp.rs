@@ -1,6 +1,7 @@
-//! Answers of DHCP servers: a lease is one that a machine can have; what is wrapped is found again.
+//! Answers of DHCP servers, and of ARP: a lease is one that a machine can have; what is wrapped is found again.
 #![no_main]
 
+use berth::parse::arp;
 use berth::parse::dhcp::{MESSAGE_MAX, ROUTES_MAX, Reply, payload_of, wrap};
 use berth::parse::ip_word::{is_hostname, is_machines};
 use libfuzzer_sys::fuzz_target;
@@ -10,6 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(message.len() < bytes.len());
         let _ = Reply::parse(message);
     }
+    let _ = arp::is_taken(bytes, [2; 6], [192, 0, 2, 7].into());
     let mut room = [0; MESSAGE_MAX + 28];
     if let Some(packet) = wrap(bytes, &mut room) {
         // From a client, so none for a client.

@@ -17,9 +17,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::interfaces;
 
-/// The server's address, and the one that it gives.
+/// The server's address, and those that it gives: the other when the first was declined.
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 const GIVEN: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 7);
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 8);
 
 /// How many messages make a noise.
 const NOISE: u32 = 300;
@@ -71,6 +72,7 @@ impl Message {
         match (self.option(53), self.own(), self.address(54)) {
             (Some([1]), None, None) => format!("discover{wish}"),
             (Some([3]), None, Some(_)) => format!("select{wish}"),
+            (Some([4]), None, Some(_)) => format!("decline{wish}"),
             (Some([3]), None, None) => format!("confirm{wish}"),
             (Some([3]), Some(own), None) if wish.is_empty() => match self.is_to_me {
                 true => format!("renew {own}"),
@@ -88,6 +90,7 @@ struct Terms {
     options: Vec<u8>,
     router: bool,
     stays: bool,
+    is_taken: bool,
 }
 
 impl Terms {
@@ -96,6 +99,7 @@ impl Terms {
             match word {
                 "router" => self.router = true,
                 "stay" => self.stays = true,
+                "taken" => self.is_taken = true,
                 _ => return Ok(false),
             }
             return Ok(true);
@@ -150,6 +154,10 @@ pub(crate) fn serve(device: &str, words: &[&str]) -> Result<()> {
         }
     }
     interfaces::set_address(device, SERVER)?;
+    if terms.is_taken {
+        // It is the address of a machine that the server does not know of.
+        interfaces::set_address(&format!("{device}:1"), GIVEN)?;
+    }
     if terms.router {
         let socket = router_socket(device)?;
         thread::spawn(move || answer_solicitations(&socket));
@@ -167,13 +175,18 @@ pub(crate) fn serve(device: &str, words: &[&str]) -> Result<()> {
     println!("serving");
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut script = script.into_iter().peekable();
+    let mut given = GIVEN;
     for message in messages {
         if message.bytes.len() < 240 {
             continue;
         }
         let what = message.what();
         println!("{what}");
-        let address = message.address(50).or(message.own()).unwrap_or(GIVEN);
+        if what.starts_with("decline") {
+            given = OTHER;
+            continue;
+        }
+        let address = message.address(50).or(message.own()).unwrap_or(given);
         let server = message.address(54).unwrap_or(SERVER);
         let usual = if what.starts_with("discover") {
             "offer"
