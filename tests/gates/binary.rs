@@ -78,6 +78,10 @@ const PARTS: &[Part] = &[
         allowance: [0, 6 * 256],
     },
     Part {
+        name: "kexec by request",
+        allowance: [0, 256],
+    },
+    Part {
         name: "files of what containers print",
         allowance: [3 * 256, 37 * 256],
     },
