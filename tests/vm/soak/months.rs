@@ -56,8 +56,8 @@ const SILENCE: Duration = Duration::from_secs(900);
 
 /// What is looked at, and by how much it may be more in the last tenth than in the second.
 const FIGURES: [Figure; 8] = [
-    Figure::new("rss", "memory of PID 1, KiB", 0.02),
-    Figure::new("dirty", "memory that PID 1 has changed, KiB", 0.02),
+    Figure::new("rss", "memory of PID 1, KiB", 0.03),
+    Figure::new("dirty", "memory that PID 1 has changed, KiB", 0.03),
     Figure::new("descriptors", "descriptors of PID 1", 0.0),
     Figure::new("mounts", "mounts of the machine", 0.0),
     Figure::new(
