@@ -202,8 +202,8 @@ impl<'a> Plan<'a> {
         self.root.into_iter().chain(fallbacks)
     }
 
-    /// The words `ip=`, `nameserver=` and `ifname=`, in order. Those of the command line take the place of the
-    /// defaults'.
+    /// The words `ip=`, `nameserver=` and `ifname=`, in order. Those of the command line take the
+    /// place of the defaults'.
     pub fn network_words(&self) -> impl Iterator<Item = Word<'a>> + use<'a> {
         let is_wanted = |word: &Word<'_>| matches!(word.key, IP | NAMESERVER | IFNAME);
         let of = move |line: Cmdline<'a>| line.options().filter(is_wanted);

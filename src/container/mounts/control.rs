@@ -1,11 +1,11 @@
 //! The machine's control in a container that has `berth.control`, and that PID 1 starts: the socket
 //! `/run/berth/control`, and `/run/berth/berth`, which speaks to it.
 //!
-//! Both are in a filesystem of the container's own, which becomes read-only when they are in it. The
-//! program is a copy of this process's own, and takes 600 KB for as long as the container runs. The
-//! original is a sealed file of PID 1's: it is in no filesystem of this namespace, so it cannot be
-//! bound. A file of the machine's could be, but a program with CAP_SYS_ADMIN in the container can
-//! make that mount writable, and other containers would execute what it wrote.
+//! Both are in a filesystem of the container's own, which becomes read-only when they are in it.
+//! The program is a copy of this process's own, and takes 600 KB for as long as the container runs.
+//! The original is a sealed file of PID 1's: it is in no filesystem of this namespace, so it cannot
+//! be bound. A file of the machine's could be, but a program with CAP_SYS_ADMIN in the container
+//! can make that mount writable, and other containers would execute what it wrote.
 
 use linux_raw_sys::general::{MS_NODEV, MS_NOSUID};
 use rustix::fd::{AsFd, BorrowedFd};

@@ -1,4 +1,5 @@
-//! Answers of DHCP servers, and of ARP: a lease is one that a machine can have; what is wrapped is found again.
+//! Answers of DHCP servers, and of ARP: a lease is one that a machine can have; what is wrapped is
+//! found again.
 #![no_main]
 
 use berth::parse::arp;
