@@ -116,6 +116,8 @@ vocabulary! {
         Drop = "give up",
         /// Executing a program.
         Exec = "execute",
+        /// Stopping the machine's containers and filesystems.
+        Freeze = "freeze",
         /// Running a hook.
         Hook = "run hook",
         /// Entering a namespace that exists.
@@ -156,6 +158,8 @@ vocabulary! {
         Socket = "open socket for",
         /// Taking a terminal as the controlling one.
         Terminal = "take as terminal",
+        /// Letting them go on.
+        Thaw = "thaw",
         /// Unmounting.
         Unmount = "unmount",
         /// Waiting for something to appear.
@@ -459,6 +463,7 @@ codes! {
     61 Unwritten "what was written did not reach the disks at the end",
     62 NoKernel "no kernel is loaded that kexec could start",
     63 LogFiles "what containers print cannot be written to the directory of `berth.log=`",
+    64 Seed "the random seed cannot be kept on the root",
     65 AutomountPlace "disks cannot be mounted in the directory of `berth.automount=`",
     66 DiskMount "a disk that appeared could not be mounted",
     67 DiskLost "a disk does not answer, or the program that looks at it has ended early",
@@ -472,6 +477,7 @@ codes! {
     75 Control "the processes of a container cannot be reached",
     76 Terminal "a terminal could not be set up or handed over",
     77 Output "what a command has to say could not be written",
+    78 Freeze "the machine is frozen, or cannot be frozen or thawed",
 }
 
 impl Code {
@@ -521,6 +527,8 @@ impl Code {
             | Self::Network
             | Self::BerthFailed
             | Self::LogFiles
+            | Self::Seed
+            | Self::Freeze
             | Self::AutomountPlace
             | Self::DiskMount
             | Self::DiskLost

@@ -38,6 +38,12 @@ pub(crate) fn of_command(error: &Error) -> &'static str {
         _ if of_container_cause(cause).is_some() => of_container_cause(cause).unwrap_or_default(),
         _ if of_cause(cause).is_some() => of_cause(cause).unwrap_or_default(),
         (Code::LogFiles, _) => of_log_files(errno),
+        (Code::Seed, _) => {
+            "make room for the file /var/lib/berth/random-seed, or remove what is in its way"
+        }
+        (Code::Freeze, _) => {
+            "`berth thaw` lets a frozen machine go on; one that cannot be frozen says what is in the way"
+        }
         (Code::Usage, _) => {
             "`berth --help` lists the commands, `berth COMMAND --help` what one of them takes"
         }

@@ -46,7 +46,7 @@ mod holders;
 mod journal;
 mod machine;
 mod modules;
-mod patience;
+pub(crate) mod patience;
 mod report;
 mod root;
 mod shell;

@@ -30,14 +30,14 @@ const TICK: Duration = Duration::from_millis(500);
 const TELLING: Duration = Duration::from_secs(5);
 
 /// How long what may be held up is waited for.
-pub(super) struct Patience<'f> {
+pub(crate) struct Patience<'f> {
     stall: Duration,
     /// Called again and again while there is hope: the watchdog does not know better.
     feed: &'f mut dyn FnMut(),
 }
 
 impl<'f> Patience<'f> {
-    pub(super) fn new(feed: &'f mut dyn FnMut()) -> Self {
+    pub(crate) fn new(feed: &'f mut dyn FnMut()) -> Self {
         Self { stall: STALL, feed }
     }
 
@@ -46,7 +46,7 @@ impl<'f> Patience<'f> {
     /// # Errors
     /// Those of `work`; `ETIMEDOUT` if it gets nowhere.
     #[inline(never)]
-    pub(super) fn wait_for(&mut self, work: &dyn Fn() -> Result<(), Errno>) -> Result<(), Errno> {
+    pub(crate) fn wait_for(&mut self, work: &dyn Fn() -> Result<(), Errno>) -> Result<(), Errno> {
         let child = match process::fork(0, None) {
             Ok(Forked::Parent(child)) => child,
             Ok(Forked::Child) => {

@@ -68,7 +68,9 @@ pub(crate) fn clean_up(machine: &mut Machine) {
             Err(_) => process::kill_all(),
         }
     }
-    leave_in_order(&mut machine.journal, &mut machine.mounts, &mut || ());
+    let feed = &mut || ();
+    let patience = &mut Patience::new(feed);
+    leave_in_order(&mut machine.journal, &mut machine.mounts, patience);
 }
 
 /// The same for the panic handler: processes are killed, and the root is made read-only.
@@ -99,11 +101,9 @@ pub(crate) fn kill_rest(signals: &Signals) {
     }
 }
 
-/// Writes out what is to be written, unmounts all that can be, and makes the rest read-only. `feed`
-/// is called again and again while a disk takes its time.
+/// Writes out what is to be written, unmounts all that can be, and makes the rest read-only.
 #[inline(never)]
-pub(crate) fn leave_in_order(journal: &mut Journal, list: &mut List, feed: &mut dyn FnMut()) {
-    let mut patience = Patience::new(feed);
+pub(crate) fn leave_in_order(journal: &mut Journal, list: &mut List, patience: &mut Patience<'_>) {
     let written = patience.wait_for(&|| {
         rustix::fs::sync();
         Ok(())
@@ -129,9 +129,9 @@ pub(crate) fn leave_in_order(journal: &mut Journal, list: &mut List, feed: &mut 
     // round without progress is followed by a last one that names what is left.
     let mut is_last = false;
     loop {
-        let (unmounted, failed) = unmount_listed(journal, list, &mut patience, is_last);
+        let (unmounted, failed) = unmount_listed(journal, list, patience, is_last);
         let again = unmounted > 0 && failed > 0;
-        if again || take_apart(&mut patience) {
+        if again || take_apart(patience) {
             continue;
         }
         if failed == 0 || is_last {

@@ -14,7 +14,9 @@ use super::readiness::Readiness;
 use super::record::Record;
 use super::start::fifo;
 use super::state::Directory;
-use super::{Call, OrReport, Reported, group, notify, outside, supervised, systemd, terminal};
+use super::{
+    Call, OrReport, Reported, freeze, group, notify, outside, supervised, systemd, terminal,
+};
 use crate::container::{
     Group, PendingStart, Place, Request, StartEvent, StartFailure, Streams, refusal, setup_error,
     start,
@@ -282,6 +284,7 @@ fn make(
     let image = config.annotations.image.unwrap_or(config.root_path);
     let mut record = Record::new(bundle, image, planned, is_transient);
     directory.write(&record).or_report(call, Code::State)?;
+    freeze::refuse_if_frozen(call, id)?;
     let scope = match is_of_systemd {
         true => Some(systemd::start(call, id, config)?),
         false => None,

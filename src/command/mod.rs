@@ -35,6 +35,7 @@ use crate::sys::{console, process, signal};
 use crate::text::{Quoted, Text};
 
 mod attend;
+mod carry;
 mod check;
 mod create;
 mod delete;
@@ -43,6 +44,7 @@ mod disks;
 mod events;
 mod exec;
 mod features;
+mod freeze;
 mod group;
 mod help;
 mod journal;
@@ -121,6 +123,8 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
     machine::RESTART,
     machine::BOOT,
     machine::MOUNTS,
+    machine::FREEZE,
+    machine::THAW,
     machine::POWEROFF,
     machine::REBOOT,
     machine::HALT,

@@ -30,6 +30,10 @@ fn freeze(call: &Call<'_>, frozen: bool) -> Result<u8, Reported> {
     let directory = Directory::open(call, id)?;
     let record = directory.record(call)?;
     let group = group::of(call, &record, id)?;
+    if group.is_frozen_with_machine() {
+        let detail = "the machine is frozen";
+        return Err(call.found(Code::Freeze, Op::Signal, &id, &detail));
+    }
     let status = directory.status(&record).or_report(call, Code::State)?;
     let (is_fitting, known) = match frozen {
         true => (

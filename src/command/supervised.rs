@@ -12,13 +12,16 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::launch::{self, Launched, StartMode, launch, undo};
 use super::start::go;
-use super::{Call, OrReport, Reported, Subcommand, delete, disks, log_files, network, serve};
+use super::{
+    Call, OrReport, Reported, Subcommand, carry, delete, disks, freeze, log_files, network, serve,
+};
 use crate::container::{CONTROLS, Group, PRIVILEGED, Streams};
 use crate::error::{Code, During, Error, Op};
 use crate::hint::of_command;
 use crate::parse::answer::{ANSWER_MAX, Answer, Disk, GO, NetworkChange, Policy, WARNING_MAX};
 use crate::parse::arguments::{Opt, Options};
 use crate::parse::config::Config;
+use crate::parse::machine_change::MachineChange;
 use crate::sys::buffer::Buffer;
 use crate::sys::{console, socket};
 use crate::text::Text;
@@ -57,6 +60,9 @@ pub(super) const SUBCOMMANDS: &[Subcommand] = &[
     network::COMMAND,
     disks::COMMAND,
     log_files::COMMAND,
+    carry::COMMAND,
+    freeze::FREEZE,
+    freeze::THAW,
 ];
 
 fn start(call: &Call<'_>) -> Result<u8, Reported> {
@@ -105,6 +111,11 @@ impl Supervisor {
         self.answer(&Answer::Network(*change));
     }
 
+    /// Tells what has become of the machine as a whole.
+    pub(super) fn tell_machine(&self, change: MachineChange<'_>) {
+        self.answer(&Answer::Machine(change));
+    }
+
     /// Tells of something that is to be seen in the log.
     pub(super) fn notice(&self, text: &dyn core::fmt::Display) {
         let text = Text::<WARNING_MAX>::new(text);
@@ -139,7 +150,7 @@ impl Supervisor {
     }
 
     /// Waits until PID 1 says to go on.
-    fn wait(&self) -> Result<(), Reported> {
+    pub(super) fn wait(&self) -> Result<(), Reported> {
         let mut word = [0; GO.len()];
         match recv(&self.0, &mut word, RecvFlags::empty()) {
             Ok((len, _)) if word.get(..len) == Some(GO) => Ok(()),

@@ -29,7 +29,12 @@ impl Time {
         self.seconds
     }
 
-    /// The moment that `text` is in universal time, to the second: `2026-11-24T22:01:34Z`.
+    pub(super) const fn nanoseconds(self) -> u32 {
+        self.nanoseconds
+    }
+
+    /// The moment that `text` is in universal time: `2026-11-24T22:01:34Z`, perhaps with a fraction
+    /// of the second of up to nine digits.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let part = |place: core::ops::Range<usize>| {
             let digits = text.get(place)?;
@@ -41,13 +46,23 @@ impl Time {
         // A few hundred days at most are looked through.
         let first = year.checked_sub(1970)? * 365;
         let days = (first..first + 800).find(|days| date(*days) == (year, month, day))?;
-        let time = Self::of(days * 86_400 + hour * 3600 + minute * 60 + second, 0);
+        let fraction = text.get(19..)?.strip_suffix('Z')?;
+        let nanoseconds = match fraction.strip_prefix('.') {
+            None if fraction.is_empty() => 0,
+            Some(digits)
+                if digits.len() <= 9 && digits.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                let missing = 9 - digits.len() as u32;
+                digits.parse::<u32>().ok()? * 10_u32.pow(missing)
+            }
+            _ => return None,
+        };
+        let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+        let time = Self::of(seconds, nanoseconds);
         // What is shown is what was meant: no 31st of June, no 25 o'clock.
         let shown = Text::<40>::new(time);
         let is_same = shown.as_str().get(..19) == text.get(..19);
-        is_same
-            .then_some(time)
-            .filter(|_| text.get(19..) == Some("Z"))
+        is_same.then_some(time)
     }
 }
 
@@ -90,6 +105,24 @@ const fn date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::Time;
+
+    #[test]
+    fn times_are_read_with_a_fraction_or_without() {
+        for (text, expected) in [
+            ("1970-01-01T00:00:01Z", Some((1, 0))),
+            ("2026-12-31T23:59:59.5Z", Some((1_798_761_599, 500_000_000))),
+            ("2026-12-31T23:59:59.000000001Z", Some((1_798_761_599, 1))),
+            ("2026-12-31T23:59:59.0000000001Z", None),
+            ("2026-12-31T23:59:59.Z", None),
+            ("2026-12-31T23:59:59.+1Z", None),
+            ("2026-12-31T23:59:59", None),
+            ("2026-06-31T23:59:59Z", None),
+            ("2026-12-31T25:59:59Z", None),
+        ] {
+            let time = Time::parse(text).map(|time| (time.seconds, time.nanoseconds));
+            assert_eq!(time, expected, "{text}");
+        }
+    }
 
     #[test]
     fn times_are_those_of_the_calendar() {

@@ -5,7 +5,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 
 use crate::error::{At, Code, During, Error, Op};
 use crate::parse::config::container_id;
-use crate::parse::request::RESERVED;
+use crate::parse::request::TAKEN;
 use crate::sys::fs;
 use crate::sys::mapped::Mapped;
 
@@ -42,7 +42,8 @@ pub fn each_bundle(directory: &str, skip: &mut dyn FnMut(&[u8])) -> Result<Bundl
         let has_config = openat(place.as_fd(), name, flags, Mode::empty())
             .is_ok_and(|bundle| statat(bundle.as_fd(), c"config.json", AtFlags::empty()).is_ok());
         let name = name.to_bytes();
-        let id = container_id(name).ok().filter(|id| *id != RESERVED);
+        let id = container_id(name).ok();
+        let id = id.filter(|id| !TAKEN.contains(id));
         match id.and_then(|id| Id::try_from(id).ok()) {
             _ if !has_config => {}
             None => skip(name),
@@ -70,13 +71,14 @@ mod tests {
     fn directories_that_no_container_is_named_after_are_told() {
         let directory = std::env::temp_dir().join(format!("berth-bundles-{}", std::process::id()));
         let long = "n".repeat(ID_MAX + 1);
-        let bundles: [&[u8]; 6] = [
+        let bundles: [&[u8]; 7] = [
             b"web",
             b"db",
             b"two words",
             b"no\xfftext",
             long.as_bytes(),
-            RESERVED.as_bytes(),
+            TAKEN[0].as_bytes(),
+            TAKEN[1].as_bytes(),
         ];
         for name in bundles {
             let bundle = directory.join(OsStr::from_bytes(name));

@@ -3,10 +3,10 @@
 use core::fmt;
 
 use crate::error::{Error, SUBJECT_MAX, Stage};
-use crate::parse::answer::Disk;
-use crate::parse::answer::NetworkChange;
+use crate::parse::answer::{Disk, NetworkChange};
 use crate::parse::choice::{BreakAt, OnFailure, OnIdle};
 use crate::parse::device::DeviceRef;
+use crate::parse::machine_change::MachineChange;
 use crate::sys::clock::Moment;
 use crate::sys::process::{End, Status};
 use crate::text::{Json, Text};
@@ -158,6 +158,8 @@ pub(crate) enum Event<'a> {
     },
     /// Something has become of the network.
     Network(NetworkChange<'a>),
+    /// Something has become of the machine's clock, its random seed or its sleep.
+    Machine(MachineChange<'a>),
     /// The last event: the machine ends.
     End {
         /// 0 if all containers ended well; else the status of the first that did not; 125 for a
@@ -334,6 +336,21 @@ impl fmt::Display for Event<'_> {
                     lease => event.number("lease", lease.into()),
                 }
             }
+            Self::Machine(MachineChange::Clock(clock)) => {
+                event.begin("clock").text("source", clock.name())
+            }
+            Self::Machine(MachineChange::Seed(seed)) => {
+                event.begin("seed").text("state", seed.name())
+            }
+            Self::Machine(MachineChange::Frozen(containers, filesystems)) => event
+                .begin("frozen")
+                .number("containers", containers.into())
+                .number("filesystems", filesystems.into()),
+            Self::Machine(MachineChange::Thawed(clock, entropy, id)) => event
+                .begin("thawed")
+                .text("clock", clock.name())
+                .text("entropy", entropy.name())
+                .text("generation", id),
             Self::End { status, action } => event
                 .begin("end")
                 .number("status", status.into())

@@ -27,6 +27,7 @@ use rustix::io::Errno;
 use super::config::{OnExit, Ready, Restart, containers};
 use super::list::List;
 use super::log::SIZES;
+use super::machine_change::MachineChange;
 use crate::cause::Cause;
 use crate::error::{Code, DETAIL_MAX, Error, Op, SUBJECT_MAX, WORDS_MAX};
 use crate::text::Text;
@@ -117,6 +118,7 @@ impl NetworkState {
     }
 }
 const DISK: u8 = 9;
+const MACHINE: u8 = 10;
 
 /// What a bundle asks of PID 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +183,8 @@ pub enum Answer<'a> {
     Ready,
     /// What has become of the network.
     Network(NetworkChange<'a>),
+    /// What has become of the machine as a whole.
+    Machine(MachineChange<'a>),
     /// What has become of a disk; where that is a failure, what went wrong and what to do about it.
     Disk(Disk<'a>, Option<(Error, &'a str)>),
 }
@@ -249,6 +253,10 @@ impl<'a> Answer<'a> {
             }
             Self::Ready => writer.put(&[READY])?,
             Self::Network(change) => change.encode(&mut writer)?,
+            Self::Machine(change) => {
+                writer.put(&[MACHINE])?;
+                change.encode(&mut writer)?;
+            }
             Self::Disk(disk, failure) => {
                 disk.encode(&mut writer)?;
                 if let Some((error, hint)) = failure {
@@ -274,6 +282,7 @@ impl<'a> Answer<'a> {
             FAILED => parse_failure(rest).map(|(error, hint)| Self::Failed(error, hint))?,
             READY => rest.is_empty().then_some(Self::Ready)?,
             NETWORK => Self::Network(NetworkChange::parse(rest)?),
+            MACHINE => Self::Machine(MachineChange::parse(rest)?),
             DISK => {
                 let (disk, rest) = Disk::parse(rest)?;
                 let has_failed = disk.state == DiskState::Failed;

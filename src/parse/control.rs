@@ -104,6 +104,13 @@ pub const VERBS: &[Verb] = &[
         Some(true),
         false,
     ),
+    verb("freeze", &[], None, false),
+    verb(
+        "thaw",
+        &[value("time", "--time"), value("entropy", "--entropy")],
+        None,
+        false,
+    ),
     verb("poweroff", &[], None, false),
     verb("reboot", &[], None, false),
     verb("halt", &[], None, false),
@@ -372,6 +379,11 @@ mod tests {
                 r#"exec --tty --env=A=1 --env=B=" -- a sh -c x y"#,
             ),
             (r#"{"id":1,"do":"poweroff"}"#, "poweroff --"),
+            (r#"{"id":1,"do":"freeze"}"#, "freeze --"),
+            (
+                r#"{"id":1,"do":"thaw","time":1793491200000000001,"entropy":"aGk="}"#,
+                "thaw --time=1793491200000000001 --entropy=aGk= --",
+            ),
         ] {
             let found = words(message).map(|words| words.join(" "));
             assert_eq!(found.as_deref(), Ok(expected), "{message}");

@@ -70,6 +70,7 @@ pub mod json;
 pub mod kmsg;
 pub mod list;
 pub mod log;
+pub mod machine_change;
 pub mod meminfo;
 pub mod modules;
 pub mod mount_options;

@@ -20,11 +20,17 @@ pub const RECORDS: &str = "/run/berth";
 /// The socket that speaks the protocol of `docs/control.md`, in the directory of records.
 pub const CONTROL: &str = "/run/berth/control";
 
-/// Its name there, which no container of PID 1's can have.
+/// A file there with the id of the machine's generation, which is another one after each thaw.
+pub const GENERATION: &str = "/run/berth/generation";
+
+/// The name of the socket there.
 pub const RESERVED: &str = "control";
 
+/// Names there that no container of PID 1's can have.
+pub const TAKEN: [&str; 2] = [RESERVED, "generation"];
+
 /// The largest request, in bytes.
-pub const REQUEST_MAX: usize = 128;
+pub const REQUEST_MAX: usize = 640;
 
 /// The largest reply, in bytes.
 pub const REPLY_MAX: usize = 4096;
@@ -44,7 +50,23 @@ pub enum Request<'a> {
     Kill(&'a str, u8),
     /// To end the machine, in order; never [`OnIdle::Wait`].
     End(OnIdle),
+    /// To freeze the machine. It is answered when that is done.
+    Freeze,
+    /// To let it go on. It is answered when that is done.
+    Thaw(Thaw<'a>),
 }
+
+/// What a machine that goes on after a freeze is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Thaw<'a> {
+    /// The time of day: seconds since 1970, and nanoseconds.
+    pub time: Option<(u64, u32)>,
+    /// Bytes that nobody else knows; none for what the machine has itself.
+    pub entropy: &'a [u8],
+}
+
+/// How many of these bytes there are, at most.
+pub const ENTROPY_MAX: usize = 512;
 
 impl<'a> Request<'a> {
     /// The request as bytes, at the beginning of `room`; `None` if it takes more.
@@ -56,10 +78,19 @@ impl<'a> Request<'a> {
             Self::Restart(id) => (3, 0, id),
             Self::Kill(id, signal) => (4, signal, id),
             Self::End(end) => (5, END.iter().position(|known| *known == end)? as u8, ""),
+            Self::Freeze => (6, 0, ""),
+            Self::Thaw(thaw) => (7, u8::from(thaw.time.is_some()), ""),
         };
         let mut writer = Writer::new(room);
         writer.put(&[tag, number])?;
         writer.put(id.as_bytes())?;
+        if let Self::Thaw(Thaw { time, entropy }) = self {
+            if let Some((seconds, nanoseconds)) = time {
+                writer.put(&seconds.to_ne_bytes())?;
+                writer.put(&nanoseconds.to_ne_bytes())?;
+            }
+            writer.put(entropy)?;
+        }
         writer.finish()
     }
 
@@ -76,8 +107,26 @@ impl<'a> Request<'a> {
             // Those that there are (signal(7)).
             (4, 1..=64, _) => Self::Kill(name()?, *number),
             (5, number, []) => Self::End(*END.get(usize::from(*number))?),
+            (6, 0, []) => Self::Freeze,
+            (7, 0, entropy) => Self::Thaw(Thaw::parse(None, entropy)?),
+            (7, 1, rest) => {
+                let (seconds, rest) = rest.split_first_chunk()?;
+                let (nanoseconds, entropy) = rest.split_first_chunk()?;
+                let time = (
+                    u64::from_ne_bytes(*seconds),
+                    u32::from_ne_bytes(*nanoseconds),
+                );
+                Self::Thaw(Thaw::parse(Some(time), entropy)?)
+            }
             _ => return None,
         })
+    }
+}
+
+impl<'a> Thaw<'a> {
+    fn parse(time: Option<(u64, u32)>, entropy: &'a [u8]) -> Option<Self> {
+        let is_time = time.is_none_or(|(_, nanoseconds)| nanoseconds < 1_000_000_000);
+        (is_time && entropy.len() <= ENTROPY_MAX).then_some(Self { time, entropy })
     }
 }
 
@@ -231,6 +280,12 @@ mod tests {
             Request::Kill("web", 64),
             Request::End(OnIdle::Halt),
             Request::End(OnIdle::Kexec),
+            Request::Freeze,
+            Request::Thaw(Thaw::default()),
+            Request::Thaw(Thaw {
+                time: Some((1 << 40, 999_999_999)),
+                entropy: &[7; ENTROPY_MAX],
+            }),
         ] {
             let mut room = [0; REQUEST_MAX];
             let packet = request.encode(&mut room).unwrap();
@@ -253,6 +308,10 @@ mod tests {
             b"\x05\x09",
             b"\x05\0web",
             b"\x06\0web",
+            b"\x07\x02",
+            b"\x07\x01\0\0\0\0\0\0\0\0\0\0\0",
+            b"\x07\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff",
+            &[&b"\x07\0"[..], &[0; ENTROPY_MAX + 1]].concat(),
         ] {
             assert_eq!(Request::parse(packet), None, "{packet:?}");
         }

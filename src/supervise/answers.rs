@@ -93,6 +93,9 @@ impl Supervisor<'_, '_> {
         let journal = &mut self.machine.journal;
         match (work, answer) {
             (_, Answer::Warning(text)) => journal.warn(Stage::Containers, format_args!("{text}")),
+            (Work::Freeze | Work::Thaw, Answer::Failed(error, _)) => {
+                self.freezer.note_failure(error);
+            }
             (_, Answer::Failed(error, hint)) => {
                 journal.warn_of(error);
                 if !hint.is_empty() {
@@ -101,12 +104,17 @@ impl Supervisor<'_, '_> {
             }
             (_, Answer::Notice(text)) => kmsg::notice(Stage::Containers, format_args!("{text}")),
             (Work::Network, Answer::Network(change)) => self.network_changed(change),
+            (Work::Carry | Work::Freeze, Answer::Machine(change)) => self.machine_changed(change),
+            (Work::Thaw, Answer::Machine(change)) => {
+                self.machine_changed(change);
+                self.let_thaw();
+            }
             (Work::Disks, Answer::Disk(disk, failure)) => {
                 let failure = failure.as_ref().map(|(error, hint)| (error, *hint));
                 journal.disk(disk, failure);
             }
             // Answers about containers are not their business.
-            (Work::Control | Work::Network | Work::Disks | Work::LogFiles, _) => {}
+            _ => {}
         }
     }
 
@@ -118,7 +126,9 @@ impl Supervisor<'_, '_> {
             Some(Work::Control) => self.control_ended(status == Status::Exited(0)),
             Some(Work::Disks) => self.disks_ended(status),
             Some(work @ (Work::Network | Work::LogFiles)) => self.lasting_ended(work, status),
-            None => {}
+            Some(Work::Freeze | Work::Thaw) => self.freeze_ended(status),
+            // What it has not done it has told.
+            Some(Work::Carry) | None => {}
         }
     }
 
@@ -158,7 +168,9 @@ impl Supervisor<'_, '_> {
                 .journal
                 .warn(Stage::Containers, format_args!("{text}")),
             Answer::Notice(text) => kmsg::notice(Stage::Containers, format_args!("{text}")),
-            Answer::Group | Answer::Network(_) | Answer::Disk(..) => return Err(NONSENSE),
+            Answer::Group | Answer::Network(_) | Answer::Machine(_) | Answer::Disk(..) => {
+                return Err(NONSENSE);
+            }
             Answer::Process(pid) => self.set_first_process(index, *pid, false)?,
             Answer::Started(pid) => {
                 self.set_first_process(index, *pid, true)?;

@@ -50,6 +50,13 @@ pub(super) enum Task<'t> {
     Network { plan: &'t Plan<'t> },
     /// To write files of what containers print, in this directory.
     LogFiles { place: &'t str },
+    /// To set the clock if it shows no time that can be, and to carry the random seed over; at the
+    /// end of the machine only to write it.
+    Carry { is_end: bool },
+    /// To have the machine stand still.
+    Freeze,
+    /// To have it go on.
+    Thaw { is_undo: bool },
 }
 
 impl<'t> Task<'t> {
@@ -61,6 +68,9 @@ impl<'t> Task<'t> {
             Self::Network { .. } => "the network",
             Self::Disks { .. } => "the disks",
             Self::LogFiles { .. } => "the log files",
+            Self::Carry { .. } => "the random seed",
+            Self::Freeze => "the freeze of the machine",
+            Self::Thaw { .. } => "its thaw",
         }
     }
 
@@ -88,6 +98,11 @@ impl<'t> Task<'t> {
                 hand_on(words, "listener", listener)?;
                 port.map_or(Ok(()), |port| hand_on(words, "port", port))
             }
+            Self::Carry { is_end: false } => all(&["pid1-carry"]),
+            Self::Carry { is_end: true } => all(&["pid1-carry", "--at-end"]),
+            Self::Freeze => all(&["pid1-freeze"]),
+            Self::Thaw { is_undo: false } => all(&["pid1-thaw"]),
+            Self::Thaw { is_undo: true } => all(&["pid1-thaw", "--undo"]),
             Self::Network { plan } => {
                 all(&["pid1-network"])?;
                 let mut given = plan.network_words();
@@ -140,7 +155,7 @@ pub(super) fn run(program: BorrowedFd<'_>, task: Task<'_>) -> Result<Run, Fault>
         Forked::Parent(pid) => Ok(Run { pid, answers }),
         Forked::Child => {
             drop(answers);
-            let errno = execute(program, task, &theirs);
+            let errno = execute(program, task, Some(&theirs));
             let fault = Err::<(), _>(errno).during(Op::Exec, "the program that starts containers");
             if let Err(fault) = fault {
                 let error = fault.at(Code::BerthFailed);
@@ -157,14 +172,14 @@ fn hand_on(words: &mut Words, option: &str, descriptor: &OwnedFd) -> Result<(), 
     words.push(format_args!("--{option}={}", descriptor.as_raw_fd()))
 }
 
-/// Becomes the program. Returns only if that fails.
+/// Becomes the program, which answers if it can. Returns only if that fails.
 #[inline(never)]
-fn execute(program: BorrowedFd<'_>, task: Task<'_>, answers: &OwnedFd) -> Errno {
+pub(super) fn execute(program: BorrowedFd<'_>, task: Task<'_>, answers: Option<&OwnedFd>) -> Errno {
     let mut words = Words::new();
     let pushed = words
         .push(format_args!("berth"))
         .and_then(|()| words.push(format_args!("--root={RECORDS}")))
-        .and_then(|()| hand_on(&mut words, "answers", answers))
+        .and_then(|()| answers.map_or(Ok(()), |end| hand_on(&mut words, "answers", end)))
         .and_then(|()| task.say(&mut words));
     if let Err(errno) = pushed {
         return errno;

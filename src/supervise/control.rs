@@ -24,7 +24,9 @@ use super::{Supervisor, policy, shutdown};
 use crate::boot::Change;
 use crate::error::{During, Error, Fault, Op, Stage};
 use crate::events::DIRECTORY;
-use crate::parse::request::{self, CONTROL, RECORDS, REPLY_MAX, REQUEST_MAX, Reply, Request};
+use crate::parse::request::{
+    self, CONTROL, GENERATION, RECORDS, REPLY_MAX, REQUEST_MAX, Reply, Request,
+};
 use crate::sys::clock::{self, Moment};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::{fs, socket, virtio_port};
@@ -64,6 +66,7 @@ impl Control {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).during(Op::Create, RECORDS),
         }
+        write_generation();
         let requests = socket::datagrams_at(request::PATH)
             .and_then(|requests| set_socket_passcred(&requests, true).map(|()| requests));
         let requests = requests.during(Op::Socket, request::PATH)?;
@@ -194,8 +197,12 @@ impl Supervisor<'_, '_> {
             };
             let request = room.get(..len).and_then(Request::parse);
             // The number is that of the machine's own root: PID 1 is in its user namespace.
-            if let (Some(request), Some(client), Some(0)) = (request, client, user) {
-                match self.fulfil(request, &client) {
+            if let (Some(request), Some(_), Some(0)) = (request, &client, user) {
+                let mut client = client;
+                let fulfilled = self.fulfil(request, &mut client);
+                // One that is answered later is kept elsewhere.
+                let Some(client) = client else { continue };
+                match fulfilled {
                     Ok(()) => reply(&client, &Reply::Done),
                     Err(error) => reply(&client, &Reply::Refused(error)),
                 }
@@ -204,9 +211,12 @@ impl Supervisor<'_, '_> {
     }
 
     /// Does what a request asks for, or begins to.
-    fn fulfil(&mut self, request: Request<'_>, client: &OwnedFd) -> Result<(), Error> {
+    fn fulfil(&mut self, request: Request<'_>, client: &mut Option<OwnedFd>) -> Result<(), Error> {
         match request {
+            Request::Freeze => self.freeze_by_request(client),
+            Request::Thaw(thaw) => self.thaw_by_request(thaw, client),
             Request::List => {
+                let Some(client) = client else { return Ok(()) };
                 for index in self.jobs.indices() {
                     let id = self.jobs.id(index);
                     let pid = self.slots.first_process(index);
@@ -237,7 +247,16 @@ impl Supervisor<'_, '_> {
     }
 }
 
-fn reply(client: &OwnedFd, reply: &Reply<'_>) {
+/// The machine's first generation is its boot. It is there before a container that has the file
+/// bound.
+fn write_generation() {
+    let mut id = [0; 64];
+    let id = fs::read_attribute(format_args!("/proc/sys/kernel/random/boot_id"), &mut id);
+    // Who looks for it finds none.
+    let _ = id.map(|id| fs::create_file(GENERATION, id));
+}
+
+pub(super) fn reply(client: &OwnedFd, reply: &Reply<'_>) {
     let mut room = [0; REPLY_MAX];
     if let Some(packet) = reply.encode(&mut room) {
         // A client that does not read it loses it.

@@ -91,7 +91,7 @@ impl Supervisor<'_, '_> {
             return;
         }
         disks.rest_until = None;
-        if !disks.has_changed || self.phase != Phase::Running {
+        if !disks.has_changed || self.phase != Phase::Running || !self.freezer.is_thawed() {
             return;
         }
         disks.has_changed = false;

@@ -30,13 +30,14 @@ impl Supervisor<'_, '_> {
             .abandon(|ended| status.note(ended, Phase::Running));
         self.slots.give_up_waiting(&self.epoll);
         self.order_until = Some(clock::now() + ORDER_TIMEOUT);
+        self.thaw_for_end();
         self.go_on_ending();
     }
 
     /// Asks those whose turn has come. Without any that is waited for, the machine ends.
     #[inline(never)]
     pub(super) fn go_on_ending(&mut self) {
-        let Some(until) = self.order_until else {
+        let Some(until) = self.order_until.filter(|_| !self.freezer.holds_up_end()) else {
             return;
         };
         let (jobs, slots) = (&self.jobs, &mut self.slots);

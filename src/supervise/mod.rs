@@ -10,10 +10,12 @@
 mod answers;
 mod berth;
 mod boot_times;
+mod carry;
 mod console;
 mod control;
 mod disks;
 mod ending;
+mod freeze;
 mod health;
 mod jobs;
 mod lasting;
@@ -56,6 +58,7 @@ use answers::{ANSWERS_LEFT, ANSWERS_PER_TURN};
 use console::Console;
 use control::Control;
 use disks::Disks;
+use freeze::Freezer;
 use health::KernelLog;
 use jobs::Jobs;
 use lasting::LastingRun;
@@ -84,6 +87,7 @@ pub fn supervise(switched: Switched<'_>, plan: &Plan<'_>) -> Result<Infallible, 
     supervisor.open_network();
     supervisor.open_disks();
     supervisor.open_log_files();
+    supervisor.carry_over();
     if let Err(error) = supervisor.start_all(plan) {
         // What was asked for about failures takes its time: a report, a wait, a shell.
         supervisor.watchdog.disarm();
@@ -106,6 +110,7 @@ struct Supervisor<'m, 'p> {
     network: LastingRun,
     log_files: LastingRun,
     disks: Disks,
+    freezer: Freezer,
     workers: Workers,
     jobs: Jobs,
     slots: Slots,
@@ -178,6 +183,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             network: LastingRun::NEW,
             log_files: LastingRun::NEW,
             disks: Disks::default(),
+            freezer: Freezer::default(),
             workers: Workers::default(),
             jobs: Jobs::new(),
             slots: Slots::new(),
@@ -195,7 +201,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     }
 
     fn end_if_idle(&mut self) {
-        if self.slots.are_idle() && !self.jobs.are_pending() {
+        if self.slots.are_idle() && !self.jobs.are_pending() && self.freezer.is_thawed() {
             self.decide(Input::NothingLeft);
         }
     }
@@ -232,7 +238,9 @@ impl<'m, 'p> Supervisor<'m, 'p> {
     #[inline(never)]
     fn turn(&mut self) {
         self.watch_for_room();
-        let delayed = self.jobs.deadline(|index| self.slots.is_free(index));
+        // What is due when the machine stands still is done when it goes on.
+        let thawed = Some(()).filter(|()| self.freezer.is_thawed());
+        let delayed = thawed.and_then(|()| self.jobs.deadline(|index| self.slots.is_free(index)));
         let late = self.slots.deadline();
         let deadlines = [
             self.ending_deadline(),
@@ -242,6 +250,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             self.network.deadline(),
             self.log_files.deadline(),
             self.disks.deadline(),
+            self.freezer.deadline(),
             delayed,
             late,
         ];
@@ -263,6 +272,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.watchdog.feed_if_due();
         self.serve_deadlines();
         self.watch_control();
+        self.go_on_freezing();
         self.go_on_ending();
         self.restart_lasting();
         self.look_at_disks();
@@ -292,6 +302,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
             // A port that nobody has opened is hung up, and can be read: there is nothing.
             Token::ControlPort if flags.contains(Interest::HUP) => {}
             Token::ControlPort => self.serve_control(),
+            Token::FreezeClient => self.freeze_client_gone(),
             Token::Worker(place) => self.read_worker(place, ANSWERS_PER_TURN),
             Token::Answers(index) => self.read_answers(index, ANSWERS_PER_TURN),
             Token::Output(index, stream) => {

@@ -16,10 +16,11 @@ impl Supervisor<'_, '_> {
     /// boot.
     ///
     /// # Errors
-    /// [`Code::NoContainer`], [`Code::WrongStatus`], [`Code::ContainerLimit`].
+    /// [`Code::NoContainer`], [`Code::WrongStatus`], [`Code::ContainerLimit`], [`Code::Freeze`].
     #[inline(never)]
     pub(super) fn start_by_request(&mut self, id: &str) -> Result<(), Error> {
         self.refuse_while_ending(Op::Exec, id)?;
+        self.refuse_while_frozen(Op::Exec, id)?;
         let Some(index) = self.jobs.find(id) else {
             return self.add_by_request(id);
         };
@@ -55,10 +56,11 @@ impl Supervisor<'_, '_> {
     /// if that is what comes `next`.
     ///
     /// # Errors
-    /// [`Code::NoContainer`]; [`Code::WrongStatus`] while the machine ends.
+    /// [`Code::NoContainer`]; [`Code::WrongStatus`] while the machine ends; [`Code::Freeze`].
     #[inline(never)]
     pub(super) fn stop_by_request(&mut self, id: &str, next: Next) -> Result<(), Error> {
         self.refuse_while_ending(Op::Signal, id)?;
+        self.refuse_while_frozen(Op::Signal, id)?;
         let index = self.job_named(id)?;
         match self.jobs.stop(index, next, clock::now()) {
             Ending::Later => self.slots.stop(index, STOP_TIMEOUT),

@@ -1,6 +1,10 @@
 //! The orderly end: processes, filesystems, the machine.
 
+use rustix::fd::AsFd;
+
+use super::berth::{self, Task};
 use super::watchdog::WatchdogFeeder;
+use crate::boot::patience::Patience;
 use crate::boot::{Machine, failure, unmount};
 use crate::error::{Code, Error, Op, Stage};
 use crate::events::{EndAction, Event};
@@ -18,7 +22,9 @@ pub(super) fn end(
     watchdog.feed();
     unmount::kill_rest(signals);
     let feed = &mut || watchdog.feed();
-    unmount::leave_in_order(&mut machine.journal, &mut machine.mounts, feed);
+    let patience = &mut Patience::new(feed);
+    keep_seed(machine, patience);
+    unmount::leave_in_order(&mut machine.journal, &mut machine.mounts, patience);
     let end = possible(machine, end);
     machine.journal.complete(
         Stage::Shutdown,
@@ -31,6 +37,20 @@ pub(super) fn end(
     failure::deliver(machine);
     watchdog.disarm();
     failure::end(end)
+}
+
+/// Has the random seed for the next boot written, while the root can be.
+fn keep_seed(machine: &mut Machine, patience: &mut Patience<'_>) {
+    let Some(program) = &machine.berth else {
+        return;
+    };
+    let task = Task::Carry { is_end: true };
+    let written = patience.wait_for(&|| Err(berth::execute(program.as_fd(), task, None)));
+    if written.is_err() {
+        let detail = "it is not written for the next boot";
+        let error = Error::new(Code::Seed, Op::Write, "the random seed", detail);
+        machine.journal.warn_of(&error);
+    }
 }
 
 /// What is done where `end` is asked for.

@@ -24,7 +24,7 @@ impl Supervisor<'_, '_> {
     pub(super) fn start_all(&mut self, plan: &Plan<'_>) -> Result<(), Error> {
         let machine = &mut *self.machine;
         let mut skip = |name: &[u8]| {
-            let why = "it is not started: a container's name is 1 to 64 letters, digits, \"_\", \".\", \"-\" or \"+\", and not \"control\"";
+            let why = "it is not started: a container's name is 1 to 64 letters, digits, \"_\", \".\", \"-\" or \"+\", and not \"control\" or \"generation\"";
             let name = Bytes(name);
             machine
                 .journal
@@ -181,6 +181,9 @@ impl Supervisor<'_, '_> {
 
     /// Starts what need not wait any more, and gives up what waits in vain.
     pub(super) fn start_due(&mut self) {
+        if !self.freezer.is_thawed() {
+            return;
+        }
         let mut has_tried = false;
         loop {
             has_tried |= self.let_go();
@@ -204,6 +207,9 @@ impl Supervisor<'_, '_> {
     /// Has the starts go on that waited for others, and need not any more; whether there were any.
     pub(super) fn let_go(&mut self) -> bool {
         let mut had_any = false;
+        if !self.freezer.is_thawed() {
+            return had_any;
+        }
         // Nothing that rests: a start takes a slot, and in the middle of a turn its last run may
         // still be heard of by that.
         while let Some(index) = self.jobs.due(clock::now(), &|_| false)

@@ -31,6 +31,8 @@ pub(super) enum Token {
     Listener,
     /// The virtio port of the control.
     ControlPort,
+    /// Who has asked for a freeze, for their end.
+    FreezeClient,
 }
 
 /// The kind is in the upper half of the number, the index in the lower.
@@ -55,6 +57,7 @@ impl Token {
             Self::Listener => (10, 0),
             Self::ControlPort => (11, 0),
             Self::KernelLog => (12, 0),
+            Self::FreezeClient => (13, 0),
         };
         kind << INDEX_BITS | index as u64
     }
@@ -77,6 +80,7 @@ impl Token {
             (10, 0) => Self::Listener,
             (11, 0) => Self::ControlPort,
             (12, 0) => Self::KernelLog,
+            (13, 0) => Self::FreezeClient,
             _ => return None,
         })
     }
@@ -104,6 +108,7 @@ mod tests {
             Token::Listener,
             Token::ControlPort,
             Token::KernelLog,
+            Token::FreezeClient,
         ];
         let workers = (0..WORKERS_MAX).map(Token::Worker);
         single.into_iter().chain(slots).chain(workers).collect()

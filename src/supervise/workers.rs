@@ -10,7 +10,7 @@ use super::berth::{self, Run, Task};
 use super::token::Token;
 use crate::error::{During, Fault, Op};
 use crate::sys::epoll::{Epoll, Interest};
-use crate::sys::socket;
+use crate::sys::{process, signal, socket};
 
 /// How many run at once, at most.
 pub(super) const WORKERS_MAX: usize = 16;
@@ -26,6 +26,12 @@ pub(super) enum Work {
     Disks,
     /// Writing files of what containers print.
     LogFiles,
+    /// What is carried over a reboot.
+    Carry,
+    /// Having the machine stand still.
+    Freeze,
+    /// Having it go on.
+    Thaw,
 }
 
 /// A run.
@@ -91,6 +97,15 @@ impl Workers {
             let worker = worker.as_ref().filter(|worker| worker.work == work)?;
             Some((place, worker.answers.as_ref()?.as_fd()))
         })
+    }
+
+    /// Kills the run for `work`.
+    pub(super) fn kill(&self, work: Work) {
+        let mut workers = self.0.iter().flatten();
+        if let Some(worker) = workers.find(|worker| worker.work == work) {
+            // It may have ended.
+            let _ = process::signal(worker.pid, signal::KILL);
+        }
     }
 
     /// What the run at `place` is for.

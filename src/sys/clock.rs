@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use linux_raw_sys::general as linux;
 use rustix::event::Timespec;
+use rustix::io::Errno;
 
 use super::raw::call;
 
@@ -24,6 +25,27 @@ pub fn wall() -> (u64, u32) {
     let time = read(linux::CLOCK_REALTIME);
     // A clock from before 1970 has not been set.
     (u64::try_from(time.tv_sec).unwrap_or(0), time.tv_nsec as u32)
+}
+
+/// Sets the time of day (clock_settime(2)).
+///
+/// # Errors
+/// `EPERM` without the right to; `EINVAL` for a time that the kernel does not take.
+pub fn set_wall(seconds: u64, nanoseconds: u32) -> Result<(), Errno> {
+    let time = Timespec {
+        tv_sec: i64::try_from(seconds).map_err(|_| Errno::INVAL)?,
+        tv_nsec: nanoseconds.into(),
+    };
+    rustix::time::clock_settime(rustix::time::ClockId::Realtime, time)
+}
+
+/// The time of day that the machine's clock chip has, which runs while it is off: seconds since
+/// 1970 (Documentation/ABI/testing/sysfs-class-rtc). `None` where there is none, or no driver.
+pub fn of_chip() -> Option<u64> {
+    let mut text = [0; 32];
+    let file = format_args!("/sys/class/rtc/rtc0/since_epoch");
+    let text = super::fs::read_attribute(file, &mut text)?.trim_ascii();
+    core::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// `clock_gettime(2)` of a clock that every kernel has: no error is possible.

@@ -18,6 +18,7 @@ pub mod descriptors;
 pub mod device_mapper;
 pub mod drivers;
 pub mod epoll;
+pub mod freeze;
 pub mod fs;
 pub mod id_maps;
 pub mod keyring;

@@ -85,6 +85,10 @@ const PARTS: &[Part] = &[
         name: "files of what containers print",
         allowance: [3 * 256, 37 * 256],
     },
+    Part {
+        name: "time, randomness, and copies of the machine",
+        allowance: [27 * 256, 60 * 256],
+    },
 ];
 
 impl Program {

@@ -9,11 +9,13 @@ mod answers;
 mod archive;
 mod boot;
 mod bundles;
+mod carry;
 mod command;
 mod confine;
 mod containers;
 mod control;
 mod control_port;
+mod copies;
 mod defaults;
 mod devices;
 mod doubts;
@@ -138,11 +140,13 @@ const ALL: &[&[Case]] = &[
     archive::CASES,
     boot::CASES,
     bundles::CASES,
+    carry::CASES,
     command::CASES,
     confine::CASES,
     containers::CASES,
     control::CASES,
     control_port::CASES,
+    copies::CASES,
     given_control::CASES,
     defaults::CASES,
     devices::CASES,

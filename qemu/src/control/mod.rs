@@ -28,11 +28,15 @@ pub(crate) use socket::{Lock, connect, listen};
 pub use wire::{Lost, MESSAGE_MAX, Receiver, Refusal, Reply, Sender, bytes_of, input};
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 /// The name of the port.
@@ -44,6 +48,25 @@ pub const INPUT_MAX: usize = 4096;
 
 /// How long a [`Client`] waits for a message. An emulated machine on a busy host is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The time of this host, for a machine that goes on after a freeze: nanoseconds since 1970.
+///
+/// # Errors
+/// The host's clock is before 1970.
+pub fn nanoseconds_now() -> Result<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(u64::try_from(since.as_nanos())?)
+}
+
+/// 64 bytes that nobody else knows, in base64, for the same.
+///
+/// # Errors
+/// The host has no `/dev/urandom`.
+pub fn entropy() -> Result<String> {
+    let mut bytes = [0; 64];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(STANDARD.encode(bytes))
+}
 
 /// All that was answered to one request.
 #[derive(Debug)]

@@ -58,7 +58,7 @@ pub(super) fn run(socket: &Path, verb: &Verb, is_json: bool) -> Result<u8> {
     let client = Client::new(control::connect(socket)?)?;
     let (sender, mut receiver) = client.split();
     let size = window_size();
-    let id = sender.send(verb.request(form == Form::Lines, size))?;
+    let id = sender.send(verb.request(form == Form::Lines, size)?)?;
 
     let replies = happens.clone();
     thread::spawn(move || {

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use anyhow::Result;
 use clap::Subcommand;
 use rustix::termios::Winsize;
 use serde_json::{Value, json};
+
+use crate::control;
 
 /// A verb and what belongs to it.
 #[derive(Subcommand, Debug)]
@@ -63,6 +66,10 @@ pub enum Verb {
         /// Only this container's
         id: Option<String>,
     },
+    /// Have all containers and filesystems stand still, so that the machine can be copied
+    Freeze,
+    /// Have a frozen machine go on, with the time and 64 random bytes of this host
+    Thaw(Thaw),
     /// Stop all containers and switch the machine off
     Poweroff,
     /// Stop all containers and reboot
@@ -71,6 +78,39 @@ pub enum Verb {
     Halt,
     /// Stop all containers and start the kernel that was loaded for that
     Kexec,
+}
+
+/// What a machine that goes on is given.
+#[derive(clap::Args, Debug)]
+pub struct Thaw {
+    /// Another time: RFC 3339 in universal time, or nanoseconds since 1970
+    #[arg(long, value_name = "TIME")]
+    pub time: Option<String>,
+    /// Other random bytes, at most 512
+    #[arg(long, value_name = "BASE64")]
+    pub entropy: Option<String>,
+    /// Give it nothing: it takes both from its own devices
+    #[arg(long, conflicts_with_all = ["time", "entropy"])]
+    pub own: bool,
+}
+
+impl Thaw {
+    fn request(&self) -> Result<Value> {
+        if self.own {
+            return Ok(json!({}));
+        }
+        let time = match &self.time {
+            Some(time) => time
+                .parse::<u64>()
+                .map_or_else(|_| json!(time), Value::from),
+            None => json!(control::nanoseconds_now()?),
+        };
+        let entropy = match &self.entropy {
+            Some(entropy) => entropy.clone(),
+            None => control::entropy()?,
+        };
+        Ok(json!({ "time": time, "entropy": entropy }))
+    }
 }
 
 /// A program to run.
@@ -101,7 +141,7 @@ pub struct Exec {
 impl Verb {
     /// The request. Lines for people are asked for if `text` is set, and `size` is that of the
     /// terminal, if there is one.
-    pub(crate) fn request(&self, text: bool, size: Option<Winsize>) -> Value {
+    pub(crate) fn request(&self, text: bool, size: Option<Winsize>) -> Result<Value> {
         let mut request = match self {
             Self::List => json!({}),
             Self::Logs {
@@ -134,15 +174,19 @@ impl Verb {
                 set(&mut request, "container", id.clone());
                 request
             }
-            Self::Boot | Self::Poweroff | Self::Reboot | Self::Halt | Self::Kexec => {
-                json!({})
-            }
+            Self::Thaw(thaw) => thaw.request()?,
+            Self::Boot
+            | Self::Freeze
+            | Self::Poweroff
+            | Self::Reboot
+            | Self::Halt
+            | Self::Kexec => json!({}),
         };
         request["do"] = self.name().into();
         if text && self.has_lines() {
             request["text"] = true.into();
         }
-        request
+        Ok(request)
     }
 
     /// The name, on the command line and in the request.
@@ -158,6 +202,8 @@ impl Verb {
             Self::Boot => "boot",
             Self::Events { .. } => "events",
             Self::Mounts { .. } => "mounts",
+            Self::Freeze => "freeze",
+            Self::Thaw(_) => "thaw",
             Self::Poweroff => "poweroff",
             Self::Reboot => "reboot",
             Self::Halt => "halt",
@@ -250,7 +296,10 @@ mod tests {
             ws_xpixel: 0,
             ws_ypixel: 0,
         };
-        Line::parse_from(words).verb.request(text, Some(size))
+        Line::parse_from(words)
+            .verb
+            .request(text, Some(size))
+            .unwrap()
     }
 
     #[test]
@@ -285,6 +334,16 @@ mod tests {
             ("reboot", json!({ "do": "reboot" })),
             ("halt", json!({ "do": "halt" })),
             ("kexec", json!({ "do": "kexec" })),
+            ("freeze", json!({ "do": "freeze" })),
+            ("thaw --own", json!({ "do": "thaw" })),
+            (
+                "thaw --time 2026-11-01T00:00:00Z --entropy aGk=",
+                json!({ "do": "thaw", "time": "2026-11-01T00:00:00Z", "entropy": "aGk=" }),
+            ),
+            (
+                "thaw --time 1793491200000000001 --entropy aGk=",
+                json!({ "do": "thaw", "time": 1_793_491_200_000_000_001_u64, "entropy": "aGk=" }),
+            ),
         ] {
             assert_eq!(request(line, false), expected, "{line}");
         }
@@ -300,6 +359,19 @@ mod tests {
                 "env": ["A=1", "B="], "user": "1000", "cwd": "/srv",
             })
         );
+    }
+
+    #[test]
+    fn thaw_comes_with_the_hosts_time_and_with_new_randomness() {
+        let requests = [request("thaw", false), request("thaw", false)];
+        let [first, second] = requests.map(|request| {
+            let time = request["time"].as_u64().unwrap();
+            let entropy = control::bytes_of(&request, "entropy").unwrap();
+            assert_eq!((request["do"].as_str(), entropy.len()), (Some("thaw"), 64));
+            (time, entropy)
+        });
+        assert!(first.0 < second.0 && first.0 > 1_700_000_000 * 1_000_000_000);
+        assert_ne!(first.1, second.1);
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub struct Builder {
     pub(crate) memory_mib: u32,
     pub(crate) cpus: u32,
     pub(crate) arguments: Vec<String>,
+    pub(crate) saved: Option<PathBuf>,
 }
 
 impl Builder {
@@ -69,6 +70,7 @@ impl Builder {
             memory_mib: 512,
             cpus: 1,
             arguments: Vec::new(),
+            saved: None,
         }
     }
 
@@ -203,6 +205,13 @@ impl Builder {
     /// More arguments for QEMU.
     pub fn arguments<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Goes on from what [`Vm::save`] has written. All else has to be as with the machine that was
+    /// saved; its disks are [`Vm::disk`].
+    pub fn saved(mut self, file: impl Into<PathBuf>) -> Self {
+        self.saved = Some(file.into());
         self
     }
 

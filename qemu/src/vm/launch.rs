@@ -93,6 +93,9 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
         }
     }
     line.arguments.append(&mut builder.arguments);
+    if builder.saved.is_some() {
+        line.option("-incoming", "defer");
+    }
 
     let create = |name: &str| {
         File::create(dir.join(name)).with_context(|| format!("create {}/{name}", dir.display()))
@@ -121,6 +124,7 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
         is_counted,
         drives,
         control,
+        saved,
         ..
     } = builder;
     let vm = Vm {
@@ -144,6 +148,9 @@ pub(super) fn launch(mut builder: Builder, dir: PathBuf) -> Result<Vm> {
             ..vm.limits
         };
         vm.until(limits, "QEMU to take commands", |_| None::<()>)?;
+    }
+    if let Some(file) = saved {
+        vm.bring_back(&file)?;
     }
     Ok(vm)
 }

@@ -42,13 +42,14 @@ pub use outcome::{Ended, Outcome};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use qapi_qmp::{
-    QKeyCode, blockdev_close_tray, blockdev_insert_medium, blockdev_open_tray, device_del, eject,
-    qom_set, quit, send_key, system_powerdown,
+    MigrationCapability, MigrationCapabilityStatus, MigrationStatus, QKeyCode, blockdev_close_tray,
+    blockdev_insert_medium, blockdev_open_tray, cont, device_del, eject, migrate, migrate_incoming,
+    migrate_set_capabilities, qom_set, quit, send_key, stop, system_powerdown,
 };
 use serde_json::{Value, json};
 
@@ -342,6 +343,61 @@ impl Vm {
             hold_time: None,
             keys,
         })?;
+        Ok(())
+    }
+
+    /// Stops the machine, and writes its memory and devices to `file`, for [`Builder::saved`]. It
+    /// stays stopped.
+    ///
+    /// # Errors
+    /// QEMU's refusal, or what it could not write.
+    pub fn save(&self, file: &Path) -> Result<()> {
+        self.qmp.execute(stop {})?;
+        let uri = format!("exec:cat > '{}'", file.display());
+        self.migrate("the machine to be saved", || {
+            self.qmp.execute(migrate {
+                uri: Some(uri),
+                channels: None,
+                detach: None,
+                resume: None,
+            })
+        })
+    }
+
+    /// Reads what [`Vm::save`] has written, and goes on from there.
+    fn bring_back(&self, file: &Path) -> Result<()> {
+        let uri = format!("exec:cat '{}'", file.display());
+        self.migrate("the machine to be brought back", || {
+            self.qmp.execute(migrate_incoming {
+                uri: Some(uri),
+                channels: None,
+                exit_on_error: None,
+            })
+        })?;
+        // It is stopped, as it was when it was saved.
+        self.qmp.execute(cont {})?;
+        Ok(())
+    }
+
+    /// Begins to write or read the machine's state, and waits until that is done.
+    fn migrate<T>(&self, what: &str, begin: impl FnOnce() -> Result<T>) -> Result<()> {
+        let capability = MigrationCapability::events;
+        let state = true;
+        self.qmp.execute(migrate_set_capabilities {
+            capabilities: vec![MigrationCapabilityStatus { capability, state }],
+        })?;
+        begin()?;
+        let status = self.until(self.limits, what, |seen| {
+            let is_over = |status: &MigrationStatus| {
+                use MigrationStatus::{cancelled, completed, failed};
+                matches!(status, completed | failed | cancelled)
+            };
+            seen.migration.filter(is_over)
+        })?;
+        ensure!(
+            matches!(status, MigrationStatus::completed),
+            "waited for {what}: {status:?}"
+        );
         Ok(())
     }
 

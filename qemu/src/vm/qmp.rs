@@ -120,6 +120,9 @@ fn take(line: &str, answers: &Sender<Response<Any>>, watch: &Watch, stops: &Send
             Ok(Event::DEVICE_DELETED { data, .. }) => {
                 watch.add(|seen| seen.gone.extend(data.device));
             }
+            Ok(Event::MIGRATION { data, .. }) => {
+                watch.add(|seen| seen.migration = Some(data.status));
+            }
             // Nobody waits once all disks are there.
             Ok(Event::STOP { .. }) => drop(stops.send(())),
             _ => (),

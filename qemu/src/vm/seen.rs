@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::process::ExitStatus;
 use std::time::Instant;
 
-use qapi_qmp::ShutdownCause;
+use qapi_qmp::{MigrationStatus, ShutdownCause};
 
 use super::event::Event;
 use super::failure::VmFailure;
@@ -34,6 +34,8 @@ pub(crate) struct Seen {
     pub(super) gone: BTreeSet<String>,
     /// Why the hypervisor says that the machine stopped.
     pub(crate) shutdown: Option<ShutdownCause>,
+    /// How far the machine is saved, or brought back.
+    pub(crate) migration: Option<MigrationStatus>,
     /// How QEMU ended.
     exit: Option<ExitStatus>,
     /// QEMU's own messages, known when it has ended.
@@ -55,6 +57,7 @@ impl Seen {
             broken: None,
             gone: BTreeSet::new(),
             shutdown: None,
+            migration: None,
             exit: None,
             complaint: String::new(),
             open: streams,

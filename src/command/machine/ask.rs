@@ -9,8 +9,16 @@ use crate::error::{Code, During, Error, Fault, Op};
 use crate::parse::request::{PATH, REPLY_MAX, REQUEST_MAX, Reply, Request, Row};
 use crate::sys::socket;
 
-/// How long PID 1, which answers at once, is waited for on a machine that has much else to do.
-const PATIENCE: Timespec = Timespec {
+/// How long an answer is waited for.
+#[derive(Clone, Copy)]
+pub(super) enum Patience {
+    /// As long as PID 1, which answers at once, may take on a machine that has much else to do.
+    Short,
+    /// As long as it takes.
+    Endless,
+}
+
+const SHORT: Timespec = Timespec {
     tv_sec: 10,
     tv_nsec: 0,
 };
@@ -29,10 +37,23 @@ pub(super) fn ask(
     request: Request<'_>,
     each: &mut dyn FnMut(Row<'_>),
 ) -> Result<(), Reported> {
+    ask_and_wait(call, request, Patience::Short, each)
+}
+
+/// The same for what may take its time.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) fn ask_and_wait(
+    call: &Call<'_>,
+    request: Request<'_>,
+    patience: Patience,
+    each: &mut dyn FnMut(Row<'_>),
+) -> Result<(), Reported> {
     let answers = send(request).or_report(call, Code::Control)?;
     let mut room = [0; REPLY_MAX];
     loop {
-        let len = receive(&answers, &mut room).or_report(call, Code::Control)?;
+        let len = receive(&answers, &mut room, patience).or_report(call, Code::Control)?;
         match Reply::parse(room.get(..len).unwrap_or_default()) {
             Some(Reply::Row(row)) => each(row),
             Some(Reply::Done) => return Ok(()),
@@ -56,24 +77,30 @@ fn send(request: Request<'_>) -> Result<OwnedFd, Fault> {
     loop {
         match socket::send(&connection, packet, theirs.as_fd()) {
             // Others ask, too.
-            Err(Errno::AGAIN) => wait(&connection, PollFlags::OUT).during(Op::Wait, "PID 1")?,
+            Err(Errno::AGAIN) => {
+                wait(&connection, PollFlags::OUT, Patience::Short).during(Op::Wait, "PID 1")?;
+            }
             sent => return sent.map(|()| ours).during(Op::Write, "PID 1"),
         }
     }
 }
 
-fn receive(answers: &OwnedFd, room: &mut [u8]) -> Result<usize, Fault> {
+fn receive(answers: &OwnedFd, room: &mut [u8], patience: Patience) -> Result<usize, Fault> {
     loop {
         if let Some(packet) = socket::packet_if_any(answers, room) {
             let (len, _) = packet.during(Op::Read, "PID 1")?;
             return Ok(len);
         }
-        wait(answers, PollFlags::IN).during(Op::Wait, "PID 1")?;
+        wait(answers, PollFlags::IN, patience).during(Op::Wait, "PID 1")?;
     }
 }
 
-fn wait(socket: &OwnedFd, flags: PollFlags) -> Result<(), Errno> {
-    match poll(&mut [PollFd::new(socket, flags)], Some(&PATIENCE)) {
+fn wait(socket: &OwnedFd, flags: PollFlags, patience: Patience) -> Result<(), Errno> {
+    let timeout = match patience {
+        Patience::Short => Some(&SHORT),
+        Patience::Endless => None,
+    };
+    match poll(&mut [PollFd::new(socket, flags)], timeout) {
         Ok(0) => Err(Errno::TIMEDOUT),
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(errno) => Err(errno),

@@ -8,6 +8,7 @@
 mod ask;
 mod boot;
 mod containers;
+mod copy;
 pub(super) mod follow;
 mod happened;
 mod logs;
@@ -29,6 +30,8 @@ pub(super) const STOP: Subcommand = steer::STOP;
 pub(super) const RESTART: Subcommand = steer::RESTART;
 pub(super) const BOOT: Subcommand = boot::COMMAND;
 pub(super) const MOUNTS: Subcommand = mounts::COMMAND;
+pub(super) const FREEZE: Subcommand = copy::FREEZE;
+pub(super) const THAW: Subcommand = copy::THAW;
 pub(super) const POWEROFF: Subcommand = steer::POWEROFF;
 pub(super) const REBOOT: Subcommand = steer::REBOOT;
 pub(super) const HALT: Subcommand = steer::HALT;

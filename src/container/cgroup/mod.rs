@@ -19,6 +19,7 @@
 //! enabled; memory and pids are, where it is possible, so that containers are counted.
 
 mod devices;
+mod freeze;
 mod processes;
 mod remove;
 mod resources;

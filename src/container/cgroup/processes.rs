@@ -99,7 +99,7 @@ impl Group {
 
     /// Waits for a change of `cgroup.events`, which is an exceptional condition there
     /// (cgroup-v2.rst, "\[Un\]populated Notification").
-    fn wait_until_frozen(&self) -> Result<(), Errno> {
+    pub(super) fn wait_until_frozen(&self) -> Result<(), Errno> {
         let events = openat(
             self.as_fd(),
             EVENTS,
@@ -134,7 +134,7 @@ impl Group {
     }
 }
 
-const FREEZE: &str = "cgroup.freeze";
+pub(super) const FREEZE: &str = "cgroup.freeze";
 const EVENTS: &str = "cgroup.events";
 const EVENTS_MAX: usize = 128;
 

@@ -65,6 +65,15 @@ impl Slots {
             .any(|slot| slot.is_starting() && slot.state != State::Waiting)
     }
 
+    /// True while one is being started, stopped or cleared away.
+    pub(super) fn are_changing(&self) -> bool {
+        let is_stopping = |slot: &Slot| matches!(slot.stop, Stop::Asked(_) | Stop::Killed(_));
+        self.are_busy()
+            || self
+                .used()
+                .any(|slot| slot.cleaner.is_some() || is_stopping(slot))
+    }
+
     /// True if none runs. What could not be cleared away or killed does not keep the machine up: it
     /// may lack for good what that takes.
     pub(super) fn are_idle(&self) -> bool {

@@ -98,7 +98,8 @@ pub(crate) fn until_asked() -> ! {
         // The library has ignored it.
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         println!("waiting");
-        libc::sigwaitinfo(signals.as_ptr(), std::ptr::null_mut());
+        // A freeze interrupts it (signal(7)).
+        while libc::sigwaitinfo(signals.as_ptr(), std::ptr::null_mut()) == -1 {}
     }
     println!("asked to end");
     std::process::exit(5)

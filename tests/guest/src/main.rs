@@ -8,6 +8,7 @@ mod broken;
 mod calls;
 mod command;
 mod compare;
+mod copies;
 mod cuts;
 mod devices;
 mod disks;
@@ -83,6 +84,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
             }
         }
         ["say", text @ ..] => println!("{}", text.join(" ")),
+        ["draw"] => copies::draw()?,
+        ["set-clock", seconds] => copies::set_clock(seconds)?,
         ["show", file] => print!("{}", std::fs::read_to_string(file)?),
         ["leave", file, text] => {
             std::fs::write(file, text)?;
