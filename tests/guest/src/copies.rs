@@ -28,7 +28,10 @@ pub(crate) fn draw() -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         // SAFETY: the descriptor is open, and RNDRESEEDCRNG takes no argument.
         let result = unsafe { libc::ioctl(random.as_raw_fd(), RESEED) };
-        ensure!(result == 0, "{}", std::io::Error::last_os_error());
+        let error = std::io::Error::last_os_error();
+        // In the first moments of a machine there is nothing yet to draw anew from.
+        let is_early = error.raw_os_error() == Some(libc::ENODATA);
+        ensure!(result == 0 || is_early, "{error}");
         println!("{} {now}", id.trim());
         std::thread::sleep(REST);
     }
