@@ -1,7 +1,7 @@
-//! `pid1-carry`: what the machine carries over a reboot, for PID 1: the time of day, and randomness.
+//! `pid1-carry`: what the machine carries over a reboot, for PID 1: the time of day and randomness.
 //!
-//! PID 1 starts this when `/` is the root, and containers start meanwhile. At the end of the machine
-//! it has the seed written once more.
+//! PID 1 starts this when `/` is the root, and containers start meanwhile. At the end of the
+//! machine it has the seed written once more.
 //!
 //! # The clock
 //!
@@ -12,12 +12,12 @@
 //!
 //! # The seed
 //!
-//! A machine that has just started has gathered little that nobody can foresee. What it had gathered
-//! before is kept in a file, [`SEED`]:
+//! A machine that has just started has gathered little that nobody can foresee. What it had
+//! gathered before is kept in a file, [`SEED`]:
 //!
 //! 1. The seed is mixed into what the kernel has, which counts for nothing yet.
-//! 2. A new seed is drawn from that, so it holds what the old one held. It takes the old one's place,
-//!    and is on the disk.
+//! 2. A new seed is drawn from that, so it holds what the old one held. It takes the old one's
+//!    place, and is on the disk.
 //! 3. Only then the old one is credited. So whatever happens, none is credited twice.
 
 use rustix::fd::{AsFd, OwnedFd};

@@ -1,13 +1,13 @@
-//! `pid1-freeze` and `pid1-thaw`: the machine stands still, for PID 1, so that it can be copied; and
-//! it goes on as another one.
+//! `pid1-freeze` and `pid1-thaw`: the machine stands still, for PID 1, so that it can be copied;
+//! and it goes on as another one.
 //!
 //! # Freezing
 //!
 //! All containers first, by their control groups; then what they have written is written to the
 //! disks; then each filesystem on a disk stands still, those that were mounted last first: the file
-//! of a loop device is on another one. A filesystem that cannot (vfat) is synchronised only: nobody
-//! is left who writes to it. From then on this process and PID 1 must not write to a disk. What they
-//! write is in `/run`.
+//! of a loop device is on another one. A filesystem that cannot (vfat) is synchronised only: no
+//! process that runs writes to it. From then on this process and PID 1 must not write to a disk.
+//! What they write is in `/run`.
 //!
 //! # Thawing
 //!

@@ -1,7 +1,7 @@
 //! What the machine carries over a reboot: the time of day, and randomness.
 //!
-//! PID 1 reads no file of the root, so a run of `berth` does it, beside the start of the containers.
-//! None of them waits for it.
+//! PID 1 reads no file of the root, so a run of `berth` does it, beside the start of the
+//! containers. None of them waits for it.
 
 use rustix::fd::AsFd;
 
