@@ -149,7 +149,11 @@ pub(super) fn kill(record: &Record, id: &str) -> Result<(), Fault> {
     let Some(process) = record.process()? else {
         return Ok(());
     };
-    process.signal(signal::KILL).during(Op::Signal, id)?;
+    match process.signal(signal::KILL) {
+        // It has just ended, and its parent has collected it.
+        Err(Errno::SRCH) => return Ok(()),
+        signalled => signalled.during(Op::Signal, id)?,
+    }
     match process.wait(&PATIENCE) {
         true => Ok(()),
         false => Err(Errno::TIMEDOUT).during(Op::Wait, format_args!("the end of {id}")),

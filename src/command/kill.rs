@@ -1,5 +1,7 @@
 //! `kill`: a signal to a container (runtime.md, "Kill").
 
+use rustix::io::Errno;
+
 use super::state::Directory;
 use super::{Call, OrReport, Reported, Subcommand, group, signals};
 use crate::container::Status;
@@ -45,9 +47,12 @@ fn run(call: &Call<'_>) -> Result<u8, Reported> {
         return Ok(0);
     }
     let process = process.ok_or_else(stopped)?;
-    process
-        .signal(signal)
-        .during(Op::Signal, id)
-        .or_report(call, Code::Control)?;
+    match process.signal(signal) {
+        // It has just ended, and its parent has collected it.
+        Err(Errno::SRCH) => return Err(stopped()),
+        signalled => signalled
+            .during(Op::Signal, id)
+            .or_report(call, Code::Control)?,
+    }
     Ok(0)
 }
