@@ -17,6 +17,9 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere clock_of_a_machine_without_the_time_is_not_before_it_was_built,
 ];
 
+/// The codes that are provoked here.
+pub(crate) const PROVOKED: &[&str] = &["B064"];
+
 /// When berth was built, at the earliest: 2026-11-01.
 const BUILT: u64 = 1_793_491_200;
 

@@ -17,6 +17,9 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere frozen_machine_goes_on_and_ends_in_order,
 ];
 
+/// The codes that are provoked here.
+pub(crate) const PROVOKED: &[&str] = &["B078"];
+
 /// In 2001, when the machine is copied.
 const THEN: u64 = 1_000_000_000;
 

@@ -12,7 +12,9 @@ use berth_qemu::vm::{Builder, Ended, Vm};
 use berth_tests::{Lab, disk};
 
 use crate::provoke::{Reader, provoke, provoked};
-use crate::{Case, answers, cases, command, handover, hotplug, log_files, malformed};
+use crate::{
+    Case, answers, carry, cases, command, copies, handover, hotplug, log_files, malformed,
+};
 
 pub(crate) const CASES: &[Case] = cases![
     once panic_is_reported_and_acted_on,
@@ -257,6 +259,8 @@ fn every_code_is_provoked(_: &Lab) -> Result<()> {
         PROVOKED,
         PROVOKED_ALONE,
         answers::PROVOKED,
+        carry::PROVOKED,
+        copies::PROVOKED,
         OF_CONTAINERS,
         OF_ROOTS,
         command::PROVOKED,

@@ -171,6 +171,7 @@ pub(crate) fn name_of(error: &io::Error) -> String {
         Some(rustix::io::Errno::ACCESS) => "EACCES".to_owned(),
         Some(rustix::io::Errno::TXTBSY) => "ETXTBSY".to_owned(),
         Some(rustix::io::Errno::AGAIN) => "EAGAIN".to_owned(),
+        Some(rustix::io::Errno::IO) => "EIO".to_owned(),
         _ => error.to_string(),
     }
 }
