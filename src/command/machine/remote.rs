@@ -33,6 +33,10 @@ use crate::text::BoundedWriter;
 const ID: u64 = 1;
 const ABOUT: u64 = 2;
 
+/// The program in a container that was given the control. Elsewhere no record has this name: those
+/// are directories.
+const GIVEN: &str = "/run/berth/berth";
+
 /// Has the command done by way of the socket. `None` where PID 1 or the records can be reached, or
 /// there is no socket; and if the command is none of the control's.
 pub(in crate::command) fn forward(
@@ -41,12 +45,13 @@ pub(in crate::command) fn forward(
 ) -> Option<Result<u8, Reported>> {
     let verb = Verb::of(command.name)?;
     // Engines give a directory of their own.
-    let is_ours = call.given.value(&ROOT).is_none() && !is_there() && is_socket(CONTROL);
-    is_ours.then(|| do_by_socket(call, verb))
+    let is_ours = call.given.value(&ROOT).is_none() && !is_there();
+    let is_given = is_ours && is(GIVEN, FileType::RegularFile) && is(CONTROL, FileType::Socket);
+    is_given.then(|| do_by_socket(call, verb))
 }
 
-fn is_socket(path: &str) -> bool {
-    stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_socket())
+fn is(path: &str, kind: FileType) -> bool {
+    stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == kind)
 }
 
 /// What is made of what comes as `more`.
