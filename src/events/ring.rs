@@ -41,31 +41,43 @@ impl Ring {
     /// Those of openat(2).
     pub(crate) fn open(&mut self, path: Path) -> Result<(), Errno> {
         self.path = path;
-        self.begin()
+        let begun = self.begin();
+        if begun.is_err() {
+            self.path = Path::new();
+        }
+        begun
     }
 
     /// Whether lines are kept.
-    pub(crate) const fn is_open(&self) -> bool {
-        self.file.is_some()
+    pub(crate) fn is_open(&self) -> bool {
+        !self.path.is_empty()
+    }
+
+    /// Has no descriptor open until the next line comes.
+    pub(crate) fn rest(&mut self) {
+        self.file = None;
     }
 
     fn begin(&mut self) -> Result<(), Errno> {
-        let flags = OFlags::WRONLY
-            | OFlags::APPEND
-            | OFlags::CREATE
-            | OFlags::TRUNC
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC;
-        let only_root = Mode::from_raw_mode(0o600);
         self.len = 0;
-        self.file = Some(openat(CWD, self.path.as_str(), flags, only_root)?);
+        self.open_file(OFlags::TRUNC)
+    }
+
+    fn open_file(&mut self, how: OFlags) -> Result<(), Errno> {
+        let flags =
+            OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let only_root = Mode::from_raw_mode(0o600);
+        self.file = Some(openat(CWD, self.path.as_str(), flags | how, only_root)?);
         Ok(())
     }
 
     /// Keeps `line`, which has an end. One that cannot be kept is lost: memory may be full.
     #[inline(never)]
     pub(crate) fn push(&mut self, line: &[u8]) {
-        if self.len >= self.half && self.is_open() {
+        if self.file.is_none() && self.is_open() {
+            let _ = self.open_file(OFlags::empty());
+        }
+        if self.len >= self.half && self.file.is_some() {
             let before = path(format_args!("{}.1", self.path));
             let moved = before.and_then(|before| renameat(CWD, &*self.path, CWD, &*before));
             self.file = None;
@@ -92,6 +104,7 @@ mod tests {
         ring.push(b"lost\n");
         ring.open(path(format_args!("{place}")).unwrap()).unwrap();
         for number in 0..9 {
+            ring.rest();
             ring.push(format!("{number}..\n").as_bytes());
         }
         let before = std::fs::read_to_string(format!("{place}.1")).unwrap();

@@ -53,6 +53,13 @@ impl Logs {
         }
     }
 
+    /// The container at `index` has ended: its file is closed until it prints again.
+    pub(super) fn rest(&mut self, index: usize) {
+        if let Some(log) = self.0.get_mut(index) {
+            log.ring.rest();
+        }
+    }
+
     /// Keeps a line of the container at `index`, whose name is `id`.
     #[inline(never)]
     pub(super) fn push(&mut self, index: usize, id: &Id, stream: Stream, line: &[u8]) {

@@ -496,6 +496,7 @@ impl<'m, 'p> Supervisor<'m, 'p> {
         self.slots.finish_output(index, &mut |stream, line| {
             printer.print((to.0, to.1, to.2), stream, line);
         });
+        self.logs.rest(index);
     }
 
     fn decide(&mut self, input: Input) {
