@@ -13,7 +13,7 @@ use crate::cause::Cause;
 use crate::errno;
 use crate::error::{Code, Error, Stage};
 
-/// What to do where kexec finds no kernel, whoever has asked for it.
+/// What to do where kexec finds no kernel, by the command line or by a request.
 const LOAD_KERNEL: &str = "load one first: kexec_file_load(2), or `kexec --load`";
 
 /// What to do next, in one line: the documents list it for every code.

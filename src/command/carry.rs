@@ -64,10 +64,10 @@ const NEXT: &str = "random-seed.new";
 /// The length of a seed, in bytes.
 const SEED_LEN: usize = 512;
 
-/// It was the time that its file was last changed, say those who made the root.
+/// A file whose time of change is a lower bound of the time of day, set by the maker of the root.
 const EPOCH_FILE: &str = "/usr/lib/clock-epoch";
 
-/// It has been this time, in seconds since 1970: that of the source, or 2026-11-01.
+/// When this program was built, in seconds since 1970: SOURCE_DATE_EPOCH, or else 2026-11-01.
 pub(super) const BUILT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
     Some(digits) => number_of(digits.as_bytes()),
     None => 1_793_491_200,

@@ -259,7 +259,7 @@ fn mark() -> Result<Path, Fault> {
 }
 
 /// Refuses to make a container, of which there is a record already, while the machine stands still:
-/// either this sees the mark, or who freezes the machine sees the record.
+/// either this sees the mark, or `pid1-freeze` sees the record.
 ///
 /// # Errors
 /// [`Code::Freeze`].

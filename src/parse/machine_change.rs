@@ -35,7 +35,7 @@ words! {
     Clock {
         /// Nowhere: it goes on as it was.
         Kept = "kept",
-        /// From who asked.
+        /// From the client.
         Given = "given",
         /// From the machine's clock chip.
         Chip = "rtc",
@@ -49,7 +49,7 @@ words! {
     Entropy {
         /// Nowhere.
         None = "none",
-        /// From who asked.
+        /// From the client.
         Given = "given",
         /// From a device for it, such as virtio-rng.
         Device = "hwrng",

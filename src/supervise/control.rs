@@ -252,7 +252,7 @@ impl Supervisor<'_, '_> {
 fn write_generation() {
     let mut id = [0; 64];
     let id = fs::read_attribute(format_args!("/proc/sys/kernel/random/boot_id"), &mut id);
-    // Who looks for it finds none.
+    // Without it, a reader finds no file.
     let _ = id.map(|id| fs::create_file(GENERATION, id));
 }
 

@@ -1,11 +1,11 @@
 //! The machine stands still, so that it can be copied, and goes on (`freeze`, `thaw`).
 //!
-//! What takes its time is done by runs of `berth`. PID 1 knows how far it has come ([`State`]), and
-//! keeps who has asked until it is done:
+//! The slow parts are done by runs of `berth`. PID 1 keeps the state ([`State`]), and the client
+//! that has asked, until it is done:
 //!
 //! * It begins when no start and no end of a container is under way, and nothing is started until
 //!   the machine goes on: by no policy, and by no request.
-//! * If whoever asked for it goes before it is done, or it fails, everything goes on again.
+//! * If the client goes before it is done, or it fails, everything goes on again.
 //! * A machine that is to end goes on first, so that its containers can end in order, and its
 //!   filesystems can be unmounted.
 //! * A machine that stands still does not end for want of containers.
@@ -56,17 +56,17 @@ enum State {
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Input {
-    /// It shall stand still.
+    /// A client asks for a freeze.
     Freeze,
-    /// It shall go on.
+    /// A client asks for a thaw.
     Thaw,
     /// Nothing is under way.
     Settled,
     /// The run of `berth` has ended: it has done what it was to do, or not.
     Ended { well: bool },
-    /// Whoever asked has gone.
+    /// The client has gone.
     Gone,
-    /// The machine shall end.
+    /// The machine is to end.
     End,
 }
 
@@ -82,7 +82,7 @@ enum Action {
     Undo,
     /// End the run that freezes it.
     Kill,
-    /// Tell whoever asked that it is done.
+    /// Tell the client that it is done.
     Done,
     /// Tell that it is not.
     Fail,
@@ -116,7 +116,7 @@ const fn next(state: State, input: Input) -> Result<(State, Action), &'static st
 #[derive(Default)]
 pub(super) struct Freezer {
     state: State,
-    /// Who has asked.
+    /// The client that has asked.
     client: Option<OwnedFd>,
     /// What went wrong.
     failure: Option<Error>,
@@ -183,7 +183,7 @@ impl Supervisor<'_, '_> {
         Ok(())
     }
 
-    /// The machine shall end: lets it go on first.
+    /// The machine is to end: lets it go on first.
     pub(super) fn thaw_for_end(&mut self) {
         self.freezer.end_until = Some(clock::now() + END_TIMEOUT);
         let was_frozen = self.freezer.state == State::Frozen;
@@ -194,7 +194,7 @@ impl Supervisor<'_, '_> {
         }
     }
 
-    /// Whoever has asked has gone.
+    /// The client that has asked has gone.
     pub(super) fn freeze_client_gone(&mut self) {
         self.forget_freeze_client();
         let _ = self.advance(Input::Gone, Op::Freeze);

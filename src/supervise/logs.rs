@@ -1,9 +1,9 @@
-//! What containers print, kept for who asks later.
+//! What containers print, kept for later readers.
 //!
 //! Each container has a file below [`LOGS`] from its first line on ([`Ring`]). A line of it is the
 //! time of day in seconds, its number, `o` or `e` for standard output or error, and what was
-//! printed, as it came: who shows it escapes what would do something to a terminal. By the numbers
-//! a reader that was too slow knows how many lines it has missed.
+//! printed, as it came: a reader that shows it escapes what would do something to a terminal. By
+//! the numbers a reader that was too slow knows how many lines it has missed.
 
 use core::fmt::Write as _;
 

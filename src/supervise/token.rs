@@ -31,7 +31,7 @@ pub(super) enum Token {
     Listener,
     /// The virtio port of the control.
     ControlPort,
-    /// Who has asked for a freeze, for their end.
+    /// The client that has asked for a freeze: its end is watched.
     FreezeClient,
 }
 

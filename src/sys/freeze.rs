@@ -1,5 +1,5 @@
 //! Filesystems that stand still (ioctl_fs(2): FIFREEZE, FITHAW): what is written is on the disk and
-//! whole, and who wants to write waits.
+//! whole, and a process that wants to write waits.
 
 use linux_raw_sys::ioctl::{FIFREEZE, FITHAW};
 use rustix::fd::OwnedFd;

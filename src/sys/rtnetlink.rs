@@ -60,7 +60,7 @@ const ON_LINK: u8 = 253;
 const UNICAST: u8 = 1;
 const ROUTER_IS_ON_LINK: u32 = 4;
 
-// Groups of messages that the kernel sends to all who listen (`RTMGRP_*`; the bit of
+// Groups of messages that the kernel sends to all listeners (`RTMGRP_*`; the bit of
 // RTNLGRP_ND_USEROPT).
 const LINKS: u32 = 1;
 const ADDRESSES4: u32 = 0x10;

@@ -33,6 +33,20 @@ pub fn files(bundles: impl IntoIterator<Item = Bundle>) -> Result<Tree> {
         })
 }
 
+/// The same, with busybox as `/bin/busybox` of each bundle.
+///
+/// # Errors
+/// The guest program was not built, or there is no busybox.
+pub fn files_with_busybox(bundles: impl IntoIterator<Item = Bundle>) -> Result<Tree> {
+    let bundles: Vec<_> = bundles.into_iter().collect();
+    let tree = files(bundles.iter().cloned())?;
+    let busybox = berth_qemu::busybox()?;
+    Ok(bundles.iter().fold(tree, |tree, bundle| {
+        let id = bundle.id();
+        tree.copy(&busybox, format!("containers/{id}/rootfs/bin/busybox"))
+    }))
+}
+
 /// A disk with an MBR and one vfat partition that holds these bundles.
 ///
 /// # Errors

@@ -37,7 +37,7 @@ pub use shared::Shared;
 pub use side_by_side::{Engine, side_by_side};
 pub use systemd::systemd;
 
-use berth_qemu::vm::Event;
+use berth_qemu::vm::{Event, Outcome};
 
 /// The container and the text of a line of output, if `event` is one.
 pub fn line(event: &Event) -> Option<(&str, &str)> {
@@ -48,4 +48,13 @@ pub fn line(event: &Event) -> Option<(&str, &str)> {
 /// The text field `name` of `event`.
 pub fn field<'e>(event: &'e Event, name: &str) -> Option<&'e str> {
     event.raw.get(name).and_then(serde_json::Value::as_str)
+}
+
+/// The texts of the machine's warnings, in order.
+pub fn warnings(outcome: &Outcome) -> Vec<&str> {
+    let warnings = outcome
+        .events
+        .iter()
+        .filter(|event| event.name() == "warning");
+    warnings.filter_map(|event| field(event, "text")).collect()
 }

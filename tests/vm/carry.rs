@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::{Disk, Fs};
 use berth_qemu::vm::{Ended, Vm};
-use berth_tests::{Bundle, Lab, disk, field, line};
+use berth_tests::{Bundle, Lab, disk, field, line, warnings};
 
 use crate::fsck::{extract, partition};
 use crate::{Case, cases};
@@ -107,11 +107,8 @@ fn random_seed_that_cannot_be_kept_is_told_and_costs_nothing_else(lab: &Lab) -> 
         .start()?;
     let outcome = vm.wait()?;
     outcome.assert(Ended::PowerOff, 0)?;
-    let told = outcome
-        .events
+    let told = warnings(&outcome)
         .iter()
-        .filter(|event| event.name() == "warning")
-        .filter_map(|event| field(event, "text"))
         .any(|text| text.contains("/var/lib: ENOTDIR") && text.contains("[B064]"));
     ensure!(told, "{}", outcome.console);
     Ok(())

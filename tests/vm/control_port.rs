@@ -39,17 +39,7 @@ fn web() -> Bundle {
 
 /// Boots these bundles, which have busybox.
 fn boot(lab: &Lab, name: &str, bundles: Vec<Bundle>) -> Result<Vm> {
-    let ids: Vec<_> = bundles
-        .iter()
-        .map(|bundle| bundle.id().to_owned())
-        .collect();
-    let mut tree = disk::files(bundles)?;
-    for id in ids {
-        tree = tree.copy(
-            berth_qemu::busybox()?,
-            format!("containers/{id}/rootfs/bin/busybox"),
-        );
-    }
+    let tree = disk::files_with_busybox(bundles)?;
     let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(120))?;
     let vm = lab
         .machine(name)?

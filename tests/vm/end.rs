@@ -8,7 +8,7 @@ use berth_initramfs::Compression;
 use berth_qemu::disk::{Disk, DiskImage, Fs};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Builder, Ended, Event, Outcome, Vm};
-use berth_tests::{Bundle, Lab, MODULES, Seen, disk, field, line};
+use berth_tests::{Bundle, Lab, MODULES, Seen, disk, field, line, warnings};
 use serde_json::json;
 
 use crate::fsck::{ext4_is_clean, partition, vfat_is_clean};
@@ -27,15 +27,6 @@ pub(crate) const CASES: &[Case] = cases![
     everywhere loaded_kernel_is_started_in_the_place_of_a_reboot,
     once loaded_kernel_is_started_by_request,
 ];
-
-/// The texts of the warnings.
-fn warnings(outcome: &Outcome) -> Vec<&str> {
-    let warnings = outcome
-        .events
-        .iter()
-        .filter(|event| event.name() == "warning");
-    warnings.filter_map(|event| field(event, "text")).collect()
-}
 
 /// When the first event comes that is so, in microseconds, and its place among all.
 fn when(outcome: &Outcome, what: &str, is_it: impl Fn(&Event) -> bool) -> Result<(usize, u64)> {

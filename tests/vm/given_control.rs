@@ -107,15 +107,7 @@ fn boot_given(lab: &Lab) -> Result<Outcome> {
             .set("/mounts", json!([]))
             .annotation("berth.root-switch", "chroot"),
     ];
-    let ids: Vec<_> = bundles
-        .iter()
-        .map(|bundle| bundle.id().to_owned())
-        .collect();
-    let mut tree = disk::files(bundles)?;
-    for id in ids {
-        let file = format!("containers/{id}/rootfs/bin/busybox");
-        tree = tree.copy(berth_qemu::busybox()?, file);
-    }
+    let tree = disk::files_with_busybox(bundles)?;
     let root = disk::of(Fs::ext4(disk::LABEL, disk::EXT4_UUID, tree).mib(300))?;
     let vm = lab
         .machine("given_control")?

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use berth_qemu::disk::Fs;
 use berth_qemu::vm::{Ended, Outcome};
-use berth_tests::{Bundle, Lab, Seen, Shared, disk, field};
+use berth_tests::{Bundle, Lab, Seen, Shared, disk, field, warnings};
 use serde_json::{Value, json};
 
 use crate::{Case, cases};
@@ -265,12 +265,8 @@ fn a_late_hook_that_fails_is_a_warning(lab: &Lab) -> Result<()> {
         let reason = format!("of {moment}, which ended with status 6: ECANCELED");
         let expected = format!("{moment}: run hook ");
         let is_it = |text: &str| text.starts_with(&expected) && text.contains(&reason);
-        let mut warnings = outcome
-            .events
-            .iter()
-            .filter(|event| event.name() == "warning")
-            .filter_map(|event| field(event, "text"));
-        ensure!(warnings.any(is_it), "no warning {expected:?}");
+        let is_told = warnings(&outcome).into_iter().any(is_it);
+        ensure!(is_told, "no warning {expected:?}");
         ensure!(outcome.console.contains(&reason), "no {reason:?}");
     }
     Ok(())

@@ -10,7 +10,7 @@ use berth_qemu::disk::{Disk, DiskImage, Fs, Type};
 use berth_qemu::kernel::Kernel;
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Bus, Drive, Ended, Event, Outcome, Vm};
-use berth_tests::{Bundle, Lab, Seen, Shared, disk, field};
+use berth_tests::{Bundle, Lab, Seen, Shared, disk, field, warnings};
 use uuid::Uuid;
 
 use crate::matrix::generic;
@@ -334,11 +334,7 @@ fn disks_on_every_bus_are_mounted_and_go_again(lab: &Lab) -> Result<()> {
     let is_root =
         |event: &&Event| event.name() == "disk" && field(event, "label") == Some(disk::LABEL);
     ensure!(outcome.events.iter().find(is_root).is_none());
-    let warnings = outcome
-        .events
-        .iter()
-        .filter(|event| event.name() == "warning");
-    let texts: Vec<_> = warnings.filter_map(|event| field(event, "text")).collect();
+    let texts = warnings(&outcome);
     let drivers = texts.iter().filter(|text| text.starts_with("no driver"));
     ensure!(drivers.count() == 0, "{texts:#?}");
     Ok(())
@@ -456,12 +452,8 @@ fn rules_count_and_a_wrong_one_is_told_by_its_number(lab: &Lab) -> Result<()> {
         event(&outcome, "mounted", "HIDDEN").is_err(),
         "a rule says no"
     );
-    let warnings = outcome
-        .events
-        .iter()
-        .filter(|event| event.name() == "warning");
-    let texts = warnings.filter_map(|event| field(event, "text"));
-    let of_rules: Vec<_> = texts
+    let of_rules: Vec<_> = warnings(&outcome)
+        .into_iter()
         .filter(|text| text.contains("/etc/berth/automount"))
         .collect();
     let [first, second] = of_rules[..] else {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use berth_qemu::disk::{Disk, DiskImage, Fs};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Ended, Outcome, Vm};
-use berth_tests::{Bundle, Lab, Seen, disk, field};
+use berth_tests::{Bundle, Lab, Seen, disk, warnings};
 use serde_json::Value;
 
 use crate::fsck::{extract, partition};
@@ -39,8 +39,7 @@ fn web(script: &str) -> Bundle {
 }
 
 fn tree(web: Bundle) -> Result<Tree> {
-    let busybox = "containers/web/rootfs/bin/busybox";
-    Ok(disk::files([web])?.copy(berth_qemu::busybox()?, busybox))
+    disk::files_with_busybox([web])
 }
 
 fn ext4(tree: Tree) -> Result<DiskImage> {
@@ -104,15 +103,6 @@ fn of<'l>(lines: &'l [Line], stream: &str) -> Vec<&'l str> {
     lines.map(|line| line.text.as_str()).collect()
 }
 
-/// What was said about the files.
-fn warnings(outcome: &Outcome) -> Vec<&str> {
-    let warnings = outcome
-        .events
-        .iter()
-        .filter(|event| event.name() == "warning");
-    warnings.filter_map(|event| field(event, "text")).collect()
-}
-
 /// Holds the machine to have said this once.
 fn said_once(outcome: &Outcome, expected: &str) -> Result<()> {
     let mut warnings = warnings(outcome);
@@ -162,7 +152,7 @@ fn what_containers_print_is_in_files_after_a_reboot(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// However slow the one who writes is: memory has room for all that is printed.
+/// However slow the writer is: memory has room for all that is printed.
 fn file_that_is_full_is_kept_beside_the_next(lab: &Lab) -> Result<()> {
     const LINES: usize = 40_000;
     let script = format!("busybox seq 1 {LINES}");
@@ -316,7 +306,7 @@ fn lines_are_not_written_where_a_link_leads(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// It sees the machine's processes, and kills the one who writes: between lines, and at the last.
+/// It sees the machine's processes, and kills the writer: between lines, and at the last.
 fn lines_are_written_once_though_the_one_who_writes_is_killed(lab: &Lab) -> Result<()> {
     let script = r"murder() {
             for p in /proc/[0-9]*; do

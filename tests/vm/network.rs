@@ -10,7 +10,7 @@ use berth_initramfs::{Compression, DeviceClass};
 use berth_qemu::packages::{LIBRARIES, Packages};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::{Builder, Ended, Event, Outcome};
-use berth_tests::{Bundle, Lab, Seen, Shared, disk, field};
+use berth_tests::{Bundle, Lab, Seen, Shared, disk, field, warnings};
 use serde_json::{Value, json};
 
 use crate::{Case, cases};
@@ -107,12 +107,7 @@ fn needed_the_network(events: &[Event], id: &str) -> Result<()> {
 
 /// No run has ended, and none was told to do what it cannot.
 fn without_warnings(outcome: &Outcome) -> Result<()> {
-    let warnings: Vec<_> = outcome
-        .events
-        .iter()
-        .filter(|event| event.name() == "warning")
-        .filter_map(|event| field(event, "text"))
-        .collect();
+    let warnings = warnings(outcome);
     ensure!(warnings.is_empty(), "{warnings:?}");
     Ok(())
 }
@@ -511,12 +506,7 @@ fn words_set_devices_up_and_those_that_cannot_be_honoured_are_named(lab: &Lab) -
     ] {
         look.printed(line)?;
     }
-    let warnings: Vec<_> = outcome
-        .events
-        .iter()
-        .filter(|event| event.name() == "warning")
-        .filter_map(|event| field(event, "text"))
-        .collect();
+    let warnings = warnings(&outcome);
     let expected = [
         "read nameserver=nonsense: \"nonsense\" is no address of a machine  [B068]",
         "read ip=eth0:rarp: \"rarp\" is not supported  [B068]",

@@ -10,7 +10,7 @@ use berth_initramfs::Compression;
 use berth_qemu::disk::{Disk, DiskImage, Fs};
 use berth_qemu::tree::Tree;
 use berth_qemu::vm::Ended;
-use berth_tests::{Bundle, Lab, MODULES, Seen, disk, field};
+use berth_tests::{Bundle, Lab, MODULES, Seen, disk, warnings};
 
 use crate::fsck::vfat_is_clean;
 use crate::provoke::failed;
@@ -64,11 +64,7 @@ fn unclean_roots_and_lost_filesystems_are_told(lab: &Lab) -> Result<()> {
     let outcome = vm.wait()?;
     Seen::new(&outcome, "loser").printed("lost")?;
     outcome.assert(Ended::PowerOff, 0)?;
-    let warnings = outcome
-        .events
-        .iter()
-        .filter(|event| event.name() == "warning");
-    let texts: Vec<_> = warnings.filter_map(|event| field(event, "text")).collect();
+    let texts = warnings(&outcome);
     for text in [
         "/dev/vda was not unmounted cleanly: the kernel replays its journal",
         "/dev/vdb has errors, which the kernel has found earlier: repair it with fsck",
@@ -102,11 +98,7 @@ fn dirty_root_is_checked_and_is_clean_then(lab: &Lab) -> Result<()> {
     let vm = checked(lab, "dirty_root_is_checked", &root)?;
     let outcome = vm.wait()?;
     outcome.assert(Ended::PowerOff, 0)?;
-    let warnings = outcome
-        .events
-        .iter()
-        .filter(|event| event.name() == "warning");
-    let texts: Vec<_> = warnings.filter_map(|event| field(event, "text")).collect();
+    let texts = warnings(&outcome);
     let expected = "/dev/vda had errors, which /sbin/fsck.vfat has corrected";
     ensure!(texts == [expected], "{texts:?}");
     ensure!(

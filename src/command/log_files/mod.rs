@@ -321,7 +321,7 @@ fn done(id: &str) -> u64 {
     text.and_then(number).unwrap_or(0)
 }
 
-/// Keeps that number. Where that fails, who takes this process's place writes lines again.
+/// Keeps that number. Where that fails, the next process for this writes some lines twice.
 fn remember(id: &str, number: u64) {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
     // Always as long, so that it is there whole at every moment.

@@ -3,8 +3,8 @@
 //! There is the file, and the one before it, `<name>.1`. When the file is full it takes that name,
 //! and a new one is begun. Nobody asks PID 1 for anything: inotify(7) tells when there is more.
 //!
-//! Who looks only now and then finds what it has not read in both, and what was in files before
-//! them is lost.
+//! A reader that looks only now and then finds its unread lines in these two files; lines of older
+//! files are lost to it.
 
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
     use crate::events::Ring;
 
-    /// A ring of two files of three lines each, and who reads it.
+    /// A ring of two files of three lines each, and its reader.
     fn scratch(name: &str) -> (std::path::PathBuf, Ring, Follower) {
         let place = std::env::temp_dir().join(format!("berth-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&place);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_between_two_files_sees_the_first() {
+    fn reader_that_comes_between_two_files_sees_the_first() {
         let (place, mut ring, _) = scratch("between");
         push(&mut ring, 0..2);
         let file = place.join("x.log");

@@ -1,7 +1,7 @@
 //! What a client of DHCP does next (RFC 2131, 4.4): a table, without sockets and without a clock.
 //!
 //! An address that a server gives anew is probed for first (RFC 5227), and declined if another
-//! machine has it. That takes half a second, and not the seven of the RFC.
+//! machine has it. That takes 0.6 seconds, and not the seven of the RFC.
 //!
 //! It departs from the figure of the RFC in three points. The first message is not delayed: no
 //! other machine was switched on in the same moment that waits for this one. A link that comes back

@@ -431,7 +431,7 @@ fn router_socket(device: &str) -> Result<(OwnedFd, libc::sockaddr_in6)> {
     Ok((socket, all))
 }
 
-/// Says that 2001:db8:9::/64 is on the link to who asks, and a name server in it.
+/// Answers those who ask that 2001:db8:9::/64 is on the link, and a name server in it.
 fn answer_solicitations((socket, all): &(OwnedFd, libc::sockaddr_in6)) {
     const SOLICITATION: u8 = 133;
     let mut advertisement = vec![134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];

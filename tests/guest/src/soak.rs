@@ -3,7 +3,7 @@
 //! a look at PID 1.
 //!
 //! It runs in a container that is in the host's PID namespace, so that its orphans are PID 1's. The
-//! disks are the test's part, who is told with `storm`, and sends SIGUSR1 when they are gone.
+//! disks are the test's part, which is told with `storm`, and sends SIGUSR1 when they are gone.
 
 use std::collections::BTreeMap;
 use std::fs;

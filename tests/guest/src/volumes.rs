@@ -79,7 +79,7 @@ pub(crate) fn mount_while_it_is_set_up(id: &str) -> Result<()> {
     let directories: Vec<_> = fs::read_dir(ON_HOST)?.collect::<Result<_, _>>()?;
     let group = format!("/sys/fs/cgroup/berth/{id}");
     let runs = Path::new(ON_HOST).join(RUNS);
-    // Whoever is told of the group would come too late.
+    // inotify(7) would tell of the group too late.
     while !Path::new(&group).exists() {
         std::thread::yield_now();
     }
